@@ -1,0 +1,42 @@
+# Every verb works on a machine that has only python3, git and make; `make` alone lists them.
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check format clean
+
+help: ## say what each verb does
+	@echo 'usage: make VERB [ARGS="..."]'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+
+setup: $(STAMP) ## install sessionary and its tools into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+serve: setup ## run the server on ./sessionary.db; ARGS go to `sessionary serve`
+	$(BIN)/sessionary serve $(ARGS)
+
+test: setup ## run the whole suite with its coverage; ARGS go to pytest
+	@scripts/system-packages
+	$(BIN)/python -m pytest --cov $(ARGS)
+
+check: setup ## lint, formatting, types and floors
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## put the code into the house's shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove everything that make made
+	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .schemathesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The open, self-hosted server for AI chat sessions."""

@@ -1,0 +1,5 @@
+"""``python -m sessionary``."""
+
+from sessionary.cli.main import main
+
+main()

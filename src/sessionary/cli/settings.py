@@ -1,0 +1,38 @@
+"""Settings as flags."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from msgspec.structs import fields
+
+from sessionary.config import Effective, Settings, descriptions, effective, shown, variable_of
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def settings_options(*names: str) -> Callable[[Command], Command]:
+    """Add a flag for each setting named, or for every setting if none is; and ``--config`` for the file."""
+
+    def decorate(command: Command) -> Command:
+        told = descriptions()
+        for field in reversed(fields(Settings)):
+            if not names or field.name in names:
+                command = _option(field.name, field.default, told[field.name])(command)
+        return click.option("--config", "file", metavar="FILE", help="A TOML file with settings.")(command)
+
+    return decorate
+
+
+def _option(name: str, default: Any, description: str) -> Callable[[Command], Command]:
+    flag = name.replace("_", "-")
+    text = f"{description}  [{variable_of(name)}; default: {shown(name, default) or 'none'}]"
+    if isinstance(default, bool):
+        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+    return click.option(f"--{flag}", name, default=None, metavar=type(default).__name__.upper(), help=text)
+
+
+def from_flags(flags: dict[str, Any]) -> Effective:
+    """Work out the settings from a command's flags, the environment and the file."""
+    file = flags.pop("file")
+    return effective(flags, file=file)

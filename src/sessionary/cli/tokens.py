@@ -1,0 +1,127 @@
+"""Commands that make, show and revoke tokens."""
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import click
+
+from sessionary.cli.settings import from_flags, settings_options
+from sessionary.clocks import steady_clock
+from sessionary.instants import instant
+from sessionary.operations.tokens import SCOPES, TokenMaker, create_token, is_good, list_tokens, revoke_token
+from sessionary.store.base import Store, StoredToken
+from sessionary.store.opening import migrate, open_store
+
+Result = TypeVar("Result")
+
+_PAGE: Final = 200
+_DURATION: Final = re.compile(r"(\d{1,6})([mhd])")
+_MILLISECONDS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+@click.group("tokens")
+def tokens_commands() -> None:
+    """Make, list and revoke tokens, directly in the database."""
+
+
+@tokens_commands.command("create")
+@click.option("--organisation", metavar="NAME", help="The organisation the token speaks for.")
+@click.option("--all-organisations", is_flag=True, help="Make an operator's token, good for any organisation.")
+@click.option("--name", default="token", show_default=True, help="What the token is for, for your own eyes.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="May be repeated; default: all scopes."
+)
+@click.option("--expires", metavar="WHEN", help="90d, 12h, 30m or an RFC 3339 instant; default: never.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with id and token.")
+@settings_options("database")
+def create_command(organisation: str | None, **options: Any) -> None:
+    """Make a token and print it: it is shown this once, and only its hash is kept."""
+    all_organisations, as_json = options.pop("all_organisations"), options.pop("as_json")
+    if (organisation is None) != all_organisations:
+        raise click.UsageError("Give either --organisation NAME or --all-organisations.")
+    name, scopes, expires = options.pop("name"), options.pop("scopes") or SCOPES, options.pop("expires")
+    clock = steady_clock()
+    expires_at = _expiry(expires, clock()) if expires else None
+
+    async def make(store: Store) -> tuple[StoredToken, str]:
+        return await create_token(TokenMaker(store, clock, secrets.token_bytes), organisation, name, scopes, expires_at)
+
+    token, text = _with_store(options, make)
+    click.echo(json.dumps({**_described(token), "token": text}) if as_json else text)
+
+
+@tokens_commands.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@settings_options("database")
+def list_command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - a flag of the command line
+    """List tokens, oldest first: never their secrets."""
+
+    async def read(store: Store) -> list[StoredToken]:
+        found: list[StoredToken] = []
+        while page := await list_tokens(store, _PAGE, found[-1].id if found else ""):
+            found += page
+        return found
+
+    now = steady_clock()()
+    for token in _with_store(options, read):
+        described = _described(token)
+        if as_json:
+            click.echo(json.dumps(described))
+        else:
+            state = "good" if is_good(token, now) else "revoked" if token.revoked_at else "expired"
+            whose = token.organisation or "(all organisations)"
+            click.echo(f"{token.id}  {state:<7}  {','.join(token.scopes):<27}  {whose}  {token.name}")
+
+
+@tokens_commands.command("revoke")
+@click.argument("token_id")
+@settings_options("database")
+def revoke_command(token_id: str, **options: Any) -> None:
+    """Revoke the token with this id, for good; every server notices within five seconds."""
+    token = _with_store(options, lambda store: revoke_token(store, token_id))
+    click.echo(f"revoked: {token.id}  {token.name}")
+
+
+def _with_store(options: dict[str, Any], work: Callable[[Store], Awaitable[Result]]) -> Result:
+    database = from_flags(options).settings.database
+    clock = steady_clock()
+
+    async def run() -> Result:
+        await migrate(database, clock())
+        store = await open_store(database, clock)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def _described(token: StoredToken) -> dict[str, Any]:
+    return {
+        "id": token.id,
+        "organisation": token.organisation,
+        "name": token.name,
+        "scopes": list(token.scopes),
+        "created_at": instant(token.created_at),
+        "expires_at": None if token.expires_at is None else instant(token.expires_at),
+        "revoked_at": None if token.revoked_at is None else instant(token.revoked_at),
+    }
+
+
+def _expiry(text: str, now: int) -> int:
+    duration = _DURATION.fullmatch(text)
+    if duration:
+        return now + int(duration[1]) * _MILLISECONDS[duration[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is neither a duration (90d, 12h, 30m) nor an RFC 3339 instant.") from None
+    if moment.tzinfo is None:
+        raise click.UsageError(f"{text!r} needs a time zone, like 2027-01-01T00:00:00Z.")
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,232 @@
+"""Every way a call can fail.
+
+The class says what is wrong, its docstring's first sentence is what a caller is told unless the raiser knows
+better, and beside it stand the ``code`` tools match on and the HTTP ``status``.
+"""
+
+from typing import ClassVar, Final, NamedTuple
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with a request: where (a JSON pointer, or the name of a parameter) and what."""
+
+    pointer: str
+    detail: str
+
+
+class SessionaryError(Exception):
+    """Something went wrong inside the service."""
+
+    code: ClassVar[str] = "INTERNAL"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
+        """Say what happened in the reader's words, and where, if the request is at fault."""
+        self.detail: Final = detail or _first_sentence(type(self))
+        self.faults: Final = faults
+        super().__init__(self.detail)
+
+
+def _first_sentence(error: type[SessionaryError]) -> str:
+    return (error.__doc__ or "").partition("\n")[0]
+
+
+class InvalidRequest(SessionaryError):
+    """The request is not valid."""
+
+    code = "INVALID_REQUEST"
+    status = 400
+    title = "Invalid request"
+
+
+class InvalidJson(InvalidRequest):
+    """The body is not valid JSON."""
+
+    code = "INVALID_JSON"
+
+
+class InvalidParameter(InvalidRequest):
+    """A query parameter is not valid."""
+
+    code = "INVALID_PARAMETER"
+
+
+class InvalidCursor(InvalidParameter):
+    """The cursor cannot be read; start again without one."""
+
+    code = "INVALID_CURSOR"
+
+
+class ExpiryTooFar(InvalidRequest):
+    """The session would expire later than this server allows."""
+
+    code = "EXPIRY_TOO_FAR"
+
+
+class MetadataTooLarge(InvalidRequest):
+    """The session's metadata would be too large."""
+
+    code = "METADATA_TOO_LARGE"
+
+
+class TotalTooLarge(InvalidRequest):
+    """The session's token total would be too large."""
+
+    code = "TOTAL_TOO_LARGE"
+
+
+class Unauthenticated(SessionaryError):
+    """A valid bearer token is required."""
+
+    code = "UNAUTHENTICATED"
+    status = 401
+    title = "Unauthenticated"
+
+
+class Forbidden(SessionaryError):
+    """The token is not valid for this organisation."""
+
+    code = "FORBIDDEN"
+    status = 403
+    title = "Forbidden"
+
+
+class ScopeMissing(Forbidden):
+    """The token lacks the scope this operation needs."""
+
+    code = "SCOPE_MISSING"
+
+
+class NotFound(SessionaryError):
+    """There is nothing at this path."""
+
+    code = "NOT_FOUND"
+    status = 404
+    title = "Not found"
+
+
+class SessionNotFound(NotFound):
+    """There is no such session in this organisation."""
+
+    code = "SESSION_NOT_FOUND"
+
+
+class TokenNotFound(NotFound):
+    """There is no such token."""
+
+    code = "TOKEN_NOT_FOUND"
+
+
+class MethodNotAllowed(SessionaryError):
+    """This path does not answer this method."""
+
+    code = "METHOD_NOT_ALLOWED"
+    status = 405
+    title = "Method not allowed"
+
+    def __init__(self, allowed: str) -> None:
+        """Name the methods that are served here, as the ``Allow`` header spells them."""
+        self.allowed: Final = allowed
+        super().__init__()
+
+
+class RequestTimeout(SessionaryError):
+    """The request did not arrive in time."""
+
+    code = "REQUEST_TIMEOUT"
+    status = 408
+    title = "Request timeout"
+
+
+class Conflict(SessionaryError):
+    """The request conflicts with another one."""
+
+    code = "CONFLICT"
+    status = 409
+    title = "Conflict"
+
+
+class PreconditionFailed(SessionaryError):
+    """The session has changed since the version the request names."""
+
+    code = "PRECONDITION_FAILED"
+    status = 412
+    title = "Precondition failed"
+
+    def __init__(self, version: int) -> None:
+        """Carry the session's current version."""
+        self.version: Final = version
+        super().__init__()
+
+
+class TooLarge(SessionaryError):
+    """The request is too large."""
+
+    code = "TOO_LARGE"
+    status = 413
+    title = "Too large"
+
+
+class BodyTooLarge(TooLarge):
+    """The body is too large."""
+
+    code = "BODY_TOO_LARGE"
+
+
+class SessionFull(TooLarge):
+    """The session has no room for these messages."""
+
+    code = "SESSION_FULL"
+
+
+class QueryTooLong(SessionaryError):
+    """The query string is too long."""
+
+    code = "QUERY_TOO_LONG"
+    status = 414
+    title = "URI too long"
+
+
+class UnsupportedMediaType(SessionaryError):
+    """The body must be JSON in UTF-8."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    status = 415
+    title = "Unsupported media type"
+
+
+class KeyReused(SessionaryError):
+    """The idempotency key was used before with another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    status = 422
+    title = "Idempotency key reused"
+
+
+class HeadersTooLarge(SessionaryError):
+    """The headers together are too large."""
+
+    code = "HEADERS_TOO_LARGE"
+    status = 431
+    title = "Request header fields too large"
+
+
+class Unavailable(SessionaryError):
+    """The service cannot answer now; try again."""
+
+    code = "UNAVAILABLE"
+    status = 503
+    title = "Service unavailable"
+
+
+class Overloaded(Unavailable):
+    """The service is busy and refused the request before doing anything; try again."""
+
+    code = "OVERLOADED"
+
+
+class StoreUnavailable(Unavailable):
+    """The store did not confirm the request: it was applied whole or not at all; try again."""
+
+    code = "STORE_UNAVAILABLE"

@@ -1,0 +1,149 @@
+"""The ASGI application: one funnel in, one funnel out.
+
+Every request walks the same way: path, method, token, organisation and scope, size and media type, then its handler.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from sessionary.errors import MethodNotAllowed, RequestTimeout, SessionaryError
+from sessionary.http import health, openapi
+from sessionary.http.auth import Authenticator, authorize
+from sessionary.http.handlers import Request
+from sessionary.http.paths import place_of
+from sessionary.http.replies import Reply, problem
+from sessionary.http.requests import (
+    Disconnected,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    check_body_headers,
+    check_size,
+    read_body,
+)
+from sessionary.http.routes import route_of
+from sessionary.limits import REQUEST_ID_LENGTH_MAX
+from sessionary.operations.context import Context, Service
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % REQUEST_ID_LENGTH_MAX)
+_READS: Final = frozenset({"GET", "HEAD"})
+
+_logger: Final = logging.getLogger("sessionary.http")
+
+
+class Exchange(Struct):
+    """What is told of a request once it is answered: never its body, its token or a message."""
+
+    request_id: str
+    method: str
+    organisation: str | None = None
+    route: str | None = None
+    status: int = 0
+    milliseconds: float = 0.0
+
+
+class Application:
+    """Answers the AI Sessions API, the health checks and the OpenAPI document."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        request_ids: Callable[[], str],
+        on_answer: Callable[[Exchange], None],
+        path_prefix: str = "",
+        body_seconds_max: float = 30.0,
+    ) -> None:
+        """Serve ``service``; ``request_ids`` names requests without a name, ``on_answer`` is told of each answer."""
+        self._service: Final = service
+        self._authenticator: Final = Authenticator(service.store, service.clock)
+        self._request_ids: Final = request_ids
+        self._on_answer: Final = on_answer
+        self._prefix: Final = path_prefix.rstrip("/").encode()
+        self._body_seconds_max: Final = body_seconds_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request; other protocols are not spoken here."""
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        started = time.perf_counter()
+        headers = Headers(scope["headers"])
+        exchange = Exchange(self._request_id(headers), scope["method"])
+        try:
+            reply = await self._reply(exchange, scope, headers, receive)
+        except Disconnected:
+            return
+        except SessionaryError as error:
+            # What was not read of a late body could be taken for the next request.
+            late = isinstance(error, RequestTimeout)
+            reply = problem(error, [(b"connection", b"close")] if late else [])
+        except Exception:
+            _logger.exception("Request %s failed for a reason of ours.", exchange.request_id)
+            reply = problem(SessionaryError())
+        exchange.status = reply.status
+        await _send(send, reply, exchange)
+        exchange.milliseconds = (time.perf_counter() - started) * 1000
+        self._on_answer(exchange)
+
+    async def _reply(self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive) -> Reply:
+        path = self._path_of(scope)
+        plain = await self._plain_reply(exchange, path)
+        if plain is not None:
+            return plain
+        place = place_of(path)
+        exchange.organisation = place.organisation
+        route = route_of(place.kind, exchange.method)
+        exchange.route = route.name
+        token = await self._authenticator.authenticate(headers.authorization)
+        authorize(token, place.organisation, route.scope)
+        query: bytes = scope["query_string"]
+        check_size(headers, query)
+        body = b""
+        if route.takes_body:
+            check_body_headers(headers)
+            body = await read_body(receive, self._body_seconds_max)
+        ctx = Context(self._service, place.organisation, token.id)
+        return await route.handler(ctx, Request(scope["raw_path"], place.session_id, query, body))
+
+    async def _plain_reply(self, exchange: Exchange, path: bytes) -> Reply | None:
+        if path not in _PLAIN_PATHS:
+            return None
+        if exchange.method not in _READS:
+            raise MethodNotAllowed("GET, HEAD")
+        exchange.route = path.decode()
+        if path == health.LIVE:
+            return health.live()
+        if path == health.READY:
+            return await health.ready(self._service.store)
+        return openapi.document_reply()
+
+    def _path_of(self, scope: Scope) -> bytes:
+        path: bytes = scope["raw_path"]
+        prefix = scope.get("root_path", "").encode() or self._prefix
+        return path.removeprefix(prefix) if prefix else path
+
+    def _request_id(self, headers: Headers) -> str:
+        given = headers.request_id
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return self._request_ids()
+
+
+_PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})
+
+
+async def _send(send: Send, reply: Reply, exchange: Exchange) -> None:
+    headers = [
+        *reply.headers,
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"x-request-id", exchange.request_id.encode()),
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    body = b"" if exchange.method == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,56 @@
+"""From the ``Authorization`` header to the token behind it."""
+
+import re
+from collections import OrderedDict
+from typing import Final
+
+from sessionary.errors import Forbidden, ScopeMissing, Unauthenticated
+from sessionary.operations.tokens import find_token, is_good
+from sessionary.store.base import Clock, Store, StoredToken
+
+REMEMBERED_MILLISECONDS: Final = 5_000
+"""How long a token may be taken for good, or for unknown, without asking the store: so long a revoked one lives on."""
+_REMEMBERED_MAX: Final = 10_000
+_HEADER_BYTES_MAX: Final = 256
+_BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]+) *")
+
+
+class Authenticator:
+    """Finds tokens, remembering a bounded number of them for a few seconds."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        """Ask this store, by this clock."""
+        self._store: Final = store
+        self._clock: Final = clock
+        self._remembered: Final = OrderedDict[bytes, tuple[int, StoredToken | None]]()
+
+    async def authenticate(self, authorization: bytes | None) -> StoredToken:
+        """Find the good token a header carries; raises Unauthenticated."""
+        if authorization is None or len(authorization) > _HEADER_BYTES_MAX:
+            raise Unauthenticated
+        now = self._clock()
+        found_at, token = self._remembered.get(authorization, (now - REMEMBERED_MILLISECONDS, None))
+        if now - found_at >= REMEMBERED_MILLISECONDS:
+            token = await self._find(authorization, now)
+        if token is None or not is_good(token, now):
+            raise Unauthenticated
+        return token
+
+    async def _find(self, authorization: bytes, now: int) -> StoredToken | None:
+        bearer = _BEARER.fullmatch(authorization)
+        if bearer is None:
+            return None
+        token = await find_token(self._store, bearer[1].decode("ascii"))
+        self._remembered[authorization] = (now, token)
+        self._remembered.move_to_end(authorization)
+        if len(self._remembered) > _REMEMBERED_MAX:
+            self._remembered.popitem(last=False)
+        return token
+
+
+def authorize(token: StoredToken, organisation: str, scope: str) -> None:
+    """Check that a token speaks for an organisation and may do this; raises Forbidden."""
+    if token.organisation is not None and token.organisation != organisation:
+        raise Forbidden
+    if scope not in token.scopes:
+        raise ScopeMissing(f"The token lacks the scope {scope}.")

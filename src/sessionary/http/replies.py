@@ -1,0 +1,161 @@
+"""From outcomes to answers: the spelling of everything that leaves the server."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from sessionary.errors import Fault, InvalidCursor, MethodNotAllowed, SessionaryError, Unauthenticated, Unavailable
+from sessionary.instants import instant
+from sessionary.model import (
+    CreatedSession,
+    DeletedSession,
+    ExtendedSession,
+    FaultReport,
+    ListedSession,
+    Problem,
+    Session,
+    UpdatedSession,
+)
+from sessionary.store.base import Conversation, Created, Extended, StoredSession, Updated
+
+_encode: Final = msgspec.json.Encoder().encode
+_JSON: Final = (b"content-type", b"application/json")
+_PROBLEM: Final = (b"content-type", b"application/problem+json")
+_RETRY_AFTER_SECONDS: Final = b"1"
+_CURSOR_BYTES: Final = 16
+
+Header = tuple[bytes, bytes]
+
+
+class Reply(Struct):
+    """An answer: status, body and headers, ``content-length`` and ``x-request-id`` left to the funnel."""
+
+    status: int
+    body: bytes
+    headers: list[Header]
+
+
+def json_reply(status: int, answer: Any, *headers: Header) -> Reply:
+    """Answer with a struct as JSON."""
+    return Reply(status, _encode(answer), [_JSON, *headers])
+
+
+def created(outcome: Created) -> CreatedSession:
+    """Spell a beginning."""
+    return CreatedSession(outcome.session_id, "active", instant(outcome.expires_at), instant(outcome.created_at))
+
+
+def updated(outcome: Updated) -> UpdatedSession:
+    """Spell a change."""
+    return UpdatedSession(
+        outcome.session_id,
+        outcome.status,
+        outcome.total_messages,
+        outcome.total_tokens,
+        instant(outcome.updated_at),
+    )
+
+
+def extended(outcome: Extended) -> ExtendedSession:
+    """Spell a longer life."""
+    return ExtendedSession(
+        outcome.session_id, instant(outcome.expires_at), f"Session extended by {outcome.minutes} minutes"
+    )
+
+
+def deleted() -> DeletedSession:
+    """Spell an end."""
+    return DeletedSession("Session deleted successfully")
+
+
+def listed(session: StoredSession) -> ListedSession:
+    """Spell a session of a list."""
+    return ListedSession(
+        id=session.id,
+        title=session.title,
+        model=session.model,
+        created_at=instant(session.created_at),
+        updated_at=instant(session.updated_at),
+        user_id=session.user_id,
+        session_group=session.session_group,
+        status=session.status,
+        total_messages=session.total_messages,
+        total_tokens=session.total_tokens,
+        metadata=_as_is(session.metadata),
+        expires_at=instant(session.expires_at),
+    )
+
+
+def conversation(read: Conversation, *, windowed: bool) -> Session:
+    """Spell a session with its messages."""
+    session = read.session
+    return Session(
+        id=session.id,
+        title=session.title,
+        model=session.model,
+        messages=_as_is(b"[%b]" % read.messages),
+        created_at=instant(session.created_at),
+        updated_at=instant(session.updated_at),
+        user_id=session.user_id,
+        session_group=session.session_group,
+        status=session.status,
+        metadata=_as_is(session.metadata),
+        total_messages=session.total_messages,
+        total_tokens=session.total_tokens,
+        expires_at=instant(session.expires_at),
+        messages_offset=read.offset if windowed else None,
+    )
+
+
+def _as_is(json: bytes | None) -> Any:
+    # Stored JSON goes out as the bytes it is kept in; decoding it would cost more than all the rest of an answer.
+    return msgspec.Raw(json or b"{}")
+
+
+def problem(error: SessionaryError, headers: Sequence[Header] = ()) -> Reply:
+    """Spell a failure (RFC 9457)."""
+    answer = Problem(
+        type="about:blank",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        message=error.detail,
+        errors=[FaultReport(fault.pointer, fault.detail) for fault in error.faults] or None,
+    )
+    return Reply(error.status, _encode(answer), [_PROBLEM, *_headers_of(error), *headers])
+
+
+def _headers_of(error: SessionaryError) -> list[Header]:
+    match error:
+        case Unauthenticated():
+            return [(b"www-authenticate", b"Bearer")]
+        case MethodNotAllowed():
+            return [(b"allow", error.allowed.encode())]
+        case Unavailable():
+            return [(b"retry-after", _RETRY_AFTER_SECONDS)]
+        case _:
+            return []
+
+
+def cursor_after(session_id: str) -> str:
+    """Make the cursor of the page that follows a session."""
+    return base64.urlsafe_b64encode(bytes.fromhex(session_id.replace("-", ""))).rstrip(b"=").decode()
+
+
+def read_cursor(cursor: str) -> str:
+    """Read a cursor back into the id it was made of; raises InvalidCursor."""
+    try:
+        digits = base64.b64decode(f"{cursor}==", altchars=b"-_", validate=True).hex()
+    except (binascii.Error, ValueError):
+        digits = ""
+    if len(digits) != 2 * _CURSOR_BYTES:
+        raise InvalidCursor(faults=(Fault("cursor", "It is not a cursor of this server."),))
+    session_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    if cursor_after(session_id) != cursor:
+        raise InvalidCursor(faults=(Fault("cursor", "It is not a cursor of this server."),))
+    return session_id

@@ -1,0 +1,118 @@
+"""What of a request the rules look at: its headers, once, and its body, bounded."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from sessionary import limits
+from sessionary.errors import (
+    BodyTooLarge,
+    HeadersTooLarge,
+    QueryTooLong,
+    RequestTimeout,
+    SessionaryError,
+    UnsupportedMediaType,
+)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_HEADER_OVERHEAD: Final = 4
+"""A colon, a space and a line end: what a header takes on the wire beside its name and value."""
+_JSON_TYPE: Final = re.compile(rb"(?:application/json|[\w.!#$&^-]+/[\w.!#$&^-]+\+json)\s*((?:;[^;]*)*)", re.IGNORECASE)
+_CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
+
+
+class Disconnected(Exception):
+    """The caller hung up before its request was whole."""
+
+
+class Headers:
+    """The headers of a request, read in one pass."""
+
+    __slots__ = ("authorization", "content_encoding", "content_length", "content_type", "request_id", "size")
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Keep those that matter. Of a repeated one the values are joined by a comma, as RFC 9110 has it."""
+        kept: dict[bytes, bytes] = {}
+        size = 0
+        for name, value in headers:
+            size += len(name) + len(value) + _HEADER_OVERHEAD
+            if name in _KEPT:
+                kept[name] = value if name not in kept else kept[name] + b", " + value
+        self.size: Final = size
+        self.authorization: Final = kept.get(b"authorization")
+        self.content_encoding: Final = kept.get(b"content-encoding")
+        self.content_length: Final = kept.get(b"content-length")
+        self.content_type: Final = kept.get(b"content-type")
+        self.request_id: Final = kept.get(b"x-request-id")
+
+
+_KEPT: Final = frozenset({b"authorization", b"content-encoding", b"content-length", b"content-type", b"x-request-id"})
+
+
+def check_size(headers: Headers, query: bytes) -> None:
+    """Refuse headers and a query string that are too long."""
+    if headers.size > limits.HEADERS_BYTES_MAX:
+        raise HeadersTooLarge(f"The headers together exceed {limits.HEADERS_BYTES_MAX} bytes.")
+    if len(query) > limits.QUERY_BYTES_MAX:
+        raise QueryTooLong(f"The query string exceeds {limits.QUERY_BYTES_MAX} bytes.")
+
+
+def check_body_headers(headers: Headers) -> None:
+    """Refuse a body by what its headers say of it, before it is read."""
+    if headers.content_type and headers.content_type != b"application/json":
+        _check_media_type(headers.content_type)
+    if headers.content_encoding is not None and headers.content_encoding.strip().lower() not in (b"", b"identity"):
+        raise UnsupportedMediaType("A body must come without a content encoding.")
+    if headers.content_length is not None and int(headers.content_length) > limits.BODY_BYTES_MAX:
+        raise _body_too_large()
+
+
+def _check_media_type(content_type: bytes) -> None:
+    kind = _JSON_TYPE.fullmatch(content_type.strip())
+    if kind is None:
+        raise UnsupportedMediaType
+    charsets = {charset.lower() for charset in _CHARSET.findall(kind[1])}
+    if not charsets <= {b"utf-8", b"utf8"}:
+        raise UnsupportedMediaType
+
+
+async def read_body(receive: Receive, seconds_max: float) -> bytes:
+    """Read a body of at most 8 MiB within ``seconds_max``; raises BodyTooLarge, RequestTimeout or Disconnected."""
+    first = await _receive(receive, seconds_max)
+    if not first.get("more_body", False):
+        return _bounded(bytes(first.get("body", b"")))
+    body = bytearray(first.get("body", b""))
+    ends_at = asyncio.get_running_loop().time() + seconds_max
+    more = True
+    while more:
+        message = await _receive(receive, ends_at - asyncio.get_running_loop().time())
+        body += message.get("body", b"")
+        if len(body) > limits.BODY_BYTES_MAX:
+            raise _body_too_large()
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+def _bounded(body: bytes) -> bytes:
+    if len(body) > limits.BODY_BYTES_MAX:
+        raise _body_too_large()
+    return body
+
+
+async def _receive(receive: Receive, seconds: float) -> MutableMapping[str, Any]:
+    try:
+        async with asyncio.timeout(seconds):
+            message = await receive()
+    except TimeoutError:
+        raise RequestTimeout from None
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    return message
+
+
+def _body_too_large() -> SessionaryError:
+    return BodyTooLarge(f"The body exceeds {limits.BODY_BYTES_MAX} bytes.")

@@ -1,0 +1,51 @@
+"""Every bound the service keeps, with its unit in its name or beside it.
+
+Text is counted in Unicode code points; a name that ends in ``BYTES_MAX`` counts bytes.
+"""
+
+from typing import Final
+
+INT32_MAX: Final = 2_147_483_647
+"""The largest integer the official clients read; totals and offsets never pass it."""
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**64 - 1
+"""Integers inside messages and metadata keep every digit between these two."""
+
+ORGANISATION_LENGTH_MAX: Final = 128
+NAME_LENGTH_MAX: Final = 256
+"""``userId``, ``sessionGroup``, ``model`` and the name of a token."""
+TITLE_LENGTH_MAX: Final = 512
+DERIVED_TITLE_LENGTH_MAX: Final = 80
+REQUEST_ID_LENGTH_MAX: Final = 128
+
+BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+HEADERS_BYTES_MAX: Final = 32 * 1024
+HEADERS_BYTES_READ_MAX: Final = 256 * 1024
+"""Headers longer than this are refused by the connection before any rule looks at them."""
+QUERY_BYTES_MAX: Final = 8 * 1024
+NESTING_MAX: Final = 64
+
+METADATA_BYTES_MAX: Final = 64 * 1024
+MESSAGES_PER_REQUEST_MAX: Final = 1_000
+MESSAGE_BYTES_MAX: Final = 1024 * 1024
+MESSAGES_PER_SESSION_MAX: Final = 100_000
+SESSION_BYTES_MAX: Final = 16 * 1024 * 1024
+
+EXPIRATION_MINUTES_MIN: Final = 5
+EXPIRATION_MINUTES_MAX: Final = 1_440
+EXPIRATION_MINUTES_DEFAULT: Final = 60
+ADDITIONAL_MINUTES_MIN: Final = 1
+ADDITIONAL_MINUTES_MAX: Final = 1_440
+ADDITIONAL_MINUTES_DEFAULT: Final = 60
+EXPIRY_HORIZON_DAYS_DEFAULT: Final = 30
+"""How far ahead of now an expiry may be moved by extending; an operator's setting."""
+
+PAGE_LIMIT_MAX: Final = 100
+PAGE_LIMIT_DEFAULT: Final = 50
+WINDOW_LIMIT_MAX: Final = 1_000
+
+ONCE_KEPT_MILLISECONDS: Final = 24 * 60 * 60 * 1000
+"""How long the answer to a command that names a key is kept for its repetition."""
+
+MILLISECONDS_PER_MINUTE: Final = 60_000
+MILLISECONDS_PER_DAY: Final = 86_400_000

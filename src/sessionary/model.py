@@ -1,0 +1,213 @@
+"""Every shape that crosses the wire.
+
+The server decodes them, the client encodes them, the OpenAPI document is read off them.
+
+Create, update and extend speak camelCase, list and get speak snake_case: the official clients depend on it.
+Instants are RFC 3339 in UTC with milliseconds, as text.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+from sessionary import limits
+
+NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f-\u009f]+$(?!\n)"
+"""Text without control characters. Python's ``$`` also matches before a last newline; the look-ahead does not."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=NO_CONTROLS)]
+Title = Annotated[str, Meta(min_length=1, max_length=limits.TITLE_LENGTH_MAX, pattern=NO_CONTROLS)]
+Total = Annotated[int, Meta(ge=0, le=limits.INT32_MAX)]
+Instant = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
+        description="RFC 3339, UTC, milliseconds.",
+        examples=["2026-11-22T22:09:00.123Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+SessionId = Annotated[str, Meta(description="UUIDv7, hyphenated, lower case.", extra_json_schema={"format": "uuid"})]
+Status = Literal["active", "completed"]
+Role = Literal["system", "user", "assistant", "tool", "developer"]
+JsonObject = dict[str, Any]
+Messages = Annotated[
+    list[JsonObject],
+    Meta(
+        max_length=limits.MESSAGES_PER_REQUEST_MAX,
+        extra_json_schema={"items": {"$ref": "#/components/schemas/Message"}},
+    ),
+]
+Metadata = Annotated[
+    JsonObject,
+    Meta(
+        description=(
+            f"Any JSON object, at most {limits.METADATA_BYTES_MAX} bytes of JSON after merging, without the NUL "
+            "character. Merged by top-level key; null removes a key. An empty array is taken as an empty object."
+        )
+    ),
+]
+
+
+class Message(Struct):
+    """One message of a conversation; any further members are kept and returned as sent.
+
+    ``content`` may be null or absent only beside a non-empty ``tool_calls``.
+    """
+
+    role: Role
+    content: str | list[JsonObject] | None = None
+    tool_calls: Any = None
+
+
+class CreateSession(Struct, rename="camel"):
+    """What ``create_session`` is asked."""
+
+    user_id: Annotated[Name, Meta(description="Who talks.")]
+    session_group: Annotated[Name, Meta(description="The application, environment or tenant.")] | None = None
+    metadata: Metadata | None = None
+    expiration_minutes: (
+        Annotated[int, Meta(ge=limits.EXPIRATION_MINUTES_MIN, le=limits.EXPIRATION_MINUTES_MAX)] | None
+    ) = limits.EXPIRATION_MINUTES_DEFAULT
+    initial_messages: Messages | None = None
+    title: Title | None = None
+    model: Name | None = None
+
+
+class UpdateSession(Struct, rename="camel"):
+    """What ``update_session`` is asked; the whole of it is one atomic step."""
+
+    new_messages: Messages | None = None
+    tokens_used: Annotated[int, Meta(ge=0, le=limits.INT32_MAX, description="Added to the total.")] | None = None
+    status: Status | None = None
+    metadata: Metadata | None = None
+    title: Title | None = None
+    model: Name | None = None
+
+
+class ExtendSession(Struct, rename="camel"):
+    """What ``extend_session`` is asked; the body may be absent, empty or null."""
+
+    additional_minutes: (
+        Annotated[int, Meta(ge=limits.ADDITIONAL_MINUTES_MIN, le=limits.ADDITIONAL_MINUTES_MAX)] | None
+    ) = limits.ADDITIONAL_MINUTES_DEFAULT
+
+
+class CreatedSession(Struct, rename="camel"):
+    """What ``create_session`` answers."""
+
+    session_id: SessionId
+    status: Literal["active"]
+    expires_at: Instant
+    created_at: Instant
+
+
+class UpdatedSession(Struct, rename="camel"):
+    """What ``update_session`` answers; the totals count the whole session."""
+
+    session_id: SessionId
+    status: Status
+    total_messages: Total
+    total_tokens: Total
+    updated_at: Instant
+
+
+class ExtendedSession(Struct, rename="camel"):
+    """What ``extend_session`` answers."""
+
+    session_id: SessionId
+    expires_at: Instant
+    message: str
+
+
+class DeletedSession(Struct, rename="camel"):
+    """What ``delete_session`` answers."""
+
+    message: str
+
+
+class ListedSession(Struct):
+    """One session of a list; a list never carries messages."""
+
+    id: SessionId
+    title: str | None
+    model: str | None
+    created_at: Instant
+    updated_at: Instant
+    user_id: str
+    session_group: str | None
+    status: Status
+    total_messages: Total
+    total_tokens: Total
+    metadata: JsonObject
+    expires_at: Instant
+
+
+class Session(Struct, omit_defaults=True):
+    """What ``get_session`` answers: the session with its messages, in append order."""
+
+    id: SessionId
+    title: str | None
+    model: str | None
+    messages: Annotated[
+        list[JsonObject], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/StoredMessage"}})
+    ]
+    created_at: Instant
+    updated_at: Instant
+    user_id: str
+    session_group: str | None
+    status: Status
+    metadata: JsonObject
+    total_messages: Total
+    total_tokens: Total
+    expires_at: Instant
+    messages_offset: (
+        Annotated[Total, Meta(description="How many messages precede the first one returned; only with a window.")]
+        | None
+    ) = None
+
+
+class FaultReport(Struct):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Struct, omit_defaults=True):
+    """Every failure (RFC 9457); ``message`` repeats ``detail`` for tools that read it there."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    message: str
+    errors: list[FaultReport] | None = None
+
+
+class Health(Struct):
+    """The answer of a health check."""
+
+    status: str
+
+
+class ListParameters(Struct, rename="camel"):
+    """How ``list_sessions`` is narrowed and paged; filters match exactly and are combined with and."""
+
+    user_id: Name | None = None
+    session_group: Name | None = None
+    model: Name | None = None
+    status: Status | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_LIMIT_MAX)] = limits.PAGE_LIMIT_DEFAULT
+    offset: Annotated[int, Meta(ge=0, le=limits.INT32_MAX)] | None = None
+    cursor: (
+        Annotated[str, Meta(min_length=1, max_length=64, description="From a Link; not together with offset.")] | None
+    ) = None
+
+
+class WindowParameters(Struct, rename="camel"):
+    """Which messages ``get_session`` returns: a limit alone means the last ones."""
+
+    messages_limit: Annotated[int, Meta(ge=1, le=limits.WINDOW_LIMIT_MAX)] | None = None
+    messages_offset: Annotated[int, Meta(ge=0, le=limits.INT32_MAX)] | None = None

@@ -1,0 +1,35 @@
+"""Housekeeping: expired sessions are invisible at once, and removed soon after."""
+
+import asyncio
+import logging
+from typing import Final
+
+from sessionary.errors import Unavailable
+from sessionary.store.base import Store
+
+BATCH_MAX: Final = 500
+
+_logger: Final = logging.getLogger("sessionary.expiry")
+
+
+async def sweep(store: Store) -> int:
+    """Remove all that is due, in bounded batches; answers how many sessions are gone."""
+    removed = 0
+    while True:
+        swept = await store.sweep(BATCH_MAX)
+        removed += swept.removed
+        if not swept.more:
+            return removed
+
+
+async def sweep_forever(store: Store, seconds_between: float) -> None:
+    """Sweep every ``seconds_between``, until cancelled; an outage of the store is waited out."""
+    while True:
+        await asyncio.sleep(seconds_between)
+        try:
+            removed = await sweep(store)
+        except Unavailable as error:
+            _logger.warning("Sweeping was put off: %s", error)
+        else:
+            if removed:
+                _logger.info("Swept %d expired sessions.", removed)

@@ -1,0 +1,54 @@
+"""What a session's metadata may hold, and what it may say besides."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from sessionary.errors import Fault
+from sessionary.model import Name, Title
+from sessionary.operations.faults import invalid
+
+JsonObject = Mapping[str, Any]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def check_metadata(metadata: JsonObject | None) -> None:
+    """Raise InvalidRequest if a key or a text holds the NUL character."""
+    # Nearly no metadata holds the six characters that spell NUL; only then is each text looked at.
+    if metadata and b"\\u0000" in _encode(metadata) and any("\0" in text for text in _texts(metadata)):
+        raise invalid([Fault("/metadata", "The NUL character is not allowed in metadata.")])
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, member in value.items():
+            yield key
+            yield from _texts(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _texts(member)
+
+
+def title_in(metadata: JsonObject | None) -> str | None:
+    """Take the title that metadata carries, if it could be a title."""
+    return _usable(metadata.get("title"), Title) if metadata else None
+
+
+def model_in(metadata: JsonObject | None) -> str | None:
+    """Take the model that metadata carries as ``model`` or else as ``modelId``, if it could be one."""
+    if not metadata:
+        return None
+    return _usable(metadata.get("model"), Name) or _usable(metadata.get("modelId"), Name)
+
+
+def _usable(value: object, kind: Any) -> str | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return str(msgspec.convert(value, kind))
+    except msgspec.ValidationError:
+        return None

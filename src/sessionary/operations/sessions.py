@@ -1,0 +1,165 @@
+"""The six operations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sessionary import limits
+from sessionary.errors import SessionaryError, SessionNotFound
+from sessionary.model import Status
+from sessionary.operations.context import Context
+from sessionary.operations.identifiers import known_form
+from sessionary.operations.messages import read_turn
+from sessionary.operations.metadata import check_metadata, model_in, title_in
+from sessionary.store.base import (
+    CURSOR_START,
+    Command,
+    Conversation,
+    Create,
+    Created,
+    Delete,
+    Deleted,
+    Extend,
+    Extended,
+    ListQuery,
+    Outcome,
+    StoredSession,
+    Update,
+    Updated,
+    Window,
+)
+
+JsonObject = Mapping[str, Any]
+Effect = TypeVar("Effect")
+
+
+async def create_session(  # noqa: PLR0913 - one parameter a field of the request
+    ctx: Context,
+    user_id: str,
+    *,
+    session_group: str | None = None,
+    metadata: JsonObject | None = None,
+    expiration_minutes: int = limits.EXPIRATION_MINUTES_DEFAULT,
+    initial_messages: Sequence[JsonObject] = (),
+    title: str | None = None,
+    model: str | None = None,
+) -> Created:
+    """Begin a session that lives for ``expiration_minutes`` from now."""
+    check_metadata(metadata)
+    turn = read_turn(initial_messages, "/initialMessages")
+    session_id, created_at = ctx.service.session_ids.next()
+    command = Create(
+        organisation=ctx.organisation,
+        session_id=session_id,
+        actor=ctx.actor,
+        created_at=created_at,
+        user_id=user_id,
+        session_group=session_group,
+        title=title or title_in(metadata),
+        model=model or model_in(metadata),
+        metadata=metadata or {},
+        expires_after=expiration_minutes * limits.MILLISECONDS_PER_MINUTE,
+        messages=turn.messages,
+        first_user_text=turn.first_user_text,
+    )
+    return _applied(await _apply(ctx, command), Created)
+
+
+async def list_sessions(  # noqa: PLR0913 - one parameter a field of the request
+    ctx: Context,
+    *,
+    user_id: str | None = None,
+    session_group: str | None = None,
+    model: str | None = None,
+    status: Status | None = None,
+    limit: int = limits.PAGE_LIMIT_DEFAULT,
+    offset: int = 0,
+    after: str | None = None,
+) -> tuple[list[StoredSession], str | None]:
+    """Read a page of live sessions, newest first, and the id to go on ``after``, or None on the last page."""
+    query = ListQuery(
+        organisation=ctx.organisation,
+        user_id=user_id,
+        session_group=session_group,
+        model=model,
+        status=status,
+        limit=limit + 1,
+        offset=offset,
+        after=after or CURSOR_START,
+    )
+    sessions = await ctx.service.store.list_sessions(query)
+    page = sessions[:limit]
+    return page, page[-1].id if len(sessions) > limit else None
+
+
+async def get_session(ctx: Context, session_id: str, window: Window | None = None) -> Conversation:
+    """Read a session with its messages, or with a window of them."""
+    return await ctx.service.store.fetch(ctx.organisation, _known(session_id), window)
+
+
+async def update_session(  # noqa: PLR0913 - one parameter a field of the request
+    ctx: Context,
+    session_id: str,
+    *,
+    new_messages: Sequence[JsonObject] | None = None,
+    tokens_used: int | None = None,
+    status: Status | None = None,
+    metadata: JsonObject | None = None,
+    title: str | None = None,
+    model: str | None = None,
+) -> Updated:
+    """Append messages, add tokens, merge metadata and set what is given, in one atomic step."""
+    check_metadata(metadata)
+    turn = None if new_messages is None else read_turn(new_messages, "/newMessages")
+    command = Update(
+        organisation=ctx.organisation,
+        session_id=_known(session_id),
+        actor=ctx.actor,
+        messages=None if turn is None else turn.messages,
+        first_user_text=None if turn is None else turn.first_user_text,
+        tokens_used=tokens_used,
+        status=status,
+        metadata=metadata,
+        title=title or title_in(metadata),
+        model=model or model_in(metadata),
+    )
+    return _applied(await _apply(ctx, command), Updated)
+
+
+async def extend_session(
+    ctx: Context, session_id: str, additional_minutes: int = limits.ADDITIONAL_MINUTES_DEFAULT
+) -> Extended:
+    """Move a session's expiry; two extensions add up."""
+    command = Extend(
+        organisation=ctx.organisation,
+        session_id=_known(session_id),
+        actor=ctx.actor,
+        minutes=additional_minutes,
+        horizon=ctx.service.expiry_horizon,
+    )
+    return _applied(await _apply(ctx, command), Extended)
+
+
+async def delete_session(ctx: Context, session_id: str) -> Deleted:
+    """Remove a session and its messages."""
+    command = Delete(organisation=ctx.organisation, session_id=_known(session_id), actor=ctx.actor)
+    return _applied(await _apply(ctx, command), Deleted)
+
+
+async def _apply(ctx: Context, command: Command) -> Outcome:
+    outcomes = await ctx.service.store.apply((command,))
+    return outcomes[0]
+
+
+def _applied(outcome: Outcome, effect: type[Effect]) -> Effect:
+    if isinstance(outcome, SessionaryError):
+        raise outcome
+    if not isinstance(outcome, effect):
+        raise TypeError(type(outcome).__name__)
+    return outcome
+
+
+def _known(session_id: str) -> str:
+    known = known_form(session_id)
+    if known is None:
+        raise SessionNotFound
+    return known

@@ -1,0 +1,121 @@
+"""Tokens: who may speak for which organisation, and with which scopes.
+
+A token reads ``sny_<id>_<secret><check>``. The store keeps the id and the SHA-256 of the secret; the check lets a
+mistyped token be refused without asking the store.
+"""
+
+import hashlib
+import hmac
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from sessionary.errors import Fault
+from sessionary.limits import NAME_LENGTH_MAX, ORGANISATION_LENGTH_MAX
+from sessionary.operations.faults import invalid
+from sessionary.store.base import Clock, Store, StoredToken
+
+READ: Final = "sessions:read"
+WRITE: Final = "sessions:write"
+SCOPES: Final = (READ, WRITE)
+
+_SECRET_BYTES: Final = 32
+_SHAPE: Final = re.compile(r"sny_([0-9a-f]{20})_([0-9a-f]{64})([0-9a-f]{8})")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class TokenMaker(Struct, frozen=True):
+    """What making tokens takes: a store, a clock, and a source of random bytes such as ``secrets.token_bytes``."""
+
+    store: Store
+    clock: Clock
+    random_bytes: Callable[[int], bytes]
+
+
+async def create_token(
+    maker: TokenMaker,
+    organisation: str | None,
+    name: str,
+    scopes: Sequence[str] = SCOPES,
+    expires_at: int | None = None,
+) -> tuple[StoredToken, str]:
+    """Make a token for an organisation, or for all of them if None; answers it with its text, which is not kept.
+
+    ``expires_at`` is in milliseconds since 1970. Raises InvalidRequest.
+    """
+    now = maker.clock()
+    _check(organisation, name, scopes, expires_at, now)
+    token_id = f"{now:012x}{maker.random_bytes(4).hex()}"
+    secret = maker.random_bytes(_SECRET_BYTES).hex()
+    token = StoredToken(
+        id=token_id,
+        organisation=organisation,
+        name=name,
+        scopes=tuple(scope for scope in SCOPES if scope in scopes),
+        secret_hash=_hashed(secret),
+        created_at=now,
+        expires_at=expires_at,
+    )
+    await maker.store.create_token(token)
+    return token, f"sny_{token_id}_{secret}{_check_of(token_id, secret)}"
+
+
+async def list_tokens(store: Store, limit: int, after: str = "") -> list[StoredToken]:
+    """Read at most ``limit`` tokens, oldest first, after the one with the id ``after``."""
+    return await store.list_tokens(limit, after)
+
+
+async def revoke_token(store: Store, token_id: str) -> StoredToken:
+    """Revoke a token for good; raises TokenNotFound."""
+    return await store.revoke_token(token_id)
+
+
+async def find_token(store: Store, text: str) -> StoredToken | None:
+    """Find the token whose text this is; None if there is none. It may be revoked or expired."""
+    parts = _SHAPE.fullmatch(text)
+    if parts is None:
+        return None
+    token_id, secret, check = parts.groups()
+    if check != _check_of(token_id, secret):
+        return None
+    token = await store.find_token(token_id)
+    if token is None or not hmac.compare_digest(token.secret_hash, _hashed(secret)):
+        return None
+    return token
+
+
+def is_good(token: StoredToken, now: int) -> bool:
+    """Say whether a token is neither revoked nor expired."""
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
+
+
+def _check(organisation: str | None, name: str, scopes: Sequence[str], expires_at: int | None, now: int) -> None:
+    faults = []
+    if organisation is not None and not is_organisation(organisation):
+        faults.append(
+            Fault("/organisation", f"1 to {ORGANISATION_LENGTH_MAX} characters, none of them a control character.")
+        )
+    if not 0 < len(name) <= NAME_LENGTH_MAX or _CONTROLS.search(name):
+        faults.append(Fault("/name", f"1 to {NAME_LENGTH_MAX} characters, none of them a control character."))
+    if not scopes or not set(scopes) <= set(SCOPES):
+        faults.append(Fault("/scopes", f"One or more of {', '.join(SCOPES)}."))
+    if expires_at is not None and expires_at <= now:
+        faults.append(Fault("/expires_at", "It lies in the past."))
+    if faults:
+        raise invalid(faults)
+
+
+def is_organisation(text: str) -> bool:
+    """Say whether a text can name an organisation."""
+    return 0 < len(text) <= ORGANISATION_LENGTH_MAX and not _CONTROLS.search(text)
+
+
+def _hashed(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _check_of(token_id: str, secret: str) -> str:
+    return f"{zlib.crc32(f'{token_id}{secret}'.encode()):08x}"

@@ -1,0 +1,153 @@
+"""Config → store → app → server: start in this order, stop in the other."""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final, TextIO
+
+import uvicorn
+import uvloop
+
+from sessionary import limits, logs
+from sessionary.clocks import request_ids, steady_clock
+from sessionary.config import Settings
+from sessionary.connections import Bounds, bounded_protocol
+from sessionary.errors import StoreUnavailable
+from sessionary.http.app import Application
+from sessionary.operations.context import Service
+from sessionary.operations.expiry import sweep_forever
+from sessionary.operations.identifiers import SessionIds
+from sessionary.operations.tokens import TokenMaker, create_token, list_tokens
+from sessionary.store.base import Clock, Store
+from sessionary.store.opening import migrate, open_store, pending_migrations, without_password
+
+FIRST_ORGANISATION: Final = "demo"
+_BACKLOG: Final = 2048
+
+
+def serve(settings: Settings) -> None:
+    """Run a server until it is told to stop; raises Unavailable if it cannot start."""
+    logs.configure(settings.log_format, settings.log_level)
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    clock = steady_clock()
+    listener = _listen(settings)
+    store = await _open(settings, clock)
+    try:
+        base_url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}{settings.path_prefix}"
+        await _greet(settings, store, clock, base_url)
+        sweeper = asyncio.create_task(sweep_forever(store, settings.sweep_seconds))
+        try:
+            await _Server(_server_config(settings, store, clock)).serve(sockets=[listener])
+        finally:
+            sweeper.cancel()
+            await asyncio.wait((sweeper,))
+    finally:
+        await store.close()
+
+
+async def _open(settings: Settings, clock: Clock) -> Store:
+    if settings.migrate:
+        await migrate(settings.database, clock())
+    elif missing := await pending_migrations(settings.database):
+        raise StoreUnavailable(f"Migrations are pending: {', '.join(missing)}. Run: sessionary migrate")
+    return await open_store(settings.database, clock, settings.store_seconds)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _server_config(settings: Settings, store: Store, clock: Clock) -> uvicorn.Config:
+    application = Application(
+        Service(
+            store=store,
+            clock=clock,
+            session_ids=SessionIds(clock, secrets.randbits),
+            expiry_horizon=settings.expiry_horizon_days * limits.MILLISECONDS_PER_DAY,
+        ),
+        request_ids=request_ids(),
+        on_answer=logs.AccessLog(as_json=logs.wants_json(settings.log_format, sys.stderr)),
+        path_prefix=settings.path_prefix,
+        body_seconds_max=settings.body_seconds,
+    )
+    bounds = Bounds(settings.header_seconds, settings.body_seconds, settings.connections)
+    return uvicorn.Config(
+        application,
+        http=bounded_protocol(bounds),
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_keep_alive=int(settings.idle_seconds) or 1,
+        timeout_graceful_shutdown=int(settings.shutdown_seconds) or 1,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Ends by itself after SIGTERM and SIGINT: uvicorn's own would then die of the signal, not exit with 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        stop: Callable[[signal.Signals], None] = lambda number: self.handle_exit(number, None)  # noqa: E731
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+async def _greet(settings: Settings, store: Store, clock: Clock, base_url: str, stream: TextIO = sys.stdout) -> None:
+    if not settings.first_token or await list_tokens(store, 1):
+        print(f"sessionary listens on {base_url}", file=stream, flush=True)
+        return
+    maker = TokenMaker(store, clock, secrets.token_bytes)
+    _, text = await create_token(maker, FIRST_ORGANISATION, "first")
+    print(
+        _WELCOME.format(
+            base_url=base_url, token=text, organisation=FIRST_ORGANISATION, database=without_password(settings.database)
+        ),
+        file=stream,
+        flush=True,
+    )
+
+
+_WELCOME: Final = """\
+sessionary listens on {base_url} and keeps its data in {database}
+
+A first token for the organisation {organisation} (shown this once; make others with: sessionary tokens create):
+
+  {token}
+
+Try it:
+
+  curl -X POST {base_url}/api/v3/organizations/{organisation}/ai/sessions \\
+    -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
+    -d '{{"userId": "user-1", "initialMessages": [{{"role": "user", "content": "Hello"}}]}}'
+"""
+
+
+def _shown_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,278 @@
+"""The contract of a store: commands go in, outcomes come out, and every promise it keeps is a sentence here.
+
+Words: a *session* is the row a conversation hangs on; a *turn* is the messages one command appended; *now* and every
+other instant is an integer of milliseconds since 1970 in UTC; *metadata* and messages travel as compact JSON bytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from sessionary.errors import SessionaryError
+from sessionary.model import Status
+
+Clock = Callable[[], int]
+"""Answers now, in milliseconds since 1970, and never runs backwards."""
+
+CURSOR_START: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""The largest UUID: every session comes after it in a list."""
+
+
+class Once(Struct, frozen=True):
+    """The key under which a command has its effect at most once.
+
+    A key belongs to an organisation, a principal and a kind of command; ``fingerprint`` tells two requests apart.
+    """
+
+    principal: str
+    key: str
+    fingerprint: bytes
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """What every command carries: whose session, which, who asks, and under which conditions."""
+
+    organisation: str
+    session_id: str
+    actor: str = ""
+    once: Once | None = None
+    if_version: int | None = None
+
+
+class Create(Command, frozen=True, kw_only=True, tag="create"):
+    """Begin a session. ``created_at`` is the instant inside its id, so that list order and id order are one."""
+
+    created_at: int
+    user_id: str
+    session_group: str | None = None
+    title: str | None = None
+    model: str | None = None
+    metadata: Mapping[str, Any] = {}
+    expires_after: int
+    messages: tuple[bytes, ...] = ()
+    first_user_text: str | None = None
+
+
+class Update(Command, frozen=True, kw_only=True, tag="update"):
+    """Append a turn, add tokens, merge metadata, set what is given; None everywhere changes nothing.
+
+    ``messages`` are compact JSON objects without ``created_at``. ``first_user_text`` is the text of the first user
+    message among them: None if there is no user message, empty if it has no text.
+    """
+
+    messages: tuple[bytes, ...] | None = None
+    first_user_text: str | None = None
+    tokens_used: int | None = None
+    status: Status | None = None
+    metadata: Mapping[str, Any] | None = None
+    title: str | None = None
+    model: str | None = None
+
+
+class Extend(Command, frozen=True, kw_only=True, tag="extend"):
+    """Move the expiry by ``minutes``, at most to ``horizon`` milliseconds ahead of now."""
+
+    minutes: int
+    horizon: int
+
+
+class Delete(Command, frozen=True, kw_only=True, tag="delete"):
+    """Remove a session and its turns."""
+
+
+def size_of(command: Command) -> int:
+    """Count the bytes of a command that are worth counting: its messages."""
+    if isinstance(command, Create | Update) and command.messages:
+        return sum(map(len, command.messages))
+    return 0
+
+
+class Applied(Struct, frozen=True, kw_only=True):
+    """What every effect has in common; ``replayed`` says that it happened at an earlier command with the same key."""
+
+    session_id: str
+    version: int
+    replayed: bool = False
+
+
+class Created(Applied, frozen=True, kw_only=True, tag="created"):
+    """A session was begun."""
+
+    created_at: int
+    expires_at: int
+
+
+class Updated(Applied, frozen=True, kw_only=True, tag="updated"):
+    """A session was changed."""
+
+    status: Status
+    total_messages: int
+    total_tokens: int
+    updated_at: int
+
+
+class Extended(Applied, frozen=True, kw_only=True, tag="extended"):
+    """An expiry was moved."""
+
+    minutes: int
+    expires_at: int
+
+
+class Deleted(Applied, frozen=True, kw_only=True, tag="deleted"):
+    """A session was removed."""
+
+
+Effect = Created | Updated | Extended | Deleted
+Outcome = Effect | SessionaryError
+"""An effect, or the error that says why there is none."""
+
+
+class StoredSession(Struct, kw_only=True):
+    """A session as it is kept. ``metadata`` is None only inside a batch that does not need it."""
+
+    organisation: str
+    id: str
+    user_id: str
+    session_group: str | None
+    title: str | None
+    model: str | None
+    status: Status
+    metadata: bytes | None
+    user_spoke: bool
+    total_messages: int
+    total_tokens: int
+    total_bytes: int
+    created_at: int
+    updated_at: int
+    expires_at: int
+    version: int
+
+
+class Turn(Struct, frozen=True):
+    """The messages one command appended: ``count`` of them from number ``first`` on, as JSON joined by commas."""
+
+    organisation: str
+    session_id: str
+    first: int
+    count: int
+    tokens: int
+    body: bytes
+    created_at: int
+
+
+class StoredKey(Struct, frozen=True):
+    """The answer kept for a key; ``command`` is the tag of the command it answered."""
+
+    organisation: str
+    principal: str
+    command: str
+    key: str
+    fingerprint: bytes
+    effect: bytes
+    expires_at: int
+
+
+class Window(Struct, frozen=True):
+    """Which messages to read: ``limit`` alone means the last ones, ``offset`` alone from there to the end."""
+
+    offset: int | None = None
+    limit: int | None = None
+
+
+class Conversation(Struct, frozen=True):
+    """A session and its messages as JSON joined by commas; ``offset`` of them come before the first."""
+
+    session: StoredSession
+    messages: bytes
+    offset: int
+
+
+class ListQuery(Struct, frozen=True, kw_only=True):
+    """Which sessions to list: exact matches, combined with and; at most ``limit`` after the session ``after``."""
+
+    organisation: str
+    user_id: str | None = None
+    session_group: str | None = None
+    model: str | None = None
+    status: Status | None = None
+    limit: int
+    offset: int = 0
+    after: str = CURSOR_START
+
+
+class StoredToken(Struct, frozen=True, kw_only=True):
+    """A token as it is kept: never the secret, only its SHA-256. No organisation means all of them."""
+
+    id: str
+    organisation: str | None
+    name: str
+    scopes: tuple[str, ...]
+    secret_hash: bytes
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+class Swept(Struct, frozen=True):
+    """What one bounded sweep did: how many expired sessions are gone, and whether more may be due."""
+
+    removed: int
+    more: bool
+
+
+class Store(Protocol):
+    """Keeps sessions. Each sentence below is a promise with a conformance test, on every engine.
+
+    A batch is applied in order: the outcome of each command is as if the commands came one after another.
+    An acknowledged command survives the end of the process.
+    A command that is refused changes nothing.
+    A session is absent from the instant it expires.
+    A session of another organisation is absent.
+    A command with a key that was used before gets the first effect again and has no second one.
+    A command whose ``if_version`` is not the session's version is refused with the version it has.
+    """
+
+    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Apply the commands in order; one outcome each.
+
+        Raises Overloaded if there is no room to wait (nothing was applied) and StoreUnavailable if the store did
+        not answer in time (each command was applied whole or not at all).
+        """
+        ...
+
+    async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
+        """Read a session and its messages as of one instant; raises SessionNotFound."""
+        ...
+
+    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+        """Read a page of live sessions, newest created first."""
+        ...
+
+    async def sweep(self, limit: int) -> Swept:
+        """Remove at most ``limit`` expired sessions with their turns, and at most ``limit`` outdated keys."""
+        ...
+
+    async def create_token(self, token: StoredToken) -> None:
+        """Keep a token."""
+        ...
+
+    async def find_token(self, token_id: str) -> StoredToken | None:
+        """Read a token, also one that is revoked or expired."""
+        ...
+
+    async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
+        """Read at most ``limit`` tokens whose ids follow ``after``, in the order of their ids: oldest first."""
+        ...
+
+    async def revoke_token(self, token_id: str) -> StoredToken:
+        """Revoke a token, once and for good; raises TokenNotFound."""
+        ...
+
+    async def ready(self) -> None:
+        """Return if a request could be served now; raises Unavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted and let go of the database."""
+        ...

@@ -1,0 +1,72 @@
+"""From a URL to a store: the only place that lists the engines."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from sessionary.errors import InvalidRequest
+from sessionary.store.base import Clock, Store
+
+SECONDS_MAX_DEFAULT: Final = 5.0
+"""How long a request may take in the store, waiting included, before it is answered with an error."""
+
+
+async def open_store(url: str, clock: Clock, seconds_max: float = SECONDS_MAX_DEFAULT) -> Store:
+    """Open the store at ``sqlite:///path`` or ``postgresql://…``, which must have been migrated.
+
+    Raises InvalidRequest for another URL and StoreUnavailable if the database cannot be reached.
+    """
+    if _is_postgres(url):
+        # Each engine's driver is imported only where it is used: the other need not be paid for at the start.
+        from sessionary.store.postgres.store import PostgresStore  # noqa: PLC0415
+
+        return await PostgresStore.open(url, clock, seconds_max)
+    from sessionary.store.sqlite.store import SqliteStore  # noqa: PLC0415
+
+    return await SqliteStore.open(sqlite_path(url), clock, seconds_max)
+
+
+async def migrate(url: str, now: int) -> list[str]:
+    """Apply the migrations that are pending, once and in order, and name them."""
+    if _is_postgres(url):
+        from sessionary.store.postgres import migrations as postgres  # noqa: PLC0415
+
+        return await postgres.migrate(url, now)
+    from sessionary.store.sqlite import migrations as sqlite  # noqa: PLC0415
+
+    return await asyncio.to_thread(sqlite.migrate, sqlite_path(url), now)
+
+
+async def pending_migrations(url: str) -> list[str]:
+    """Name the migrations that ``migrate`` would apply, changing nothing."""
+    if _is_postgres(url):
+        from sessionary.store.postgres import migrations as postgres  # noqa: PLC0415
+
+        return await postgres.pending(url)
+    from sessionary.store.sqlite import migrations as sqlite  # noqa: PLC0415
+
+    return await asyncio.to_thread(sqlite.pending, sqlite_path(url))
+
+
+def sqlite_path(url: str) -> Path:
+    """Take the path out of ``sqlite:///relative`` or ``sqlite:////absolute``; raises InvalidRequest for another URL."""
+    scheme, separator, path = url.partition(":///")
+    if scheme != "sqlite" or not separator or not path:
+        raise InvalidRequest(
+            f"The database must be sqlite:///path or postgresql://user@host/name, not {without_password(url)!r}."
+        )
+    return Path(unquote(path))
+
+
+def without_password(url: str) -> str:
+    """Show a URL without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
+
+
+def _is_postgres(url: str) -> bool:
+    return url.startswith(("postgresql://", "postgres://"))

@@ -1,0 +1,208 @@
+-- SQLite runs these in this process: one row a statement costs no round trip, so writes come row by row
+-- where PostgreSQL takes arrays.
+
+-- name: lock_sessions
+-- The transaction holds the write lock already; :with_metadata spares reading what no command changes.
+SELECT s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version,
+       CASE WHEN :with_metadata THEN s.metadata END
+FROM sessions AS s
+WHERE s.organisation = :organisation
+  AND s.id = :id;
+
+-- name: lock_keys
+SELECT k.fingerprint, k.effect, k.expires_at
+FROM keys AS k
+WHERE k.organisation = :organisation
+  AND k.principal = :principal
+  AND k.command = :command
+  AND k.key = :key;
+
+-- name: delete_turns
+DELETE FROM turns
+WHERE organisation = :organisation
+  AND session_id = :id;
+
+-- name: delete_sessions
+DELETE FROM sessions
+WHERE organisation = :organisation
+  AND id = :id;
+
+-- name: insert_sessions
+INSERT INTO sessions (
+    organisation, id, user_id, session_group, title, model, status, user_spoke,
+    total_messages, total_tokens, total_bytes,
+    created_at, updated_at, expires_at, sweep_after, version, metadata
+)
+VALUES (
+    :organisation, :id, :user_id, :session_group, :title, :model, :status, :user_spoke,
+    :total_messages, :total_tokens, :total_bytes,
+    :created_at, :updated_at, :expires_at, :expires_at, :version, :metadata
+);
+
+-- name: update_sessions
+UPDATE sessions
+SET title = :title,
+    model = :model,
+    status = :status,
+    user_spoke = :user_spoke,
+    total_messages = :total_messages,
+    total_tokens = :total_tokens,
+    total_bytes = :total_bytes,
+    updated_at = :updated_at,
+    expires_at = :expires_at,
+    version = :version,
+    metadata = coalesce(:metadata, metadata)
+WHERE organisation = :organisation
+  AND id = :id;
+
+-- name: insert_turns
+INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+VALUES (:organisation, :session_id, :first, :count, :tokens, 1, :created_at, :body);
+
+-- name: insert_keys
+INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
+VALUES (:organisation, :principal, :command, :key, :fingerprint, :effect, :expires_at);
+
+-- name: delete_keys
+DELETE FROM keys
+WHERE organisation = :organisation
+  AND principal = :principal
+  AND command = :command
+  AND key = :key;
+
+-- name: fetch_sessions
+SELECT s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation
+  AND s.id = :id
+  AND s.expires_at > :now;
+
+-- name: fetch_turns
+-- From the turn that holds message :from up to, not including, the one that begins at :until or later.
+SELECT t.first, t.body
+FROM turns AS t
+WHERE t.organisation = :organisation
+  AND t.session_id = :id
+  AND t.first >= coalesce(
+      (
+          SELECT max(u.first)
+          FROM turns AS u
+          WHERE u.organisation = :organisation
+            AND u.session_id = :id
+            AND u.first <= :from
+      ),
+      0
+  )
+  AND t.first < :until
+ORDER BY t.first;
+
+-- name: list_sessions
+SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation
+  AND s.id < :after
+  AND s.expires_at > :now
+  AND (:status IS NULL OR s.status = :status)
+ORDER BY s.id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: list_sessions_by_user
+SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation
+  AND s.user_id = :user_id
+  AND s.id < :after
+  AND s.expires_at > :now
+  AND (:session_group IS NULL OR s.session_group = :session_group)
+  AND (:model IS NULL OR s.model = :model)
+  AND (:status IS NULL OR s.status = :status)
+ORDER BY s.id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: list_sessions_by_group
+SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation
+  AND s.session_group = :session_group
+  AND s.id < :after
+  AND s.expires_at > :now
+  AND (:model IS NULL OR s.model = :model)
+  AND (:status IS NULL OR s.status = :status)
+ORDER BY s.id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: list_sessions_by_model
+SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation
+  AND s.model = :model
+  AND s.id < :after
+  AND s.expires_at > :now
+  AND (:status IS NULL OR s.status = :status)
+ORDER BY s.id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: sweep_due
+SELECT s.organisation, s.id, s.expires_at
+FROM sessions AS s
+WHERE s.sweep_after <= :now
+ORDER BY s.sweep_after
+LIMIT :limit;
+
+-- name: sweep_later
+UPDATE sessions
+SET sweep_after = expires_at
+WHERE organisation = :organisation
+  AND id = :id;
+
+-- name: sweep_keys
+DELETE FROM keys
+WHERE rowid IN (
+    SELECT k.rowid
+    FROM keys AS k
+    WHERE k.expires_at <= :now
+    ORDER BY k.expires_at
+    LIMIT :limit
+);
+
+-- name: insert_token
+INSERT INTO tokens (id, organisation, name, scopes, secret_hash, created_at, expires_at)
+VALUES (:id, :organisation, :name, :scopes, :secret_hash, :created_at, :expires_at);
+
+-- name: find_token
+SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
+FROM tokens AS t
+WHERE t.id = :id;
+
+-- name: list_tokens
+SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
+FROM tokens AS t
+WHERE t.id > :after
+ORDER BY t.id
+LIMIT :limit;
+
+-- name: revoke_token
+UPDATE tokens
+SET revoked_at = coalesce(revoked_at, :now)
+WHERE id = :id
+RETURNING id, organisation, name, scopes, secret_hash, created_at, expires_at, revoked_at;
+
+-- name: ping
+SELECT count(*)
+FROM (
+    SELECT s.id
+    FROM sessions AS s
+    LIMIT 1
+);

@@ -1,0 +1,54 @@
+"""Checkpoints: copying the log into the file, beside the writer instead of inside its commits."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import apsw
+
+from sessionary.store.sqlite import connections
+from sessionary.store.sqlite.threads import WorkThread
+
+_logger: Final = logging.getLogger("sessionary.store")
+
+_SECONDS_BETWEEN: Final = 0.2
+_LOG_FRAMES_MAX: Final = 16_384
+"""64 MiB. Under constant load the log would never start over by itself: past this, the writer is asked to."""
+
+
+class Checkpointer:
+    """Checkpoints soon after writes, never when nothing was written."""
+
+    def __init__(self, connection: apsw.Connection, start_log_over: Callable[[], Awaitable[None]]) -> None:
+        """Use a connection of its own; ``start_log_over`` begins the log anew between two batches."""
+        self._connection: Final = connection
+        self._start_log_over: Final = start_log_over
+        self._thread: Final = WorkThread("sessionary-checkpointer", connection.interrupt)
+        self._task: asyncio.Task[None] | None = None
+
+    def written(self) -> None:
+        """Say that there is something to copy."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._checkpoint_soon())
+
+    async def close(self) -> None:
+        """Wait for the checkpoint that runs, then close the connection."""
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+        await self._thread.run(lambda: connections.close(self._connection))
+        await self._thread.close()
+
+    async def _checkpoint_soon(self) -> None:
+        await asyncio.sleep(_SECONDS_BETWEEN)
+        self._task = None
+        try:
+            frames = await self._thread.run(self._checkpoint)
+            if frames > _LOG_FRAMES_MAX:
+                await self._start_log_over()
+        except Exception as error:  # noqa: BLE001 - housekeeping: the next write tries again
+            _logger.warning("A checkpoint failed: %s", error)
+
+    def _checkpoint(self) -> int:
+        frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return frames

@@ -1,0 +1,56 @@
+"""Bring a file's schema up to date."""
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from sessionary.store import migrate as numbered
+from sessionary.store.sqlite.connections import close, connect
+
+_LEDGER: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    number     INTEGER NOT NULL PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    applied_at INTEGER NOT NULL
+) STRICT
+"""
+_LOCK_SECONDS: Final = 60.0
+
+
+def migrate(path: Path, now: int) -> list[str]:
+    """Apply what is pending, all of it or nothing, and name it. Several processes may try at once."""
+    connection = connect(path, busy_seconds=_LOCK_SECONDS)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_LEDGER)
+        todo = numbered.pending(numbered.read_migrations("sqlite"), _applied(connection))
+        for migration in todo:
+            connection.execute(migration.sql)
+            connection.execute(
+                "INSERT INTO schema_migrations (number, name, applied_at) VALUES (?, ?, ?)",
+                (migration.number, migration.name, now),
+            )
+        connection.execute("COMMIT")
+        return [migration.name for migration in todo]
+    finally:
+        close(connection)
+
+
+def pending(path: Path) -> list[str]:
+    """Name what ``migrate`` would apply; an absent file lacks everything and stays absent."""
+    known = numbered.read_migrations("sqlite")
+    if not path.exists():
+        return [migration.name for migration in known]
+    connection = connect(path, busy_seconds=_LOCK_SECONDS)
+    try:
+        return [migration.name for migration in numbered.pending(known, _applied(connection))]
+    finally:
+        close(connection)
+
+
+def _applied(connection: apsw.Connection) -> set[int]:
+    ledger = "SELECT count(*) FROM sqlite_schema WHERE name = 'schema_migrations'"
+    if not connection.execute(ledger).get:
+        return set()
+    return {int(row[0]) for row in connection.execute("SELECT number FROM schema_migrations")}

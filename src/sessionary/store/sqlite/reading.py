@@ -1,0 +1,100 @@
+"""Connections that only read; each is to be used by one thread at a time."""
+
+from typing import Any, Final
+
+import apsw
+
+from sessionary.errors import SessionNotFound
+from sessionary.limits import SESSION_BYTES_MAX
+from sessionary.store.base import Clock, Conversation, ListQuery, StoredSession, StoredToken, Window
+from sessionary.store.queries import read_queries
+from sessionary.store.sqlite import connections
+from sessionary.store.sqlite.rows import id_from_bytes, id_to_bytes, to_session, to_token
+from sessionary.store.windows import cut, span
+
+
+class Reader:
+    """Reads what is committed; each read sees one instant."""
+
+    def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
+        """Own a connection to a file that has been migrated."""
+        self._clock: Final = clock
+        self._sql: Final = read_queries("sqlite")
+        self._connection: Final = connection
+        self._connection.execute("PRAGMA query_only = ON").fetchall()
+
+    def fetch_whole(self, organisation: str, session_id: str, window: Window | None) -> Conversation:
+        """Read a session and its messages; raises SessionNotFound."""
+        conversation = self.fetch(organisation, session_id, window, SESSION_BYTES_MAX)
+        if conversation is None:
+            raise AssertionError(session_id)
+        return conversation
+
+    def fetch(self, organisation: str, session_id: str, window: Window | None, bytes_max: int) -> Conversation | None:
+        """Read a session and its messages, or None if it holds more than ``bytes_max``; raises SessionNotFound."""
+        self._connection.execute("BEGIN")
+        try:
+            session = self._session(organisation, session_id)
+            if session.total_bytes > bytes_max:
+                return None
+            begin, end = span(window, session.total_messages)
+            bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "from": begin, "until": end}
+            rows: Any = self._connection.execute(self._sql["fetch_turns"], bindings) if end > begin else ()
+            turns: list[tuple[int, bytes]] = list(rows)
+        finally:
+            self._connection.execute("COMMIT")
+        messages = b",".join([body for _, body in turns]) if window is None else cut(turns, begin, end)
+        return Conversation(session, messages, begin)
+
+    def _session(self, organisation: str, session_id: str) -> StoredSession:
+        bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "now": self._clock()}
+        for row in self._connection.execute(self._sql["fetch_sessions"], bindings):
+            return to_session(organisation, session_id, row)
+        raise SessionNotFound
+
+    def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+        """Read a page of live sessions."""
+        if query.user_id is not None:
+            statement = "list_sessions_by_user"
+        elif query.session_group is not None:
+            statement = "list_sessions_by_group"
+        elif query.model is not None:
+            statement = "list_sessions_by_model"
+        else:
+            statement = "list_sessions"
+        bindings = {
+            "organisation": query.organisation,
+            "user_id": query.user_id,
+            "session_group": query.session_group,
+            "model": query.model,
+            "status": query.status,
+            "after": id_to_bytes(query.after),
+            "limit": query.limit,
+            "offset": query.offset,
+            "now": self._clock(),
+        }
+        rows = self._connection.execute(self._sql[statement], bindings)
+        return [to_session(query.organisation, id_from_bytes(row[0]), row[1:]) for row in rows]
+
+    def find_token(self, token_id: str) -> StoredToken | None:
+        """Read a token."""
+        for row in self._connection.execute(self._sql["find_token"], {"id": token_id}):
+            return to_token(row)
+        return None
+
+    def list_tokens(self, limit: int, after: str) -> list[StoredToken]:
+        """Read a page of tokens."""
+        rows = self._connection.execute(self._sql["list_tokens"], {"limit": limit, "after": after})
+        return [to_token(row) for row in rows]
+
+    def ping(self) -> None:
+        """Read one row."""
+        self._connection.execute(self._sql["ping"]).fetchall()
+
+    def interrupt(self) -> None:
+        """Make a read in another thread end with an error."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Close the connection."""
+        connections.close(self._connection)

@@ -1,0 +1,167 @@
+"""SQLite: one file, one writer, readers that never wait for it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import apsw
+
+from sessionary.errors import SessionaryError, StoreUnavailable, TokenNotFound
+from sessionary.store.base import (
+    Clock,
+    Command,
+    Conversation,
+    ListQuery,
+    Outcome,
+    StoredSession,
+    StoredToken,
+    Swept,
+    Window,
+    size_of,
+)
+from sessionary.store.batching import Lane, LaneLimits
+from sessionary.store.sqlite.checkpoints import Checkpointer
+from sessionary.store.sqlite.connections import connect
+from sessionary.store.sqlite.reading import Reader
+from sessionary.store.sqlite.rows import to_token
+from sessionary.store.sqlite.threads import WorkThread, translated
+from sessionary.store.sqlite.writing import Writer
+
+Result = TypeVar("Result")
+Work = Callable[[], Any]
+
+_SHORT_CONVERSATION_BYTES: Final = 128 * 1024
+"""A conversation up to this size is read faster than a thread is woken."""
+_SHORT_OFFSET: Final = 1_000
+_WAITING_BYTES: Final = 64 * 1024 * 1024
+
+
+class SqliteStore:
+    """The store contract on one SQLite file."""
+
+    def __init__(self, path: Path, clock: Clock, seconds_max: float) -> None:
+        """Open connections to a file that has been migrated."""
+        busy_seconds = seconds_max / 4
+        self._writer: Final = Writer(connect(path, busy_seconds=busy_seconds), clock)
+        self._short_reader: Final = Reader(connect(path, busy_seconds=0), clock)
+        self._long_reader: Final = Reader(connect(path, busy_seconds=busy_seconds), clock)
+        self._checkpointer: Final = Checkpointer(connect(path, busy_seconds=0), self._start_log_over)
+        self._writing: Final = WorkThread("sessionary-writer", self._writer.interrupt)
+        self._reading: Final = WorkThread("sessionary-reader", self._long_reader.interrupt)
+        batches = LaneLimits(4_096, _WAITING_BYTES, 512, _WAITING_BYTES // 4, seconds_max)
+        singles = LaneLimits(1_024, _WAITING_BYTES, 1, _WAITING_BYTES, seconds_max)
+        self._commands: Final = Lane[Command, Outcome](self._run_commands, batches)
+        self._changes: Final = Lane[Work, Any](self._run_change, singles)
+        self._reads: Final = Lane[Work, Any](self._run_read, singles)
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, clock: Clock, seconds_max: float) -> Self:
+        """Open the file; raises StoreUnavailable if that cannot be done."""
+        try:
+            return await asyncio.to_thread(cls, path, clock, seconds_max)
+        except (apsw.Error, OSError) as error:
+            raise StoreUnavailable(f"The database file {path} cannot be opened: {error}.") from error
+
+    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Apply the commands in order; see ``Store``."""
+        answers = [self._commands.put(command, size_of(command)) for command in commands]
+        return [await answer for answer in answers]
+
+    async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
+        """Read a session and its messages; see ``Store``."""
+        try:
+            short = self._short_reader.fetch(organisation, session_id, window, _SHORT_CONVERSATION_BYTES)
+        except apsw.BusyError:
+            short = None
+        except apsw.Error as error:
+            raise translated(error) from error
+        if short is not None:
+            return short
+        return await self._read(lambda: self._long_reader.fetch_whole(organisation, session_id, window))
+
+    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+        """Read a page of live sessions; see ``Store``."""
+        filters = (query.user_id, query.session_group, query.model, query.status)
+        sifted = sum(given is not None for given in filters) > 1 or query.status is not None
+        if sifted or query.offset > _SHORT_OFFSET:
+            return await self._read(lambda: self._long_reader.list_sessions(query))
+        try:
+            return self._short_reader.list_sessions(query)
+        except apsw.BusyError:
+            return await self._read(lambda: self._long_reader.list_sessions(query))
+        except apsw.Error as error:
+            raise translated(error) from error
+
+    async def sweep(self, limit: int) -> Swept:
+        """Remove what has expired; see ``Store``."""
+        return await self._change(lambda: self._writer.sweep(limit))
+
+    async def create_token(self, token: StoredToken) -> None:
+        """Keep a token; see ``Store``."""
+        await self._change(lambda: self._writer.create_token(token))
+
+    async def find_token(self, token_id: str) -> StoredToken | None:
+        """Read a token; see ``Store``."""
+        return await self._read(lambda: self._long_reader.find_token(token_id))
+
+    async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
+        """Read a page of tokens; see ``Store``."""
+        return await self._read(lambda: self._long_reader.list_tokens(limit, after))
+
+    async def revoke_token(self, token_id: str) -> StoredToken:
+        """Revoke a token; see ``Store``."""
+        row = await self._change(lambda: self._writer.revoke_token(token_id))
+        if row is None:
+            raise TokenNotFound
+        return to_token(row)
+
+    async def ready(self) -> None:
+        """Return if the file answers; see ``Store``."""
+        await self._read(self._long_reader.ping)
+
+    async def close(self) -> None:
+        """Finish what was accepted and close the file; see ``Store``."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._commands.drain()
+        await self._changes.drain()
+        await self._reads.drain()
+        await self._checkpointer.close()
+        await self._writing.run(self._writer.close)
+        await self._reading.run(self._long_reader.close)
+        await self._writing.close()
+        await self._reading.close()
+        self._short_reader.close()
+
+    async def _run_commands(self, commands: Sequence[Command]) -> Sequence[Outcome]:
+        outcomes = await self._writing.run(lambda: self._writer.apply(commands))
+        self._checkpointer.written()
+        return outcomes
+
+    async def _run_change(self, work: Sequence[Work]) -> Sequence[Any]:
+        result = await self._writing.run(work[0])
+        self._checkpointer.written()
+        return [result]
+
+    async def _run_read(self, work: Sequence[Work]) -> Sequence[Any]:
+        return [await self._reading.run(work[0])]
+
+    async def _change(self, work: Callable[[], Result]) -> Result:
+        result: Result = _returned(await self._changes.put(work))
+        return result
+
+    async def _read(self, work: Callable[[], Result]) -> Result:
+        result: Result = _returned(await self._reads.put(work))
+        return result
+
+    async def _start_log_over(self) -> None:
+        await self._change(self._writer.start_log_over)
+
+
+def _returned(answer: Any) -> Any:
+    if isinstance(answer, SessionaryError):
+        raise answer
+    return answer

@@ -1,0 +1,146 @@
+"""The one connection that writes: a batch of commands is one transaction on it."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import apsw
+
+from sessionary.errors import StoreUnavailable
+from sessionary.store.base import (
+    Clock,
+    Command,
+    Create,
+    Outcome,
+    StoredKey,
+    StoredSession,
+    StoredToken,
+    Swept,
+    Update,
+)
+from sessionary.store.deciding import Folded, OnceKey, SessionKey, fold, once_key, session_key
+from sessionary.store.queries import read_queries
+from sessionary.store.sqlite import connections
+from sessionary.store.sqlite.rows import Row, from_key, from_session, from_token, from_turn, id_to_bytes, to_session
+
+Result = TypeVar("Result")
+
+
+class Writer:
+    """Owns the write connection; to be called by one thread at a time."""
+
+    def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
+        """Own a connection to a file that has been migrated."""
+        self._clock: Final = clock
+        self._sql: Final = read_queries("sqlite")
+        self._connection: Final = connection
+
+    def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Apply a batch in one transaction; if the file refuses it, halve it until only the culprit fails."""
+        try:
+            return self._transaction(lambda: self._apply(commands))
+        except apsw.ConstraintError:
+            if len(commands) == 1:
+                return [StoreUnavailable()]
+            middle = len(commands) // 2
+            return self.apply(commands[:middle]) + self.apply(commands[middle:])
+
+    def sweep(self, limit: int) -> Swept:
+        """Remove what has expired."""
+        return self._transaction(lambda: self._sweep(limit))
+
+    def create_token(self, token: StoredToken) -> None:
+        """Keep a token."""
+        self._transaction(lambda: self._connection.execute(self._sql["insert_token"], from_token(token)))
+
+    def revoke_token(self, token_id: str) -> tuple[object, ...] | None:
+        """Revoke a token; answers its row, or None."""
+        bindings = {"id": token_id, "now": self._clock()}
+        rows = self._transaction(lambda: self._connection.execute(self._sql["revoke_token"], bindings).fetchall())
+        return rows[0] if rows else None
+
+    def interrupt(self) -> None:
+        """Make a statement that runs in another thread end with an error; its transaction is undone."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is not there."""
+        connections.close(self._connection)
+
+    def _transaction(self, body: Callable[[], Result]) -> Result:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = body()
+            connection.execute("COMMIT")
+        except BaseException:
+            # After some failures SQLite has rolled back by itself.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        stored = self._lock_sessions(commands)
+        keys = self._lock_keys(commands)
+        folded = fold(commands, stored, keys, self._clock())
+        self._write(folded)
+        return folded.outcomes
+
+    def _lock_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
+        wanted: dict[SessionKey, bool] = {}
+        for command in commands:
+            if not isinstance(command, Create):
+                key = session_key(command)
+                merges = isinstance(command, Update) and command.metadata is not None
+                wanted[key] = merges or wanted.get(key, False)
+        execute, statement = self._connection.execute, self._sql["lock_sessions"]
+        stored: dict[SessionKey, StoredSession] = {}
+        for (organisation, session_id), with_metadata in wanted.items():
+            bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "with_metadata": with_metadata}
+            for row in execute(statement, bindings):
+                stored[organisation, session_id] = to_session(organisation, session_id, row)
+        return stored
+
+    def _lock_keys(self, commands: Sequence[Command]) -> dict[OnceKey, StoredKey]:
+        names = {name for command in commands if (name := once_key(command)) is not None}
+        keys: dict[OnceKey, StoredKey] = {}
+        for name in names:
+            bindings = dict(zip(("organisation", "principal", "command", "key"), name, strict=True))
+            for row in self._connection.execute(self._sql["lock_keys"], bindings):
+                keys[name] = StoredKey(*name, *row)
+        return keys
+
+    def _write(self, folded: Folded) -> None:
+        many, sql = self._connection.executemany, self._sql
+        if folded.deleted:
+            gone = [{"organisation": organisation, "id": id_to_bytes(id_)} for organisation, id_ in folded.deleted]
+            many(sql["delete_turns"], gone)
+            many(sql["delete_sessions"], gone)
+        if folded.inserted:
+            many(sql["insert_sessions"], map(from_session, folded.inserted))
+        if folded.updated:
+            many(sql["update_sessions"], map(from_session, folded.updated))
+        if folded.turns:
+            many(sql["insert_turns"], map(from_turn, folded.turns))
+        for organisation, principal, command, key in folded.outdated_keys:
+            bindings = {"organisation": organisation, "principal": principal, "command": command, "key": key}
+            self._connection.execute(sql["delete_keys"], bindings)
+        if folded.keys:
+            many(sql["insert_keys"], map(from_key, folded.keys))
+
+    def _sweep(self, limit: int) -> Swept:
+        now = self._clock()
+        due: list[Row] = self._connection.execute(self._sql["sweep_due"], {"now": now, "limit": limit}).fetchall()
+        rows = [{"organisation": organisation, "id": id_} for organisation, id_, _ in due]
+        expired = [row for row, (_, _, expires_at) in zip(rows, due, strict=True) if expires_at <= now]
+        alive = [row for row, (_, _, expires_at) in zip(rows, due, strict=True) if expires_at > now]
+        self._connection.executemany(self._sql["sweep_later"], alive)
+        self._connection.executemany(self._sql["delete_turns"], expired)
+        self._connection.executemany(self._sql["delete_sessions"], expired)
+        self._connection.execute(self._sql["sweep_keys"], {"now": now, "limit": limit})
+        keys_removed = self._connection.changes()
+        return Swept(removed=len(expired), more=len(due) == limit or keys_removed == limit)
+
+    def start_log_over(self) -> None:
+        """Copy the log into the file and begin it anew, while nobody writes."""
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
