@@ -24,7 +24,7 @@ serve: setup ## run the server on ./sessionary.db; ARGS go to `sessionary serve`
 
 test: setup ## run the whole suite with its coverage; ARGS go to pytest
 	@scripts/system-packages
-	$(BIN)/python -m pytest --cov $(ARGS)
+	$(BIN)/python -m pytest --cov --numprocesses 2 --dist worksteal $(ARGS)
 
 check: setup ## lint, formatting, types and floors
 	$(BIN)/ruff check

@@ -15,7 +15,6 @@ from msgspec.structs import fields
 
 from sessionary import limits
 from sessionary.errors import InvalidRequest
-from sessionary.operations.faults import fault_from
 from sessionary.store.opening import without_password
 
 PREFIX: Final = "SESSIONARY_"
@@ -102,12 +101,12 @@ def effective(
     sources = {field.name: "default" for field in fields(Settings)}
     for source, given in (
         _from_file(file or environment.get(FILE_VARIABLE)),
-        *(_from_environment(environment)),
+        *_from_environment(environment),
         ("flag", {name: value for name, value in flags.items() if value is not None}),
     ):
         for name, value in given.items():
             values[name] = _converted(name, value, source)
-            sources[name] = source if source == "flag" else f"{source}"
+            sources[name] = source
     return Effective(Settings(**values), sources)
 
 
@@ -133,4 +132,5 @@ def _converted(name: str, value: Any, source: str) -> Any:
     try:
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The setting {name} ({source}) is not valid: {fault_from(error).detail}") from None
+        fault = str(error).replace("`", "")
+        raise InvalidRequest(f"The setting {name} ({source}) is not valid: {fault}. {descriptions()[name]}") from None

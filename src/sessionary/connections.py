@@ -5,14 +5,18 @@ the shape every other error has.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+import httptools
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary import limits
+from sessionary.clocks import request_ids
 from sessionary.errors import HeadersTooLarge, InvalidRequest, Overloaded, RequestTimeout, SessionaryError
 from sessionary.http.replies import problem
+from sessionary.http.requests import Headers, request_id_of
 
 _REASONS: Final = {
     400: b"Bad Request",
@@ -32,16 +36,19 @@ class Bounds(Struct, frozen=True):
 
 def bounded_protocol(bounds: Bounds) -> type[HttpToolsProtocol]:
     """Make the protocol class that keeps these bounds."""
-    return type("BoundedProtocol", (_BoundedProtocol,), {"bounds": bounds})
+    ids = staticmethod(request_ids())
+    return type("BoundedProtocol", (_BoundedProtocol,), {"bounds": bounds, "request_ids": ids})
 
 
 class _BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
     bounds: ClassVar[Bounds]
+    request_ids: ClassVar[Callable[[], str]]
 
     _in_head = True
     _in_message = False
+    _wishes_upgrade = False
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
 
@@ -59,16 +66,24 @@ class _BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as wish:
+            self._read_without_upgrade(data[wish.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse(InvalidRequest("The request is not valid HTTP."))
+            return
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > limits.HEADERS_BYTES_READ_MAX:
                 self._refuse(HeadersTooLarge(f"The headers together exceed {limits.HEADERS_BYTES_MAX} bytes."))
             else:
                 self._start_timer(self.bounds.header_seconds)
-        elif self._in_message and self.cycle.response_complete:
-            # The rest of a body that was refused: thrown away, but not for ever.
-            self._start_timer(self.bounds.body_seconds)
+        elif self.cycle.response_complete:
+            # The rest of a body that was refused, or line ends between two requests: thrown away, but not for ever.
+            self._start_timer(self.bounds.body_seconds if self._in_message else self.timeout_keep_alive)
         else:
             self._stop_timer()
 
@@ -78,15 +93,28 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._wishes_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._wishes_upgrade:
+            return
         super().on_headers_complete()
+        self._in_head = False
 
     def on_message_complete(self) -> None:
+        if self._wishes_upgrade:
+            return
         self._in_message = False
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(InvalidRequest(msg))
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        # The parser takes what follows such a head for the other protocol. We speak none, so the request is read again
+        # without the wish: curl and Java send one by default, with a body behind it.
+        if not self._wishes_upgrade:
+            self.cycle.keep_alive = False
+            return
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def _start_timer(self, seconds: float) -> None:
         if self._timer is None and not self.transport.is_closing():
@@ -108,9 +136,28 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self.transport.is_closing():
             return
-        reply = problem(error)
-        lines = [b"HTTP/1.1 %d %b" % (reply.status, _REASONS[reply.status])]
-        lines += [b"%b: %b" % header for header in reply.headers]
-        lines += [b"content-length: %d" % len(reply.body), b"connection: close", b"", reply.body]
-        self.transport.write(b"\r\n".join(lines))
+        # None before the first request; uvicorn's types do not say so.
+        cycle: Any = self.cycle
+        in_body = self._in_message and not self._in_head
+        if self.pipeline or (cycle is not None and not in_body and not cycle.response_complete):
+            # The answers to what was asked before come first, and none after them.
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        if not in_body or not cycle.response_started:
+            self.transport.write(self._spelled(error))
         self.transport.close()
+
+    def _spelled(self, error: SessionaryError) -> bytes:
+        reply = problem(error)
+        request_id = request_id_of(Headers(self.headers if self._in_message else []), type(self).request_ids)
+        headers = [
+            *self.server_state.default_headers,
+            *reply.headers,
+            (b"content-length", b"%d" % len(reply.body)),
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [b"HTTP/1.1 %d %b" % (reply.status, _REASONS[reply.status])]
+        lines += [b"%b: %b" % header for header in headers]
+        return b"\r\n".join([*lines, b"", reply.body])

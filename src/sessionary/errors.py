@@ -4,7 +4,8 @@ The class says what is wrong, its docstring's first sentence is what a caller is
 better, and beside it stand the ``code`` tools match on and the HTTP ``status``.
 """
 
-from typing import ClassVar, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 
 class Fault(NamedTuple):
@@ -14,12 +15,40 @@ class Fault(NamedTuple):
     detail: str
 
 
+class Response(Protocol):
+    """The HTTP response a client's error came with: an ``httpx.Response``, which this module must not import."""
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, found by any case of their names."""
+
+    @property
+    def content(self) -> bytes:
+        """The body, whatever it is."""
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+
+    def json(self) -> Any:
+        """Read the body as JSON; raises ValueError if it is not."""
+
+
 class SessionaryError(Exception):
     """Something went wrong inside the service."""
 
-    code: ClassVar[str] = "INTERNAL"
-    status: ClassVar[int] = 500
+    code: str = "INTERNAL"
+    status: int = 500
     title: ClassVar[str] = "Internal error"
+
+    # What only a client's error carries, besides the code and status it was answered with.
+    response: Response | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
 
     def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
         """Say what happened in the reader's words, and where, if the request is at fault."""
@@ -204,6 +233,14 @@ class KeyReused(SessionaryError):
     title = "Idempotency key reused"
 
 
+class RateLimited(SessionaryError):
+    """There were too many requests; try again later."""
+
+    code = "RATE_LIMITED"
+    status = 429
+    title = "Too many requests"
+
+
 class HeadersTooLarge(SessionaryError):
     """The headers together are too large."""
 
@@ -230,3 +267,31 @@ class StoreUnavailable(Unavailable):
     """The store did not confirm the request: it was applied whole or not at all; try again."""
 
     code = "STORE_UNAVAILABLE"
+
+
+class ConnectionFailed(SessionaryError):
+    """The server could not be reached, or did not answer to the end."""
+
+    code = "CONNECTION_FAILED"
+    status = 0
+    title = "Connection failed"
+
+    def __init__(self, detail: str | None = None, *, sent: bool = True) -> None:
+        """Say whether the server may have got the request."""
+        self.sent: Final = sent
+        super().__init__(detail)
+
+
+class DeadlineExceeded(ConnectionFailed):
+    """The call did not end within its timeout."""
+
+    code = "DEADLINE_EXCEEDED"
+    title = "Deadline exceeded"
+
+
+class BadResponse(SessionaryError):
+    """The answer is not one of this API."""
+
+    code = "BAD_RESPONSE"
+    status = 0
+    title = "Bad response"

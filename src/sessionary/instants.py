@@ -2,6 +2,9 @@
 
 from functools import lru_cache
 from time import gmtime, strftime
+from typing import Final
+
+_THOUSANDTHS: Final = tuple(f".{thousandths:03d}Z" for thousandths in range(1000))
 
 
 @lru_cache(maxsize=4096)
@@ -11,5 +14,4 @@ def _second(seconds: int) -> str:
 
 def instant(milliseconds: int) -> str:
     """Spell an instant: ``2026-11-22T22:09:00.123Z``."""
-    seconds, thousandths = divmod(milliseconds, 1000)
-    return f"{_second(seconds)}.{thousandths:03d}Z"
+    return _second(milliseconds // 1000) + _THOUSANDTHS[milliseconds % 1000]

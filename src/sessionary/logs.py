@@ -14,6 +14,7 @@ from sessionary.instants import instant
 
 _encode: Final = msgspec.json.Encoder().encode
 _SERVER_ERROR: Final = 500
+_LEVELS_OF_ALL: Final = frozenset({"debug", "info"})
 _LINES_HELD_MAX: Final = 1_000
 
 
@@ -55,8 +56,16 @@ def configure(log_format: str, log_level: str, stream: TextIO = sys.stderr) -> N
 class AccessLog:
     """Writes a line for each request. Lines of one turn of the event loop leave in one write."""
 
-    def __init__(self, *, as_json: bool, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.time) -> None:
-        """Write to a stream, as JSON or for people."""
+    def __init__(
+        self,
+        log_level: str,
+        *,
+        as_json: bool,
+        stream: TextIO = sys.stderr,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Write to a stream, as JSON or for people; above the level ``info`` only what failed for a reason of ours."""
+        self._status_min: Final = 0 if log_level in _LEVELS_OF_ALL else _SERVER_ERROR
         self._spell: Final = _as_json if as_json else _as_text
         self._stream: Final = stream
         self._clock: Final = clock
@@ -64,6 +73,8 @@ class AccessLog:
 
     def __call__(self, exchange: Exchange) -> None:
         """Note a request that was answered."""
+        if exchange.status < self._status_min:
+            return
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
         self._lines.append(self._spell(exchange, int(self._clock() * 1000)))

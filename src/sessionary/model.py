@@ -12,10 +12,20 @@ from msgspec import Meta, Struct
 
 from sessionary import limits
 
-NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f-\u009f]+$(?!\n)"
-"""Text without control characters. Python's ``$`` also matches before a last newline; the look-ahead does not."""
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+ACCEPT_IDEMPOTENCY_KEY: Final = "Accept-Idempotency-Key"
+"""The header in which a server declares that it honours keys: its value is then ``?1``, true as RFC 9651 spells it.
+
+Named after ``Accept-Ranges``, ``Accept-Patch`` and their kin, with which a server says what later requests may carry.
+"""
+
+PYTHON_END: Final = r"(?!\n)"
+"""What makes ``$`` the very end: Python's also matches before a last newline."""
+NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f-\u009f]+$" + PYTHON_END
+"""Text without control characters."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=NO_CONTROLS)]
+Organisation = Annotated[str, Meta(min_length=1, max_length=limits.ORGANISATION_LENGTH_MAX, pattern=NO_CONTROLS)]
 Title = Annotated[str, Meta(min_length=1, max_length=limits.TITLE_LENGTH_MAX, pattern=NO_CONTROLS)]
 Total = Annotated[int, Meta(ge=0, le=limits.INT32_MAX)]
 Instant = Annotated[
@@ -35,7 +45,7 @@ Messages = Annotated[
     list[JsonObject],
     Meta(
         max_length=limits.MESSAGES_PER_REQUEST_MAX,
-        extra_json_schema={"items": {"$ref": "#/components/schemas/Message"}},
+        description=f"Appended in order; each takes at most {limits.MESSAGE_BYTES_MAX} bytes of JSON.",
     ),
 ]
 Metadata = Annotated[
@@ -47,6 +57,12 @@ Metadata = Annotated[
         )
     ),
 ]
+
+_TITLE_SOURCES: Final = (
+    "Where absent, a usable `metadata.title` counts; a session still without a title takes one from its first user "
+    "message."
+)
+_MODEL_SOURCES: Final = "Where absent, a usable `metadata.model`, or else `metadata.modelId`, counts."
 
 
 class Message(Struct):
@@ -60,6 +76,12 @@ class Message(Struct):
     tool_calls: Any = None
 
 
+class StoredMessage(Message, kw_only=True):
+    """One message as it was sent, with the instant the server took it."""
+
+    created_at: Instant
+
+
 class CreateSession(Struct, rename="camel"):
     """What ``create_session`` is asked."""
 
@@ -67,11 +89,19 @@ class CreateSession(Struct, rename="camel"):
     session_group: Annotated[Name, Meta(description="The application, environment or tenant.")] | None = None
     metadata: Metadata | None = None
     expiration_minutes: (
-        Annotated[int, Meta(ge=limits.EXPIRATION_MINUTES_MIN, le=limits.EXPIRATION_MINUTES_MAX)] | None
+        Annotated[
+            int,
+            Meta(
+                ge=limits.EXPIRATION_MINUTES_MIN,
+                le=limits.EXPIRATION_MINUTES_MAX,
+                description="How long the session lives, unless it is extended.",
+            ),
+        ]
+        | None
     ) = limits.EXPIRATION_MINUTES_DEFAULT
     initial_messages: Messages | None = None
-    title: Title | None = None
-    model: Name | None = None
+    title: Annotated[Title, Meta(description=_TITLE_SOURCES)] | None = None
+    model: Annotated[Name, Meta(description=_MODEL_SOURCES)] | None = None
 
 
 class UpdateSession(Struct, rename="camel"):
@@ -79,17 +109,25 @@ class UpdateSession(Struct, rename="camel"):
 
     new_messages: Messages | None = None
     tokens_used: Annotated[int, Meta(ge=0, le=limits.INT32_MAX, description="Added to the total.")] | None = None
-    status: Status | None = None
+    status: Annotated[Status, Meta(description="A completed session may be set active again.")] | None = None
     metadata: Metadata | None = None
-    title: Title | None = None
-    model: Name | None = None
+    title: Annotated[Title, Meta(description=_TITLE_SOURCES)] | None = None
+    model: Annotated[Name, Meta(description=_MODEL_SOURCES)] | None = None
 
 
 class ExtendSession(Struct, rename="camel"):
     """What ``extend_session`` is asked; the body may be absent, empty or null."""
 
     additional_minutes: (
-        Annotated[int, Meta(ge=limits.ADDITIONAL_MINUTES_MIN, le=limits.ADDITIONAL_MINUTES_MAX)] | None
+        Annotated[
+            int,
+            Meta(
+                ge=limits.ADDITIONAL_MINUTES_MIN,
+                le=limits.ADDITIONAL_MINUTES_MAX,
+                description="Added to the session's expiry, not to the clock.",
+            ),
+        ]
+        | None
     ) = limits.ADDITIONAL_MINUTES_DEFAULT
 
 
@@ -149,9 +187,7 @@ class Session(Struct, omit_defaults=True):
     id: SessionId
     title: str | None
     model: str | None
-    messages: Annotated[
-        list[JsonObject], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/StoredMessage"}})
-    ]
+    messages: list[JsonObject]
     created_at: Instant
     updated_at: Instant
     user_id: str
@@ -189,18 +225,32 @@ class Problem(Struct, omit_defaults=True):
 class Health(Struct):
     """The answer of a health check."""
 
-    status: str
+    status: Literal["live", "ready"]
 
 
 class ListParameters(Struct, rename="camel"):
     """How ``list_sessions`` is narrowed and paged; filters match exactly and are combined with and."""
 
-    user_id: Name | None = None
-    session_group: Name | None = None
-    model: Name | None = None
-    status: Status | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_LIMIT_MAX)] = limits.PAGE_LIMIT_DEFAULT
-    offset: Annotated[int, Meta(ge=0, le=limits.INT32_MAX)] | None = None
+    user_id: Annotated[Name, Meta(description="Only sessions of this user.")] | None = None
+    session_group: Annotated[Name, Meta(description="Only sessions of this group.")] | None = None
+    model: Annotated[Name, Meta(description="Only sessions with this model.")] | None = None
+    status: Annotated[Status, Meta(description="Only sessions in this status.")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_LIMIT_MAX, description="How many sessions a page holds.")] = (
+        limits.PAGE_LIMIT_DEFAULT
+    )
+    offset: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=limits.INT32_MAX,
+                description="How many sessions to skip. A cursor is cheaper, and steady while sessions come and go.",
+                # Not the field's own: it must be known whether an offset was given beside a cursor.
+                extra_json_schema={"default": 0},
+            ),
+        ]
+        | None
+    ) = None
     cursor: (
         Annotated[str, Meta(min_length=1, max_length=64, description="From a Link; not together with offset.")] | None
     ) = None
@@ -209,5 +259,10 @@ class ListParameters(Struct, rename="camel"):
 class WindowParameters(Struct, rename="camel"):
     """Which messages ``get_session`` returns: a limit alone means the last ones."""
 
-    messages_limit: Annotated[int, Meta(ge=1, le=limits.WINDOW_LIMIT_MAX)] | None = None
-    messages_offset: Annotated[int, Meta(ge=0, le=limits.INT32_MAX)] | None = None
+    messages_limit: (
+        Annotated[int, Meta(ge=1, le=limits.WINDOW_LIMIT_MAX, description="How many messages; alone: the last ones.")]
+        | None
+    ) = None
+    messages_offset: (
+        Annotated[int, Meta(ge=0, le=limits.INT32_MAX, description="The number of the first message, from 0.")] | None
+    ) = None

@@ -16,14 +16,14 @@ from sessionary import limits, logs
 from sessionary.clocks import request_ids, steady_clock
 from sessionary.config import Settings
 from sessionary.connections import Bounds, bounded_protocol
-from sessionary.errors import StoreUnavailable
+from sessionary.errors import StoreUnavailable, Unavailable
 from sessionary.http.app import Application
 from sessionary.operations.context import Service
 from sessionary.operations.expiry import sweep_forever
 from sessionary.operations.identifiers import SessionIds
 from sessionary.operations.tokens import TokenMaker, create_token, list_tokens
 from sessionary.store.base import Clock, Store
-from sessionary.store.opening import migrate, open_store, pending_migrations, without_password
+from sessionary.store.opening import migrate, open_store, pending_migrations, shown_place
 
 FIRST_ORGANISATION: Final = "demo"
 _BACKLOG: Final = 2048
@@ -61,16 +61,18 @@ async def _open(settings: Settings, clock: Clock) -> Store:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError:
-        listener.close()
-        raise
-    listener.listen(_BACKLOG)
-    return listener
+    with contextlib.ExitStack() as undone:
+        try:
+            family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+            listener = undone.enter_context(socket.socket(family))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            place = f"{_shown_host(settings.host)}:{settings.port}"
+            raise Unavailable(f"Cannot listen on {place}: {error.strerror}.") from error
+        undone.pop_all()
+        return listener
 
 
 def _server_config(settings: Settings, store: Store, clock: Clock) -> uvicorn.Config:
@@ -82,7 +84,7 @@ def _server_config(settings: Settings, store: Store, clock: Clock) -> uvicorn.Co
             expiry_horizon=settings.expiry_horizon_days * limits.MILLISECONDS_PER_DAY,
         ),
         request_ids=request_ids(),
-        on_answer=logs.AccessLog(as_json=logs.wants_json(settings.log_format, sys.stderr)),
+        on_answer=logs.AccessLog(settings.log_level, as_json=logs.wants_json(settings.log_format, sys.stderr)),
         path_prefix=settings.path_prefix,
         body_seconds_max=settings.body_seconds,
     )
@@ -120,23 +122,20 @@ class _Server(uvicorn.Server):
 
 
 async def _greet(settings: Settings, store: Store, clock: Clock, base_url: str, stream: TextIO = sys.stdout) -> None:
+    place = shown_place(settings.database)
+    print(f"sessionary listens on {base_url} and keeps its data in {place}", file=stream, flush=True)
     if not settings.first_token or await list_tokens(store, 1):
-        print(f"sessionary listens on {base_url}", file=stream, flush=True)
         return
     maker = TokenMaker(store, clock, secrets.token_bytes)
     _, text = await create_token(maker, FIRST_ORGANISATION, "first")
     print(
-        _WELCOME.format(
-            base_url=base_url, token=text, organisation=FIRST_ORGANISATION, database=without_password(settings.database)
-        ),
+        _WELCOME.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION),
         file=stream,
         flush=True,
     )
 
 
-_WELCOME: Final = """\
-sessionary listens on {base_url} and keeps its data in {database}
-
+_WELCOME: Final = """
 A first token for the organisation {organisation} (shown this once; make others with: sessionary tokens create):
 
   {token}

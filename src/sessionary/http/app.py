@@ -4,7 +4,6 @@ Every request walks the same way: path, method, token, organisation and scope, s
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -26,12 +25,11 @@ from sessionary.http.requests import (
     check_body_headers,
     check_size,
     read_body,
+    request_id_of,
 )
 from sessionary.http.routes import route_of
-from sessionary.limits import REQUEST_ID_LENGTH_MAX
 from sessionary.operations.context import Context, Service
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % REQUEST_ID_LENGTH_MAX)
 _READS: Final = frozenset({"GET", "HEAD"})
 
 _logger: Final = logging.getLogger("sessionary.http")
@@ -65,7 +63,7 @@ class Application:
         self._authenticator: Final = Authenticator(service.store, service.clock)
         self._request_ids: Final = request_ids
         self._on_answer: Final = on_answer
-        self._prefix: Final = path_prefix.rstrip("/").encode()
+        self._prefix: Final = path_prefix.rstrip("/")
         self._body_seconds_max: Final = body_seconds_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +72,7 @@ class Application:
             raise NotImplementedError(scope["type"])
         started = time.perf_counter()
         headers = Headers(scope["headers"])
-        exchange = Exchange(self._request_id(headers), scope["method"])
+        exchange = Exchange(request_id_of(headers, self._request_ids), scope["method"])
         try:
             reply = await self._reply(exchange, scope, headers, receive)
         except Disconnected:
@@ -93,7 +91,7 @@ class Application:
 
     async def _reply(self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive) -> Reply:
         path = self._path_of(scope)
-        plain = await self._plain_reply(exchange, path)
+        plain = await self._plain_reply(exchange, path, self._prefix_of(scope))
         if plain is not None:
             return plain
         place = place_of(path)
@@ -111,7 +109,7 @@ class Application:
         ctx = Context(self._service, place.organisation, token.id)
         return await route.handler(ctx, Request(scope["raw_path"], place.session_id, query, body))
 
-    async def _plain_reply(self, exchange: Exchange, path: bytes) -> Reply | None:
+    async def _plain_reply(self, exchange: Exchange, path: bytes, prefix: str) -> Reply | None:
         if path not in _PLAIN_PATHS:
             return None
         if exchange.method not in _READS:
@@ -121,18 +119,14 @@ class Application:
             return health.live()
         if path == health.READY:
             return await health.ready(self._service.store)
-        return openapi.document_reply()
+        return openapi.document_reply(prefix)
 
     def _path_of(self, scope: Scope) -> bytes:
         path: bytes = scope["raw_path"]
-        prefix = scope.get("root_path", "").encode() or self._prefix
-        return path.removeprefix(prefix) if prefix else path
+        return path.removeprefix(self._prefix_of(scope).encode())
 
-    def _request_id(self, headers: Headers) -> str:
-        given = headers.request_id
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given.decode()
-        return self._request_ids()
+    def _prefix_of(self, scope: Scope) -> str:
+        return scope.get("root_path", "") or self._prefix
 
 
 _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})

@@ -20,6 +20,7 @@ from sessionary.store.base import Window
 
 _lists: Final = ParameterReader(ListParameters)
 _windows: Final = ParameterReader(WindowParameters)
+_JSON_SPACE: Final = b" \t\r\n"
 _PATH_SAFE: Final = "/%!$&'()*+,;=:@~"
 
 
@@ -121,7 +122,7 @@ async def delete_session(ctx: Context, request: Request) -> Reply:
 
 
 def _read(body: bytes, kind: type[Struct], *, optional: bool = False) -> Any:
-    if not body.strip():
+    if not body.strip(_JSON_SPACE):
         if optional:
             return kind()
         raise InvalidJson("A JSON object is required as the body.")

@@ -75,18 +75,18 @@ def deleted() -> DeletedSession:
 def listed(session: StoredSession) -> ListedSession:
     """Spell a session of a list."""
     return ListedSession(
-        id=session.id,
-        title=session.title,
-        model=session.model,
-        created_at=instant(session.created_at),
-        updated_at=instant(session.updated_at),
-        user_id=session.user_id,
-        session_group=session.session_group,
-        status=session.status,
-        total_messages=session.total_messages,
-        total_tokens=session.total_tokens,
-        metadata=_as_is(session.metadata),
-        expires_at=instant(session.expires_at),
+        session.id,
+        session.title,
+        session.model,
+        instant(session.created_at),
+        instant(session.updated_at),
+        session.user_id,
+        session.session_group,
+        session.status,
+        session.total_messages,
+        session.total_tokens,
+        _as_is(session.metadata),
+        instant(session.expires_at),
     )
 
 

@@ -21,7 +21,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _HEADER_OVERHEAD: Final = 4
 """A colon, a space and a line end: what a header takes on the wire beside its name and value."""
-_JSON_TYPE: Final = re.compile(rb"(?:application/json|[\w.!#$&^-]+/[\w.!#$&^-]+\+json)\s*((?:;[^;]*)*)", re.IGNORECASE)
+_JSON_TYPE: Final = re.compile(
+    rb"(?:application/json|[\w.!#$&^+-]+/[\w.!#$&^+-]+\+json)\s*((?:;[^;]*)*)", re.IGNORECASE
+)
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % limits.REQUEST_ID_LENGTH_MAX)
 _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
 
 
@@ -32,7 +35,15 @@ class Disconnected(Exception):
 class Headers:
     """The headers of a request, read in one pass."""
 
-    __slots__ = ("authorization", "content_encoding", "content_length", "content_type", "request_id", "size")
+    __slots__ = (
+        "authorization",
+        "content_encoding",
+        "content_length",
+        "content_type",
+        "request_id",
+        "size",
+        "transfer_encoding",
+    )
 
     def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Keep those that matter. Of a repeated one the values are joined by a comma, as RFC 9110 has it."""
@@ -48,9 +59,27 @@ class Headers:
         self.content_length: Final = kept.get(b"content-length")
         self.content_type: Final = kept.get(b"content-type")
         self.request_id: Final = kept.get(b"x-request-id")
+        self.transfer_encoding: Final = kept.get(b"transfer-encoding")
 
 
-_KEPT: Final = frozenset({b"authorization", b"content-encoding", b"content-length", b"content-type", b"x-request-id"})
+_KEPT: Final = frozenset(
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"transfer-encoding",
+        b"x-request-id",
+    }
+)
+
+
+def request_id_of(headers: Headers, otherwise: Callable[[], str]) -> str:
+    """Take the caller's own name for the request if it is one, else make one."""
+    given = headers.request_id
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode()
+    return otherwise()
 
 
 def check_size(headers: Headers, query: bytes) -> None:
@@ -67,6 +96,8 @@ def check_body_headers(headers: Headers) -> None:
         _check_media_type(headers.content_type)
     if headers.content_encoding is not None and headers.content_encoding.strip().lower() not in (b"", b"identity"):
         raise UnsupportedMediaType("A body must come without a content encoding.")
+    if headers.transfer_encoding is not None and headers.transfer_encoding.strip().lower() != b"chunked":
+        raise UnsupportedMediaType("A body must come without a transfer encoding other than chunked.")
     if headers.content_length is not None and int(headers.content_length) > limits.BODY_BYTES_MAX:
         raise _body_too_large()
 

@@ -24,7 +24,8 @@ SCOPES: Final = (READ, WRITE)
 
 _SECRET_BYTES: Final = 32
 _SHAPE: Final = re.compile(r"sny_([0-9a-f]{20})_([0-9a-f]{64})([0-9a-f]{8})")
-_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# A shell passes bytes that are no UTF-8 on as lone surrogates.
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class TokenMaker(Struct, frozen=True):

@@ -128,8 +128,11 @@ Outcome = Effect | SessionaryError
 """An effect, or the error that says why there is none."""
 
 
-class StoredSession(Struct, kw_only=True):
-    """A session as it is kept. ``metadata`` is None only inside a batch that does not need it."""
+class StoredSession(Struct):
+    """A session as it is kept. ``metadata`` is None only inside a batch that does not need it.
+
+    The fields stand in the order in which the statements select them: a row becomes a session as it is.
+    """
 
     organisation: str
     id: str
@@ -138,7 +141,6 @@ class StoredSession(Struct, kw_only=True):
     title: str | None
     model: str | None
     status: Status
-    metadata: bytes | None
     user_spoke: bool
     total_messages: int
     total_tokens: int
@@ -147,6 +149,7 @@ class StoredSession(Struct, kw_only=True):
     updated_at: int
     expires_at: int
     version: int
+    metadata: bytes | None
 
 
 class Turn(Struct, frozen=True):

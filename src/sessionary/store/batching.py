@@ -63,13 +63,17 @@ class Lane(Generic[Item, Answer]):
         self._runner: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def put(self, item: Item, size: int = 0) -> asyncio.Future[Answer | SessionaryError]:
-        """Let an item of ``size`` bytes wait for the next batch; raises Overloaded if there is no room."""
+    def check_room(self, count: int, size: int) -> None:
+        """Raise Overloaded unless ``count`` items of ``size`` bytes together could wait now."""
         if (
-            len(self._waiting) >= self._bounds.waiting_max
+            len(self._waiting) + count > self._bounds.waiting_max
             or self._waiting_bytes + size > self._bounds.waiting_bytes_max
         ):
             raise Overloaded
+
+    def put(self, item: Item, size: int = 0) -> asyncio.Future[Answer | SessionaryError]:
+        """Let an item of ``size`` bytes wait for the next batch; raises Overloaded if there is no room."""
+        self.check_room(1, size)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer | SessionaryError] = loop.create_future()
         late_at = loop.time() + self._half

@@ -1,15 +1,20 @@
 """From a URL to a store: the only place that lists the engines."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from sessionary.errors import InvalidRequest
 from sessionary.store.base import Clock, Store
 
 SECONDS_MAX_DEFAULT: Final = 5.0
 """How long a request may take in the store, waiting included, before it is answered with an error."""
+
+# To the last @: a password that holds a slash is no valid URL, but stays a secret.
+_PASSWORD: Final = re.compile(r"(?<=://)([^:/@?#]*):.*@")
+_PASSWORD_PARAMETER: Final = re.compile(r"([?&][a-z]*password)=[^&#]*", re.IGNORECASE)
 
 
 async def open_store(url: str, clock: Clock, seconds_max: float = SECONDS_MAX_DEFAULT) -> Store:
@@ -60,12 +65,13 @@ def sqlite_path(url: str) -> Path:
 
 
 def without_password(url: str) -> str:
-    """Show a URL without its password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
+    """Show a URL without its password, also one that is spelled wrong."""
+    return _PASSWORD_PARAMETER.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", url))
+
+
+def shown_place(url: str) -> str:
+    """Say where the data lies, so that it is found from anywhere."""
+    return without_password(url) if _is_postgres(url) else str(sqlite_path(url).absolute())
 
 
 def _is_postgres(url: str) -> bool:

@@ -26,11 +26,13 @@ class Checkpointer:
         self._start_log_over: Final = start_log_over
         self._thread: Final = WorkThread("sessionary-checkpointer", connection.interrupt)
         self._task: asyncio.Task[None] | None = None
+        self._due = False
 
     def written(self) -> None:
         """Say that there is something to copy."""
+        self._due = True
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._checkpoint_soon())
+            self._task = asyncio.get_running_loop().create_task(self._checkpoint_while_due())
 
     async def close(self) -> None:
         """Wait for the checkpoint that runs, then close the connection."""
@@ -39,15 +41,17 @@ class Checkpointer:
         await self._thread.run(lambda: connections.close(self._connection))
         await self._thread.close()
 
-    async def _checkpoint_soon(self) -> None:
-        await asyncio.sleep(_SECONDS_BETWEEN)
+    async def _checkpoint_while_due(self) -> None:
+        while self._due:
+            await asyncio.sleep(_SECONDS_BETWEEN)
+            self._due = False
+            try:
+                frames = await self._thread.run(self._checkpoint)
+                if frames > _LOG_FRAMES_MAX:
+                    await self._start_log_over()
+            except Exception as error:  # noqa: BLE001 - housekeeping: the next write tries again
+                _logger.warning("A checkpoint failed: %s", error)
         self._task = None
-        try:
-            frames = await self._thread.run(self._checkpoint)
-            if frames > _LOG_FRAMES_MAX:
-                await self._start_log_over()
-        except Exception as error:  # noqa: BLE001 - housekeeping: the next write tries again
-            _logger.warning("A checkpoint failed: %s", error)
 
     def _checkpoint(self) -> int:
         frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

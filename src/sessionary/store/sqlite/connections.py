@@ -6,6 +6,8 @@ from typing import Final
 
 import apsw
 
+from sessionary.errors import StoreUnavailable
+
 CACHE_KIBIBYTES: Final = 16 * 1024
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 
@@ -30,6 +32,12 @@ def connect(path: Path, *, busy_seconds: float) -> apsw.Connection:
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection
+
+
+def unusable(path: Path, error: Exception) -> StoreUnavailable:
+    """Say that a file is none to work with, and why."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return StoreUnavailable(f"The database file {path} cannot be used: {reason}.")
 
 
 def close(connection: apsw.Connection) -> None:

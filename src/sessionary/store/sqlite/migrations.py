@@ -1,12 +1,14 @@
 """Bring a file's schema up to date."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import apsw
 
 from sessionary.store import migrate as numbered
-from sessionary.store.sqlite.connections import close, connect
+from sessionary.store.sqlite.connections import close, connect, unusable
 
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -20,8 +22,7 @@ _LOCK_SECONDS: Final = 60.0
 
 def migrate(path: Path, now: int) -> list[str]:
     """Apply what is pending, all of it or nothing, and name it. Several processes may try at once."""
-    connection = connect(path, busy_seconds=_LOCK_SECONDS)
-    try:
+    with _opened(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_LEDGER)
         todo = numbered.pending(numbered.read_migrations("sqlite"), _applied(connection))
@@ -33,8 +34,6 @@ def migrate(path: Path, now: int) -> list[str]:
             )
         connection.execute("COMMIT")
         return [migration.name for migration in todo]
-    finally:
-        close(connection)
 
 
 def pending(path: Path) -> list[str]:
@@ -42,11 +41,20 @@ def pending(path: Path) -> list[str]:
     known = numbered.read_migrations("sqlite")
     if not path.exists():
         return [migration.name for migration in known]
-    connection = connect(path, busy_seconds=_LOCK_SECONDS)
-    try:
+    with _opened(path) as connection:
         return [migration.name for migration in numbered.pending(known, _applied(connection))]
-    finally:
-        close(connection)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[apsw.Connection]:
+    try:
+        connection = connect(path, busy_seconds=_LOCK_SECONDS)
+        try:
+            yield connection
+        finally:
+            close(connection)
+    except (apsw.Error, OSError) as error:
+        raise unusable(path, error) from error
 
 
 def _applied(connection: apsw.Connection) -> set[int]:

@@ -32,24 +32,31 @@ class Reader:
 
     def fetch(self, organisation: str, session_id: str, window: Window | None, bytes_max: int) -> Conversation | None:
         """Read a session and its messages, or None if it holds more than ``bytes_max``; raises SessionNotFound."""
+        if window is None:
+            session, messages = self._session(organisation, session_id, bytes_max)
+            return None if session.total_bytes > bytes_max else Conversation(session, messages or b"", 0)
         self._connection.execute("BEGIN")
         try:
-            session = self._session(organisation, session_id)
+            session, _ = self._session(organisation, session_id, 0)
             if session.total_bytes > bytes_max:
                 return None
             begin, end = span(window, session.total_messages)
             bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "from": begin, "until": end}
-            rows: Any = self._connection.execute(self._sql["fetch_turns"], bindings) if end > begin else ()
-            turns: list[tuple[int, bytes]] = list(rows)
+            turns: Any = list(self._connection.execute(self._sql["fetch_turns"], bindings))
         finally:
             self._connection.execute("COMMIT")
-        messages = b",".join([body for _, body in turns]) if window is None else cut(turns, begin, end)
-        return Conversation(session, messages, begin)
+        return Conversation(session, cut(turns, begin, end), begin)
 
-    def _session(self, organisation: str, session_id: str) -> StoredSession:
-        bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "now": self._clock()}
+    def _session(self, organisation: str, session_id: str, bytes_max: int) -> tuple[StoredSession, bytes | None]:
+        bindings = {
+            "organisation": organisation,
+            "id": id_to_bytes(session_id),
+            "now": self._clock(),
+            "bytes_max": bytes_max,
+        }
         for row in self._connection.execute(self._sql["fetch_sessions"], bindings):
-            return to_session(organisation, session_id, row)
+            messages: Any = row[-1]
+            return to_session(organisation, session_id, row[:-1]), messages
         raise SessionNotFound
 
     def list_sessions(self, query: ListQuery) -> list[StoredSession]:

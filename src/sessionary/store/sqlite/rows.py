@@ -20,25 +20,8 @@ def id_from_bytes(session_id: bytes) -> str:
 
 
 def to_session(organisation: str, session_id: str, row: Row) -> StoredSession:
-    """Read the columns from ``user_id`` to ``metadata``."""
-    return StoredSession(
-        organisation=organisation,
-        id=session_id,
-        user_id=row[0],
-        session_group=row[1],
-        title=row[2],
-        model=row[3],
-        status=row[4],
-        user_spoke=bool(row[5]),
-        total_messages=row[6],
-        total_tokens=row[7],
-        total_bytes=row[8],
-        created_at=row[9],
-        updated_at=row[10],
-        expires_at=row[11],
-        version=row[12],
-        metadata=row[13],
-    )
+    """Read the columns from ``user_id`` to ``metadata``, which stand in the order of the fields."""
+    return StoredSession(organisation, session_id, *row)
 
 
 def from_session(session: StoredSession) -> Bindings:

@@ -7,7 +7,7 @@ from typing import Any, Final, Self, TypeVar
 
 import apsw
 
-from sessionary.errors import SessionaryError, StoreUnavailable, TokenNotFound
+from sessionary.errors import SessionaryError, TokenNotFound
 from sessionary.store.base import (
     Clock,
     Command,
@@ -22,7 +22,7 @@ from sessionary.store.base import (
 )
 from sessionary.store.batching import Lane, LaneLimits
 from sessionary.store.sqlite.checkpoints import Checkpointer
-from sessionary.store.sqlite.connections import connect
+from sessionary.store.sqlite.connections import connect, unusable
 from sessionary.store.sqlite.reading import Reader
 from sessionary.store.sqlite.rows import to_token
 from sessionary.store.sqlite.threads import WorkThread, translated
@@ -62,11 +62,13 @@ class SqliteStore:
         try:
             return await asyncio.to_thread(cls, path, clock, seconds_max)
         except (apsw.Error, OSError) as error:
-            raise StoreUnavailable(f"The database file {path} cannot be opened: {error}.") from error
+            raise unusable(path, error) from error
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply the commands in order; see ``Store``."""
-        answers = [self._commands.put(command, size_of(command)) for command in commands]
+        sizes = [size_of(command) for command in commands]
+        self._commands.check_room(len(commands), sum(sizes))
+        answers = [self._commands.put(command, size) for command, size in zip(commands, sizes, strict=True)]
         return [await answer for answer in answers]
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:

@@ -53,7 +53,8 @@ def _log_abandoned(job: asyncio.Future[Any]) -> None:
 
 
 def translated(error: apsw.Error) -> SessionaryError:
-    """Turn what the driver says into what callers are told."""
+    """Turn what the driver says into what callers are told, and tell the operator all of it."""
+    _logger.warning("SQLite refused: %s", error)
     if isinstance(error, apsw.FullError):
         return StoreUnavailable("The disk is full.")
     return StoreUnavailable()

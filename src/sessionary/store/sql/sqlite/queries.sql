@@ -73,9 +73,20 @@ WHERE organisation = :organisation
   AND key = :key;
 
 -- name: fetch_sessions
+-- One statement sees one instant; a conversation longer than :bytes_max is left to a thread.
 SELECT s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
        s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata,
+       CASE WHEN s.total_bytes <= :bytes_max THEN (
+           SELECT CAST(group_concat(t.body, ',') AS BLOB)
+           FROM (
+               SELECT u.body
+               FROM turns AS u
+               WHERE u.organisation = :organisation
+                 AND u.session_id = :id
+               ORDER BY u.first
+           ) AS t
+       ) END
 FROM sessions AS s
 WHERE s.organisation = :organisation
   AND s.id = :id

@@ -1,0 +1,201 @@
+"""Connections to the server: opened when needed, each statement prepared once, and an honest word on what failed."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final, TypeVar
+
+import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
+
+from sessionary.errors import StoreUnavailable
+from sessionary.store.postgres.statements import read_statements
+
+Result = TypeVar("Result")
+Rows = list[asyncpg.Record]
+Bindings = Mapping[str, object]
+
+_logger: Final = logging.getLogger("sessionary.store")
+
+_NOTHING: Final[Bindings] = {}
+_SERVER_VERSION_MIN: Final = 15
+_GOODBYE_SECONDS: Final = 1.0
+_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_HARMLESS_CLASSES: Final = ("22", "23", "40")
+"""Data that does not fit, constraints and conflicts: errors that say nothing against the connection."""
+
+_SETTINGS: Final = {
+    "application_name": "sessionary",
+    "synchronous_commit": "on",
+    # Each statement has one good plan: nested loops over indexes, in their order. It is made once, and no statistics,
+    # fresh or stale, talk the planner into another.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_material": "off",
+    "enable_memoize": "off",
+    "enable_sort": "off",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+}
+
+
+class Refused(Exception):
+    """The server reported an error: nothing of the transaction remains."""
+
+
+class Lost(Exception):
+    """The connection was lost or not made, before anything could have been committed on it."""
+
+
+class Connection:
+    """One connection, for one user at a time; where a failure leaves it in doubt, the next call makes a new one."""
+
+    def __init__(self, url: str, seconds_max: float) -> None:
+        """Connect to nothing yet. Whoever calls bounds the time; the server is told to give up a little earlier."""
+        self._url: Final = url
+        self._seconds_max: Final = seconds_max
+        self._statements: Final = read_statements()
+        self._prepared: dict[str, PreparedStatement] = {}
+        self._connection: asyncpg.Connection | None = None
+        self._closed = False
+        self._in_transaction = False
+
+    async def call(self, name: str, bindings: Bindings = _NOTHING, *, commits: bool = False) -> Rows:
+        """Run a statement; raises Refused, Lost, or, where it ``commits``, StoreUnavailable if it may have done so."""
+        prepared = self._prepared.get(name)
+        if prepared is None or self._gone:
+            prepared = await self._judged(self._prepare(name))
+        arguments = [bindings[parameter] for parameter in self._statements[name].parameters]
+        return await self._judged(prepared.fetch(*arguments), commits=commits)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Commit what is done inside, or undo it on any error; raises as ``call`` does."""
+        await self._execute("BEGIN")
+        self._in_transaction = True
+        try:
+            yield
+            await self._execute("COMMIT", commits=True)
+        except BaseException:
+            await self._undo()
+            raise
+        finally:
+            self._in_transaction = False
+
+    async def open(self) -> asyncpg.Connection:
+        """Connect, unless that has been done; raises what the driver raises."""
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        if self._closed or self._in_transaction:
+            # What was begun on the old connection must not be finished on a new one.
+            raise ConnectionAbortedError
+        self.drop()
+        self._connection = await connect(self._url, self._seconds_max)
+        return self._connection
+
+    def drop(self) -> None:
+        """End the connection at once, with whatever it does; the server rolls back."""
+        connection, self._connection = self._connection, None
+        self._prepared = {}
+        if connection is not None:
+            connection.terminate()
+
+    async def close(self) -> None:
+        """Take leave of the server for good."""
+        self._closed = True
+        if self._connection is not None:
+            try:
+                await self._connection.close(timeout=_GOODBYE_SECONDS)
+            except _DRIVER_ERRORS:
+                _logger.debug("The database was gone before we took our leave.")
+        self.drop()
+
+    @property
+    def _gone(self) -> bool:
+        return self._connection is None or self._connection.is_closed()
+
+    async def _prepare(self, name: str) -> PreparedStatement:
+        connection = await self.open()
+        prepared = await connection.prepare(self._statements[name].sql, name=name)
+        self._prepared[name] = prepared
+        return prepared
+
+    async def _execute(self, command: str, *, commits: bool = False) -> None:
+        connection = await self._judged(self.open())
+        await self._judged(connection.execute(command), commits=commits)
+
+    async def _undo(self) -> None:
+        if not self._gone:
+            await self._execute("ROLLBACK")
+
+    async def _judged(self, work: Awaitable[Result], *, commits: bool = False) -> Result:
+        try:
+            return await work
+        except asyncpg.DataError as error:
+            # Found by the driver before anything was sent.
+            raise Refused(type(error).__name__) from error
+        except _DRIVER_ERRORS as error:
+            raise self._verdict(error, commits=commits) from error
+        except BaseException:
+            self.drop()
+            raise
+
+    def _verdict(self, error: Exception, *, commits: bool) -> Exception:
+        sqlstate = reported_sqlstate(error)
+        if not sqlstate.startswith(_HARMLESS_CLASSES):
+            self.drop()
+        if sqlstate:
+            return Refused(f"{type(error).__name__} ({sqlstate})")
+        _logger.warning("The connection to the database was lost: %s.", type(error).__name__)
+        return StoreUnavailable() if commits else Lost(str(error))
+
+
+def reported_sqlstate(error: Exception) -> str:
+    """Name the error the server reported after rolling back; empty if it did not.
+
+    A FATAL error, which ends the session, may come after a commit: it reports nothing about it.
+    """
+    if isinstance(error, asyncpg.PostgresError) and getattr(error, "severity_en", None) == "ERROR":
+        return str(error.sqlstate)
+    return ""
+
+
+async def connect(url: str, seconds_max: float) -> asyncpg.Connection:
+    """Connect with the settings every statement counts on; raises what the driver raises."""
+    milliseconds = int(seconds_max * 1000)
+    settings = {
+        **_SETTINGS,
+        "statement_timeout": str(milliseconds * 9 // 20),
+        "lock_timeout": str(milliseconds * 8 // 20),
+        "idle_in_transaction_session_timeout": str(milliseconds),
+    }
+    async with asyncio.timeout(seconds_max / 2):
+        return await asyncpg.connect(url, server_settings=settings, statement_cache_size=0)
+
+
+def check_server(connection: asyncpg.Connection) -> None:
+    """Raise StoreUnavailable if the server, or how the database keeps text, is not what we count on."""
+    version = connection.get_server_version().major
+    if version < _SERVER_VERSION_MIN:
+        raise StoreUnavailable(f"PostgreSQL {version} is too old: {_SERVER_VERSION_MIN} or later is needed.")
+    encoding = connection.get_settings().server_encoding
+    if encoding != "UTF8":
+        raise StoreUnavailable(f"The database keeps text as {encoding}: one made with ENCODING 'UTF8' is needed.")
+
+
+@contextmanager
+def explaining(url: str) -> Iterator[None]:
+    """Turn what goes wrong at a start into a StoreUnavailable that tells an operator why, and no password."""
+    place = url.partition("?")[0].rpartition("@" if "@" in url else "//")[2]
+    try:
+        yield
+    except _DRIVER_ERRORS as error:
+        reason = str(error) or "no answer in time"
+        raise StoreUnavailable(f"The database at {place} cannot be used: {reason}.") from error
+    except ValueError as error:
+        # The driver quotes what it cannot read, and that may be a part of the password.
+        raise StoreUnavailable("The URL of the database cannot be read.") from error

@@ -1,0 +1,119 @@
+"""Reading: conversations in batches, lists one by one."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from sessionary.errors import SessionaryError, SessionNotFound
+from sessionary.store.base import Clock, Conversation, ListQuery, StoredSession, Window
+from sessionary.store.postgres.connections import Connection, Rows
+from sessionary.store.postgres.rows import to_session
+from sessionary.store.windows import cut, span
+
+
+class Question(Struct, frozen=True):
+    """Which conversation to read, and which part of it."""
+
+    organisation: str
+    session_id: str
+    window: Window | None
+
+
+class TooLong(Struct, frozen=True):
+    """The answer for a conversation that is too long to be read here."""
+
+
+Answer = Conversation | TooLong | SessionaryError
+
+
+class _Part(Struct, frozen=True):
+    """A window on a session: the messages from one number up to another."""
+
+    question: Question
+    session: StoredSession
+    begin: int
+    end: int
+
+
+class Reader:
+    """Reads on a connection of its own, one batch at a time."""
+
+    def __init__(self, connection: Connection, clock: Clock, bytes_max: int) -> None:
+        """Own a connection; a conversation of more than ``bytes_max`` is too long to be read here."""
+        self._connection: Final = connection
+        self._clock: Final = clock
+        self._bytes_max: Final = bytes_max
+
+    async def fetch(self, questions: Sequence[Question]) -> list[Answer]:
+        """Read conversations; what is asked twice is read once."""
+        places = list(dict.fromkeys(questions))
+        answers: dict[Question, Answer] = {}
+        parts: list[_Part] = []
+        for row in await self._fetch_sessions(places):
+            question = places[row["place"] - 1]
+            session = to_session(question.organisation, question.session_id, row)
+            if session.total_bytes > self._bytes_max:
+                answers[question] = TooLong()
+            elif question.window is None:
+                answers[question] = Conversation(session, row["messages"] or b"", 0)
+            else:
+                parts.append(_Part(question, session, *span(question.window, session.total_messages)))
+        if parts:
+            answers.update(await self._fetch_parts(parts))
+        return [answers.get(question) or SessionNotFound() for question in questions]
+
+    async def list_pages(self, queries: Sequence[ListQuery]) -> list[list[StoredSession]]:
+        """Read pages of live sessions."""
+        return [await self._list_sessions(query) for query in queries]
+
+    async def _list_sessions(self, query: ListQuery) -> list[StoredSession]:
+        if query.user_id is not None:
+            statement = "list_sessions_by_user"
+        elif query.session_group is not None:
+            statement = "list_sessions_by_group"
+        elif query.model is not None:
+            statement = "list_sessions_by_model"
+        else:
+            statement = "list_sessions"
+        bindings = {
+            "organisation": query.organisation,
+            "user_id": query.user_id,
+            "session_group": query.session_group,
+            "model": query.model,
+            "status": query.status,
+            "after": query.after,
+            "limit": query.limit,
+            "offset": query.offset,
+            "now": self._clock(),
+        }
+        rows = await self._connection.call(statement, bindings)
+        return [to_session(query.organisation, str(row[0]), row) for row in rows]
+
+    async def _fetch_sessions(self, questions: Sequence[Question]) -> Rows:
+        bindings = {
+            "organisation": [question.organisation for question in questions],
+            "id": [question.session_id for question in questions],
+            "whole": [question.window is None for question in questions],
+            "bytes_max": self._bytes_max,
+            "now": self._clock(),
+        }
+        return await self._connection.call("fetch_sessions", bindings)
+
+    async def _fetch_parts(self, parts: Sequence[_Part]) -> dict[Question, Answer]:
+        # Turns never change: up to the end that the session had a moment ago, they are those of that moment.
+        bindings = {
+            "organisation": [part.session.organisation for part in parts],
+            "id": [part.session.id for part in parts],
+            "from": [part.begin for part in parts],
+            "until": [part.end for part in parts],
+        }
+        turns: list[list[tuple[int, bytes]]] = [[] for _ in parts]
+        for row in await self._connection.call("fetch_turns", bindings):
+            turns[row["place"] - 1].append((row["first"], row["body"]))
+        return {
+            part.question: Conversation(part.session, cut(found, part.begin, part.end), part.begin)
+            for part, found in zip(parts, turns, strict=True)
+            # A session with messages but no turns was removed since.
+            if found or part.begin == part.end
+        }

@@ -1,0 +1,43 @@
+"""The statements as the driver wants them: numbered parameters instead of named ones."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Final
+
+from msgspec import Struct
+
+from sessionary.store.queries import read_queries
+
+_COMMENT: Final = re.compile(r"--.*\n")
+_PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
+_WRITTEN_TOGETHER: Final = (
+    "delete_turns",
+    "delete_sessions",
+    "insert_sessions",
+    "update_sessions",
+    "insert_turns",
+    "insert_keys",
+)
+
+
+class Statement(Struct, frozen=True):
+    """A statement with ``$1``, ``$2``, …, and the names of what stands for them."""
+
+    sql: str
+    parameters: tuple[str, ...]
+
+
+@cache
+def read_statements() -> Mapping[str, Statement]:
+    """Read the engine's statements by name; ``write_batch`` is one statement with all that a batch may write."""
+    queries = {name: _COMMENT.sub("", sql) for name, sql in read_queries("postgres").items()}
+    blocks = ",\n".join(f"{name} AS (\n{queries[name]}\n)" for name in _WRITTEN_TOGETHER)
+    queries["write_batch"] = f"WITH {blocks}\n{queries['write_batch']}"
+    return {name: _numbered(sql) for name, sql in queries.items()}
+
+
+def _numbered(sql: str) -> Statement:
+    parameters = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
+    numbers = {name: f"${number}" for number, name in enumerate(parameters, 1)}
+    return Statement(_PARAMETER.sub(lambda match: numbers[match[1]], sql), parameters)

@@ -1,0 +1,174 @@
+"""PostgreSQL: a lane and a connection for each kind of work, so that none waits behind another."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import cycle
+from typing import Any, Final, Self, TypeVar, cast
+
+from sessionary.errors import Overloaded, SessionaryError, StoreUnavailable
+from sessionary.limits import SESSION_BYTES_MAX
+from sessionary.store.base import (
+    Clock,
+    Command,
+    Conversation,
+    ListQuery,
+    Outcome,
+    StoredSession,
+    StoredToken,
+    Swept,
+    Window,
+    size_of,
+)
+from sessionary.store.batching import Lane, LaneLimits
+from sessionary.store.postgres.connections import Connection, Refused, check_server, explaining
+from sessionary.store.postgres.persisting import Work, persist
+from sessionary.store.postgres.reading import Question, Reader, TooLong
+from sessionary.store.postgres.sweeping import Sweeper
+from sessionary.store.postgres.tokens import Tokens
+from sessionary.store.postgres.writing import Writer
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Errand = Callable[[], Awaitable[Any]]
+
+_WAITING_MAX: Final = 4_096
+_WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
+_BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
+_COMMANDS_BATCH_MAX: Final = 512
+_FETCH_LANES: Final = 2
+_FETCH_BATCH_MAX: Final = 32
+_SHORT_CONVERSATION_BYTES: Final = 256 * 1024
+"""A longer conversation is read by itself: a batch takes at most 32 times as much memory."""
+_LIST_LANES: Final = 2
+_READY_SECONDS_MAX: Final = 1.0
+
+
+class PostgresStore:
+    """The store contract on a PostgreSQL database."""
+
+    def __init__(self, url: str, clock: Clock, seconds_max: float) -> None:
+        """Connect to nothing yet; ``open`` does, and later whoever finds no connection."""
+        self._url: Final = url
+        self._seconds_max: Final = seconds_max
+        self._connections: Final[list[Connection]] = []
+        self._lanes: Final[list[Lane[Any, Any]]] = []
+
+        self._commands: Final[Lane[Command, Outcome]] = self._lane(
+            Writer(self._connection(), clock).apply, _COMMANDS_BATCH_MAX
+        )
+        self._fetches: Final = [
+            self._lane(Reader(self._connection(), clock, _SHORT_CONVERSATION_BYTES).fetch, _FETCH_BATCH_MAX)
+            for _ in range(_FETCH_LANES)
+        ]
+        self._long_fetches: Final = self._lane(Reader(self._connection(), clock, SESSION_BYTES_MAX).fetch)
+        self._lists: Final = cycle(
+            [self._lane(Reader(self._connection(), clock, 0).list_pages) for _ in range(_LIST_LANES)]
+        )
+        self._sweeper: Final = Sweeper(self._connection(), clock)
+        self._sweeps: Final = self._lane(_run)
+        self._tokens: Final = Tokens(self._connection(), clock)
+        self._errands: Final = self._lane(_run)
+
+    @classmethod
+    async def open(cls, url: str, clock: Clock, seconds_max: float = 5.0) -> Self:
+        """Connect to a database that has been migrated; raises StoreUnavailable, saying why that cannot be done."""
+        store = cls(url, clock, seconds_max)
+        try:
+            await store._open()
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Apply the commands in order; see ``Store``."""
+        answers: list[asyncio.Future[Outcome]] = []
+        try:
+            for command in commands:
+                answers.append(self._commands.put(command, size_of(command)))  # noqa: PERF401 - kept one by one
+        except Overloaded:
+            # None of them has begun: a lane runs when its callers wait.
+            for answer in answers:
+                answer.cancel()
+            raise
+        return [await answer for answer in answers]
+
+    async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
+        """Read a session and its messages; see ``Store``."""
+        question = Question(organisation, session_id, window)
+        # One session is always read in one lane: what many ask for at once is read once.
+        answer = await self._fetches[hash(session_id) % _FETCH_LANES].put(question)
+        if isinstance(answer, TooLong):
+            answer = await self._long_fetches.put(question)
+        return _returned(cast("Conversation | SessionaryError", answer))
+
+    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+        """Read a page of live sessions; see ``Store``."""
+        return _returned(await next(self._lists).put(query))
+
+    async def sweep(self, limit: int) -> Swept:
+        """Remove what has expired; see ``Store``."""
+        return await _done(self._sweeps, lambda: self._sweeper.sweep(limit))
+
+    async def create_token(self, token: StoredToken) -> None:
+        """Keep a token; see ``Store``."""
+        await _done(self._errands, lambda: self._tokens.create(token))
+
+    async def find_token(self, token_id: str) -> StoredToken | None:
+        """Read a token; see ``Store``."""
+        return await _done(self._errands, lambda: self._tokens.find(token_id))
+
+    async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
+        """Read a page of tokens; see ``Store``."""
+        return await _done(self._errands, lambda: self._tokens.list(limit, after))
+
+    async def revoke_token(self, token_id: str) -> StoredToken:
+        """Revoke a token; see ``Store``."""
+        return await _done(self._errands, lambda: self._tokens.revoke(token_id))
+
+    async def ready(self) -> None:
+        """Return if the database answers; see ``Store``."""
+        try:
+            async with asyncio.timeout(_READY_SECONDS_MAX):
+                await _done(self._errands, self._tokens.ping)
+        except TimeoutError as error:
+            raise StoreUnavailable from error
+
+    async def close(self) -> None:
+        """Finish what was accepted and take leave of the database; see ``Store``."""
+        await asyncio.gather(*(lane.drain() for lane in self._lanes))
+        await asyncio.gather(*(connection.close() for connection in self._connections))
+
+    async def _open(self) -> None:
+        with explaining(self._url):
+            for connection in await asyncio.gather(*(connection.open() for connection in self._connections)):
+                check_server(connection)
+        try:
+            await self._tokens.ping()
+        except Refused as refusal:
+            raise StoreUnavailable("The database has not been migrated: run `sessionary migrate`.") from refusal
+
+    def _connection(self) -> Connection:
+        connection = Connection(self._url, self._seconds_max)
+        self._connections.append(connection)
+        return connection
+
+    def _lane(self, work: Work[Item, Answer], batch_max: int = 1) -> Lane[Item, Answer]:
+        bounds = LaneLimits(_WAITING_MAX, _WAITING_BYTES_MAX, batch_max, _BATCH_BYTES_MAX, self._seconds_max)
+        lane = Lane[Item, Answer](lambda items: persist(work, items), bounds)
+        self._lanes.append(lane)
+        return lane
+
+
+async def _run(errands: Sequence[Errand]) -> list[Any]:
+    return [await errand() for errand in errands]
+
+
+async def _done(errands: Lane[Errand, Any], errand: Callable[[], Awaitable[Answer]]) -> Answer:
+    return _returned(cast("Answer | SessionaryError", await errands.put(errand)))
+
+
+def _returned(answer: Answer | SessionaryError) -> Answer:
+    if isinstance(answer, SessionaryError):
+        raise answer
+    return answer

@@ -1,0 +1,320 @@
+-- PostgreSQL is a round trip away: rows travel as arrays, a batch is read by one statement (read_batch) and written
+-- by one (write_batch, with the blocks it names before it). WITH ORDINALITY numbers the places in the arrays: answers
+-- name a place instead of an organisation and an id, and rows are locked in the order of the arrays.
+
+-- name: read_batch
+-- What lock_sessions and lock_keys read, without a lock; sessions and keys share lines only to save a round trip.
+SELECT w.place,
+       s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version,
+       CASE WHEN w.with_metadata THEN s.metadata END AS metadata,
+       k.fingerprint, k.effect, k.expires_at AS key_expires_at
+FROM unnest(
+    :organisation::text[], :id::uuid[], :with_metadata::boolean[],
+    :key_organisation::text[], :key_principal::text[], :key_command::text[], :key_key::text[]
+) WITH ORDINALITY AS w (
+    organisation, id, with_metadata, key_organisation, key_principal, key_command, key_key, place
+)
+LEFT JOIN sessions AS s
+  ON s.organisation = w.organisation
+ AND s.id = w.id
+LEFT JOIN keys AS k
+  ON k.organisation = w.key_organisation
+ AND k.principal = w.key_principal
+ AND k.command = w.key_command
+ AND k.key = w.key_key;
+
+-- name: lock_sessions
+SELECT w.place,
+       s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version,
+       CASE WHEN w.with_metadata THEN s.metadata END AS metadata
+FROM unnest(:organisation::text[], :id::uuid[], :with_metadata::boolean[])
+     WITH ORDINALITY AS w (organisation, id, with_metadata, place)
+JOIN sessions AS s
+  ON s.organisation = w.organisation
+ AND s.id = w.id
+ORDER BY w.place
+FOR UPDATE OF s;
+
+-- name: lock_keys
+-- Nothing to lock: of two that insert a key, the second is refused.
+SELECT w.place, k.fingerprint, k.effect, k.expires_at AS key_expires_at
+FROM unnest(:key_organisation::text[], :key_principal::text[], :key_command::text[], :key_key::text[])
+     WITH ORDINALITY AS w (organisation, principal, command, key, place)
+JOIN keys AS k
+  ON k.organisation = w.organisation
+ AND k.principal = w.principal
+ AND k.command = w.command
+ AND k.key = w.key;
+
+-- name: delete_turns
+DELETE FROM turns AS t
+USING unnest(:deleted_organisation::text[], :deleted_id::uuid[]) AS w (organisation, id)
+WHERE t.organisation = w.organisation
+  AND t.session_id = w.id;
+
+-- name: delete_sessions
+DELETE FROM sessions AS s
+USING unnest(:deleted_organisation::text[], :deleted_id::uuid[], :deleted_read_version::bigint[])
+      AS w (organisation, id, read_version)
+WHERE s.organisation = w.organisation
+  AND s.id = w.id
+  AND s.version = w.read_version
+RETURNING s.id;
+
+-- name: insert_sessions
+INSERT INTO sessions (
+    organisation, id, user_id, session_group, title, model, status, user_spoke,
+    total_messages, total_tokens, total_bytes,
+    created_at, updated_at, expires_at, sweep_after, version, metadata
+)
+SELECT w.organisation, w.id, w.user_id, w.session_group, w.title, w.model, w.status, w.user_spoke,
+       w.total_messages, w.total_tokens, w.total_bytes,
+       w.created_at, w.updated_at, w.expires_at, w.expires_at, w.version, w.metadata
+FROM unnest(
+    :inserted_organisation::text[], :inserted_id::uuid[], :inserted_user_id::text[],
+    :inserted_session_group::text[], :inserted_title::text[], :inserted_model::text[],
+    :inserted_status::text[], :inserted_user_spoke::boolean[],
+    :inserted_total_messages::integer[], :inserted_total_tokens::integer[], :inserted_total_bytes::integer[],
+    :inserted_created_at::bigint[], :inserted_updated_at::bigint[], :inserted_expires_at::bigint[],
+    :inserted_version::bigint[], :inserted_metadata::bytea[]
+) AS w (
+    organisation, id, user_id, session_group, title, model, status, user_spoke,
+    total_messages, total_tokens, total_bytes,
+    created_at, updated_at, expires_at, version, metadata
+);
+
+-- name: update_sessions
+UPDATE sessions AS s
+SET title = w.title,
+    model = w.model,
+    status = w.status,
+    user_spoke = w.user_spoke,
+    total_messages = w.total_messages,
+    total_tokens = w.total_tokens,
+    total_bytes = w.total_bytes,
+    updated_at = w.updated_at,
+    expires_at = w.expires_at,
+    version = w.version,
+    metadata = coalesce(w.metadata, s.metadata)
+FROM unnest(
+    :updated_organisation::text[], :updated_id::uuid[], :updated_read_version::bigint[],
+    :updated_title::text[], :updated_model::text[], :updated_status::text[], :updated_user_spoke::boolean[],
+    :updated_total_messages::integer[], :updated_total_tokens::integer[], :updated_total_bytes::integer[],
+    :updated_updated_at::bigint[], :updated_expires_at::bigint[], :updated_version::bigint[],
+    :updated_metadata::bytea[]
+) AS w (
+    organisation, id, read_version, title, model, status, user_spoke,
+    total_messages, total_tokens, total_bytes, updated_at, expires_at, version, metadata
+)
+WHERE s.organisation = w.organisation
+  AND s.id = w.id
+  AND s.version = w.read_version
+RETURNING s.id;
+
+-- name: insert_turns
+INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+SELECT w.organisation, w.session_id, w.first, w.count, w.tokens, 1, w.created_at, w.body
+FROM unnest(
+    :turn_organisation::text[], :turn_session_id::uuid[], :turn_first::integer[], :turn_count::integer[],
+    :turn_tokens::integer[], :turn_created_at::bigint[], :turn_body::bytea[]
+) AS w (organisation, session_id, first, count, tokens, created_at, body);
+
+-- name: insert_keys
+INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
+SELECT w.organisation, w.principal, w.command, w.key, w.fingerprint, w.effect, w.expires_at
+FROM unnest(
+    :kept_organisation::text[], :kept_principal::text[], :kept_command::text[], :kept_key::text[],
+    :kept_fingerprint::bytea[], :kept_effect::bytea[], :kept_expires_at::bigint[]
+) AS w (organisation, principal, command, key, fingerprint, effect, expires_at);
+
+-- name: write_batch
+-- All of a batch or nothing: where a session is no longer of the version that was read, this divides by zero and so
+-- undoes the whole statement.
+SELECT 1 / (
+    cardinality(:deleted_id::uuid[]) = (
+        SELECT count(*)
+        FROM delete_sessions
+    )
+    AND cardinality(:updated_id::uuid[]) = (
+        SELECT count(*)
+        FROM update_sessions
+    )
+)::integer AS written;
+
+-- name: delete_keys
+DELETE FROM keys AS k
+USING unnest(:key_organisation::text[], :key_principal::text[], :key_command::text[], :key_key::text[])
+      AS w (organisation, principal, command, key)
+WHERE k.organisation = w.organisation
+  AND k.principal = w.principal
+  AND k.command = w.command
+  AND k.key = w.key;
+
+-- name: fetch_sessions
+-- With the messages of those that are wanted whole and hold no more than :bytes_max.
+SELECT w.place,
+       s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata,
+       CASE WHEN w.whole AND s.total_bytes <= :bytes_max::integer THEN (
+           SELECT string_agg(o.body, ',')
+           FROM (
+               SELECT t.body
+               FROM turns AS t
+               WHERE t.organisation = w.organisation
+                 AND t.session_id = w.id
+               ORDER BY t.first
+           ) AS o
+       ) END AS messages
+FROM unnest(:organisation::text[], :id::uuid[], :whole::boolean[])
+     WITH ORDINALITY AS w (organisation, id, whole, place)
+JOIN sessions AS s
+  ON s.organisation = w.organisation
+ AND s.id = w.id
+ AND s.expires_at > :now::bigint;
+
+-- name: fetch_turns
+-- From the turn that holds message :from up to, not including, the one that begins at :until or later.
+SELECT w.place, o.first, o.body
+FROM unnest(:organisation::text[], :id::uuid[], :from::integer[], :until::integer[])
+     WITH ORDINALITY AS w (organisation, id, from_message, until_message, place)
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(u.first), 0) AS first
+    FROM turns AS u
+    WHERE u.organisation = w.organisation
+      AND u.session_id = w.id
+      AND u.first <= w.from_message
+) AS b
+CROSS JOIN LATERAL (
+    SELECT t.first, t.body
+    FROM turns AS t
+    WHERE t.organisation = w.organisation
+      AND t.session_id = w.id
+      AND t.first >= b.first
+      AND t.first < w.until_message
+    ORDER BY t.first
+) AS o;
+
+-- name: list_sessions
+SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation::text
+  AND s.id < :after::uuid
+  AND s.expires_at > :now::bigint
+  AND (:status::text IS NULL OR s.status = :status::text)
+ORDER BY s.id DESC
+LIMIT :limit::integer OFFSET :offset::integer;
+
+-- name: list_sessions_by_user
+SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation::text
+  AND s.user_id = :user_id::text
+  AND s.id < :after::uuid
+  AND s.expires_at > :now::bigint
+  AND (:session_group::text IS NULL OR s.session_group = :session_group::text)
+  AND (:model::text IS NULL OR s.model = :model::text)
+  AND (:status::text IS NULL OR s.status = :status::text)
+ORDER BY s.id DESC
+LIMIT :limit::integer OFFSET :offset::integer;
+
+-- name: list_sessions_by_group
+SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation::text
+  AND s.session_group = :session_group::text
+  AND s.id < :after::uuid
+  AND s.expires_at > :now::bigint
+  AND (:model::text IS NULL OR s.model = :model::text)
+  AND (:status::text IS NULL OR s.status = :status::text)
+ORDER BY s.id DESC
+LIMIT :limit::integer OFFSET :offset::integer;
+
+-- name: list_sessions_by_model
+SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
+       s.total_messages, s.total_tokens, s.total_bytes,
+       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+FROM sessions AS s
+WHERE s.organisation = :organisation::text
+  AND s.model = :model::text
+  AND s.id < :after::uuid
+  AND s.expires_at > :now::bigint
+  AND (:status::text IS NULL OR s.status = :status::text)
+ORDER BY s.id DESC
+LIMIT :limit::integer OFFSET :offset::integer;
+
+-- name: sweep_due
+-- Locks what is due and not locked by another sweeper or a writer; it is removed by statements that come after.
+SELECT s.organisation, s.id, s.version, s.expires_at, s.total_messages
+FROM sessions AS s
+WHERE s.sweep_after <= :now::bigint
+ORDER BY s.sweep_after
+LIMIT :limit::integer
+FOR UPDATE SKIP LOCKED;
+
+-- name: sweep_later
+UPDATE sessions AS s
+SET sweep_after = s.expires_at
+FROM unnest(:organisation::text[], :id::uuid[]) AS w (organisation, id)
+WHERE s.organisation = w.organisation
+  AND s.id = w.id;
+
+-- name: sweep_keys
+WITH due AS MATERIALIZED (
+    SELECT k.organisation, k.principal, k.command, k.key
+    FROM keys AS k
+    WHERE k.expires_at <= :now::bigint
+    ORDER BY k.expires_at
+    LIMIT :limit::integer
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM keys AS k
+USING due AS d
+WHERE k.organisation = d.organisation
+  AND k.principal = d.principal
+  AND k.command = d.command
+  AND k.key = d.key
+RETURNING 1;
+
+-- name: insert_token
+INSERT INTO tokens (id, organisation, name, scopes, secret_hash, created_at, expires_at)
+VALUES (
+    :id::text, :organisation::text, :name::text, :scopes::text, :secret_hash::bytea,
+    :created_at::bigint, :expires_at::bigint
+);
+
+-- name: find_token
+SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
+FROM tokens AS t
+WHERE t.id = :id::text;
+
+-- name: list_tokens
+SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
+FROM tokens AS t
+WHERE t.id > :after::text
+ORDER BY t.id
+LIMIT :limit::integer;
+
+-- name: revoke_token
+UPDATE tokens AS t
+SET revoked_at = coalesce(t.revoked_at, :now::bigint)
+WHERE t.id = :id::text
+RETURNING t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at;
+
+-- name: ping
+SELECT count(*)
+FROM (
+    SELECT s.id
+    FROM sessions AS s
+    LIMIT 1
+) AS found;

@@ -1,0 +1,269 @@
+"""What the store's tests are made with: a clock moved by hand, commands, and eyes for what came back."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sessionary.store.base import (
+    Command,
+    Conversation,
+    Create,
+    Created,
+    Delete,
+    Extend,
+    Extended,
+    ListQuery,
+    Once,
+    Store,
+    StoredSession,
+    StoredToken,
+    Update,
+    Updated,
+)
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+HORIZON = 30 * DAY
+NOVEMBER = 1_795_385_340_123  # 2026-11-22T22:09:00.123Z
+
+ORGANISATION = "demo"
+OTHER = "other"
+
+Expected = TypeVar("Expected")
+
+
+class HandClock:
+    """A clock that stands still until a test moves it; an argument, where the programs give theirs."""
+
+    def __init__(self, now: int = NOVEMBER) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        """Answer now, in milliseconds."""
+        return self.now
+
+    def move(self, milliseconds: int) -> None:
+        """Move forward."""
+        assert milliseconds >= 0, "time does not run backwards"
+        self.now += milliseconds
+
+
+class Ids:
+    """Makes UUIDs of version 7 as the service does: in order, also within a millisecond."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def next(self, created_at: int) -> str:
+        """Make the next id for an instant."""
+        digits = f"{created_at:012x}7000{0b10 << 62 | next(self._numbers):016x}"
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+class Making:
+    """Makes commands whose every detail a test may leave to it."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self.clock = clock
+        self.ids = Ids()
+
+    def create(
+        self,
+        *messages: Mapping[str, Any],
+        organisation: str = ORGANISATION,
+        user_id: str = "ada",
+        session_group: str | None = None,
+        title: str | None = None,
+        model: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        minutes: int = 60,
+        once: Once | None = None,
+    ) -> Create:
+        """Begin a session now."""
+        return Create(
+            organisation=organisation,
+            session_id=self.ids.next(self.clock()),
+            created_at=self.clock(),
+            user_id=user_id,
+            session_group=session_group,
+            title=title,
+            model=model,
+            metadata=metadata or {},
+            expires_after=minutes * MINUTE,
+            messages=tuple(map(compact, messages)),
+            first_user_text=first_user_text(messages),
+            once=once,
+        )
+
+    def token(self, token_id: str, *, organisation: str | None = ORGANISATION, name: str = "ci") -> StoredToken:
+        """Describe a token that may do everything."""
+        return StoredToken(
+            id=token_id,
+            organisation=organisation,
+            name=name,
+            scopes=("sessions:read", "sessions:write"),
+            secret_hash=bytes(range(32)),
+            created_at=self.clock(),
+        )
+
+
+def update(
+    session: Command,
+    *messages: Mapping[str, Any],
+    tokens_used: int | None = None,
+    if_version: int | None = None,
+    once: Once | None = None,
+    **given: Any,
+) -> Update:
+    """Change the session of an earlier command."""
+    return Update(
+        organisation=session.organisation,
+        session_id=session.session_id,
+        messages=tuple(map(compact, messages)) if messages else None,
+        first_user_text=first_user_text(messages),
+        tokens_used=tokens_used,
+        if_version=if_version,
+        once=once,
+        **given,
+    )
+
+
+def extend(
+    session: Command,
+    minutes: int = 60,
+    *,
+    horizon: int = HORIZON,
+    if_version: int | None = None,
+    once: Once | None = None,
+) -> Extend:
+    """Extend the session of an earlier command."""
+    return Extend(
+        organisation=session.organisation,
+        session_id=session.session_id,
+        minutes=minutes,
+        horizon=horizon,
+        if_version=if_version,
+        once=once,
+    )
+
+
+def delete(session: Command, *, if_version: int | None = None, once: Once | None = None) -> Delete:
+    """Delete the session of an earlier command."""
+    return Delete(organisation=session.organisation, session_id=session.session_id, if_version=if_version, once=once)
+
+
+def key(name: str, *, principal: str = "token-1", fingerprint: bytes = b"as first asked") -> Once:
+    """Name a key to apply a command once under."""
+    return Once(principal=principal, key=name, fingerprint=fingerprint)
+
+
+def listing(
+    organisation: str = ORGANISATION,
+    *,
+    limit: int = 100,
+    **given: Any,
+) -> ListQuery:
+    """Ask for a page of an organisation's sessions."""
+    return ListQuery(organisation=organisation, limit=limit, **given)
+
+
+def user(content: Any = "hello", **more: Any) -> dict[str, Any]:
+    """Say something as a user."""
+    return {"role": "user", "content": content, **more}
+
+
+def assistant(content: Any = "hi", **more: Any) -> dict[str, Any]:
+    """Say something as the assistant."""
+    return {"role": "assistant", "content": content, **more}
+
+
+def compact(message: Mapping[str, Any]) -> bytes:
+    """Spell a message as it travels to the store."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def first_user_text(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    """Find what the contract calls so: None without a user's message, empty if it has no text."""
+    for message in messages:
+        if message["role"] == "user":
+            return _text_of(message.get("content"))
+    return None
+
+
+def _text_of(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return next((text for text in texts if isinstance(text, str)), "")
+
+
+async def do(store: Store, command: Command, expected: type[Expected]) -> Expected:
+    """Apply one command and see that the outcome is what the test needs."""
+    (outcome,) = await store.apply([command])
+    assert isinstance(outcome, expected), outcome
+    return outcome
+
+
+async def begin(store: Store, command: Create) -> Create:
+    """Create a session and go on with the command that names it."""
+    await do(store, command, Created)
+    return command
+
+
+async def change(store: Store, command: Update) -> Updated:
+    """Apply an update that must succeed."""
+    return await do(store, command, Updated)
+
+
+async def prolong(store: Store, command: Extend) -> Extended:
+    """Apply an extension that must succeed."""
+    return await do(store, command, Extended)
+
+
+async def read(store: Store, session: Command) -> StoredSession:
+    """Read the row of an earlier command's session."""
+    return (await store.fetch(session.organisation, session.session_id)).session
+
+
+async def read_messages(store: Store, session: Command) -> list[dict[str, Any]]:
+    """Read the messages of an earlier command's session."""
+    return messages_in(await store.fetch(session.organisation, session.session_id))
+
+
+def messages_in(conversation: Conversation) -> list[dict[str, Any]]:
+    """Decode messages, each as it was sent and with its instant."""
+    decoded = json.loads(b"[" + conversation.messages + b"]")
+    assert isinstance(decoded, list)
+    return decoded
+
+
+def contents_in(conversation: Conversation) -> list[Any]:
+    """Decode what was said, without who and when."""
+    return [message["content"] for message in messages_in(conversation)]
+
+
+def metadata_of(session: StoredSession) -> dict[str, Any]:
+    """Decode the metadata of a session that was read."""
+    assert session.metadata is not None
+    decoded = json.loads(session.metadata)
+    assert isinstance(decoded, dict)
+    return decoded
+
+
+async def listed(store: Store, query: ListQuery) -> list[str]:
+    """List the ids of sessions."""
+    return [session.id for session in await store.list_sessions(query)]
+
+
+async def sweep_all(store: Store, limit: int = 1000) -> int:
+    """Sweep until nothing more is due, and count what went."""
+    removed = 0
+    for _ in range(10_000):
+        swept = await store.sweep(limit)
+        removed += swept.removed
+        if not swept.more:
+            return removed
+    raise AssertionError("the sweep never ends")

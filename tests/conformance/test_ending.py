@@ -1,0 +1,152 @@
+"""Callers that hang up, queues that are full, a store that closes: whole or nothing, and never silent."""
+
+import asyncio
+
+import pytest
+
+from sessionary.errors import Overloaded
+from sessionary.store.base import Outcome, Store, Updated
+from tests.conformance.conftest import ENGINES, Reopen
+from tests.conformance.making import (
+    Making,
+    assistant,
+    begin,
+    change,
+    contents_in,
+    listed,
+    listing,
+    read,
+    update,
+    user,
+)
+
+FLOOD = 20_000
+"""More than any engine lets wait."""
+
+
+@pytest.mark.parametrize("ticks", [0, 1, 2, 3, 5, 8, 50])
+async def test_a_caller_that_hangs_up_leaves_its_command_whole_or_undone(
+    store: Store, making: Making, ticks: int
+) -> None:
+    session = await begin(store, making.create())
+    callers = [
+        asyncio.create_task(
+            store.apply([update(session, user([number, "asked"]), assistant([number, "answered"]), tokens_used=1)])
+        )
+        for number in range(60)
+    ]
+
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    for caller in callers[::2]:
+        caller.cancel()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    await change(store, update(session, tokens_used=0))
+
+    conversation = await store.fetch(session.organisation, session.session_id)
+    contents = contents_in(conversation)
+    kept = [number for number, _ in contents[::2]]
+    assert [[number, "answered"] for number in kept] == contents[1::2]
+    assert len(set(kept)) == len(kept) == conversation.session.total_tokens
+    acknowledged = [number for number, answer in enumerate(answers) if not isinstance(answer, BaseException)]
+    assert set(acknowledged) <= set(kept)
+    assert set(range(1, 60, 2)) <= set(acknowledged)
+
+
+async def test_a_caller_that_hangs_up_does_not_stop_the_others(store: Store, making: Making) -> None:
+    sessions = [await begin(store, making.create()) for _ in range(20)]
+
+    for _ in range(5):
+        callers = [asyncio.create_task(store.apply([update(session, user())])) for session in sessions]
+        await asyncio.sleep(0)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+
+    for session in sessions:
+        await change(store, update(session, status="completed"))
+
+
+@pytest.mark.parametrize("kind", ENGINES, indirect=True)
+async def test_a_full_queue_refuses_and_changes_nothing(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = update(session, tokens_used=1)
+
+    answers = await asyncio.gather(*(store.apply([command]) for _ in range(FLOOD)), return_exceptions=True)
+
+    refused = [answer for answer in answers if isinstance(answer, Overloaded)]
+    applied = [answer for answer in answers if not isinstance(answer, BaseException)]
+    assert len(refused) + len(applied) == FLOOD
+    assert refused
+    assert all(isinstance(outcome, Updated) for (outcome,) in applied)
+    stored = await read(store, session)
+    assert stored.total_tokens == len(applied)
+    assert stored.version == 1 + len(applied)
+
+
+@pytest.mark.parametrize("kind", ENGINES, indirect=True)
+async def test_a_queue_is_bounded_in_bytes_too(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = update(session, user("x" * 900_000), if_version=1_000_000)
+
+    answers = await asyncio.gather(*(store.apply([command]) for _ in range(400)), return_exceptions=True)
+
+    assert [answer for answer in answers if isinstance(answer, Overloaded)]
+    assert (await read(store, session)).version == 1
+
+
+async def test_a_batch_without_room_is_refused_whole(store: Store, reopen: Reopen, making: Making) -> None:
+    session = await begin(store, making.create())
+
+    try:
+        outcomes: list[Outcome] = await store.apply([update(session, tokens_used=1)] * FLOOD)
+    except Overloaded:
+        outcomes = []
+    await store.close()
+
+    later = await reopen()
+    assert (await read(later, session)).total_tokens == len(outcomes)
+    assert len(outcomes) in (0, FLOOD)
+
+
+@pytest.mark.parametrize("kind", ENGINES, indirect=True)
+async def test_a_store_that_was_flooded_serves_again(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    await asyncio.gather(*(store.apply([update(session, tokens_used=1)]) for _ in range(FLOOD)), return_exceptions=True)
+
+    await store.ready()
+    await change(store, update(session, user("still here")))
+
+    assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["still here"]
+
+
+async def test_closing_finishes_what_was_accepted(store: Store, reopen: Reopen, making: Making) -> None:
+    sessions = [making.create(user("hello")) for _ in range(100)]
+    await store.apply(sessions)
+    callers = [asyncio.create_task(store.apply([update(session, assistant("hi"))])) for session in sessions]
+    await asyncio.sleep(0)
+
+    await store.close()
+
+    outcomes = [outcome for (outcome,) in await asyncio.gather(*callers)]
+    assert all(isinstance(outcome, Updated) for outcome in outcomes)
+    later = await reopen()
+    for session in sessions:
+        shown = await later.fetch(session.organisation, session.session_id)
+        assert contents_in(shown) == ["hello", "hi"]
+
+
+async def test_closing_twice_is_closing_once(store: Store, making: Making) -> None:
+    await begin(store, making.create())
+
+    await store.close()
+    await store.close()
+
+
+async def test_a_store_that_was_never_used_closes(store: Store, reopen: Reopen, making: Making) -> None:
+    await store.close()
+    later = await reopen()
+
+    session = await begin(later, making.create())
+
+    assert await listed(later, listing()) == [session.session_id]

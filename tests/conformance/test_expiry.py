@@ -1,0 +1,142 @@
+"""A session is absent from the instant it expires."""
+
+from typing import Any, Final
+
+import pytest
+
+from sessionary.errors import SessionNotFound
+from sessionary.store.base import Extended, Store, Updated, Window
+from tests.conformance.conftest import Reopen
+from tests.conformance.making import (
+    MINUTE,
+    HandClock,
+    Making,
+    begin,
+    delete,
+    do,
+    extend,
+    listed,
+    listing,
+    prolong,
+    read,
+    update,
+    user,
+)
+
+FILTERS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"user_id": "ada"},
+    {"session_group": "g"},
+    {"model": "m"},
+    {"status": "active"},
+)
+
+
+async def test_a_session_is_there_until_the_instant_before_it_expires(
+    store: Store, making: Making, clock: HandClock
+) -> None:
+    session = await begin(store, making.create(user(), minutes=5))
+
+    clock.move(5 * MINUTE - 1)
+
+    assert (await read(store, session)).id == session.session_id
+    assert await listed(store, listing()) == [session.session_id]
+    await do(store, update(session, user()), Updated)
+
+
+@pytest.mark.parametrize("late", [0, 1, 60 * MINUTE])
+async def test_a_session_is_absent_from_the_instant_it_expires(
+    store: Store, making: Making, clock: HandClock, late: int
+) -> None:
+    session = await begin(store, making.create(user(), model="m", session_group="g", minutes=5))
+
+    clock.move(5 * MINUTE + late)
+
+    for window in (None, Window(limit=1), Window(offset=0), Window(offset=0, limit=1)):
+        with pytest.raises(SessionNotFound):
+            await store.fetch(session.organisation, session.session_id, window)
+    for filters in FILTERS:
+        assert await listed(store, listing(**filters)) == []
+    outcomes = await store.apply(
+        [
+            update(session),
+            update(session, user()),
+            extend(session),
+            delete(session),
+            update(session, if_version=9, tokens_used=1),
+        ]
+    )
+    assert [type(outcome) for outcome in outcomes] == [SessionNotFound] * 5
+
+
+async def test_nothing_brings_an_expired_session_back(store: Store, making: Making, clock: HandClock) -> None:
+    session = await begin(store, making.create(minutes=5))
+    clock.move(5 * MINUTE)
+
+    await do(store, extend(session, 1440), SessionNotFound)
+
+    with pytest.raises(SessionNotFound):
+        await read(store, session)
+
+
+async def test_an_extended_session_is_absent_from_its_new_expiry(
+    store: Store, making: Making, clock: HandClock
+) -> None:
+    session = await begin(store, making.create(minutes=5))
+    await prolong(store, extend(session, 5))
+
+    clock.move(10 * MINUTE - 1)
+    assert await listed(store, listing()) == [session.session_id]
+    clock.move(1)
+
+    assert await listed(store, listing()) == []
+    with pytest.raises(SessionNotFound):
+        await read(store, session)
+
+
+async def test_sessions_expire_one_by_one(store: Store, making: Making, clock: HandClock) -> None:
+    sessions = [await begin(store, making.create(minutes=minutes)) for minutes in (5, 6, 7)]
+
+    left = []
+    for _ in range(4):
+        left.append(len(await listed(store, listing())))
+        clock.move(MINUTE if left != [3] else 5 * MINUTE)
+
+    assert left == [3, 2, 1, 0]
+    assert len(sessions) == 3
+
+
+async def test_updating_does_not_move_the_expiry(store: Store, making: Making, clock: HandClock) -> None:
+    session = await begin(store, making.create(minutes=5))
+    clock.move(4 * MINUTE)
+
+    await do(store, update(session, user(), status="completed"), Updated)
+
+    assert (await read(store, session)).expires_at == session.created_at + 5 * MINUTE
+    clock.move(MINUTE)
+    with pytest.raises(SessionNotFound):
+        await read(store, session)
+
+
+async def test_now_is_taken_once_for_the_commands_on_a_session(reopen: Reopen, making: Making) -> None:
+    store = await reopen()
+    session = await begin(store, making.create())
+
+    outcomes = await store.apply([update(session, user(number)) for number in range(5)])
+
+    instants = {outcome.updated_at for outcome in outcomes if isinstance(outcome, Updated)}
+    assert len(instants) == 1
+
+
+async def test_a_session_that_expired_long_ago_and_one_begun_now_do_not_mix(
+    store: Store, making: Making, clock: HandClock
+) -> None:
+    old = await begin(store, making.create(minutes=5))
+    clock.move(10 * MINUTE)
+    new = await begin(store, making.create(minutes=5))
+
+    extended, refused = await store.apply([extend(new, 5), extend(old, 5)])
+
+    assert isinstance(extended, Extended)
+    assert isinstance(refused, SessionNotFound)
+    assert await listed(store, listing()) == [new.session_id]

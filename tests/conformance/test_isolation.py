@@ -1,0 +1,153 @@
+"""A session of another organisation is absent."""
+
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from sessionary.errors import SessionNotFound
+from sessionary.store.base import Command, Store, Updated, Window
+from tests.conformance.making import (
+    OTHER,
+    Making,
+    begin,
+    delete,
+    do,
+    extend,
+    key,
+    listed,
+    listing,
+    read,
+    update,
+    user,
+)
+
+FILTERS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"user_id": "u"},
+    {"session_group": "g"},
+    {"model": "m"},
+    {"status": "active"},
+)
+ALIKE = [
+    "Demo",
+    "demo ",
+    " demo",
+    "dem",
+    "demo2",
+    "d%",
+    "_emo",
+    "dém",
+    "démo",
+    "de\u0301mo",
+    "d\u200bemo",
+    "demo\U0001f600",
+]
+
+
+def as_seen_by(organisation: str, making: Making, session: Command) -> Command:
+    return msgspec.structs.replace(making.create(organisation=organisation), session_id=session.session_id)
+
+
+async def test_another_organisation_cannot_read_a_session(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user("secret")))
+
+    for window in (None, Window(limit=1), Window(offset=0)):
+        with pytest.raises(SessionNotFound) as other:
+            await store.fetch(OTHER, session.session_id, window)
+        with pytest.raises(SessionNotFound) as unknown:
+            await store.fetch(OTHER, making.ids.next(making.clock()), window)
+        assert other.value.detail == unknown.value.detail
+
+
+async def test_another_organisation_cannot_change_a_session(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user("secret")))
+    before = await store.fetch(session.organisation, session.session_id)
+    foreign = as_seen_by(OTHER, making, session)
+
+    outcomes = await store.apply(
+        [update(foreign), update(foreign, user("mine")), extend(foreign), delete(foreign, if_version=1)]
+    )
+
+    assert [type(outcome) for outcome in outcomes] == [SessionNotFound] * 4
+    assert await store.fetch(session.organisation, session.session_id) == before
+
+
+async def test_another_organisation_cannot_list_a_session(store: Store, making: Making) -> None:
+    mine = [await begin(store, making.create(user_id="u", session_group="g", model="m")) for _ in range(3)]
+    theirs = [
+        await begin(store, making.create(organisation=OTHER, user_id="u", session_group="g", model="m"))
+        for _ in range(2)
+    ]
+
+    for filters in FILTERS:
+        assert set(await listed(store, listing(**filters))) == {session.session_id for session in mine}
+        assert set(await listed(store, listing(OTHER, **filters))) == {session.session_id for session in theirs}
+
+
+async def test_another_organisations_cursor_shows_only_ones_own_rows(store: Store, making: Making) -> None:
+    first = await begin(store, making.create())
+    theirs = await begin(store, making.create(organisation=OTHER))
+    await begin(store, making.create())
+
+    assert await listed(store, listing(after=theirs.session_id)) == [first.session_id]
+    assert await listed(store, listing(OTHER, after=first.session_id)) == []
+
+
+async def test_the_same_id_in_two_organisations_names_two_sessions(store: Store, making: Making) -> None:
+    mine = making.create(user("mine"))
+    theirs = as_seen_by(OTHER, making, mine)
+    await store.apply([mine, theirs])
+
+    await do(store, update(theirs, user("theirs")), Updated)
+    await store.apply([delete(mine)])
+
+    with pytest.raises(SessionNotFound):
+        await read(store, mine)
+    assert (await read(store, theirs)).total_messages == 1
+
+
+async def test_organisations_share_a_batch_without_meeting(store: Store, making: Making) -> None:
+    mine, theirs = making.create(), making.create(organisation=OTHER)
+
+    outcomes = await store.apply(
+        [
+            mine,
+            theirs,
+            update(as_seen_by(OTHER, making, mine), user()),
+            update(theirs, user()),
+            update(as_seen_by("demo", making, theirs), user()),
+            update(mine, user()),
+        ]
+    )
+
+    names = [type(outcome).__name__ for outcome in outcomes]
+    missing = SessionNotFound.__name__
+    assert names == ["Created", "Created", missing, "Updated", missing, "Updated"]
+
+
+async def test_an_organisations_keys_are_its_own(store: Store, making: Making) -> None:
+    mine = making.create(once=key("k"))
+    theirs = making.create(organisation=OTHER, once=key("k", fingerprint=b"another"))
+
+    outcomes = await store.apply([mine, theirs])
+
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Created", "Created"]
+
+
+@pytest.mark.parametrize("name", ALIKE)
+async def test_an_organisation_with_a_similar_name_is_another_one(store: Store, making: Making, name: str) -> None:
+    session = await begin(store, making.create(organisation="demo"))
+
+    with pytest.raises(SessionNotFound):
+        await store.fetch(name, session.session_id)
+
+    assert await listed(store, listing(name)) == []
+
+
+async def test_an_organisation_may_have_the_longest_name_and_any_letters(store: Store, making: Making) -> None:
+    name = ("a/b%2F?#\\'\"; DROP TABLE sessions -- \U0001f600ß" * 4)[:128]
+    session = await begin(store, making.create(user("hello"), organisation=name))
+
+    assert (await read(store, session)).organisation == name
+    assert await listed(store, listing(name)) == [session.session_id]

@@ -1,0 +1,121 @@
+"""Messages come back in append order, as they were sent, each with the instant the store took it."""
+
+from typing import Any
+
+import pytest
+
+from sessionary.instants import instant
+from sessionary.store.base import Store, Update
+from tests.conformance.making import (
+    MINUTE,
+    HandClock,
+    Making,
+    assistant,
+    begin,
+    change,
+    contents_in,
+    read,
+    read_messages,
+    update,
+    user,
+)
+
+TOOL_CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        user("plain"),
+        user(""),
+        user("NUL \x00 and \x01\x1f\x7f\x80"),
+        user("quotes \" ' \\ / and \n\r\t"),
+        user("\U0001f600 é e\u0301 \ufeff \u2028 \u202e \uffff"),
+        user([{"type": "text", "text": "part"}, {"type": "image", "url": "x"}]),
+        user([]),
+        {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]},
+        {"role": "assistant", "tool_calls": [TOOL_CALL]},
+        {"role": "tool", "content": "4", "tool_call_id": "c1"},
+        {"role": "developer", "content": "rules"},
+        user(
+            "x",
+            id="m1",
+            name="ada",
+            metadata={"deep": [1, 2.5, None, True, {}]},
+            numbers=[2**64 - 1, -(2**63)],
+        ),
+        user("x" * 200_000),
+    ],
+    ids=lambda message: str(message)[:40].encode("ascii", "backslashreplace").decode(),
+)
+async def test_a_message_comes_back_as_it_was_sent(store: Store, making: Making, message: dict[str, Any]) -> None:
+    session = await begin(store, making.create(message))
+    await change(store, update(session, message))
+
+    stamped = {**message, "created_at": "2026-11-22T22:09:00.123Z"}
+    assert await read_messages(store, session) == [stamped, stamped]
+
+
+async def test_the_bytes_of_a_message_are_kept(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    spelled = b'{"role":"user","content":"\\u0000\\ud83d\\ude00","n":[1.0,1e5,-0.0,12345678901234567890]'
+
+    await change(
+        store,
+        Update(
+            organisation=session.organisation,
+            session_id=session.session_id,
+            messages=(spelled + b"}", spelled + b"}"),
+            first_user_text="",
+        ),
+    )
+
+    shown = await store.fetch(session.organisation, session.session_id)
+    whole = spelled + b',"created_at":"2026-11-22T22:09:00.123Z"}'
+    assert shown.messages == whole + b"," + whole
+
+
+async def test_each_turn_carries_its_own_instant(store: Store, making: Making, clock: HandClock) -> None:
+    session = await begin(store, making.create(user("one")))
+    began = clock()
+    clock.move(MINUTE + 1)
+
+    await change(store, update(session, assistant("two"), user("three")))
+
+    instants = [message["created_at"] for message in await read_messages(store, session)]
+    assert instants == [instant(began), instant(clock()), instant(clock())]
+
+
+async def test_messages_come_in_append_order(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user(0), user(1)))
+    for number in range(2, 32, 3):
+        await change(store, update(session, *map(user, range(number, number + 3))))
+
+    shown = await store.fetch(session.organisation, session.session_id)
+
+    assert contents_in(shown) == list(range(2 + 10 * 3))
+
+
+async def test_totals_count_what_was_appended(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user(0), user(1)))
+    appended = [assistant("é"), user("2")]
+
+    updated = await change(store, update(session, *appended, tokens_used=7))
+
+    assert (updated.total_messages, updated.total_tokens) == (4, 7)
+    stored = await read(store, session)
+    assert (stored.total_messages, stored.total_tokens) == (4, 7)
+    shown = await store.fetch(session.organisation, session.session_id)
+    turns = 2
+    assert stored.total_bytes == len(shown.messages) - (turns - 1)
+
+
+async def test_an_empty_turn_appends_nothing(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user("one")))
+    nothing = Update(organisation=session.organisation, session_id=session.session_id, messages=())
+
+    updated = await change(store, nothing)
+    await change(store, update(session, user("two")))
+
+    assert updated.total_messages == 1
+    assert [message["content"] for message in await read_messages(store, session)] == ["one", "two"]

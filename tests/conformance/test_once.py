@@ -1,0 +1,234 @@
+"""A command with a key that was used before gets the first effect again and has no second one."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from sessionary.errors import KeyReused, PreconditionFailed, SessionNotFound
+from sessionary.store.base import Command, Created, Deleted, Extended, Store, Updated
+from tests.conformance.conftest import Reopen
+from tests.conformance.making import (
+    DAY,
+    MINUTE,
+    HandClock,
+    Making,
+    begin,
+    change,
+    delete,
+    do,
+    extend,
+    key,
+    listed,
+    listing,
+    read,
+    read_messages,
+    update,
+    user,
+)
+
+
+async def test_a_repeated_creation_answers_the_first_session(store: Store, making: Making, clock: HandClock) -> None:
+    first = await do(store, making.create(user("one"), once=key("k")), Created)
+    clock.move(MINUTE)
+
+    second = await do(store, making.create(user("two"), once=key("k")), Created)
+
+    assert second == msgspec.structs.replace(first, replayed=True)
+    assert await listed(store, listing()) == [first.session_id]
+
+
+async def test_a_repeated_update_appends_nothing(store: Store, making: Making, clock: HandClock) -> None:
+    session = await begin(store, making.create())
+    command = update(session, user("one"), tokens_used=3, once=key("k"))
+    first = await change(store, command)
+    await change(store, update(session, user("between")))
+    clock.move(MINUTE)
+
+    second = await change(store, command)
+
+    assert second == msgspec.structs.replace(first, replayed=True)
+    assert [message["content"] for message in await read_messages(store, session)] == ["one", "between"]
+    assert (await read(store, session)).total_tokens == 3
+
+
+async def test_a_repeated_extension_extends_once(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = extend(session, 30, once=key("k"))
+    first = await do(store, command, Extended)
+
+    second = await do(store, command, Extended)
+
+    assert second == msgspec.structs.replace(first, replayed=True)
+    assert (await read(store, session)).expires_at == session.created_at + 90 * MINUTE
+
+
+async def test_a_repeated_deletion_is_told_of_the_first(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = delete(session, once=key("k"))
+    first = await do(store, command, Deleted)
+
+    second = await do(store, command, Deleted)
+
+    assert not first.replayed
+    assert second == msgspec.structs.replace(first, replayed=True)
+
+
+async def test_a_repeated_update_that_changed_nothing_is_a_repetition_too(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = update(session, once=key("k"))
+    first = await change(store, command)
+    await change(store, update(session, user()))
+
+    second = await change(store, command)
+
+    assert second == msgspec.structs.replace(first, replayed=True)
+    assert second.version == 1
+
+
+async def test_a_key_outlives_its_session(store: Store, making: Making, clock: HandClock) -> None:
+    session = await begin(store, making.create(minutes=5))
+    command = update(session, user(), once=key("k"))
+    await change(store, command)
+
+    clock.move(5 * MINUTE)
+
+    assert (await change(store, command)).replayed
+    with pytest.raises(SessionNotFound):
+        await read(store, session)
+
+
+async def test_a_key_with_another_request_is_refused(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    await change(store, update(session, user("one"), once=key("k")))
+
+    await do(store, update(session, user("two"), once=key("k", fingerprint=b"other")), KeyReused)
+
+    assert len(await read_messages(store, session)) == 1
+
+
+async def test_the_first_request_can_still_be_repeated_after_a_refusal(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = update(session, user("one"), once=key("k"))
+    await change(store, command)
+    await do(store, update(session, user("two"), once=key("k", fingerprint=b"other")), KeyReused)
+
+    assert (await change(store, command)).replayed
+
+
+async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(once=key("k")))
+
+    outcomes = await store.apply(
+        [
+            update(session, user(), once=key("k")),
+            update(session, user(), once=key("k", principal="token-2")),
+            extend(session, once=key("k")),
+            making.create(once=key("k", principal="token-2", fingerprint=b"other")),
+            update(session, user(), once=key("K")),
+            delete(session, once=key("k")),
+        ]
+    )
+
+    assert [getattr(outcome, "replayed", outcome) for outcome in outcomes] == [False] * 6
+
+
+@pytest.mark.parametrize(
+    ("age", "replayed"),
+    [(DAY - 1, True), (DAY, False), (DAY + 1, False)],
+    ids=["a-moment-before", "a-day", "later"],
+)
+async def test_a_key_is_kept_for_a_day(
+    store: Store, making: Making, clock: HandClock, age: int, *, replayed: bool
+) -> None:
+    await begin(store, making.create(once=key("k")))
+
+    clock.move(age)
+
+    assert (await do(store, making.create(once=key("k")), Created)).replayed is replayed
+
+
+async def test_a_key_used_anew_is_kept_for_another_day(store: Store, making: Making, clock: HandClock) -> None:
+    await begin(store, making.create(once=key("k")))
+    clock.move(DAY)
+    second = await do(store, making.create(once=key("k", fingerprint=b"new")), Created)
+
+    clock.move(DAY - 1)
+
+    third = await do(store, making.create(once=key("k", fingerprint=b"new")), Created)
+    assert (third.replayed, third.session_id) == (True, second.session_id)
+
+
+async def test_the_same_key_twice_in_a_batch_has_one_effect(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = update(session, user("one"), once=key("k"))
+
+    outcomes = await store.apply(
+        [command, command, update(session, user("x"), once=key("k", fingerprint=b"other")), command]
+    )
+
+    flags = [getattr(outcome, "replayed", type(outcome)) for outcome in outcomes]
+    assert flags == [False, True, KeyReused, True]
+    assert len(await read_messages(store, session)) == 1
+
+
+async def test_the_first_of_several_creations_with_one_key_in_a_batch_counts(store: Store, making: Making) -> None:
+    commands = [making.create(once=key("k")) for _ in range(12)]
+
+    outcomes = await store.apply(commands)
+
+    answered = [(outcome.session_id, outcome.replayed) for outcome in outcomes if isinstance(outcome, Created)]
+    first = commands[0].session_id
+    assert answered == [(first, False), *[(first, True)] * 11]
+    assert await listed(store, listing()) == [first]
+
+
+async def test_a_key_counts_before_the_version_is_looked_at(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = update(session, user(), if_version=1, once=key("k"))
+    await change(store, command)
+
+    assert (await change(store, command)).replayed
+    await do(store, update(session, user(), if_version=1, once=key("another")), PreconditionFailed)
+
+
+async def test_twins_that_arrive_together_have_one_effect(store: Store, making: Making) -> None:
+    commands = [making.create(user("hello"), once=key("k")) for _ in range(40)]
+
+    answers = await asyncio.gather(*(store.apply([command]) for command in commands))
+
+    assert_one_effect([answer[0] for answer in answers], await listed(store, listing()))
+
+
+async def test_twins_at_two_servers_have_one_effect(store: Store, reopen: Reopen, making: Making) -> None:
+    other = await reopen()
+    for number in range(10):
+        once = key(f"k{number}")
+        commands: list[Command] = [making.create(organisation=f"o{number}", once=once) for _ in range(8)]
+
+        answers = await asyncio.gather(
+            *(place.apply([command]) for place, command in zip((store, other) * 4, commands, strict=True))
+        )
+
+        assert_one_effect([answer[0] for answer in answers], await listed(store, listing(f"o{number}")))
+
+
+def assert_one_effect(outcomes: list[object], kept: list[str]) -> None:
+    created = [outcome for outcome in outcomes if isinstance(outcome, Created)]
+    assert len(created) == len(outcomes), outcomes
+    assert [outcome.replayed for outcome in created].count(False) == 1
+    assert {outcome.session_id for outcome in created} == set(kept)
+    assert len(kept) == 1
+
+
+async def test_twin_updates_at_two_servers_append_once(store: Store, reopen: Reopen, making: Making) -> None:
+    other = await reopen()
+    session = await begin(store, making.create())
+    command = update(session, user("one"), tokens_used=1, once=key("k"))
+
+    answers = await asyncio.gather(*(place.apply([command]) for place in (store, other) * 5))
+
+    outcomes = [answer[0] for answer in answers]
+    assert [outcome.replayed for outcome in outcomes if isinstance(outcome, Updated)].count(False) == 1
+    assert len(await read_messages(store, session)) == 1
+    assert (await read(store, session)).total_tokens == 1

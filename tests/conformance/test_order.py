@@ -1,0 +1,196 @@
+"""A batch is applied in order: the outcome of each command is as if the commands came one after another."""
+
+import msgspec
+import pytest
+
+from sessionary.errors import SessionaryError, SessionNotFound, TotalTooLarge
+from sessionary.store.base import Command, Created, Deleted, Extended, Outcome, Store, Update, Updated
+from tests.conformance.making import (
+    MINUTE,
+    Making,
+    assistant,
+    begin,
+    contents_in,
+    delete,
+    extend,
+    listed,
+    listing,
+    metadata_of,
+    read,
+    update,
+    user,
+)
+
+
+def versions(outcomes: list[Outcome]) -> list[int | str]:
+    return [type(outcome).__name__ if isinstance(outcome, SessionaryError) else outcome.version for outcome in outcomes]
+
+
+async def test_each_command_on_a_session_sees_what_the_one_before_it_did(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+
+    outcomes = await store.apply(
+        [
+            update(session, user("one"), tokens_used=1),
+            update(session, assistant("two"), tokens_used=2),
+            extend(session, 5),
+            update(session, user("three"), assistant("four"), tokens_used=4),
+        ]
+    )
+
+    assert versions(outcomes) == [2, 3, 4, 5]
+    totals = [(outcome.total_messages, outcome.total_tokens) for outcome in outcomes if isinstance(outcome, Updated)]
+    assert totals == [(1, 1), (2, 3), (4, 7)]
+    conversation = await store.fetch(session.organisation, session.session_id)
+    assert contents_in(conversation) == ["one", "two", "three", "four"]
+    assert conversation.session.expires_at == session.created_at + 65 * MINUTE
+
+
+async def test_a_session_can_be_begun_and_changed_in_one_batch(store: Store, making: Making) -> None:
+    session = making.create(user("one"))
+
+    created, updated, extended = await store.apply(
+        [session, update(session, assistant("two"), status="completed"), extend(session, 10)]
+    )
+
+    assert isinstance(created, Created)
+    assert isinstance(updated, Updated)
+    assert isinstance(extended, Extended)
+    conversation = await store.fetch(session.organisation, session.session_id)
+    assert contents_in(conversation) == ["one", "two"]
+    assert conversation.session.status == "completed"
+    assert conversation.session.version == 3
+    assert conversation.session.expires_at == created.expires_at + 10 * MINUTE
+
+
+async def test_outcomes_come_in_the_order_of_the_commands(store: Store, making: Making) -> None:
+    old = [await begin(store, making.create()) for _ in range(8)]
+    fresh = [making.create() for _ in range(8)]
+    commands: list[Command] = []
+    for before, begun in zip(old, fresh, strict=True):
+        commands += [begun, update(before, user()), delete(before), update(before, user())]
+
+    outcomes = await store.apply(commands)
+
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [Created, Updated, Deleted, SessionNotFound] * 8
+    named = [None if isinstance(outcome, SessionaryError) else outcome.session_id for outcome in outcomes]
+    assert named == [None if position % 4 == 3 else command.session_id for position, command in enumerate(commands)]
+
+
+async def test_a_refused_command_harms_none_of_its_neighbours(store: Store, making: Making) -> None:
+    session, other = making.create(), making.create()
+    await begin(store, session)
+
+    outcomes = await store.apply(
+        [
+            update(session, user("one"), tokens_used=2_147_483_647),
+            update(session, user("never"), tokens_used=1),
+            other,
+            update(making.create(), user("nowhere")),
+            update(session, user("two")),
+            update(other, user("there")),
+        ]
+    )
+
+    assert versions(outcomes) == [2, TotalTooLarge.__name__, 1, SessionNotFound.__name__, 3, 2]
+    assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["one", "two"]
+    assert contents_in(await store.fetch(other.organisation, other.session_id)) == ["there"]
+
+
+async def test_what_follows_a_delete_finds_nothing(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+
+    outcomes = await store.apply(
+        [update(session, user()), delete(session), delete(session), extend(session), update(session, user())]
+    )
+
+    missing = SessionNotFound.__name__
+    assert versions(outcomes) == [2, 2, missing, missing, missing]
+    with pytest.raises(SessionNotFound):
+        await read(store, session)
+
+
+async def test_a_session_begun_and_deleted_in_one_batch_leaves_nothing(store: Store, making: Making) -> None:
+    session = making.create(user())
+
+    outcomes = await store.apply([session, update(session, user()), delete(session)])
+
+    assert versions(outcomes) == [1, 2, 2]
+    with pytest.raises(SessionNotFound):
+        await read(store, session)
+    assert await listed(store, listing()) == []
+
+
+async def test_metadata_is_merged_in_order_within_a_batch(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(metadata={"a": 1, "b": 1}))
+
+    await store.apply(
+        [
+            update(session, metadata={"a": 2, "c": 2}),
+            update(session, user()),
+            update(session, metadata={"c": None, "d": 4}),
+        ]
+    )
+
+    assert metadata_of(await read(store, session)) == {"a": 2, "b": 1, "d": 4}
+
+
+async def test_a_batch_that_changes_one_metadata_keeps_the_others(store: Store, making: Making) -> None:
+    changed, kept = making.create(metadata={"a": 1}), making.create(metadata={"b": [2]})
+    await store.apply([changed, kept])
+
+    await store.apply([update(kept, user()), update(changed, metadata={"a": 3}), extend(kept), extend(changed)])
+
+    assert metadata_of(await read(store, kept)) == {"b": [2]}
+    assert metadata_of(await read(store, changed)) == {"a": 3}
+
+
+async def test_a_batch_of_a_thousand_is_one_batch_to_its_caller(store: Store, making: Making) -> None:
+    sessions = [making.create() for _ in range(7)]
+    turns = [update(sessions[number % 7], user(number)) for number in range(1000)]
+
+    outcomes = await store.apply([*sessions, *turns])
+
+    assert not [outcome for outcome in outcomes if isinstance(outcome, SessionaryError)]
+    for position, session in enumerate(sessions):
+        conversation = await store.fetch(session.organisation, session.session_id)
+        assert contents_in(conversation) == list(range(position, 1000, 7))
+
+
+async def test_a_batch_of_nothing_has_no_outcomes(store: Store) -> None:
+    assert await store.apply([]) == []
+
+
+async def test_an_id_may_be_used_again_in_the_batch_that_deletes_it(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user("old"), title="Old", metadata={"old": 1}))
+    again = msgspec.structs.replace(making.create(user("new")), session_id=session.session_id)
+
+    outcomes = await store.apply([update(session, user("older")), delete(session), again, update(again, user("newer"))])
+
+    assert versions(outcomes) == [2, 2, 1, 2]
+    conversation = await store.fetch(session.organisation, session.session_id)
+    assert contents_in(conversation) == ["new", "newer"]
+    assert metadata_of(conversation.session) == {}
+
+
+async def test_a_session_changed_by_every_kind_of_update_at_once_is_written_whole(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    whole = Update(
+        organisation=session.organisation,
+        session_id=session.session_id,
+        messages=(b'{"role":"user","content":"x"}',),
+        first_user_text="x",
+        tokens_used=5,
+        status="completed",
+        metadata={"k": "v"},
+        title="Title",
+        model="model",
+    )
+
+    await store.apply([whole])
+
+    stored = await read(store, session)
+    assert (stored.title, stored.model, stored.status) == ("Title", "model", "completed")
+    assert (stored.total_messages, stored.total_tokens, stored.version) == (1, 5, 2)
+    assert metadata_of(stored) == {"k": "v"}

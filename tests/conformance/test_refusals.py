@@ -1,0 +1,127 @@
+"""A command that is refused changes nothing."""
+
+from typing import Any
+
+import pytest
+
+from sessionary.errors import (
+    ExpiryTooFar,
+    KeyReused,
+    MetadataTooLarge,
+    PreconditionFailed,
+    SessionaryError,
+    SessionFull,
+    SessionNotFound,
+    TotalTooLarge,
+)
+from sessionary.store.base import Command, Conversation, Store, Update
+from tests.conformance.conftest import CountRows
+from tests.conformance.making import (
+    DAY,
+    HORIZON,
+    MINUTE,
+    HandClock,
+    Making,
+    begin,
+    delete,
+    do,
+    extend,
+    key,
+    update,
+    user,
+)
+
+TOO_LARGE = {"large": "x" * 65_536}
+EVERYTHING: dict[str, Any] = {"status": "completed", "title": "New", "model": "new"}
+MIB = 1024 * 1024
+
+
+async def seen(store: Store, session: Command) -> Conversation:
+    return await store.fetch(session.organisation, session.session_id)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"tokens_used": 2_147_483_647, "metadata": {"a": 2}}, TotalTooLarge),
+        ({"tokens_used": 1, "metadata": TOO_LARGE}, MetadataTooLarge),
+        ({"tokens_used": 1, "metadata": {"a": 2}, "if_version": 1}, PreconditionFailed),
+        ({"tokens_used": 1, "metadata": {"a": 2}, "once": key("used", fingerprint=b"other")}, KeyReused),
+    ],
+    ids=["tokens", "metadata", "version", "key"],
+)
+async def test_a_refused_update_leaves_the_session_as_it_was(
+    store: Store, making: Making, clock: HandClock, given: dict[str, Any], error: type[SessionaryError]
+) -> None:
+    session = await begin(store, making.create(user("one"), metadata={"a": 1}))
+    await store.apply([update(session, user("two"), tokens_used=1, once=key("used"))])
+    before = await seen(store, session)
+    clock.move(MINUTE)
+
+    (outcome,) = await store.apply([update(session, user("three"), **EVERYTHING, **given)])
+
+    assert isinstance(outcome, error)
+    assert await seen(store, session) == before
+
+
+async def test_an_update_that_does_not_fit_leaves_the_session_as_it_was(
+    store: Store, making: Making, clock: HandClock
+) -> None:
+    session = await begin(store, making.create(user("one")))
+    before = await seen(store, session)
+    clock.move(MINUTE)
+    large = Update(
+        organisation=session.organisation,
+        session_id=session.session_id,
+        messages=(b'{"role":"user","content":"' + b"x" * 900_000 + b'"}',) * 19,
+        first_user_text="x",
+        tokens_used=1,
+        **EVERYTHING,
+    )
+
+    outcomes = await store.apply([large])
+
+    assert isinstance(outcomes[0], SessionFull)
+    assert await seen(store, session) == before
+
+
+async def test_a_refused_extension_leaves_the_session_as_it_was(store: Store, making: Making, clock: HandClock) -> None:
+    session = await begin(store, making.create())
+    before = await seen(store, session)
+    clock.move(MINUTE)
+
+    (outcome,) = await store.apply([extend(session, 1440, horizon=DAY)])
+
+    assert isinstance(outcome, ExpiryTooFar)
+    assert await seen(store, session) == before
+
+
+async def test_a_refused_deletion_leaves_the_session_as_it_was(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user("one")))
+    before = await seen(store, session)
+
+    (outcome,) = await store.apply([delete(session, if_version=7)])
+
+    assert isinstance(outcome, PreconditionFailed)
+    assert await seen(store, session) == before
+
+
+async def test_a_refused_creation_begins_nothing(store: Store, making: Making, count_rows: CountRows) -> None:
+    session = making.create(user("one"), metadata=TOO_LARGE, once=key("first"))
+
+    await do(store, session, MetadataTooLarge)
+
+    with pytest.raises(SessionNotFound):
+        await seen(store, session)
+    assert await count_rows() == (0, 0, 0)
+
+
+async def test_a_refused_command_does_not_use_its_key_up(store: Store, making: Making, count_rows: CountRows) -> None:
+    session = await begin(store, making.create())
+    await do(store, extend(session, 1440, horizon=MINUTE, once=key("again")), ExpiryTooFar)
+    assert await count_rows() == (1, 0, 0)
+
+    (outcome,) = await store.apply([extend(session, 1440, horizon=HORIZON, once=key("again"))])
+
+    assert not isinstance(outcome, SessionaryError)
+    assert not outcome.replayed

@@ -1,0 +1,83 @@
+"""A session still without a title takes it when its first user message arrives."""
+
+import pytest
+
+from sessionary.store.base import Store
+from tests.conformance.making import Making, assistant, begin, change, read, update, user
+
+
+async def test_a_session_takes_its_title_from_the_first_user_message(store: Store, making: Making) -> None:
+    session = await begin(
+        store,
+        making.create({"role": "system", "content": "Be kind"}, user("  \n Hello\tthere \n more"), user("No")),
+    )
+
+    assert (await read(store, session)).title == "Hello there"
+
+
+async def test_the_first_user_message_may_come_later(store: Store, making: Making) -> None:
+    session = await begin(store, making.create({"role": "system", "content": "Be kind"}))
+    await change(store, update(session, assistant("Welcome")))
+    assert (await read(store, session)).title is None
+
+    await change(store, update(session, assistant("So?"), user("A question")))
+
+    assert (await read(store, session)).title == "A question"
+
+
+async def test_a_later_user_message_gives_no_title(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user("First")))
+
+    await change(store, update(session, user("Second")))
+
+    assert (await read(store, session)).title == "First"
+
+
+@pytest.mark.parametrize("content", ["", " \n\t", [], [{"type": "image"}], "\x00\x01"])
+async def test_a_first_user_message_without_text_leaves_no_title_for_good(
+    store: Store, making: Making, content: object
+) -> None:
+    session = await begin(store, making.create(user(content)))
+
+    await change(store, update(session, user("Second")))
+
+    assert (await read(store, session)).title is None
+
+
+async def test_a_given_title_stays(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(title="Given"))
+
+    await change(store, update(session, user("Question")))
+
+    assert (await read(store, session)).title == "Given"
+
+
+async def test_a_title_given_beside_the_first_user_message_counts(store: Store, making: Making) -> None:
+    begun = await begin(store, making.create(user("Question"), title="Given"))
+    updated = await begin(store, making.create())
+    await change(store, update(updated, user("Question"), title="Given"))
+
+    assert [(await read(store, session)).title for session in (begun, updated)] == ["Given", "Given"]
+
+
+async def test_a_title_can_be_replaced(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user("Question")))
+
+    await change(store, update(session, title="Better"))
+
+    assert (await read(store, session)).title == "Better"
+
+
+async def test_the_first_user_message_counts_across_the_commands_of_a_batch(store: Store, making: Making) -> None:
+    session = making.create(assistant("Welcome"))
+
+    await store.apply([session, update(session, user("First")), update(session, user("Second"))])
+    await change(store, update(session, user("Third")))
+
+    assert (await read(store, session)).title == "First"
+
+
+async def test_a_long_title_is_cut_at_a_space(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user("word " * 30)))
+
+    assert (await read(store, session)).title == "word " * 14 + "word…"

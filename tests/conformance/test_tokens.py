@@ -1,0 +1,126 @@
+"""Tokens are kept as they are given, found by id, listed in order and revoked for good."""
+
+import msgspec
+import pytest
+
+from sessionary.errors import TokenNotFound
+from sessionary.store.base import Store
+from tests.conformance.conftest import Reopen
+from tests.conformance.making import DAY, MINUTE, HandClock, Making, sweep_all
+
+
+async def test_a_token_comes_back_as_it_was_kept(store: Store, making: Making) -> None:
+    given = msgspec.structs.replace(
+        making.token("t1", name="ci: \U0001f600 é"),
+        expires_at=making.clock() + DAY,
+        secret_hash=b"\x00\xff" * 16,
+    )
+
+    await store.create_token(given)
+
+    assert await store.find_token("t1") == given
+
+
+async def test_a_token_may_be_good_for_every_organisation(store: Store, making: Making) -> None:
+    given = making.token("t1", organisation=None)
+
+    await store.create_token(given)
+
+    assert await store.find_token("t1") == given
+
+
+async def test_a_token_may_have_one_scope(store: Store, making: Making) -> None:
+    given = msgspec.structs.replace(making.token("t1"), scopes=("sessions:read",))
+
+    await store.create_token(given)
+
+    assert await store.find_token("t1") == given
+
+
+@pytest.mark.parametrize("token_id", ["", "t", "t11", "T1", "%", "t1 "])
+async def test_an_unknown_token_is_not_found(store: Store, making: Making, token_id: str) -> None:
+    await store.create_token(making.token("t1"))
+
+    assert await store.find_token(token_id) is None
+
+
+async def test_an_expired_token_is_still_found(store: Store, making: Making, clock: HandClock) -> None:
+    given = msgspec.structs.replace(making.token("t1"), expires_at=clock() + MINUTE)
+    await store.create_token(given)
+
+    clock.move(30 * DAY)
+    await sweep_all(store)
+
+    assert await store.find_token("t1") == given
+
+
+async def test_tokens_are_listed_by_id_in_pages(store: Store, making: Making) -> None:
+    names = [making.ids.next(making.clock()) for _ in range(7)]
+    for name in reversed(names):
+        await store.create_token(making.token(name))
+
+    pages = [await store.list_tokens(3)]
+    while pages[-1]:
+        pages.append(await store.list_tokens(3, after=pages[-1][-1].id))
+
+    assert [[token.id for token in page] for page in pages] == [names[:3], names[3:6], names[6:], []]
+
+
+async def test_a_list_of_tokens_shows_each_as_finding_it_does(store: Store, making: Making, clock: HandClock) -> None:
+    await store.create_token(making.token("a", organisation=None))
+    await store.create_token(making.token("b"))
+    clock.move(MINUTE)
+    await store.revoke_token("b")
+
+    assert await store.list_tokens(10) == [await store.find_token("a"), await store.find_token("b")]
+
+
+async def test_tokens_are_ordered_by_code_point(store: Store, making: Making) -> None:
+    for name in ("b", "B", "a", "_", "A", "0"):
+        await store.create_token(making.token(name))
+
+    assert [token.id for token in await store.list_tokens(10)] == ["0", "A", "B", "_", "a", "b"]
+    assert [token.id for token in await store.list_tokens(10, after="B")] == ["_", "a", "b"]
+
+
+async def test_a_revoked_token_says_when(store: Store, making: Making, clock: HandClock) -> None:
+    given = making.token("t1")
+    await store.create_token(given)
+    clock.move(MINUTE)
+
+    revoked = await store.revoke_token("t1")
+
+    assert revoked == msgspec.structs.replace(given, revoked_at=clock())
+    assert await store.find_token("t1") == revoked
+
+
+async def test_a_token_is_revoked_once_and_for_good(store: Store, making: Making, clock: HandClock) -> None:
+    await store.create_token(making.token("t1"))
+    first = await store.revoke_token("t1")
+    clock.move(MINUTE)
+
+    assert await store.revoke_token("t1") == first
+
+
+async def test_revoking_one_token_leaves_the_others(store: Store, making: Making) -> None:
+    await store.create_token(making.token("t1"))
+    await store.create_token(making.token("t2"))
+
+    await store.revoke_token("t1")
+
+    assert await store.find_token("t2") == making.token("t2")
+
+
+async def test_an_unknown_token_cannot_be_revoked(store: Store) -> None:
+    with pytest.raises(TokenNotFound):
+        await store.revoke_token("nobody")
+
+
+async def test_another_process_sees_a_token_and_its_end(store: Store, reopen: Reopen, making: Making) -> None:
+    other = await reopen()
+    await store.create_token(making.token("t1"))
+    assert await other.find_token("t1") == making.token("t1")
+
+    revoked = await store.revoke_token("t1")
+
+    assert await other.find_token("t1") == revoked

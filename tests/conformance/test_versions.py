@@ -1,0 +1,112 @@
+"""A command whose ``if_version`` is not the session's version is refused with the version it has."""
+
+import asyncio
+
+import pytest
+
+from sessionary.errors import PreconditionFailed, SessionNotFound
+from sessionary.store.base import Command, Deleted, Extended, Store, Updated
+from tests.conformance.making import (
+    Making,
+    begin,
+    change,
+    delete,
+    do,
+    extend,
+    prolong,
+    read,
+    update,
+    user,
+)
+
+
+async def test_a_new_session_has_version_1(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(user(), title="Title"))
+
+    assert (await read(store, session)).version == 1
+
+
+async def test_each_change_counts_one_version(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+
+    told = [
+        (await change(store, update(session, user("a"), user("b")))).version,
+        (await prolong(store, extend(session))).version,
+        (await change(store, update(session, status="completed", title="T", metadata={"a": 1}))).version,
+        (await change(store, update(session, metadata={}))).version,
+    ]
+
+    assert told == [2, 3, 4, 5]
+    assert (await read(store, session)).version == 5
+
+
+async def test_an_update_of_nothing_counts_none(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+
+    assert (await change(store, update(session))).version == 1
+
+
+async def test_the_right_version_lets_every_command_pass(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+
+    await do(store, update(session, user(), if_version=1), Updated)
+    await do(store, extend(session, if_version=2), Extended)
+    await do(store, update(session, if_version=3), Updated)
+    await do(store, delete(session, if_version=3), Deleted)
+
+    with pytest.raises(SessionNotFound):
+        await read(store, session)
+
+
+@pytest.mark.parametrize("wrong", [1, 3, 0, 2_147_483_647])
+async def test_a_wrong_version_is_refused_with_the_right_one(store: Store, making: Making, wrong: int) -> None:
+    session = await begin(store, making.create())
+    await change(store, update(session, user()))
+    before = await read(store, session)
+    commands: list[Command] = [
+        update(session, user(), if_version=wrong),
+        update(session, if_version=wrong),
+        extend(session, if_version=wrong),
+        delete(session, if_version=wrong),
+    ]
+
+    for command in commands:
+        refused = await do(store, command, PreconditionFailed)
+        assert refused.version == 2
+
+    assert await read(store, session) == before
+
+
+async def test_of_several_commands_with_one_version_the_first_passes(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+
+    first, second, third = await store.apply([update(session, user(number), if_version=1) for number in range(3)])
+
+    assert isinstance(first, Updated)
+    assert isinstance(second, PreconditionFailed)
+    assert isinstance(third, PreconditionFailed)
+    assert (second.version, third.version) == (2, 2)
+
+
+async def test_writers_that_compare_versions_lose_no_update(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(metadata={"count": 0}))
+
+    async def count_up(times: int) -> None:
+        for _ in range(times):
+            version = 1
+            while True:
+                command = update(session, user(), tokens_used=1, if_version=version)
+                (outcome,) = await store.apply([command])
+                if isinstance(outcome, Updated):
+                    break
+                assert isinstance(outcome, PreconditionFailed)
+                version = outcome.version
+
+    await asyncio.gather(*(count_up(5) for _ in range(8)))
+
+    stored = await read(store, session)
+    assert (stored.version, stored.total_tokens, stored.total_messages) == (41, 40, 40)
+
+
+async def test_an_absent_session_has_no_version(store: Store, making: Making) -> None:
+    await do(store, update(making.create(), user(), if_version=1), SessionNotFound)

@@ -1,0 +1,74 @@
+"""What every test may ask for: real database servers, and the tools of this machine."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.binaries import PostgresUnavailableError
+from tests.harness.clock import find_faketime
+from tests.harness.postgres import PostgresServer
+
+
+def _postgres(major: int) -> Iterator[PostgresServer]:
+    try:
+        server = PostgresServer(major)
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_18() -> Iterator[PostgresServer]:
+    """PostgreSQL 18, started for the first test that asks; shared, so take a database of your own."""
+    yield from _postgres(18)
+
+
+@pytest.fixture(scope="session")
+def postgres_15() -> Iterator[PostgresServer]:
+    """PostgreSQL 15, Debian's; as `postgres_18`."""
+    yield from _postgres(15)
+
+
+@pytest.fixture(scope="session", params=[18, 15], ids=["postgres-18", "postgres-15"])
+def postgres(request: pytest.FixtureRequest) -> PostgresServer:
+    """Each tested version of PostgreSQL in turn."""
+    server = request.getfixturevalue(f"postgres_{request.param}")
+    assert isinstance(server, PostgresServer)
+    return server
+
+
+@pytest.fixture
+def postgres_database(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database of the test's own, on each tested version in turn."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_18_database(postgres_18: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database of the test's own, on PostgreSQL 18."""
+    with postgres_18.database() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_15_database(postgres_15: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database of the test's own, on PostgreSQL 15."""
+    with postgres_15.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def needs_strace() -> None:
+    """Skip the test where strace is not installed."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed: apt-get install strace")
+
+
+@pytest.fixture(scope="session")
+def needs_faketime() -> None:
+    """Skip the test where libfaketime is not installed."""
+    if find_faketime() is None:
+        pytest.skip("libfaketime is not installed: apt-get install libfaketime")

@@ -1,0 +1,44 @@
+"""Servers as their users run them, on every engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.calling import Caller, first_token
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+
+ENGINES = ("sqlite", "postgres-18", "postgres-15")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """What the sessions are kept in; parametrise it indirectly with fewer where all three show nothing more."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty store of the test's own."""
+    if engine == "sqlite":
+        yield f"sqlite:///{tmp_path}/sessionary.db"
+        return
+    postgres = request.getfixturevalue(engine.replace("-", "_"))
+    assert isinstance(postgres, PostgresServer)
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def server(database: str, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server on an empty store, with the settings a user gets who sets none."""
+    with ServerProcess(database, directory=tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(server: ServerProcess) -> Iterator[Caller]:
+    """A connection to the server, with the token it printed."""
+    with Caller(server.base_url, first_token(server)) as connected:
+        yield connected

@@ -1,0 +1,122 @@
+"""Load for a server that may die under it: writers that remember what was acknowledged, and look for it later."""
+
+import contextlib
+import http.client
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tests.e2e.calling import Caller, spoken
+from tests.harness.processes import tail
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+# A turn is two messages, so that half a turn is seen.
+_PAIR = 2
+# Long enough to reach over a page of every database: a turn torn there is seen.
+_PADDING = "." * 3_000
+
+
+class Writer:
+    """Appends numbered turns to sessions, one after another, over a connection of its own."""
+
+    def __init__(self, name: str, caller: Caller, sessions: Sequence[str]) -> None:
+        self.name = name
+        self.acknowledged: list[str] = []
+        self.sent: list[str] = []
+        self.refused: Counter[int] = Counter()
+        self._caller = caller
+        self._sessions = sessions
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the answer to the last turn, if one comes."""
+        self._stopped.set()
+        self._thread.join(timeout=30)
+        assert not self._thread.is_alive()
+        self._caller.close()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            turn = f"{self.name}:{len(self.sent)}"
+            session = self._sessions[len(self.sent) % len(self._sessions)]
+            self.sent.append(turn)
+            try:
+                answer = self._caller.update(
+                    session, newMessages=spoken(f"{turn}:asked", f"{turn}:answered{_PADDING}"), tokensUsed=1
+                )
+            except (OSError, http.client.HTTPException):
+                return
+            if answer.status == 200:
+                self.acknowledged.append(turn)
+            else:
+                self.refused[answer.status] += 1
+
+
+@contextlib.contextmanager
+def load(server: ServerProcess, token: str, sessions: Sequence[str], name: str, writers: int) -> Iterator[list[Writer]]:
+    """Write over several connections at once, each to the sessions in another order, until the block ends."""
+    places = [sessions[number % len(sessions) :] + sessions[: number % len(sessions)] for number in range(writers)]
+    running = [
+        Writer(f"{name}.{number}", Caller(server.base_url, token), places[number]) for number in range(writers)
+    ]
+    for writer in running:
+        writer.start()
+    try:
+        yield running
+    finally:
+        for writer in running:
+            writer.stop()
+
+
+def wait_for_acknowledged(server: ServerProcess, writers: Sequence[Writer], count: int, seconds: float = 20) -> None:
+    """Return when the writers together have had this many turns acknowledged."""
+    try:
+        poll(
+            lambda: sum(len(writer.acknowledged) for writer in writers) >= count,
+            f"{count} acknowledged turns",
+            seconds=seconds,
+            pause=0.002,
+        )
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{tail(server.log)}") from error
+
+
+def assert_all_there(caller: Caller, sessions: Sequence[str], writers: Sequence[Writer]) -> None:
+    """Check that what was acknowledged is stored once, whole and in each writer's order, and nothing unsent is."""
+    stored = [turn for session in sessions for turn in _turns_in(caller.get(session))]
+    counted = Counter(stored)
+    assert [turn for turn, times in counted.items() if times > 1] == [], "nothing is doubled"
+    acknowledged = {turn for writer in writers for turn in writer.acknowledged}
+    assert sorted(acknowledged - counted.keys()) == [], "nothing acknowledged is missing"
+    sent = {turn for writer in writers for turn in writer.sent}
+    assert sorted(counted.keys() - sent) == [], "nothing comes from nowhere"
+
+
+def _turns_in(session: dict[str, object]) -> list[str]:
+    messages = session["messages"]
+    assert isinstance(messages, list)
+    assert len(messages) == session["total_messages"]
+    assert session["total_tokens"] == len(messages) // _PAIR, "the totals are those of the turns that are there"
+    contents = [message["content"] for message in messages]
+    turns = []
+    for asked, answered in zip(contents[::_PAIR], contents[1::_PAIR], strict=True):
+        turn = asked.removesuffix(":asked")
+        assert answered == f"{turn}:answered{_PADDING}", "no turn is torn"
+        turns.append(turn)
+    _assert_in_each_writers_order(turns)
+    return turns
+
+
+def _assert_in_each_writers_order(turns: Sequence[str]) -> None:
+    by_writer: dict[str, list[int]] = {}
+    for turn in turns:
+        name, _, number = turn.rpartition(":")
+        by_writer.setdefault(name, []).append(int(number))
+    for numbers in by_writer.values():
+        assert numbers == sorted(numbers)

@@ -1,0 +1,109 @@
+"""Durability, as the kernel sees it: kill -9 proves none, because the page cache survives the process."""
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.calling import Caller, first_token
+from tests.e2e.tracing import READS, SYNCS, WRITES, answers_before_their_sync, exchanges, read_calls, traced
+from tests.harness.binaries import PostgresUnavailableError
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+
+pytestmark = pytest.mark.usefixtures("needs_strace")
+
+SYSTEM_CALLS = (*SYNCS, *WRITES, *READS)
+APPENDS = 15
+WRITERS = 6
+
+
+def is_sqlite_log(path: str) -> bool:
+    return path.endswith(".db-wal")
+
+
+def is_postgres_log(path: str) -> bool:
+    return re.search(r"/pg_wal/[0-9A-F]{24}$", path) is not None
+
+
+def test_sqlite_syncs_its_log_between_each_commit_and_its_answer(tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path, trace=SYSTEM_CALLS) as server:
+        with Caller(server.base_url, first_token(server)) as caller:
+            change_everything(caller)
+        assert server.terminate() == 0
+        lines = server.trace_lines()
+
+    calls = read_calls(lines)
+    assert len(exchanges(calls)) == APPENDS + 4
+    assert answers_before_their_sync(calls, is_sqlite_log) == []
+
+    unsynced = [line for line in lines if "fdatasync(" not in line and "fsync(" not in line]
+    early = answers_before_their_sync(read_calls(unsynced), is_sqlite_log)
+    assert len(early) == APPENDS + 4, "without the syncs the same record would have failed"
+
+
+def test_sqlite_syncs_its_log_before_the_answers_to_writers_who_share_a_commit(tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path, trace=SYSTEM_CALLS) as server:
+        token = first_token(server)
+        with Caller(server.base_url, token) as caller:
+            session = caller.create()
+
+        def write(writer: int) -> None:
+            with Caller(server.base_url, token) as own:
+                for number in range(APPENDS):
+                    own.append(session, f"{writer}:{number}").expect(200)
+
+        writers = [threading.Thread(target=write, args=(writer,)) for writer in range(WRITERS)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert server.terminate() == 0
+        calls = read_calls(server.trace_lines())
+
+    assert len(exchanges(calls)) == 1 + WRITERS * APPENDS
+    assert answers_before_their_sync(calls, is_sqlite_log, alone=False) == []
+
+
+@pytest.fixture(params=[18, 15], ids=["postgres-18", "postgres-15"])
+def durable_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A PostgreSQL with the settings that operators run, fsync included."""
+    try:
+        postgres = PostgresServer(request.param, fsync=True)
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
+    with postgres:
+        yield postgres
+
+
+def test_postgresql_syncs_its_log_between_each_commit_and_our_answer(
+    durable_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """PostgreSQL's processes and ours in one record: that its log is synced is its doing, that we wait for it ours."""
+    assert durable_postgres.run_sql("SHOW wal_sync_method") == "fdatasync"
+    with ServerProcess(durable_postgres.create_database(), directory=tmp_path) as server:
+        record = tmp_path / "record.strace"
+        backends = durable_postgres.run_sql(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type <> 'client backend' OR pid <> pg_backend_pid()"
+        )
+        watched = [server.pid, durable_postgres.pid, *map(int, backends.split())]
+        with (
+            traced(watched, SYSTEM_CALLS, record),
+            Caller(server.base_url, first_token(server)) as caller,
+        ):
+            change_everything(caller)
+        calls = read_calls(record.read_text(encoding="utf-8", errors="replace").splitlines())
+
+    assert len(exchanges(calls)) == APPENDS + 4
+    assert answers_before_their_sync(calls, is_postgres_log, alone=False) == []
+
+
+def change_everything(caller: Caller) -> None:
+    session = caller.create("hello")
+    for number in range(APPENDS):
+        caller.append(session, f"{number}").expect(200)
+    caller.update(session, metadata={"a": 1}, status="completed").expect(200)
+    caller.call("PUT", f"{caller.path}/{session}/extend").expect(200)
+    caller.call("DELETE", f"{caller.path}/{session}").expect(200)

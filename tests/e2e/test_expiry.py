@@ -1,0 +1,306 @@
+"""With the sweeper as good as off and the clock moved, nothing sees an expired session; with it on, none is kept."""
+
+import secrets
+import threading
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sessionary.http.app import Application
+from sessionary.operations.context import Service
+from sessionary.operations.expiry import sweep
+from sessionary.operations.identifiers import SessionIds
+from sessionary.operations.tokens import TokenMaker, create_token
+from sessionary.store.base import Store
+from sessionary.store.opening import migrate, open_store
+from tests.conformance.making import DAY, HORIZON, MINUTE, NOVEMBER, HandClock
+from tests.e2e.calling import Caller, first_token
+from tests.e2e.looking import count, orphans
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+COLLECTION = "/api/v3/organizations/demo/ai/sessions"
+# Every way to a session, as method, end of the path and body.
+WAYS: list[tuple[str, str, dict[str, Any] | None]] = [
+    ("GET", "", None),
+    ("HEAD", "", None),
+    ("GET", "?messagesLimit=1", None),
+    ("GET", "?messagesOffset=0", None),
+    ("PUT", "", {}),
+    ("PUT", "", {"newMessages": [{"role": "user", "content": "late"}], "tokensUsed": 7}),
+    ("PUT", "", {"status": "completed", "metadata": {"late": True}, "title": "Late", "model": "late"}),
+    ("PUT", "/extend", None),
+    ("PUT", "/extend", {"additionalMinutes": 1440}),
+    ("DELETE", "", None),
+]
+FILTERS = ["", "userId=ada", "sessionGroup=friends", "model=tiny", "status=active", "userId=ada&model=tiny&status=active"]
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
+
+
+def described(minutes: int) -> dict[str, Any]:
+    return {
+        "userId": "ada",
+        "sessionGroup": "friends",
+        "model": "tiny",
+        "expirationMinutes": minutes,
+        "initialMessages": [{"role": "user", "content": f"{minutes}"}],
+    }
+
+
+# ------------------------------------------------------------------------------ in this process, to the millisecond
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def store(database: str, clock: HandClock) -> AsyncIterator[Store]:
+    await migrate(database, NOVEMBER)
+    opened = await open_store(database, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def client(store: Store, clock: HandClock) -> AsyncIterator[httpx.AsyncClient]:
+    """The application with its clock as an argument, called without a network."""
+    _, token = await create_token(TokenMaker(store, clock, secrets.token_bytes), "demo", "test")
+    service = Service(store, clock, SessionIds(clock, secrets.randbits), HORIZON)
+    application = Application(service, request_ids=lambda: "id", on_answer=lambda _: None)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(application),  # type: ignore[arg-type]  # its types are narrower than ASGI
+        base_url="http://in.process",
+        headers={"Authorization": f"Bearer {token}"},
+    ) as calling:
+        yield calling
+
+
+async def create(client: httpx.AsyncClient, minutes: int) -> str:
+    answer = await client.post(COLLECTION, json=described(minutes))
+    assert answer.status_code == 201
+    return str(answer.json()["sessionId"])
+
+
+async def listed_by_offset(client: httpx.AsyncClient, filters: str) -> list[str]:
+    found: list[str] = []
+    while True:
+        answer = await client.get(f"{COLLECTION}?{filters}&limit=2&offset={len(found)}".replace("?&", "?"))
+        assert answer.status_code == 200
+        page = [session["id"] for session in answer.json()]
+        assert ("link" in answer.headers) == (len(page) == 2 and await _more(client, filters, len(found) + 2))
+        found += page
+        if len(page) < 2:
+            return found
+
+
+async def _more(client: httpx.AsyncClient, filters: str, offset: int) -> bool:
+    answer = await client.get(f"{COLLECTION}?{filters}&limit=1&offset={offset}".replace("?&", "?"))
+    return answer.json() != []
+
+
+async def listed_by_cursor(client: httpx.AsyncClient, filters: str) -> list[str]:
+    found: list[str] = []
+    path = f"{COLLECTION}?{filters}&limit=2".replace("?&", "?")
+    while True:
+        answer = await client.get(path)
+        assert answer.status_code == 200
+        found += [session["id"] for session in answer.json()]
+        if "next" not in answer.links:
+            return found
+        path = answer.links["next"]["url"]
+
+
+async def assert_seen(client: httpx.AsyncClient, expected: list[str]) -> None:
+    for filters in FILTERS:
+        assert await listed_by_offset(client, filters) == expected, filters
+        assert await listed_by_cursor(client, filters) == expected, filters
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0]} {way[1]} {list(way[2] or ())}")
+async def test_no_operation_sees_a_session_from_the_instant_it_expires(
+    client: httpx.AsyncClient, clock: HandClock, way: tuple[str, str, dict[str, Any] | None]
+) -> None:
+    method, end, body = way
+    early, late = await create(client, 5), await create(client, 5)
+
+    clock.move(5 * MINUTE - 1)
+    seen = await client.request(method, f"{COLLECTION}/{early}{end}", json=body)
+    clock.move(1)
+    gone = await client.request(method, f"{COLLECTION}/{late}{end}", json=body)
+    never = await client.request(method, f"{COLLECTION}/{UNKNOWN}{end}", json=body)
+
+    assert seen.status_code == 200
+    assert gone.status_code == 404
+    assert (gone.content, gone.headers) == (never.content, never.headers), "as if it had never existed"
+
+
+async def test_lists_by_offset_and_cursor_agree_while_sessions_expire(
+    client: httpx.AsyncClient, clock: HandClock
+) -> None:
+    minutes = [5, 60, 7, 60, 5, 6, 60, 5, 7, 6, 60]
+    lives = [(await create(client, live), live) for live in minutes]
+    for now in (0, 5, 6, 7, 60):
+        clock.now = NOVEMBER + now * MINUTE
+        await assert_seen(client, [session for session, live in reversed(lives) if live > now])
+
+
+async def test_a_cursor_page_after_an_expired_session_goes_on_behind_it(
+    client: httpx.AsyncClient, clock: HandClock
+) -> None:
+    lives = [await create(client, minutes) for minutes in (60, 60, 5, 60)]
+    first = await client.get(f"{COLLECTION}?limit=2")
+    assert [session["id"] for session in first.json()] == [lives[3], lives[2]]
+
+    clock.move(5 * MINUTE)
+
+    second = await client.get(first.links["next"]["url"])
+    assert [session["id"] for session in second.json()] == [lives[1], lives[0]]
+
+
+async def test_expired_rows_lie_there_unseen_until_a_sweep_removes_them_with_their_children(
+    client: httpx.AsyncClient, clock: HandClock, store: Store, engine: str, database: str
+) -> None:
+    if engine != "sqlite":
+        pytest.skip("the look into PostgreSQL is taken below, with real servers")
+    dying, staying, extended = [await create(client, minutes) for minutes in (5, 60, 5)]
+    assert (await client.put(f"{COLLECTION}/{extended}/extend")).status_code == 200
+
+    clock.move(5 * MINUTE)
+    await assert_seen(client, [extended, staying])
+    assert (count(database, "sessions"), count(database, "turns")) == (3, 3)
+    assert await sweep(store) == 1
+
+    assert (count(database, "sessions"), count(database, "turns"), orphans(database)) == (2, 2, 0)
+    await assert_seen(client, [extended, staying])
+    clock.move(DAY)
+    assert await sweep(store) == 2
+    assert (count(database, "sessions"), count(database, "turns")) == (0, 0)
+    assert dying not in await listed_by_cursor(client, "")
+
+
+# ------------------------------------------------------------------------------ real processes under libfaketime
+
+
+@pytest.mark.usefixtures("needs_faketime")
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+def test_a_running_server_whose_clock_moves_sees_no_expired_session(database: str, tmp_path: Path) -> None:
+    unswept = ServerProcess(database, "--sweep-seconds", "3600", directory=tmp_path, movable_clock=True)
+    with unswept as server, Caller(server.base_url, first_token(server)) as caller:
+        dying = caller.create(**described(5))
+        staying = caller.create(**described(60))
+        extended = caller.create(**described(5))
+        caller.call("PUT", f"{caller.path}/{extended}/extend").expect(200)
+        assert server.clock is not None
+        assert listed(caller) == [extended, staying, dying]
+
+        server.clock.move(5 * 60 + 1)
+
+        for method, end, body in WAYS:
+            answer = caller.call(method, f"{caller.path}/{dying}{end}", body)
+            assert answer.status == 404, (method, end, body)
+            assert method == "HEAD" or answer.json["code"] == "SESSION_NOT_FOUND"
+        for filters in FILTERS:
+            assert listed(caller, filters) == [extended, staying], filters
+            assert listed(caller, f"{filters}&offset=1".lstrip("&")) == [staying], filters
+        first_page = caller.call("GET", f"{caller.path}?limit=1").expect(200)
+        following = str(first_page.headers["Link"]).partition("<")[2].partition(">")[0]
+        last_page = caller.call("GET", following).expect(200)
+        assert [session["id"] for session in first_page.json + last_page.json] == [extended, staying]
+        assert last_page.headers["Link"] is None
+        assert count(database, "sessions") == 3, "the sweeper has not been here"
+
+
+@pytest.mark.usefixtures("needs_faketime")
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+def test_the_sweeper_removes_children_with_their_parents(database: str, tmp_path: Path) -> None:
+    sweeping = ServerProcess(database, "--sweep-seconds", "0.1", directory=tmp_path, movable_clock=True)
+    with sweeping as server, Caller(server.base_url, first_token(server)) as caller:
+        staying = caller.create("one", expirationMinutes=60)
+        for _ in range(8):
+            caller.append(caller.create("one", expirationMinutes=5), "two").expect(200)
+        assert (count(database, "sessions"), count(database, "turns")) == (9, 17)
+        assert server.clock is not None
+
+        server.clock.move(5 * 60 + 1)
+
+        poll(lambda: count(database, "sessions") == 1, "a sweep", pause=0.05)
+        assert (count(database, "turns"), orphans(database)) == (1, 0)
+        assert caller.contents(staying) == ["one"]
+
+
+@pytest.mark.usefixtures("needs_faketime")
+def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: PostgresServer, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres_18.database())
+        servers = [
+            stack.enter_context(
+                ServerProcess(database, "--sweep-seconds", "0.05", directory=_directory(tmp_path, name), movable_clock=True)
+            )
+            for name in ("one", "two")
+        ]
+        token = first_token(servers[0])
+        callers = [stack.enter_context(Caller(server.base_url, token)) for server in servers]
+        staying = [caller.create("one", expirationMinutes=1440) for caller in callers]
+        _fill(servers, token, 1_200)
+        assert count(database, "sessions") == 1_202
+
+        stopped = threading.Event()
+        appended = [0, 0]
+
+        def write(number: int) -> None:
+            while not stopped.is_set():
+                callers[number].append(staying[number], "more").expect(200)
+                appended[number] += 1
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+        for writer in writers:
+            writer.start()
+        for server in servers:
+            assert server.clock is not None
+            server.clock.move(5 * 60 + 1)
+        try:
+            poll(lambda: count(database, "sessions") == 2, "the end of both sweeps", seconds=20, pause=0.05)
+        finally:
+            stopped.set()
+            for writer in writers:
+                writer.join()
+
+        assert orphans(database) == 0
+        assert [len(callers[number].contents(staying[number])) - 1 for number in range(2)] == appended
+        assert count(database, "turns") == 2 + sum(appended)
+        logged = [line for server in servers for line in server.log_lines()]
+        assert [line for line in logged if '"level":"error"' in line or '"level":"warning"' in line] == []
+        assert sum(int(line.partition("Swept ")[2].split()[0]) for line in logged if "Swept " in line) == 1_200
+
+
+def listed(caller: Caller, query: str = "") -> list[str]:
+    answer = caller.call("GET", f"{caller.path}?{query}".rstrip("?")).expect(200)
+    return [session["id"] for session in answer.json]
+
+
+def _directory(parent: Path, name: str) -> Path:
+    made = parent / name
+    made.mkdir()
+    return made
+
+
+def _fill(servers: list[ServerProcess], token: str, sessions: int) -> None:
+    writers = 8
+
+    def write(number: int) -> None:
+        with Caller(servers[number % len(servers)].base_url, token) as caller:
+            for _ in range(sessions // writers):
+                caller.create("one", expirationMinutes=5)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,107 @@
+"""An outage of the database: the server lives, says that it is not ready, and serves again by itself."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.calling import Answer, Caller, first_token
+from tests.harness.binaries import PostgresUnavailableError
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+STORE_SECONDS = 2.0
+# The deadline is the store's; the rest is the road there and back on a busy machine.
+ANSWER_SECONDS_MAX = STORE_SECONDS + 1.5
+
+
+@pytest.fixture(params=[18, 15], ids=["postgres-18", "postgres-15"])
+def own_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A PostgreSQL that the test may stop."""
+    try:
+        postgres = PostgresServer(request.param)
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
+    with postgres:
+        yield postgres
+
+
+@pytest.fixture
+def server(own_postgres: PostgresServer) -> Iterator[ServerProcess]:
+    with ServerProcess(own_postgres.create_database(), "--store-seconds", str(STORE_SECONDS)) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(server: ServerProcess) -> Iterator[Caller]:
+    with Caller(server.base_url, first_token(server)) as connected:
+        yield connected
+
+
+def test_a_server_outlives_a_stopped_database(own_postgres: PostgresServer, caller: Caller) -> None:
+    session = caller.create("one")
+    assert caller.call("GET", "/health/ready").expect(200).json == {"status": "ready"}
+
+    own_postgres.stop()
+    assert_out_of_service(caller, session)
+
+    own_postgres.start()
+    assert_in_service_again(caller, session)
+
+
+def test_a_server_outlives_a_database_that_does_not_answer(own_postgres: PostgresServer, caller: Caller) -> None:
+    session = caller.create("one")
+
+    with own_postgres.frozen():
+        assert_out_of_service(caller, session)
+
+    assert_in_service_again(caller, session)
+
+
+def test_a_server_outlives_a_killed_database(own_postgres: PostgresServer, caller: Caller) -> None:
+    session = caller.create("one")
+
+    own_postgres.kill9()
+    assert_out_of_service(caller, session)
+
+    own_postgres.start()
+    assert_in_service_again(caller, session)
+
+
+def assert_out_of_service(caller: Caller, session: str) -> None:
+    requests = [
+        ("GET", "/health/ready", None),
+        ("GET", f"{caller.path}/{session}", None),
+        ("GET", caller.path, None),
+        ("POST", caller.path, {"userId": "ada"}),
+        ("PUT", f"{caller.path}/{session}", {"metadata": {"during": "the outage"}}),
+        ("PUT", f"{caller.path}/{session}/extend", None),
+    ]
+    for method, path, body in requests:
+        started = time.monotonic()
+        refused = caller.call(method, path, body)
+        assert time.monotonic() - started < ANSWER_SECONDS_MAX, (method, path)
+        assert_says_unavailable(refused)
+
+        started = time.monotonic()
+        assert caller.call("GET", "/health/live").expect(200).json == {"status": "live"}
+        assert time.monotonic() - started < 1
+
+
+def assert_says_unavailable(answer: Answer) -> None:
+    assert answer.status == 503
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Retry-After"] == "1"
+    problem = answer.json
+    assert problem["code"] in {"STORE_UNAVAILABLE", "OVERLOADED"}
+    assert problem["status"] == 503
+    assert problem["message"] == problem["detail"]
+    assert not {"postgres", "127.0.0.1", "asyncpg", "connect"} & set(answer.body.decode().lower().split())
+
+
+def assert_in_service_again(caller: Caller, session: str) -> None:
+    poll(lambda: caller.call("GET", "/health/ready").status == 200, "a server that is ready again", seconds=15)
+    caller.append(session, "two").expect(200)
+    assert caller.contents(session) == ["one", "two"]
+    assert session in [listed["id"] for listed in caller.call("GET", caller.path).expect(200).json]

@@ -1,0 +1,184 @@
+"""SIGTERM: what was accepted is finished and stored, nothing new is accepted, and the exit code is 0."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.calling import Answer, Caller, first_token, spoken
+from tests.e2e.loading import assert_all_there, load, wait_for_acknowledged
+from tests.e2e.looking import write_lock
+from tests.harness.binaries import PostgresUnavailableError
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import Deadline, poll
+
+SECONDS_MAX = 10
+BURST = 32
+
+
+class SlowRequest:
+    """A request whose body arrives in pieces."""
+
+    def __init__(self, server: ServerProcess, token: str, session: str, content: str) -> None:
+        self._body = json.dumps({"newMessages": spoken(content)}).encode()
+        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        head = (
+            f"PUT /api/v3/organizations/demo/ai/sessions/{session} HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Length: {len(self._body)}\r\n\r\n"
+        )
+        self._socket.sendall(head.encode() + self._body[:5])
+
+    def finish(self) -> bytes:
+        """Send the rest and read all that comes back until the server closes."""
+        self._socket.sendall(self._body[5:])
+        return self.read()
+
+    def read(self) -> bytes:
+        """Read all that comes back until the server closes."""
+        with self._socket, contextlib.suppress(ConnectionResetError):
+            pieces = []
+            while piece := self._socket.recv(65_536):
+                pieces.append(piece)
+            return b"".join(pieces)
+        return b""
+
+
+def wait_until_nothing_is_accepted(server: ServerProcess) -> None:
+    def refused() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), timeout=2).close()
+        except OSError:
+            return True
+        return False
+
+    poll(refused, "a server that accepts no connection")
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+def test_a_request_in_progress_is_finished_and_no_new_one_accepted(server: ServerProcess, caller: Caller) -> None:
+    session = caller.create("one")
+    slow = SlowRequest(server, first_token(server), session, "two")
+    caller.call("GET", "/health/live").expect(200)  # by now the server has seen the slow one's head
+
+    os.kill(server.pid, signal.SIGTERM)
+    wait_until_nothing_is_accepted(server)
+    assert server.running
+    answer = slow.finish()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"connection: close" in answer.lower()
+    assert b'"totalMessages":2' in answer
+    assert wait_for_end(server, SECONDS_MAX) == 0
+    server.start()
+    caller.close()
+    assert caller.contents(session) == ["one", "two"]
+
+
+def test_a_burst_that_waits_for_the_store_is_answered_and_kept(
+    server: ServerProcess, caller: Caller, database: str
+) -> None:
+    session = caller.create()
+    token = first_token(server)
+    callers = [Caller(server.base_url, token) for _ in range(BURST)]
+    for each in callers:
+        each.call("GET", "/health/live").expect(200)  # open
+    answers: dict[int, Answer] = {}
+
+    def append(number: int) -> None:
+        answers[number] = callers[number].append(session, f"{number}")
+
+    threads = [threading.Thread(target=append, args=(number,)) for number in range(BURST)]
+    with write_lock(database):
+        for thread in threads:
+            thread.start()
+        deadline = Deadline(0.5)
+        while not deadline.passed:
+            # Each answer here shows that the server has read what was sent before.
+            caller.call("GET", "/health/live").expect(200)
+        os.kill(server.pid, signal.SIGTERM)
+        wait_until_nothing_is_accepted(server)
+        assert answers == {}, "nothing can have been stored yet"
+    for thread in threads:
+        thread.join()
+
+    assert [answers[number].status for number in sorted(answers)] == [200] * BURST
+    assert wait_for_end(server, SECONDS_MAX) == 0
+    server.start()
+    caller.close()
+    assert sorted(caller.contents(session)) == sorted(map(str, range(BURST)))
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+def test_a_server_told_to_stop_under_load_keeps_what_it_acknowledged(server: ServerProcess, caller: Caller) -> None:
+    token = first_token(server)
+    sessions = [caller.create() for _ in range(3)]
+    with load(server, token, sessions, "w", 8) as writers:
+        wait_for_acknowledged(server, writers, 50)
+        assert server.terminate(SECONDS_MAX) == 0
+    assert sum(writer.refused.total() for writer in writers) == 0, "what was answered was done"
+    server.start()
+    caller.close()
+    assert_all_there(caller, sessions, writers)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_server_ends_at_once_with_0(server: ServerProcess, caller: Caller, number: signal.Signals) -> None:
+    caller.create()  # a connection that stays open, and something to checkpoint
+    started = time.monotonic()
+    os.kill(server.pid, number)
+    assert wait_for_end(server, SECONDS_MAX) == 0
+    assert time.monotonic() - started < 3
+    assert "Traceback" not in server.log.read_text()
+    assert not (server.directory / "sessionary.db-wal").exists(), "the log was copied into the file"
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL that the test may harm."""
+    try:
+        postgres = PostgresServer(18)
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
+    with postgres:
+        yield postgres
+
+
+def test_a_body_that_never_comes_and_a_database_that_never_answers_do_not_hold_up_the_end(
+    own_postgres: PostgresServer,
+) -> None:
+    with (
+        ServerProcess(own_postgres.create_database()) as server,
+        Caller(server.base_url, first_token(server)) as caller,
+    ):
+        session = caller.create("one")
+        stalled = SlowRequest(server, first_token(server), session, "two")
+        late = SlowRequest(server, first_token(server), session, "three")
+        with own_postgres.frozen():
+            waiting = threading.Thread(target=caller.append, args=(session, "four"))
+            waiting.start()
+            started = time.monotonic()
+            os.kill(server.pid, signal.SIGTERM)
+            # Its command reaches the store just before the requests' time is up.
+            finishing = threading.Timer(7.5, late.finish)
+            finishing.start()
+            assert wait_for_end(server, SECONDS_MAX) == 0
+            assert time.monotonic() - started < SECONDS_MAX
+            stalled.read()
+            finishing.join()
+            waiting.join()
+
+
+def wait_for_end(server: ServerProcess, seconds: float) -> int:
+    """Return the exit code of a server that was told to end."""
+    poll(lambda: not server.running, "the server's end", seconds=seconds)
+    server.kill9()  # it is dead already: the harness notes its exit code
+    assert server.exit_code is not None
+    return server.exit_code

@@ -1,0 +1,129 @@
+"""What strace writes down: which system calls began and ended before which others."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from tests.harness.processes import tail
+from tests.harness.waiting import poll
+
+SYNCS = ("fsync", "fdatasync")
+WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2", "sendto", "sendmsg")
+READS = ("read", "recvfrom", "recvmsg")
+
+_LINE = re.compile(r"(?P<pid>\d+) +\d+\.\d+ (?P<rest>.*)")
+_RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)")
+_CALL = re.compile(r"(?P<name>\w+)\((?:(?P<fd>\d+)<(?P<path>[^>]*)>)?(?P<rest>.*)", re.DOTALL)
+_RESULT = re.compile(r".*\) += (?P<result>-?\d+)")
+
+
+class Call(Struct):
+    """A system call: by which thread, on which file, and the lines at which it began and ended."""
+
+    pid: int
+    name: str
+    path: str
+    arguments: str
+    began: int
+    ended: int = -1
+    result: int | None = None
+
+
+class Exchange(Struct):
+    """A request to the server and its answer, as the server's own calls show them."""
+
+    request: Call
+    answer: Call
+
+
+def read_calls(lines: Sequence[str]) -> list[Call]:
+    """Read a trace of several threads, in the order in which the calls began."""
+    calls: list[Call] = []
+    open_calls: dict[int, Call] = {}
+    for number, line in enumerate(lines):
+        parts = _LINE.match(line)
+        if parts is None:
+            continue
+        pid, rest = int(parts["pid"]), parts["rest"]
+        resumed = _RESUMED.match(rest)
+        if resumed is not None:
+            call = open_calls.pop(pid, None)
+            if call is not None:
+                _end(call, number, resumed["rest"])
+            continue
+        begun = _CALL.match(rest)
+        if begun is None:
+            continue
+        call = Call(pid, begun["name"], begun["path"] or "", begun["rest"], number)
+        calls.append(call)
+        if rest.endswith("<unfinished ...>"):
+            open_calls[pid] = call
+        else:
+            _end(call, number, rest)
+    return calls
+
+
+def _end(call: Call, number: int, rest: str) -> None:
+    call.arguments += rest
+    call.ended = number
+    result = _RESULT.match(rest)
+    call.result = int(result["result"]) if result else None
+
+
+def exchanges(calls: Sequence[Call]) -> list[Exchange]:
+    """Find the requests that change something and their answers; one at a time on each connection."""
+    found: list[Exchange] = []
+    asked: dict[str, Call] = {}
+    for call in calls:
+        if call.name in READS and re.search(r'"(POST|PUT|DELETE) /api/', call.arguments):
+            asked[call.path] = call
+        elif call.name in WRITES and '"HTTP/1.1 2' in call.arguments and call.path in asked:
+            found.append(Exchange(asked.pop(call.path), call))
+    return found
+
+
+def answers_before_their_sync(
+    calls: Sequence[Call], is_log: Callable[[str], bool], *, alone: bool = True
+) -> list[str]:
+    """Name the answers that went out before a sync of the log had completed that began after the log was written.
+
+    If one request ran at a time (`alone`), every write of the log since the request belongs to it and must be synced.
+    """
+    logged = [call for call in calls if call.name in WRITES and is_log(call.path)]
+    synced = [call for call in calls if call.name in SYNCS and is_log(call.path) and call.result == 0]
+    early: list[str] = []
+    for exchange in exchanges(calls):
+        since, until = exchange.request.began, exchange.answer.began
+        written = [call.ended for call in logged if since < call.began < until]
+        last = (max(written) if alone else min(written)) if written else until
+        if not any(last < sync.began and -1 < sync.ended < until for sync in synced):
+            early.append(f"line {until + 1}: {exchange.answer.arguments[:80]}")
+    return early
+
+
+@contextlib.contextmanager
+def traced(pids: Sequence[int], system_calls: Sequence[str], record: Path) -> Iterator[None]:
+    """Trace processes that run already, and all they start, into one record, so that their calls are in order."""
+    strace = shutil.which("strace")
+    assert strace is not None
+    watched = [word for pid in pids for word in ("-p", str(pid))]
+    chatter = record.with_suffix(".chatter")
+    with chatter.open("wb") as errors:
+        tracer = subprocess.Popen(
+            [strace, "-f", "-y", "-ttt", "-s256", f"--output={record}", "-e", f"trace={','.join(system_calls)}", *watched],
+            stdin=subprocess.DEVNULL,
+            stderr=errors,
+        )
+    try:
+        poll(lambda: all(f"Process {pid} attached" in chatter.read_text() for pid in pids), "strace at its work")
+        yield
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{tail(chatter)}") from error
+    finally:
+        tracer.terminate()
+        tracer.wait(timeout=20)

@@ -1,0 +1,173 @@
+"""Callers: each speaks HTTP with one token for one organisation, byte for byte as a test says."""
+
+import http.client
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+from msgspec import Struct
+
+JSON: Final = {"Content-Type": "application/json"}
+
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_CODE: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+_INTERNALS: Final = ("Traceback", "SELECT", "INSERT", "sqlite", "asyncpg", "apsw", "postgres", ".py", "sny_")
+_PROBLEM: Final = {"type", "title", "status", "detail", "code", "message"}
+
+
+class Answer(Struct, frozen=True):
+    """What came back: status, headers by lower-case name, body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, read as JSON whatever its type says."""
+        return json.loads(self.body)
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The body of a failure, which must have the shape that all failures have."""
+        assert self.headers["content-type"] == "application/problem+json"
+        problem = self.json
+        assert problem.keys() in (_PROBLEM, _PROBLEM | {"errors"})
+        assert problem["status"] == self.status
+        assert problem["message"] == problem["detail"]
+        assert _CODE.fullmatch(problem["code"])
+        assert all(type(problem[name]) is str for name in _PROBLEM - {"status"})
+        assert all(fault.keys() == {"pointer", "detail"} for fault in problem.get("errors", []))
+        assert not [word for word in _INTERNALS if word in self.body.decode()]
+        return dict(problem)
+
+    @property
+    def refusal(self) -> tuple[int, str]:
+        """The status and the code of a failure."""
+        return self.status, self.problem["code"]
+
+    @property
+    def pointers(self) -> list[str]:
+        """Where the request is at fault."""
+        return [fault["pointer"] for fault in self.problem.get("errors", [])]
+
+
+class Caller:
+    """Speaks for one organisation over one connection; every method answers whatever came back, refusals too."""
+
+    def __init__(self, port: int, token: str | None, organisation: str, *, spelling: str = "organizations") -> None:
+        self.port = port
+        self.token = token
+        self.organisation = organisation
+        self.sessions = f"/api/v3/{spelling}/{quote(organisation, safe='')}/ai/sessions"
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def spelled(self, spelling: str) -> "Caller":
+        """The same caller, spelling the path another way."""
+        return Caller(self.port, self.token, self.organisation, spelling=spelling)
+
+    def bearing(self, token: str | None) -> "Caller":
+        """The same caller with another token."""
+        return Caller(self.port, token, self.organisation)
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a request with these headers, and Host, Authorization and Content-Length beside them."""
+        connection = self._connection
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            if self.token is not None:
+                connection.putheader("Authorization", f"Bearer {self.token}")
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            for name, value in (headers or {}).items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+        except BaseException:
+            connection.close()
+            raise
+
+    def create(self, **fields: Any) -> Answer:
+        """Create a session of `someone`, unless told whose."""
+        return self.create_raw(as_json({"userId": "someone", **fields}))
+
+    def create_raw(self, body: bytes) -> Answer:
+        """Create a session from a body as it stands."""
+        return self.send("POST", self.sessions, body, JSON)
+
+    def begin(self, **fields: Any) -> str:
+        """Create a session that must come to be, and return its id."""
+        answer = self.create(**fields)
+        assert answer.status == 201, answer
+        return str(answer.json["sessionId"])
+
+    def list(self, query: str = "") -> Answer:
+        """List sessions; `query` begins with a question mark."""
+        return self.send("GET", self.sessions + query)
+
+    def get(self, session_id: str, query: str = "") -> Answer:
+        """Get a session."""
+        return self.send("GET", f"{self.sessions}/{session_id}{query}")
+
+    def read(self, session_id: str) -> dict[str, Any]:
+        """Get a session that must be there, and return it."""
+        answer = self.get(session_id)
+        assert answer.status == 200, answer
+        return dict(answer.json)
+
+    def update(self, session_id: str, **fields: Any) -> Answer:
+        """Update a session."""
+        return self.update_raw(session_id, as_json(fields))
+
+    def update_raw(self, session_id: str, body: bytes) -> Answer:
+        """Update a session with a body as it stands."""
+        return self.send("PUT", f"{self.sessions}/{session_id}", body, JSON)
+
+    def extend(self, session_id: str, **fields: Any) -> Answer:
+        """Extend a session."""
+        return self.extend_raw(session_id, as_json(fields))
+
+    def extend_raw(self, session_id: str, body: bytes | None, headers: Mapping[str, str] = JSON) -> Answer:
+        """Extend a session with a body as it stands."""
+        return self.send("PUT", f"{self.sessions}/{session_id}/extend", body, headers)
+
+    def delete(self, session_id: str) -> Answer:
+        """Delete a session."""
+        return self.send("DELETE", f"{self.sessions}/{session_id}")
+
+
+def as_json(value: Any) -> bytes:
+    """Spell a value as JSON in ASCII."""
+    return json.dumps(value).encode()
+
+
+def message(content: Any = "Hello", role: str = "user", **more: Any) -> dict[str, Any]:
+    """Make a message."""
+    return {"role": role, "content": content, **more}
+
+
+def moment(text: object) -> datetime:
+    """Read an instant, which must be spelled as every instant is."""
+    assert isinstance(text, str)
+    assert _INSTANT.fullmatch(text), text
+    return datetime.fromisoformat(text)
+
+
+def unknown_id() -> str:
+    """Return the id of a session that never was."""
+    return str(uuid.uuid4())

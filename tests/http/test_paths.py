@@ -1,0 +1,273 @@
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.harness.server import ServerProcess
+from tests.http.calling import JSON, Caller, unknown_id
+
+BASE = "/api/v3/organizations/demo/ai/sessions"
+ID = "01999999-0000-7000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api/v3",
+        "/api/v3/organizations/demo",
+        "/api/v3/organizations/demo/ai",
+        "/api/v3/organizations/demo/sessions",
+        "/api/v2/organizations/demo/ai/sessions",
+        "/API/v3/organizations/demo/ai/sessions",
+        "/api/v3/Organizations/demo/ai/sessions",
+        "/api/v3/organization/demo/ai/sessions",
+        "/api/v3/organizations/demo/AI/sessions",
+        f"{BASE}/{ID}/extended",
+        f"{BASE}/{ID}/extend/more",
+        f"{BASE}.json",
+        f"{BASE};v=1",
+    ],
+)
+def test_a_path_that_is_not_served_is_404(caller: Caller, path: str) -> None:
+    assert caller.send("GET", path).refusal == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{BASE}/",
+        f"{BASE}//",
+        f"/{BASE}",
+        BASE.replace("/ai", "//ai"),
+        BASE.replace("/demo", "//demo"),
+        BASE.replace("demo", ""),
+        f"{BASE}/{ID}/",
+        f"{BASE}//{ID}",
+        f"{BASE}/{ID}/extend/",
+        f"{BASE}/{ID}//extend",
+        f"{BASE}//extend",
+        f"{BASE}/../sessions",
+        f"{BASE}/./{ID}",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_doubled_and_trailing_slashes_are_404_and_never_a_redirect(caller: Caller, method: str, path: str) -> None:
+    answer = caller.send(method, path, b"{}", JSON)
+    assert answer.refusal[0] == 404
+    assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        BASE.replace("/ai/", "%2Fai/"),
+        BASE.replace("/ai/", "/%61i/"),
+        BASE.replace("sessions", "session%73"),
+        BASE.replace("v3", "%763"),
+        f"{BASE}%2F{ID}",
+        f"{BASE}/{ID}/%65xtend",
+    ],
+)
+def test_a_route_is_matched_before_its_segments_are_decoded(caller: Caller, path: str) -> None:
+    assert caller.send("PUT", path, b"{}", JSON).refusal == (404, "NOT_FOUND")
+
+
+def test_an_id_with_an_encoded_slash_is_an_id_and_not_a_route(caller: Caller) -> None:
+    session_id = caller.begin()
+    before = caller.read(session_id)
+    for method in ("GET", "PUT", "DELETE"):
+        path = f"{caller.sessions}/{session_id}%2Fextend"
+        assert caller.send(method, path, b"{}", JSON).refusal == (404, "SESSION_NOT_FOUND")
+    assert caller.send("GET", f"{caller.sessions}/a%2Fextend").refusal == (404, "SESSION_NOT_FOUND")
+    assert caller.read(session_id) == before
+
+
+def test_both_spellings_of_the_path_are_one_api(caller: Caller) -> None:
+    other = caller.spelled("organisations")
+    assert other.sessions != caller.sessions
+    session_id = caller.begin()
+    assert other.get(session_id).body == caller.get(session_id).body
+    assert other.list().json == caller.list().json
+    assert other.update(session_id, tokensUsed=3).json["totalTokens"] == 3
+    assert other.extend(session_id).status == 200
+    assert caller.get(other.begin()).status == 200
+    assert other.delete(session_id).status == 200
+    assert caller.get(session_id).status == 404
+
+
+def test_an_id_is_taken_in_any_case_and_answered_in_lower_case(caller: Caller) -> None:
+    session_id = caller.begin()
+    upper = session_id.upper()
+    assert upper != session_id
+    assert caller.read(upper)["id"] == session_id
+    assert caller.update(upper, tokensUsed=1).json["sessionId"] == session_id
+    assert caller.extend(upper).json["sessionId"] == session_id
+    assert caller.delete(upper).status == 200
+    assert caller.get(session_id).status == 404
+
+
+def test_an_id_may_be_percent_encoded(caller: Caller) -> None:
+    session_id = caller.begin()
+    encoded = "".join(f"%{ord(letter):02x}" for letter in session_id)
+    assert caller.read(encoded)["id"] == session_id
+    assert caller.read(encoded.replace("%2d", "%2D"))["id"] == session_id
+    assert caller.extend(encoded).status == 200
+
+
+NOT_UUIDS = [
+    "0",
+    "null",
+    "undefined",
+    "extend",
+    "session-1",
+    "sess_01HZX",
+    ID.replace("-", ""),
+    f"%7B{ID}%7D",
+    f"urn:uuid:{ID}",
+    f"{ID}%20",
+    f"%20{ID}",
+    f"{ID}%0A",
+    f"{ID}%00",
+    f"{ID}0",
+    ID[:-1],
+    ID.replace("0", "g"),
+    ID.replace("-", "%E2%80%90"),
+    "%D9%A0" * 8 + ID[8:],
+    "x" * 4000,
+    "%F0%9F%92%AC",
+    "..",
+    "*",
+    "'%20OR%201=1--",
+]
+
+
+@pytest.mark.parametrize("session_id", NOT_UUIDS)
+def test_an_id_that_is_no_uuid_is_404(caller: Caller, session_id: str) -> None:
+    for answer in (
+        caller.get(session_id),
+        caller.update(session_id),
+        caller.extend(session_id),
+        caller.delete(session_id),
+    ):
+        assert answer.refusal == (404, "SESSION_NOT_FOUND")
+
+
+@pytest.mark.parametrize("session_id", ["%", "%2", "%zz", "%FF", "%C3", "%ED%A0%80", "%C0%AF"])
+def test_an_id_that_is_no_text_is_404(caller: Caller, session_id: str) -> None:
+    for answer in (caller.get(session_id), caller.extend(session_id), caller.delete(session_id)):
+        assert answer.refusal[0] == 404
+
+
+@pytest.mark.parametrize(
+    "organisation",
+    ["a", "a b", "demo/ai", "a%2Fb", "..", "Ünï-çødé", "组织", "💬" * 128, "x" * 128, "o'brien; DROP TABLE", "?&=#+"],
+)
+def test_an_organisation_is_any_text_of_up_to_128_code_points(
+    server: ServerProcess, operator_token: str, organisation: str
+) -> None:
+    with Caller(server.port, operator_token, organisation) as caller:
+        session_id = caller.begin()
+        assert session_id in [session["id"] for session in caller.list().json]
+        assert caller.read(session_id)["id"] == session_id
+        assert caller.delete(session_id).status == 200
+
+
+@pytest.mark.parametrize(
+    "organisation",
+    ["", "x" * 129, "💬" * 129, "a\0b", "\n", "a\x1f", "\x7f", "a\x80", "\x9f"],
+    ids=lambda name: f"{len(name)} {name[:3]!r}",
+)
+def test_what_cannot_name_an_organisation_is_404(server: ServerProcess, operator_token: str, organisation: str) -> None:
+    with Caller(server.port, operator_token, organisation) as caller:
+        assert caller.list().refusal == (404, "NOT_FOUND")
+        assert caller.create().refusal == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("segment", ["%FF", "%", "%4", "%G1", "%ED%A0%80"])
+def test_an_organisation_that_is_no_text_is_404(caller: Caller, segment: str) -> None:
+    assert caller.send("GET", BASE.replace("demo", segment)).refusal == (404, "NOT_FOUND")
+
+
+def test_an_organisation_is_case_sensitive(caller: Caller) -> None:
+    session_id = caller.begin()
+    with Caller(caller.port, caller.token, caller.organisation.upper()) as upper:
+        assert upper.list().json == []
+        assert upper.get(session_id).refusal == (404, "SESSION_NOT_FOUND")
+
+
+COLLECTION_METHODS = "GET, HEAD, POST"
+SESSION_METHODS = "DELETE, GET, HEAD, PUT"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (BASE, COLLECTION_METHODS),
+        (BASE.replace("iz", "is"), COLLECTION_METHODS),
+        (f"{BASE}/{ID}", SESSION_METHODS),
+        (f"{BASE}/not-a-uuid", SESSION_METHODS),
+        (f"{BASE}/{ID}/extend", "PUT"),
+        ("/health/live", "GET, HEAD"),
+        ("/health/ready", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
+def test_a_method_that_is_not_served_is_405_and_named_so(caller: Caller, method: str, path: str, allowed: str) -> None:
+    if method in allowed.split(", "):
+        return
+    answer = caller.send(method, path)
+    assert answer.status == 405
+    assert answer.headers["allow"] == allowed
+    if method != "HEAD":
+        assert answer.refusal == (405, "METHOD_NOT_ALLOWED")
+
+
+def test_head_is_answered_as_get_without_the_body(caller: Caller) -> None:
+    session_id = caller.begin(sessionGroup="a", title="Ä")
+    caller.begin(sessionGroup="a")
+    for path in ("?limit=1", f"/{session_id}", f"/{session_id}?messagesLimit=1", f"/{unknown_id()}", "?limit=0"):
+        get = caller.send("GET", caller.sessions + path)
+        head = caller.send("HEAD", caller.sessions + path)
+        assert (head.status, head.body) == (get.status, b"")
+        assert _lasting(head) == _lasting(get)
+    assert "link" in caller.send("HEAD", f"{caller.sessions}?limit=1").headers
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/openapi.json"])
+def test_what_needs_no_token_is_answered_without_one(caller: Caller, path: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = caller.bearing(None).send(method, path)
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "application/json"
+        assert int(answer.headers["content-length"]) > 2
+
+
+def _lasting(answer: object) -> dict[str, str]:
+    headers = dict(answer.headers)  # type: ignore[attr-defined]
+    return {name: value for name, value in headers.items() if name not in {"date", "x-request-id"}}
+
+
+@pytest.fixture(scope="module")
+def prefixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    directory: Path = tmp_path_factory.mktemp("prefixed")
+    with (
+        ServerProcess(f"sqlite:///{directory}/sessionary.db", "--path-prefix", "/tools/chat") as server,
+        Caller(server.port, server.create_token("demo"), "demo") as caller,
+    ):
+        caller.sessions = f"/tools/chat{caller.sessions}"
+        yield caller
+
+
+def test_the_api_is_served_under_a_path_prefix(prefixed: Caller) -> None:
+    ids = [prefixed.begin() for _ in range(3)]
+    answer = prefixed.list("?limit=2")
+    target = answer.headers["link"].partition(">")[0].removeprefix("<")
+    assert target.startswith(f"{prefixed.sessions}?")
+    following = prefixed.send("GET", target)
+    assert [session["id"] for session in answer.json + following.json] == ids[::-1]
+    assert prefixed.send("GET", "/tools/chat/health/live").status == 200
+    assert prefixed.send("GET", f"/tools{BASE}").refusal == (404, "NOT_FOUND")
+    assert prefixed.send("GET", f"/tools/chat/{quote('x')}").refusal == (404, "NOT_FOUND")

@@ -1,0 +1,155 @@
+"""Bad query values are 400 and named; what is not ours is left alone."""
+
+from urllib.parse import quote
+
+import pytest
+
+from tests.http.calling import Caller, message
+
+LIST = ["userId", "sessionGroup", "model", "status", "limit", "offset", "cursor"]
+TEXTS = ["userId", "sessionGroup", "model"]
+CONTROLS = ["\0", "\x01", "\t", "\n", "\r", "\x1f", "\x7f", "\x80", "\x85", "\x9f"]
+
+
+@pytest.mark.parametrize("name", LIST)
+def test_a_list_parameter_that_is_empty_is_400(caller: Caller, name: str) -> None:
+    for query in (f"?{name}=", f"?{name}", f"?{name}&userId=a", f"?model=a&{name}="):
+        answer = caller.list(query)
+        assert answer.refusal == (400, "INVALID_PARAMETER")
+        assert name in answer.pointers
+
+
+@pytest.mark.parametrize("query", ["messagesLimit=", "messagesOffset=", "messagesLimit", "messagesOffset"])
+def test_a_window_parameter_that_is_empty_is_400(caller: Caller, query: str) -> None:
+    answer = caller.get(caller.begin(), f"?{query}")
+    assert answer.refusal == (400, "INVALID_PARAMETER")
+    assert answer.pointers == [query.rstrip("=")]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=1&limit=1",
+        "limit=1&limit=2",
+        "limit=1&%6Cimit=1",
+        "userId=a&model=b&userId=a",
+        "offset=0&offset=0",
+        "status=active&status=active",
+    ],
+)
+def test_a_parameter_that_is_repeated_is_400(caller: Caller, query: str) -> None:
+    answer = caller.list(f"?{query}")
+    assert answer.refusal == (400, "INVALID_PARAMETER")
+    assert answer.pointers in (["limit"], ["userId"], ["offset"], ["status"])
+
+
+def test_a_window_parameter_that_is_repeated_is_400(caller: Caller) -> None:
+    session_id = caller.begin()
+    assert caller.get(session_id, "?messagesLimit=1&messagesLimit=1").pointers == ["messagesLimit"]
+    assert caller.get(session_id, "?messagesOffset=1&messagesOffset=2").pointers == ["messagesOffset"]
+
+
+NOT_INTEGERS = [
+    "a",
+    "1.0",
+    "1e1",
+    "0x10",
+    "-1",
+    "%2B1",
+    "+1",
+    "1+",
+    "1%20",
+    "1,0",
+    "1_0",
+    "%D9%A1",
+    "true",
+    "null",
+    "%00",
+    "1%00",
+]
+
+
+@pytest.mark.parametrize("value", [*NOT_INTEGERS, "0", "101", "2147483648", "9" * 30])
+def test_a_limit_that_is_no_number_of_1_to_100_is_400(caller: Caller, value: str) -> None:
+    answer = caller.list(f"?limit={value}")
+    assert answer.refusal == (400, "INVALID_PARAMETER")
+    assert answer.pointers == ["limit"]
+
+
+@pytest.mark.parametrize("value", [*NOT_INTEGERS, "2147483648", "4294967296", "9" * 30])
+def test_an_offset_that_is_no_number_of_31_bits_is_400(caller: Caller, value: str) -> None:
+    answer = caller.list(f"?offset={value}")
+    assert answer.refusal == (400, "INVALID_PARAMETER")
+    assert answer.pointers == ["offset"]
+
+
+@pytest.mark.parametrize("value", [*NOT_INTEGERS, "0", "1001", "2147483648"])
+def test_a_window_limit_that_is_no_number_of_1_to_1000_is_400(caller: Caller, value: str) -> None:
+    answer = caller.get(caller.begin(), f"?messagesLimit={value}")
+    assert answer.refusal == (400, "INVALID_PARAMETER")
+    assert answer.pointers == ["messagesLimit"]
+
+
+@pytest.mark.parametrize("value", [*NOT_INTEGERS, "2147483648", "9" * 30])
+def test_a_window_offset_that_is_no_number_of_31_bits_is_400(caller: Caller, value: str) -> None:
+    answer = caller.get(caller.begin(), f"?messagesOffset={value}")
+    assert answer.refusal == (400, "INVALID_PARAMETER")
+    assert answer.pointers == ["messagesOffset"]
+
+
+@pytest.mark.parametrize("value", ["expired", "Active", "ACTIVE", "active,completed", "1", "active%20"])
+def test_a_status_that_is_none_is_400(caller: Caller, value: str) -> None:
+    answer = caller.list(f"?status={value}")
+    assert answer.refusal == (400, "INVALID_PARAMETER")
+    assert answer.pointers == ["status"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_filter_holds_no_control_characters(caller: Caller, name: str) -> None:
+    for control in CONTROLS:
+        for text in (control, f"a{control}", f"{control}a", f"a{control}a"):
+            answer = caller.list(f"?{name}={quote(text)}")
+            assert answer.refusal == (400, "INVALID_PARAMETER"), repr(text)
+            assert answer.pointers == [name]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_filter_holds_at_most_256_code_points(caller: Caller, name: str) -> None:
+    for letter in ("a", "💬"):
+        assert caller.list(f"?{name}={quote(letter * 256)}").status == 200
+        assert caller.list(f"?{name}={quote(letter * 257)}").refusal == (400, "INVALID_PARAMETER")
+
+
+@pytest.mark.parametrize("value", ["%FF", "%C3", "%ED%A0%80", "%F4%90%80%80", "a%C0%80"])
+def test_a_filter_that_is_no_utf8_is_400(caller: Caller, value: str) -> None:
+    answer = caller.list(f"?userId={value}")
+    assert answer.refusal == (400, "INVALID_PARAMETER")
+    assert answer.pointers == ["userId"]
+
+
+def test_a_plus_in_a_filter_is_a_space(caller: Caller) -> None:
+    spaced, plus = caller.begin(userId="a b"), caller.begin(userId="a+b")
+    assert [session["id"] for session in caller.list("?userId=a+b").json] == [spaced]
+    assert [session["id"] for session in caller.list("?userId=a%20b").json] == [spaced]
+    assert [session["id"] for session in caller.list("?userId=a%2Bb").json] == [plus]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["unknown=1", "unknown=&unknown=", "Limit=x", "limit%00=x", "user_id=nobody", "%FF=1", "&&", "=", "=1", "?"],
+)
+def test_parameters_that_are_not_known_are_ignored(caller: Caller, query: str) -> None:
+    session_id = caller.begin(initialMessages=[message()])
+    assert [session["id"] for session in caller.list(f"?{query}").json] == [session_id]
+    assert "messages_offset" not in caller.get(session_id, f"?{query}").json
+
+
+def test_operations_without_parameters_ignore_the_query(caller: Caller) -> None:
+    query = "?limit=0&limit=0&messagesLimit=x&cursor="
+    answer = caller.send("POST", caller.sessions + query, b'{"userId":"a"}')
+    assert answer.status == 201
+    path = f"{caller.sessions}/{answer.json['sessionId']}"
+    assert caller.send("PUT", path + query, b"{}").status == 200
+    assert caller.send("PUT", f"{path}/extend{query}").status == 200
+    assert caller.send("GET", f"{path}?limit=0&cursor=&status=x").status == 200
+    assert caller.send("DELETE", path + query).status == 200

@@ -1,0 +1,112 @@
+"""The house's rules about source files, each tried on the real tree and on a planted break."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.layout import code
+from tests.layout.places import PACKAGE, TESTS
+
+Rule = Callable[[Path], list[str]]
+
+RULES: list[Rule] = [
+    code.files_too_long,
+    code.functions_too_long,
+    code.packages_not_empty,
+    code.vague_names,
+    code.exports_out_of_order,
+    code.hidden_inputs,
+]
+
+# For each rule files that break it; a rule without a plant has not been seen to fail.
+PLANTS: list[tuple[Rule, str, str]] = [
+    (code.files_too_long, "store/long.py", "a = 1\n" * 301),
+    (code.functions_too_long, "store/long.py", "def long():\n" + "    a = 1\n" * 40),
+    (code.functions_too_long, "store/long.py", "class A:\n  async def long(self):\n" + "    a = 1\n" * 40),
+    (code.packages_not_empty, "store/__init__.py", '"""Not a word."""\n'),
+    (code.vague_names, "store/utils.py", ""),
+    (code.vague_names, "http/session_manager.py", ""),
+    (code.vague_names, "helpers/__init__.py", ""),
+    (code.exports_out_of_order, "__init__.py", '__all__ = ["b", "a"]\n'),
+    (code.exports_out_of_order, "__init__.py", '__all__ = ["a", "a"]\n'),
+    (code.exports_out_of_order, "__init__.py", "__all__ = []\n"),
+    (code.exports_out_of_order, "__init__.py", "nothing = 1\n"),
+    (code.hidden_inputs, "store/clock.py", "import time\nnow = time.time()\n"),
+    (code.hidden_inputs, "http/clock.py", "from time import time_ns as now\nprint(now())\n"),
+    (code.hidden_inputs, "model.py", "from datetime import datetime\nstart = datetime.now()\n"),
+    (code.hidden_inputs, "operations/place.py", "import os\nplace = os.environ['PLACE']\n"),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_source_keeps_the_rule(rule: Rule) -> None:
+    assert rule(PACKAGE) == []
+
+
+@pytest.mark.parametrize(("rule", "name", "text"), PLANTS, ids=lambda value: getattr(value, "__name__", "_"))
+def test_a_planted_break_of_the_rule_is_found(rule: Rule, name: str, text: str, tmp_path: Path) -> None:
+    package = _small_package(tmp_path)
+    assert rule(package) == [], "the small package keeps the rule before"
+    planted = package / name
+    planted.parent.mkdir(exist_ok=True)
+    planted.write_text(text)
+    assert rule(package) != []
+
+
+def test_every_rule_has_been_seen_to_fail() -> None:
+    assert {rule for rule, _, _ in PLANTS} == set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_no_rule_is_content_with_nothing(rule: Rule, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, OSError)):
+        rule(tmp_path)
+
+
+def test_docstrings_comments_and_blanks_are_not_counted(tmp_path: Path) -> None:
+    package = _small_package(tmp_path)
+    text = 'def short():\n    """Say.\n' + "    more\n" * 400 + '    """\n' + "    # why\n\n" * 400
+    (package / "store" / "told.py").write_text(text + "    a = 1\n" * 39)
+    assert code.functions_too_long(package) == []
+    assert code.files_too_long(package) == []
+
+
+def test_tests_have_no_packages_but_those_that_are_imported() -> None:
+    """A package `tests/http` or `tests/typing` would come before the standard library's in some process."""
+    packages = {file.parent.relative_to(TESTS).as_posix() for file in TESTS.rglob("__init__.py")}
+    assert packages >= {".", "harness"}
+    assert not packages & set(sys.stdlib_module_names)
+
+
+def test_every_public_name_is_there() -> None:
+    face = importlib.import_module("sessionary")
+    missing = [name for name in face.__all__ if not hasattr(face, name)]
+    assert face.__all__
+    assert missing == []
+
+
+def test_the_reference_stands_on_its_own_feet() -> None:
+    """It would agree with every mistake of the rules that it shared."""
+    borrowed = {name for name in code.modules_imported(TESTS / "reference.py") if "deciding" in name}
+    assert borrowed == set()
+
+
+def test_the_server_starts_without_the_clients_http_library() -> None:
+    script = "import sys, sessionary, sessionary.cli.main, sessionary.serve; sys.exit('httpx' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr or "httpx was imported"
+
+
+def _small_package(root: Path) -> Path:
+    package = root / "sessionary"
+    for name in ("store", "http", "operations"):
+        (package / name).mkdir(parents=True)
+        (package / name / "__init__.py").touch()
+    (package / "__init__.py").write_text('__all__ = ["A", "b"]\n')
+    (package / "cli.py").write_text("import time\nnow = time.time()\n")
+    (package / "store" / "base.py").write_text("import time\nnow = time.monotonic()\n")
+    return package

@@ -1,0 +1,122 @@
+"""Everything that can be set or typed is documented, and no file says where it was written."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.layout import documents
+from tests.layout.places import ROOT
+
+
+def test_every_command_is_documented() -> None:
+    from sessionary.cli.main import commands as top  # noqa: PLC0415 - the other tests here shall run while it is broken
+
+    commands = list(_commands(top, "sessionary"))
+    assert {"sessionary serve", "sessionary tokens create"} <= set(commands)
+    assert documents.undocumented(commands, documents.documents(ROOT)) == []
+
+
+def test_every_setting_is_documented_by_its_name_and_its_variable() -> None:
+    from sessionary.config import descriptions, variable_of  # noqa: PLC0415 - as above
+
+    settings = list(descriptions())
+    assert {"host", "port", "database"} <= set(settings)
+    words = [*settings, *map(variable_of, settings)]
+    assert documents.undocumented(words, [ROOT / "docs" / "operating.md"]) == []
+
+
+def test_every_code_block_is_of_a_kind_that_something_runs() -> None:
+    assert documents.blocks_nothing_runs(ROOT) == []
+
+
+def test_no_file_names_a_registry_host_or_a_path_of_this_machine() -> None:
+    assert documents.places_named(ROOT) == []
+
+
+@pytest.mark.parametrize("block", ["```\nx\n```", "```klingon\nx\n```", "~~~\nx\n~~~", "````klingon\n```sh\n```\n````"])
+def test_a_block_that_nothing_runs_is_found(block: str, tmp_path: Path) -> None:
+    page = _small_docs(tmp_path)
+    assert documents.blocks_nothing_runs(tmp_path) == []
+    page.write_text(f"{page.read_text()}\n{block}\n")
+    assert len(documents.blocks_nothing_runs(tmp_path)) == 1
+
+
+def test_a_block_that_never_ends_is_found(tmp_path: Path) -> None:
+    page = _small_docs(tmp_path)
+    page.write_text(f"{page.read_text()}\n```sh\nrm\n")
+    with pytest.raises(AssertionError, match="never ends"):
+        documents.blocks_nothing_runs(tmp_path)
+
+
+def test_documents_without_a_block_or_without_a_page_are_found(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"no README\.md"):
+        documents.blocks_nothing_runs(tmp_path)
+    _small_docs(tmp_path).write_text("nothing")
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(AssertionError, match="no code block"):
+        documents.blocks_nothing_runs(tmp_path)
+
+
+def test_a_word_that_is_only_part_of_another_is_not_documented(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("`--database-url`, `SESSIONARY_PORT`, `sessionary tokens create-many`, `--host`")
+    wanted = ["--database", "SESSIONARY_PORT", "sessionary tokens create", "--host", "PORT"]
+    assert documents.undocumented(wanted, [page]) == ["--database", "sessionary tokens create", "PORT"]
+    with pytest.raises(AssertionError, match="nothing to look for"):
+        documents.undocumented([], [page])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "index = https://" + "pypi" + ".org/simple",
+        "see https://files." + "python" + "hosted.org/x",
+        "'resolved': 'https://registry." + "npm" + "js.org/x'",
+        "deb http://deb." + "debian" + ".org/debian stable main",
+        "cd /" + "work/main",
+        "PATH=/" + "root/.local/bin",
+        "open('/" + "home/someone/x')",
+    ],
+)
+def test_a_file_that_says_where_it_was_written_is_found(line: str, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    (tmp_path / ".gitignore").write_text("ignored\n")
+    (tmp_path / "ignored").write_text(line)
+    assert documents.places_named(tmp_path) == []
+    (tmp_path / "notes.txt").write_text(f"first\n{line}\n")
+    assert [fault.partition(" ")[0] for fault in documents.places_named(tmp_path)] == ["notes.txt:2:"]
+
+
+def test_paths_of_the_service_are_no_places_of_a_machine(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    (tmp_path / "notes.txt").write_text(
+        "/var/lib/sessionary/sessionary.db\nhttp://127.0.0.1/workspace/x\nhome/work/x\n"
+    )
+    assert documents.places_named(tmp_path) == []
+
+
+def test_a_tree_that_git_does_not_know_is_found(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        documents.places_named(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    with pytest.raises(AssertionError, match="git tracks nothing"):
+        documents.places_named(tmp_path)
+
+
+def _commands(command: click.Command, name: str) -> Iterator[str]:
+    if not isinstance(command, click.Group):
+        yield name
+        return
+    for word, below in command.commands.items():
+        yield from _commands(below, f"{name} {word}")
+
+
+def _small_docs(root: Path) -> Path:
+    (root / "docs").mkdir()
+    (root / "README.md").write_text("# It\n\n```sh\nls\n```\n")
+    page = root / "docs" / "page.md"
+    page.write_text("# Page\n\n````text\n```\nnested\n```\n````\n")
+    return page

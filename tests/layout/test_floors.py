@@ -1,0 +1,73 @@
+"""The import contracts of pyproject.toml, each seen to fail on a copy of the source with one import too many."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.layout.places import PACKAGE, ROOT
+
+# Where an import is planted, what it is, and the contract that it breaks.
+PLANTS = [
+    ("limits.py", "import sessionary.errors", "points down"),
+    ("model.py", "import sessionary.store.base", "points down"),
+    ("store/base.py", "import sessionary.operations.context", "points down"),
+    ("operations/context.py", "import sessionary.http.routes", "points down"),
+    ("http/routes.py", "import sessionary.config", "points down"),
+    ("config.py", "import sessionary.serve", "points down"),
+    ("serve.py", "import sessionary.cli.main", "points down"),
+    ("client/calls.py", "import sessionary.store.base", "points down"),
+    ("client/calls.py", "import sessionary.operations.sessions", "points down"),
+    ("store/base.py", "import sessionary.client.calls", "points down"),
+    ("somewhere.py", "", "points down"),
+    ("operations/context.py", "import uvicorn", "web framework"),
+    ("operations/context.py", "import asyncpg", "web framework"),
+    ("operations/context.py", "import starlette", "web framework"),
+    ("store/deciding.py", "import httpx", "HTTP library"),
+    ("serve.py", "import httpx", "HTTP library"),
+    ("errors.py", "import asyncio", "Words do no I/O"),
+]
+
+
+def test_the_source_keeps_every_contract(tmp_path: Path) -> None:
+    _copy(tmp_path)
+    kept = _lint_imports(tmp_path)
+    assert kept.returncode == 0, kept.stdout
+    assert "4 kept, 0 broken" in kept.stdout
+
+
+@pytest.mark.parametrize(("name", "line", "contract"), PLANTS)
+def test_a_planted_import_breaks_the_contract(name: str, line: str, contract: str, tmp_path: Path) -> None:
+    planted = _copy(tmp_path) / name
+    if not planted.parent.exists():
+        planted.parent.mkdir()
+        (planted.parent / "__init__.py").touch()
+    if name.startswith("client") or "client" in line:
+        (tmp_path / "sessionary" / "client").mkdir(exist_ok=True)
+        (tmp_path / "sessionary" / "client" / "__init__.py").touch()
+        (tmp_path / "sessionary" / "client" / "calls.py").touch()
+    planted.write_text(f"{line}\n{planted.read_text() if planted.exists() else ''}")
+
+    broken = _lint_imports(tmp_path)
+
+    assert broken.returncode != 0
+    assert any(contract in row and row.endswith("BROKEN") for row in broken.stdout.splitlines()), broken.stdout
+
+
+def _copy(root: Path) -> Path:
+    return Path(shutil.copytree(PACKAGE, root / "sessionary", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def _lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run(
+        [program, "--no-cache", "--config", ROOT / "pyproject.toml"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "COLUMNS": "250"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

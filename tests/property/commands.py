@@ -1,0 +1,262 @@
+"""What the properties are tried on: descriptions of commands, made into commands as the story goes on.
+
+A description says "the third session, with the right version"; which session and which version that is depends on
+what happened before, and is looked up when the command is made.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from hypothesis import strategies as st
+
+from sessionary.model import Status
+from sessionary.store.base import Command, Create, Delete, Extend, Once, Outcome, Update
+from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, compact, first_user_text
+from tests.reference import ReferenceStore
+
+ORGANISATIONS = ("demo", "Demo", "other")
+USERS = ("ada", "bob", "Ada")
+GROUPS = (None, "web", "app")
+MODELS = (None, "small", "large")
+INT32_MAX = 2_147_483_647
+
+WhichVersion = Literal["any", "right", "older", "newer"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every description says: which organisation and session, and under which conditions."""
+
+    organisation: int
+    session: int
+    stray: bool
+    foreign: bool
+    once: Once | None
+    version: WhichVersion
+
+
+@dataclass(frozen=True)
+class Begin(Given):
+    """Create a session; one whose id was used before, if there is one and `reuse` says so."""
+
+    reuse: bool
+    user_id: str
+    session_group: str | None
+    title: str | None
+    model: str | None
+    metadata: Mapping[str, Any]
+    minutes: int
+    messages: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Change(Given):
+    """Update a session."""
+
+    messages: tuple[dict[str, Any], ...] | None
+    tokens_used: int | None
+    status: Status | None
+    metadata: Mapping[str, Any] | None
+    title: str | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Prolong(Given):
+    """Extend a session."""
+
+    minutes: int
+    horizon: int
+
+
+@dataclass(frozen=True)
+class Remove(Given):
+    """Delete a session."""
+
+
+class Story:
+    """Makes commands out of descriptions, and has the reference tell what they must do."""
+
+    def __init__(self, clock: HandClock, ids: Ids) -> None:
+        self.clock = clock
+        self.ids = ids
+        self.reference = ReferenceStore(clock)
+        self.sessions: list[tuple[str, str]] = []
+
+    async def tell(self, described: Sequence[Given]) -> tuple[list[Command], list[Outcome]]:
+        """Make commands, each knowing what became of those before it, and apply them to the reference."""
+        commands: list[Command] = []
+        outcomes: list[Outcome] = []
+        for given in described:
+            command = self._command(given)
+            commands.append(command)
+            outcomes += await self.reference.apply([command])
+        return commands, outcomes
+
+    def _command(self, given: Given) -> Command:
+        if isinstance(given, Begin):
+            return self._create(given)
+        organisation, session_id = self._session(given)
+        common: dict[str, Any] = {
+            "organisation": organisation,
+            "session_id": session_id,
+            "once": given.once,
+            "if_version": self._version(given, organisation, session_id),
+        }
+        match given:
+            case Change():
+                messages = given.messages
+                return Update(
+                    **common,
+                    messages=None if messages is None else tuple(map(compact, messages)),
+                    first_user_text=first_user_text(messages or ()),
+                    tokens_used=given.tokens_used,
+                    status=given.status,
+                    metadata=given.metadata,
+                    title=given.title,
+                    model=given.model,
+                )
+            case Prolong():
+                return Extend(**common, minutes=given.minutes, horizon=given.horizon)
+            case _:
+                return Delete(**common)
+
+    def _create(self, given: Begin) -> Create:
+        organisation = ORGANISATIONS[given.organisation]
+        create = Create(
+            organisation=organisation,
+            session_id=self.ids.next(self.clock()),
+            created_at=self.clock(),
+            user_id=given.user_id,
+            session_group=given.session_group,
+            title=given.title,
+            model=given.model,
+            metadata=given.metadata,
+            expires_after=given.minutes * MINUTE,
+            messages=tuple(map(compact, given.messages)),
+            first_user_text=first_user_text(given.messages),
+            once=given.once,
+        )
+        free = [name for name in self.sessions if name[0] == organisation and not self.reference.keeps(*name)]
+        if given.reuse and free:
+            session_id = free[given.session % len(free)][1]
+            created_at = int(session_id.replace("-", "")[:12], 16)
+            return msgspec.structs.replace(create, session_id=session_id, created_at=created_at)
+        self.sessions.append((organisation, create.session_id))
+        return create
+
+    def _session(self, given: Given) -> tuple[str, str]:
+        if not self.sessions:
+            return ORGANISATIONS[given.organisation], self.ids.next(self.clock())
+        live = [name for name in self.sessions if self.reference.version_of(*name)]
+        pool = self.sessions if given.stray or not live else live
+        organisation, session_id = pool[given.session % len(pool)]
+        return (ORGANISATIONS[given.organisation] if given.foreign else organisation), session_id
+
+    def _version(self, given: Given, organisation: str, session_id: str) -> int | None:
+        if given.version == "any":
+            return None
+        step = {"right": 0, "older": -1, "newer": 1}[given.version]
+        return self.reference.version_of(organisation, session_id) + step
+
+
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    _text,
+)
+_json = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_text, inner, max_size=2), max_leaves=4
+)
+_parts = st.lists(
+    st.one_of(
+        st.fixed_dictionaries({"type": st.just("text"), "text": _text}),
+        st.fixed_dictionaries({"type": st.just("image"), "text": st.none()}),
+    ),
+    max_size=2,
+)
+_long_text = st.sampled_from([("word ", 40), ("x", 50_000), ("é", 20_000)]).map(lambda pair: pair[0] * pair[1])
+_contents = st.one_of(_text, st.sampled_from(["", " \n", "Hello there\nand more"]), _long_text, _parts)
+_roles = st.sampled_from(["user", "user", "assistant", "system", "tool", "developer"])
+_messages = st.builds(
+    lambda role, content, extras: {"role": role, "content": content, **extras},
+    _roles,
+    _contents,
+    st.dictionaries(st.sampled_from(["id", "name", "metadata"]), _json, max_size=2),
+)
+_turns = st.lists(_messages, max_size=3).map(tuple)
+_metadata = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "é", ""]),
+    st.one_of(st.none(), _json, _long_text),
+    max_size=3,
+)
+_keys = st.builds(
+    Once,
+    principal=st.sampled_from(["token-1", "token-2"]),
+    key=st.sampled_from(["k1", "k2"]),
+    fingerprint=st.sampled_from([b"same"] * 5 + [b"other"]),
+)
+_names = st.sampled_from([None, None, "T", "é\U0001f600"])
+_given: dict[str, st.SearchStrategy[Any]] = {
+    "organisation": st.sampled_from([0, 0, 0, 1, 2]),
+    "session": st.integers(0, 7),
+    "stray": st.sampled_from([False] * 9 + [True]),
+    "foreign": st.sampled_from([False] * 11 + [True]),
+    "once": st.one_of(st.none(), st.none(), _keys),
+    "version": st.sampled_from(["any"] * 7 + ["right"] * 3 + ["older", "newer"]),
+}
+beginnings: st.SearchStrategy[Given] = st.builds(
+    Begin,
+    **_given,
+    reuse=st.sampled_from([False, False, True]),
+    user_id=st.sampled_from(USERS),
+    session_group=st.sampled_from(GROUPS),
+    title=_names,
+    model=st.sampled_from(MODELS),
+    metadata=_metadata,
+    minutes=st.sampled_from([60, 5, 60, 1440]),
+    messages=_turns,
+)
+_change = st.builds(
+    Change,
+    **_given,
+    messages=st.none() | _turns,
+    tokens_used=st.sampled_from([None, None, None, 0, 1, 5, 7, 2**30, INT32_MAX]),
+    status=st.sampled_from([None, None, "active", "completed"]),
+    metadata=st.none() | _metadata,
+    title=_names,
+    model=st.sampled_from([None, *MODELS]),
+)
+_nothing = st.builds(
+    Change,
+    **_given,
+    messages=st.none(),
+    tokens_used=st.none(),
+    status=st.none(),
+    metadata=st.none(),
+    title=st.none(),
+    model=st.none(),
+)
+_prolong = st.builds(
+    Prolong,
+    **_given,
+    minutes=st.sampled_from([1, 5, 60, 1440]),
+    horizon=st.sampled_from([HOUR, DAY, 30 * DAY, 30 * DAY]),
+)
+_remove = st.builds(Remove, **_given)
+
+described: st.SearchStrategy[Given] = st.one_of(
+    _change, beginnings, _change, _change, _change, _prolong, _remove, _nothing
+)
+batches = st.lists(described, min_size=1, max_size=8)
+
+
+def plain(metadata: bytes | None) -> str:
+    """Spell metadata so that equal means equal: 1, 1.0 and true differ, the order of members does not count."""
+    return repr(sorted(json.loads(metadata or b"null").items()))

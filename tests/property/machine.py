@@ -1,0 +1,232 @@
+"""Drives an engine and the reference in step, and compares every answer."""
+
+import asyncio
+import dataclasses
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from sessionary.errors import PreconditionFailed, SessionaryError, SessionNotFound
+from sessionary.store.base import Command, Conversation, Create, ListQuery, Outcome, StoredSession, Swept, Window
+from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, sweep_all
+from tests.property.commands import (
+    GROUPS,
+    MODELS,
+    ORGANISATIONS,
+    USERS,
+    Given,
+    Story,
+    batches,
+    beginnings,
+    described,
+    plain,
+)
+
+Result = TypeVar("Result")
+
+LONG = 40 * DAY
+"""By then everything has expired: the longest session, the farthest extension, every key."""
+
+
+class Engine(Protocol):
+    """What the machine drives: all of a store but its tokens."""
+
+    async def apply(self, commands: list[Command]) -> list[Outcome]: ...
+    async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation: ...
+    async def list_sessions(self, query: ListQuery) -> list[StoredSession]: ...
+    async def sweep(self, limit: int) -> Swept: ...
+
+
+class InStep(RuleBasedStateMachine):
+    """An engine that begins empty, and the reference; whatever one answers the other must answer too."""
+
+    def __init__(self, runner: asyncio.Runner, engine: Engine, clock: HandClock, ids: Ids) -> None:
+        super().__init__()
+        self._runner = runner
+        self._engine = engine
+        self._clock = clock
+        self._story = Story(clock, ids)
+        self._steps = 0
+        self._swept_ahead = 0
+        self._told: list[Command] = []
+
+    @initialize(given=st.lists(beginnings, min_size=1, max_size=3))
+    def begin(self, given: list[Given]) -> None:
+        """Have something to talk about."""
+        self._batch(given)
+
+    @rule(given=described)
+    def command(self, given: Given) -> None:
+        """Apply one command."""
+        self._batch([given])
+
+    @rule(given=batches)
+    def batch(self, given: list[Given]) -> None:
+        """Apply several commands at once."""
+        self._batch(given)
+
+    @rule(given=batches)
+    def another_batch(self, given: list[Given]) -> None:
+        """Do so more often than the rest."""
+        self._batch(given)
+
+    @rule(which=st.lists(st.integers(0, 20), min_size=1, max_size=4))
+    def again(self, which: list[int]) -> None:
+        """Send earlier commands once more, as a caller does who missed the answer."""
+        earlier = [command for command in self._told if not isinstance(command, Create) or command.once]
+        commands = [earlier[-1 - number % len(earlier)] for number in which] if earlier else []
+        expected = self._run(self._story.reference.apply(commands))
+        self._compare_outcomes(self._run(self._engine.apply(commands)), expected)
+        self._compare_everything()
+
+    @rule(given=batches)
+    def crowd(self, given: list[Given]) -> None:
+        """Let several callers apply one command each, arriving in order, none with a key."""
+
+        async def apply() -> tuple[list[Outcome], list[Outcome]]:
+            commands, expected = await self._story.tell([_without_key(one) for one in given])
+            answers = await asyncio.gather(*(self._engine.apply([command]) for command in commands))
+            return [answer[0] for answer in answers], expected
+
+        self._compare_outcomes(*self._run(apply()))
+        self._compare_everything()
+
+    @rule(step=st.sampled_from([1, 1, 999, MINUTE, MINUTE, 5 * MINUTE - 1, 5 * MINUTE, HOUR, DAY - 1, DAY]))
+    def move(self, step: int) -> None:
+        """Let time pass."""
+        self._clock.move(step)
+        self._compare_everything()
+
+    @rule(before=st.sampled_from([0, 0, 1]))
+    def move_to_the_next_expiry(self, before: int) -> None:
+        """Let time pass until something expires, or to the moment before."""
+        expiries = self._story.reference.expiries()
+        coming = [instant - before for instant in expiries if instant - before > self._clock()]
+        if coming:
+            self._clock.move(coming[0] - self._clock())
+        self._compare_everything()
+
+    @rule(limit=st.sampled_from([1, 2, 3, 100]), once=st.booleans())
+    def sweep(self, limit: int, *, once: bool) -> None:
+        """Sweep once, or until nothing is due: then as many sessions are gone as have expired."""
+        if once:
+            swept = self._run(self._engine.sweep(limit))
+            assert 0 <= swept.removed <= limit
+            # Which of the expired ones went first is the engine's business; how many are left is not.
+            self._swept_ahead += swept.removed
+        else:
+            self._sweep_both(limit)
+        self._compare_everything()
+
+    @rule(
+        which=st.integers(0, 7),
+        window=st.builds(
+            Window, st.none() | st.integers(0, 12) | st.just(2**31 - 1), st.none() | st.integers(1, 9) | st.just(1000)
+        ),
+    )
+    def look(self, which: int, window: Window) -> None:
+        """Read messages through a window."""
+        if self._story.sessions:
+            name = self._story.sessions[which % len(self._story.sessions)]
+            self._run(self._compare_fetch(*name, window))
+
+    @rule(
+        organisation=st.sampled_from(ORGANISATIONS),
+        user_id=st.sampled_from([None, None, *USERS]),
+        session_group=st.sampled_from([None, *GROUPS]),
+        model=st.sampled_from([None, *MODELS]),
+        status=st.sampled_from([None, "active", "completed"]),
+        limit=st.integers(1, 5),
+        offset=st.integers(0, 4),
+    )
+    def filter(self, **asked: Any) -> None:
+        """List what matches, in offset pages and after each session."""
+
+        async def compare() -> None:
+            await self._compare_list(ListQuery(**asked))
+            for _, session_id in self._story.sessions[-4:]:
+                await self._compare_list(ListQuery(**asked, after=session_id))
+
+        self._run(compare())
+
+    def teardown(self) -> None:
+        """Leave the engine empty for the next example, the way a sweeper does."""
+        self._clock.move(LONG)
+        self._sweep_both(limit=1000)
+        self._compare_everything()
+
+    def _batch(self, given: list[Given]) -> None:
+        commands, expected = self._run(self._story.tell(given))
+        self._told += commands
+        self._compare_outcomes(self._run(self._engine.apply(commands)), expected)
+        self._compare_everything()
+
+    def _sweep_both(self, limit: int) -> None:
+        removed = self._swept_ahead + self._run(self._sweep_in_pieces(limit))
+        self._swept_ahead = 0
+        assert removed == self._run(sweep_all(self._story.reference))
+
+    def _compare_outcomes(self, got: list[Outcome], expected: list[Outcome]) -> None:
+        assert list(map(_comparable, got)) == list(map(_comparable, expected))
+
+    def _compare_everything(self) -> None:
+        self._steps += 1
+
+        async def compare() -> None:
+            for organisation, session_id in self._story.sessions:
+                for window in (None, Window(limit=1 + self._steps % 4)):
+                    await self._compare_fetch(organisation, session_id, window)
+                other = ORGANISATIONS[self._steps % len(ORGANISATIONS)]
+                await self._compare_fetch(other, session_id, None)
+            for organisation in ORGANISATIONS:
+                await self._compare_list(ListQuery(organisation=organisation, limit=100))
+
+        self._run(compare())
+
+    async def _compare_fetch(self, organisation: str, session_id: str, window: Window | None) -> None:
+        got = await _fetched(self._engine, organisation, session_id, window)
+        expected = await _fetched(self._story.reference, organisation, session_id, window)
+        assert got == expected
+
+    async def _compare_list(self, query: ListQuery) -> None:
+        got = await self._engine.list_sessions(query)
+        expected = await self._story.reference.list_sessions(query)
+        assert list(map(_row, got)) == list(map(_row, expected))
+
+    async def _sweep_in_pieces(self, limit: int) -> int:
+        removed = 0
+        for _ in range(1000):
+            swept = await self._engine.sweep(limit)
+            assert 0 <= swept.removed <= limit
+            removed += swept.removed
+            if not swept.more:
+                return removed
+        raise AssertionError("the sweep never ends")
+
+    def _run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        return self._runner.run(coroutine)
+
+
+def _without_key(given: Given) -> Given:
+    return dataclasses.replace(given, once=None)
+
+
+def _comparable(outcome: Outcome) -> object:
+    if isinstance(outcome, PreconditionFailed):
+        return type(outcome), outcome.version
+    return type(outcome) if isinstance(outcome, SessionaryError) else outcome
+
+
+def _row(session: StoredSession) -> object:
+    return msgspec.structs.replace(session, metadata=b""), plain(session.metadata)
+
+
+async def _fetched(engine: Engine, organisation: str, session_id: str, window: Window | None) -> object:
+    try:
+        shown = await engine.fetch(organisation, session_id, window)
+    except SessionNotFound:
+        return SessionNotFound
+    return _row(shown.session), shown.messages, shown.offset

@@ -1,0 +1,60 @@
+"""Every engine answers as the reference does, whatever it is asked and in whatever company."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from sessionary.store.opening import migrate, open_store
+from tests.conformance.making import HandClock, Ids
+from tests.harness.postgres import PostgresServer
+from tests.property.folded import FoldedStore
+from tests.property.machine import Engine, InStep
+from tests.property.profiles import search
+
+SECONDS_MAX = 20.0
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for the engine's whole life, left and entered again between two steps."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def compare(runner: asyncio.Runner, engine: Engine, clock: HandClock, effort: settings) -> None:
+    ids = Ids()
+
+    class Here(InStep):
+        def __init__(self) -> None:
+            super().__init__(runner, engine, clock, ids)
+
+    run_state_machine_as_test(Here, settings=effort)
+
+
+def compare_database(runner: asyncio.Runner, url: str, effort: settings) -> None:
+    clock = HandClock()
+    runner.run(migrate(url, clock()))
+    store = runner.run(open_store(url, clock, SECONDS_MAX))
+    try:
+        compare(runner, store, clock, effort)
+    finally:
+        runner.run(store.close())
+
+
+def test_what_fold_says_to_write_answers_as_the_reference_does(runner: asyncio.Runner) -> None:
+    clock = HandClock()
+
+    compare(runner, FoldedStore(clock), clock, search(examples=60, steps=25))
+
+
+def test_sqlite_answers_as_the_reference_does(runner: asyncio.Runner, tmp_path: Path) -> None:
+    compare_database(runner, f"sqlite:///{tmp_path / 'sessionary.db'}", search(examples=25))
+
+
+def test_postgres_answers_as_the_reference_does(runner: asyncio.Runner, postgres_18: PostgresServer) -> None:
+    with postgres_18.database() as url:
+        compare_database(runner, url, search(examples=15))

@@ -1,0 +1,385 @@
+"""The store contract as a dictionary: every rule once more, from the contract's text, as plainly as possible.
+
+It shares the words with the service (commands, outcomes, errors), and none of its rules: where this and an
+engine disagree, one of them has misread the contract.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from sessionary.errors import (
+    ExpiryTooFar,
+    KeyReused,
+    MetadataTooLarge,
+    PreconditionFailed,
+    SessionaryError,
+    SessionFull,
+    SessionNotFound,
+    TokenNotFound,
+    TotalTooLarge,
+)
+from sessionary.model import Status
+from sessionary.store.base import (
+    Clock,
+    Command,
+    Conversation,
+    Create,
+    Created,
+    Delete,
+    Deleted,
+    Effect,
+    Extend,
+    Extended,
+    ListQuery,
+    Outcome,
+    StoredSession,
+    StoredToken,
+    Swept,
+    Update,
+    Updated,
+    Window,
+)
+
+TOTAL_MAX = 2_147_483_647
+METADATA_BYTES = 64 * 1024
+SESSION_MESSAGES = 100_000
+SESSION_BYTES = 16 * 1024 * 1024
+TITLE_LENGTH = 80
+MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
+
+_LINE_END = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session with all that was ever appended to it: a tuple of messages for each turn."""
+
+    organisation: str
+    id: str
+    user_id: str
+    session_group: str | None
+    created_at: int
+    updated_at: int
+    expires_at: int
+    version: int = 1
+    status: Status = "active"
+    title: str | None = None
+    model: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    total_tokens: int = 0
+    user_spoke: bool = False
+    turns: tuple[tuple[bytes, ...], ...] = ()
+
+    @property
+    def messages(self) -> list[bytes]:
+        """All messages in append order."""
+        return [message for turn in self.turns for message in turn]
+
+    @property
+    def total_bytes(self) -> int:
+        """The bytes of the turns, each one's messages joined by commas."""
+        return sum(len(b",".join(turn)) for turn in self.turns)
+
+    def stored(self) -> StoredSession:
+        """Say the same in the words of the contract."""
+        return StoredSession(
+            organisation=self.organisation,
+            id=self.id,
+            user_id=self.user_id,
+            session_group=self.session_group,
+            title=self.title,
+            model=self.model,
+            status=self.status,
+            metadata=as_json(self.metadata),
+            user_spoke=self.user_spoke,
+            total_messages=len(self.messages),
+            total_tokens=self.total_tokens,
+            total_bytes=self.total_bytes,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            expires_at=self.expires_at,
+            version=self.version,
+        )
+
+
+@dataclass(frozen=True)
+class UsedKey:
+    """What the first command with a key was told, and until when that is remembered."""
+
+    fingerprint: bytes
+    effect: Effect
+    expires_at: int
+
+
+class ReferenceStore:
+    """A store without a database: nothing waits, nothing is ever refused for want of room."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._keys: dict[tuple[str, str, type[Command], str], UsedKey] = {}
+        self._tokens: dict[str, StoredToken] = {}
+
+    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Apply one after another, all at the instant the batch starts."""
+        now = self._clock()
+        return [self._apply_one(command, now) for command in commands]
+
+    async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
+        """Read a session and the messages of a window."""
+        session = self._find(organisation, session_id, self._clock())
+        first, end = _bounds(window or Window(), len(session.messages))
+        return Conversation(session.stored(), b",".join(session.messages[first:end]), first)
+
+    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+        """Read the sessions that match everything asked for, newest first."""
+        now = self._clock()
+        found = [
+            session
+            for session in self._sessions.values()
+            if session.organisation == query.organisation
+            and session.expires_at > now
+            and query.user_id in (None, session.user_id)
+            and query.session_group in (None, session.session_group)
+            and query.model in (None, session.model)
+            and query.status in (None, session.status)
+            and session.id < query.after
+        ]
+        found.sort(key=lambda session: (session.created_at, session.id), reverse=True)
+        return [session.stored() for session in found[query.offset :][: query.limit]]
+
+    async def sweep(self, limit: int) -> Swept:
+        """Forget expired sessions and outdated keys."""
+        now = self._clock()
+        expired = [name for name, session in self._sessions.items() if session.expires_at <= now]
+        outdated = [name for name, used in self._keys.items() if used.expires_at <= now]
+        for name in expired[:limit]:
+            del self._sessions[name]
+        for key in outdated[:limit]:
+            del self._keys[key]
+        return Swept(removed=len(expired[:limit]), more=len(expired) > limit or len(outdated) > limit)
+
+    async def create_token(self, token: StoredToken) -> None:
+        """Keep a token."""
+        self._tokens[token.id] = token
+
+    async def find_token(self, token_id: str) -> StoredToken | None:
+        """Read a token, whatever has become of it."""
+        return self._tokens.get(token_id)
+
+    async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
+        """Read tokens in the order of their ids."""
+        return [self._tokens[name] for name in sorted(self._tokens) if name > after][:limit]
+
+    async def revoke_token(self, token_id: str) -> StoredToken:
+        """Revoke a token; the first time counts."""
+        if token_id not in self._tokens:
+            raise TokenNotFound
+        token = self._tokens[token_id]
+        if token.revoked_at is None:
+            token = msgspec.structs.replace(token, revoked_at=self._clock())
+            self._tokens[token_id] = token
+        return token
+
+    async def ready(self) -> None:
+        """Be ready."""
+
+    async def close(self) -> None:
+        """Have nothing to finish."""
+
+    def version_of(self, organisation: str, session_id: str) -> int:
+        """Tell a live session's version, 0 for one that is absent (so that tests can name the right one)."""
+        try:
+            return self._find(organisation, session_id, self._clock()).version
+        except SessionNotFound:
+            return 0
+
+    def keeps(self, organisation: str, session_id: str) -> bool:
+        """Tell whether a session's row is kept, dead or alive."""
+        return (organisation, session_id) in self._sessions
+
+    def count(self) -> tuple[int, int, int]:
+        """Count what is kept, dead or alive: sessions, turns, keys."""
+        sessions = self._sessions.values()
+        return len(sessions), sum(len(session.turns) for session in sessions), len(self._keys)
+
+    def expiries(self) -> list[int]:
+        """Tell every instant at which something kept here expires."""
+        sessions = [session.expires_at for session in self._sessions.values()]
+        return sorted(sessions + [used.expires_at for used in self._keys.values()])
+
+    def _find(self, organisation: str, session_id: str, now: int) -> Session:
+        session = self._sessions.get((organisation, session_id))
+        if session is None or session.expires_at <= now:
+            raise SessionNotFound
+        return session
+
+    def _apply_one(self, command: Command, now: int) -> Outcome:
+        if command.once is None:
+            return self._effect_or_error(command, now)
+        name = (command.organisation, command.once.principal, type(command), command.once.key)
+        used = self._keys.get(name)
+        if used is not None and used.expires_at > now:
+            if used.fingerprint != command.once.fingerprint:
+                return KeyReused()
+            return msgspec.structs.replace(used.effect, replayed=True)
+        outcome = self._effect_or_error(command, now)
+        if not isinstance(outcome, SessionaryError):
+            self._keys[name] = UsedKey(command.once.fingerprint, outcome, now + DAY)
+        return outcome
+
+    def _effect_or_error(self, command: Command, now: int) -> Outcome:
+        try:
+            return self._effect(command, now)
+        except SessionaryError as error:
+            return error
+
+    def _effect(self, command: Command, now: int) -> Effect:
+        if isinstance(command, Create):
+            return self._create(command)
+        session = self._find(command.organisation, command.session_id, now)
+        if command.if_version not in (None, session.version):
+            raise PreconditionFailed(session.version)
+        match command:
+            case Update():
+                return self._update(session, command, now)
+            case Extend():
+                return self._extend(session, command, now)
+            case Delete():
+                del self._sessions[session.organisation, session.id]
+                return Deleted(session_id=session.id, version=session.version)
+        raise AssertionError(command)
+
+    def _keep(self, session: Session) -> None:
+        self._sessions[session.organisation, session.id] = session
+
+    def _create(self, command: Create) -> Created:
+        session = Session(
+            organisation=command.organisation,
+            id=command.session_id,
+            user_id=command.user_id,
+            session_group=command.session_group,
+            created_at=command.created_at,
+            updated_at=command.created_at,
+            expires_at=command.created_at + command.expires_after,
+            title=command.title,
+            model=command.model,
+            metadata=merged({}, command.metadata),
+        )
+        session = appended(session, command.messages, command.first_user_text, command.created_at)
+        self._keep(session)
+        return Created(session_id=session.id, version=1, created_at=session.created_at, expires_at=session.expires_at)
+
+    def _update(self, session: Session, command: Update, now: int) -> Updated:
+        said = (command.messages, command.tokens_used, command.status)
+        said_too = (command.metadata, command.title, command.model)
+        if any(value is not None for value in (*said, *said_too)):
+            total_tokens = session.total_tokens + (command.tokens_used or 0)
+            if total_tokens > TOTAL_MAX:
+                raise TotalTooLarge
+            session = replace(
+                session,
+                title=command.title if command.title is not None else session.title,
+                model=command.model if command.model is not None else session.model,
+                status=command.status if command.status is not None else session.status,
+                total_tokens=total_tokens,
+                metadata=merged(session.metadata, command.metadata or {}),
+                updated_at=now,
+                version=session.version + 1,
+            )
+            session = appended(session, command.messages or (), command.first_user_text, now)
+            self._keep(session)
+        return Updated(
+            session_id=session.id,
+            version=session.version,
+            status=session.status,
+            total_messages=len(session.messages),
+            total_tokens=session.total_tokens,
+            updated_at=session.updated_at,
+        )
+
+    def _extend(self, session: Session, command: Extend, now: int) -> Extended:
+        expires_at = session.expires_at + command.minutes * MINUTE
+        if expires_at - now > command.horizon:
+            raise ExpiryTooFar
+        session = replace(session, expires_at=expires_at, updated_at=now, version=session.version + 1)
+        self._keep(session)
+        return Extended(
+            session_id=session.id,
+            version=session.version,
+            minutes=command.minutes,
+            expires_at=session.expires_at,
+        )
+
+
+def as_json(value: object) -> bytes:
+    """Spell a value as compact JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def merged(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge by top-level key; null removes a key."""
+    metadata = dict(stored)
+    for key, value in changes.items():
+        if value is None:
+            metadata.pop(key, None)
+        else:
+            metadata[key] = value
+    if len(as_json(metadata)) > METADATA_BYTES:
+        raise MetadataTooLarge
+    return metadata
+
+
+def appended(session: Session, messages: Sequence[bytes], first_user_text: str | None, now: int) -> Session:
+    """Append a turn; the first message of a user may give the session its title."""
+    if not messages:
+        return session
+    turn = tuple(stamped(message, now) for message in messages)
+    session = replace(session, turns=(*session.turns, turn))
+    if len(session.messages) > SESSION_MESSAGES or session.total_bytes > SESSION_BYTES:
+        raise SessionFull
+    if first_user_text is None or session.user_spoke:
+        return session
+    title = session.title if session.title is not None else title_of(first_user_text)
+    return replace(session, title=title, user_spoke=True)
+
+
+def stamped(message: bytes, now: int) -> bytes:
+    """Add ``created_at`` as the last member of a JSON object."""
+    instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now)
+    spelled = instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return message.removesuffix(b"}") + b"," + as_json({"created_at": spelled}).removeprefix(b"{")
+
+
+def title_of(text: str) -> str | None:
+    """Make a title of the first line with something on it."""
+    for line in _LINE_END.split(text):
+        kept = [letter for letter in line if letter.isspace() or not _is_control(letter)]
+        title = re.sub(r"\s+", " ", "".join(kept)).strip(" ")
+        if len(title) > TITLE_LENGTH:
+            head = title[: TITLE_LENGTH - 1]
+            return head[: head.rindex(" ") if " " in head else None] + "…"
+        if title:
+            return title
+    return None
+
+
+def _is_control(letter: str) -> bool:
+    return letter < " " or "\x7f" <= letter <= "\x9f"
+
+
+def _bounds(window: Window, total: int) -> tuple[int, int]:
+    """Tell the first message of a window and the one after its last."""
+    if window.offset is not None:
+        end = total if window.limit is None else window.offset + window.limit
+        return min(window.offset, total), min(end, total)
+    if window.limit is not None:
+        return max(0, total - window.limit), total
+    return 0, total
