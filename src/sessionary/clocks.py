@@ -6,14 +6,22 @@ import time
 from collections.abc import Callable
 
 
-def steady_clock(now: Callable[[], float] = time.time) -> Callable[[], int]:
-    """Make a clock in milliseconds since 1970 that never runs backwards, whatever the machine's clock does."""
-    latest = 0
+def steady_clock(
+    now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+) -> Callable[[], int]:
+    """Make a clock in milliseconds since 1970 that never runs backwards, whatever the machine's clock does.
+
+    Where the machine's is put back, this one goes on at half its speed until the two agree again.
+    """
+    latest, latest_at = 0.0, monotonic()
 
     def clock() -> int:
-        nonlocal latest
-        latest = max(latest, int(now() * 1000))
-        return latest
+        nonlocal latest, latest_at
+        at = monotonic()
+        # If it stood still instead, nothing would expire, and a revoked token would be remembered, until they agree.
+        latest = max(now() * 1000, latest + (at - latest_at) * 500)
+        latest_at = at
+        return int(latest)
 
     return clock
 

@@ -5,9 +5,10 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import msgspec
+from msgspec import Struct
 
 from sessionary.http.app import Exchange
 from sessionary.instants import instant
@@ -89,18 +90,30 @@ class AccessLog:
             self._stream.flush()
 
 
+class _Entry(Struct):
+    time: str
+    level: str
+    logger: str
+    request_id: str
+    organisation: str | None
+    route: str | None
+    method: str
+    status: int
+    milliseconds: float
+
+
 def _as_json(exchange: Exchange, now: int) -> str:
-    entry: dict[str, Any] = {
-        "time": instant(now),
-        "level": "error" if exchange.status >= _SERVER_ERROR else "info",
-        "logger": "sessionary.access",
-        "request_id": exchange.request_id,
-        "organisation": exchange.organisation,
-        "route": exchange.route,
-        "method": exchange.method,
-        "status": exchange.status,
-        "milliseconds": round(exchange.milliseconds, 3),
-    }
+    entry = _Entry(
+        instant(now),
+        "error" if exchange.status >= _SERVER_ERROR else "info",
+        "sessionary.access",
+        exchange.request_id,
+        exchange.organisation,
+        exchange.route,
+        exchange.method,
+        exchange.status,
+        round(exchange.milliseconds, 3),
+    )
     return _encode(entry).decode() + "\n"
 
 

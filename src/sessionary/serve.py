@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import signal
 import socket
@@ -27,6 +28,9 @@ from sessionary.store.opening import migrate, open_store, pending_migrations, sh
 
 FIRST_ORGANISATION: Final = "demo"
 _BACKLOG: Final = 2048
+_CLOSING_SECONDS_MAX: Final = 1.5
+
+_logger: Final = logging.getLogger("sessionary.serve")
 
 
 def serve(settings: Settings) -> None:
@@ -49,7 +53,16 @@ async def _serve(settings: Settings) -> None:
             sweeper.cancel()
             await asyncio.wait((sweeper,))
     finally:
-        await store.close()
+        await _close(store)
+
+
+async def _close(store: Store) -> None:
+    # Every request was answered or given up by now: what takes long here is a database that does not answer.
+    try:
+        async with asyncio.timeout(_CLOSING_SECONDS_MAX):
+            await store.close()
+    except TimeoutError:
+        _logger.warning("The database did not let go of us in time.")
 
 
 async def _open(settings: Settings, clock: Clock) -> Store:

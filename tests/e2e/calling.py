@@ -34,9 +34,7 @@ class Answer(NamedTuple):
 class Caller:
     """A connection with a token, opened when it is needed and again after it was lost."""
 
-    def __init__(
-        self, base_url: str, token: str, *, organisation: str = ORGANISATION, seconds: float = 20
-    ) -> None:
+    def __init__(self, base_url: str, token: str, *, organisation: str = ORGANISATION, seconds: float = 20) -> None:
         address = urlsplit(base_url)
         self.path = f"/api/v3/organizations/{organisation}/ai/sessions"
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -48,9 +46,7 @@ class Caller:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def call(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Send a request to an absolute path and read its answer; raises OSError or HTTPException if none comes."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         try:

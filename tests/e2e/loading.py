@@ -61,10 +61,8 @@ class Writer:
 @contextlib.contextmanager
 def load(server: ServerProcess, token: str, sessions: Sequence[str], name: str, writers: int) -> Iterator[list[Writer]]:
     """Write over several connections at once, each to the sessions in another order, until the block ends."""
-    places = [sessions[number % len(sessions) :] + sessions[: number % len(sessions)] for number in range(writers)]
-    running = [
-        Writer(f"{name}.{number}", Caller(server.base_url, token), places[number]) for number in range(writers)
-    ]
+    places = [[*sessions[number % len(sessions) :], *sessions[: number % len(sessions)]] for number in range(writers)]
+    running = [Writer(f"{name}.{number}", Caller(server.base_url, token), places[number]) for number in range(writers)]
     for writer in running:
         writer.start()
     try:

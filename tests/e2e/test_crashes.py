@@ -1,14 +1,12 @@
 """A server that dies in the middle of writes, and its database too: nothing acknowledged is missing afterwards."""
 
 import time
-from collections.abc import Iterator
 from random import Random
 
 import pytest
 
 from tests.e2e.calling import Caller, first_token
 from tests.e2e.loading import Writer, assert_all_there, load, wait_for_acknowledged
-from tests.harness.binaries import PostgresUnavailableError
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 
@@ -39,19 +37,10 @@ def test_nothing_acknowledged_is_missing_after_kill_9(server: ServerProcess, cal
     assert sum(writer.refused.total() for writer in everyone) == 0
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL that the test may harm."""
-    try:
-        postgres = PostgresServer(18)
-    except PostgresUnavailableError as error:
-        pytest.skip(str(error))
-    with postgres:
-        yield postgres
-
-
-def test_nothing_acknowledged_is_missing_after_postgresql_was_killed(own_postgres: PostgresServer) -> None:
-    with ServerProcess(own_postgres.create_database()) as server, Caller(server.base_url, first_token(server)) as caller:
+def test_nothing_acknowledged_is_missing_after_postgresql_was_killed(
+    own_postgres: PostgresServer, own_database: str
+) -> None:
+    with ServerProcess(own_database) as server, Caller(server.base_url, first_token(server)) as caller:
         sessions = [caller.create() for _ in range(SESSIONS)]
         everyone: list[Writer] = []
         for cycle in range(3):
@@ -66,8 +55,10 @@ def test_nothing_acknowledged_is_missing_after_postgresql_was_killed(own_postgre
         assert {status for writer in everyone for status in writer.refused} <= {503}
 
 
-def test_nothing_acknowledged_is_missing_after_backends_were_terminated(own_postgres: PostgresServer) -> None:
-    with ServerProcess(own_postgres.create_database()) as server, Caller(server.base_url, first_token(server)) as caller:
+def test_nothing_acknowledged_is_missing_after_backends_were_terminated(
+    own_postgres: PostgresServer, own_database: str
+) -> None:
+    with ServerProcess(own_database) as server, Caller(server.base_url, first_token(server)) as caller:
         sessions = [caller.create() for _ in range(SESSIONS)]
         with load(server, first_token(server), sessions, "0", WRITERS) as writers:
             for cycle in range(1, 6):

@@ -2,15 +2,14 @@
 
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.calling import Caller, first_token
 from tests.e2e.tracing import READS, SYNCS, WRITES, answers_before_their_sync, exchanges, read_calls, traced
-from tests.harness.binaries import PostgresUnavailableError
 from tests.harness.postgres import PostgresServer
+from tests.harness.processes import children_of
 from tests.harness.server import ServerProcess
 
 pytestmark = pytest.mark.usefixtures("needs_strace")
@@ -67,28 +66,15 @@ def test_sqlite_syncs_its_log_before_the_answers_to_writers_who_share_a_commit(t
     assert answers_before_their_sync(calls, is_sqlite_log, alone=False) == []
 
 
-@pytest.fixture(params=[18, 15], ids=["postgres-18", "postgres-15"])
-def durable_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A PostgreSQL with the settings that operators run, fsync included."""
-    try:
-        postgres = PostgresServer(request.param, fsync=True)
-    except PostgresUnavailableError as error:
-        pytest.skip(str(error))
-    with postgres:
-        yield postgres
-
-
+@pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
 def test_postgresql_syncs_its_log_between_each_commit_and_our_answer(
-    durable_postgres: PostgresServer, tmp_path: Path
+    own_postgres: PostgresServer, own_database: str, tmp_path: Path
 ) -> None:
     """PostgreSQL's processes and ours in one record: that its log is synced is its doing, that we wait for it ours."""
-    assert durable_postgres.run_sql("SHOW wal_sync_method") == "fdatasync"
-    with ServerProcess(durable_postgres.create_database(), directory=tmp_path) as server:
+    assert own_postgres.run_sql("SHOW wal_sync_method") == "fdatasync"
+    with ServerProcess(own_database, directory=tmp_path) as server:
         record = tmp_path / "record.strace"
-        backends = durable_postgres.run_sql(
-            "SELECT pid FROM pg_stat_activity WHERE backend_type <> 'client backend' OR pid <> pg_backend_pid()"
-        )
-        watched = [server.pid, durable_postgres.pid, *map(int, backends.split())]
+        watched = [server.pid, own_postgres.pid, *children_of(own_postgres.pid)]
         with (
             traced(watched, SYSTEM_CALLS, record),
             Caller(server.base_url, first_token(server)) as caller,

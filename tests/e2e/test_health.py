@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.calling import Answer, Caller, first_token
-from tests.harness.binaries import PostgresUnavailableError
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -16,20 +15,9 @@ STORE_SECONDS = 2.0
 ANSWER_SECONDS_MAX = STORE_SECONDS + 1.5
 
 
-@pytest.fixture(params=[18, 15], ids=["postgres-18", "postgres-15"])
-def own_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A PostgreSQL that the test may stop."""
-    try:
-        postgres = PostgresServer(request.param)
-    except PostgresUnavailableError as error:
-        pytest.skip(str(error))
-    with postgres:
-        yield postgres
-
-
 @pytest.fixture
-def server(own_postgres: PostgresServer) -> Iterator[ServerProcess]:
-    with ServerProcess(own_postgres.create_database(), "--store-seconds", str(STORE_SECONDS)) as running:
+def server(own_database: str) -> Iterator[ServerProcess]:
+    with ServerProcess(own_database, "--store-seconds", str(STORE_SECONDS)) as running:
         yield running
 
 
@@ -39,6 +27,7 @@ def caller(server: ServerProcess) -> Iterator[Caller]:
         yield connected
 
 
+@pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
 def test_a_server_outlives_a_stopped_database(own_postgres: PostgresServer, caller: Caller) -> None:
     session = caller.create("one")
     assert caller.call("GET", "/health/ready").expect(200).json == {"status": "ready"}

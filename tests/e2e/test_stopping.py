@@ -7,14 +7,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.calling import Answer, Caller, first_token, spoken
 from tests.e2e.loading import assert_all_there, load, wait_for_acknowledged
 from tests.e2e.looking import write_lock
-from tests.harness.binaries import PostgresUnavailableError
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline, poll
@@ -140,22 +138,11 @@ def test_an_idle_server_ends_at_once_with_0(server: ServerProcess, caller: Calle
     assert not (server.directory / "sessionary.db-wal").exists(), "the log was copied into the file"
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL that the test may harm."""
-    try:
-        postgres = PostgresServer(18)
-    except PostgresUnavailableError as error:
-        pytest.skip(str(error))
-    with postgres:
-        yield postgres
-
-
 def test_a_body_that_never_comes_and_a_database_that_never_answers_do_not_hold_up_the_end(
-    own_postgres: PostgresServer,
+    own_postgres: PostgresServer, own_database: str
 ) -> None:
     with (
-        ServerProcess(own_postgres.create_database()) as server,
+        ServerProcess(own_database) as server,
         Caller(server.base_url, first_token(server)) as caller,
     ):
         session = caller.create("one")

@@ -87,9 +87,7 @@ def exchanges(calls: Sequence[Call]) -> list[Exchange]:
     return found
 
 
-def answers_before_their_sync(
-    calls: Sequence[Call], is_log: Callable[[str], bool], *, alone: bool = True
-) -> list[str]:
+def answers_before_their_sync(calls: Sequence[Call], is_log: Callable[[str], bool], *, alone: bool = True) -> list[str]:
     """Name the answers that went out before a sync of the log had completed that began after the log was written.
 
     If one request ran at a time (`alone`), every write of the log since the request belongs to it and must be synced.
@@ -115,7 +113,17 @@ def traced(pids: Sequence[int], system_calls: Sequence[str], record: Path) -> It
     chatter = record.with_suffix(".chatter")
     with chatter.open("wb") as errors:
         tracer = subprocess.Popen(
-            [strace, "-f", "-y", "-ttt", "-s256", f"--output={record}", "-e", f"trace={','.join(system_calls)}", *watched],
+            [
+                strace,
+                "-f",
+                "-y",
+                "-ttt",
+                "-s256",
+                f"--output={record}",
+                "-e",
+                f"trace={','.join(system_calls)}",
+                *watched,
+            ],
             stdin=subprocess.DEVNULL,
             stderr=errors,
         )

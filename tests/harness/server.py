@@ -165,9 +165,7 @@ class ServerProcess:
 
     def log_lines(self) -> list[str]:
         """Return all that the server has printed since its first start."""
-        return (
-            self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
-        )
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
 
     def trace_lines(self) -> list[str]:
         """Return strace's record of the system calls asked for; it is whole once the server has ended."""

@@ -118,9 +118,7 @@ server.start()
 print(server.pid, server.log.parent, flush=True)
 sys.stdin.read()
 """
-    run = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    run = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with run:
         assert run.stdout is not None
         pid, directory = run.stdout.readline().split()

@@ -5,6 +5,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
+from copy import copy
 from datetime import datetime
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -59,11 +60,11 @@ class Answer(Struct, frozen=True):
 class Caller:
     """Speaks for one organisation over one connection; every method answers whatever came back, refusals too."""
 
-    def __init__(self, port: int, token: str | None, organisation: str, *, spelling: str = "organizations") -> None:
+    def __init__(self, port: int, token: str | None, organisation: str) -> None:
         self.port = port
         self.token = token
         self.organisation = organisation
-        self.sessions = f"/api/v3/{spelling}/{quote(organisation, safe='')}/ai/sessions"
+        self.sessions = f"/api/v3/organizations/{quote(organisation, safe='')}/ai/sessions"
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def __enter__(self) -> Self:
@@ -73,12 +74,16 @@ class Caller:
         self._connection.close()
 
     def spelled(self, spelling: str) -> "Caller":
-        """The same caller, spelling the path another way."""
-        return Caller(self.port, self.token, self.organisation, spelling=spelling)
+        """The same caller on the same connection, spelling the path another way."""
+        other = copy(self)
+        other.sessions = self.sessions.replace("/organizations/", f"/{spelling}/")
+        return other
 
     def bearing(self, token: str | None) -> "Caller":
-        """The same caller with another token."""
-        return Caller(self.port, token, self.organisation)
+        """The same caller on the same connection, with another token."""
+        other = copy(self)
+        other.token = token
+        return other
 
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None

@@ -8,6 +8,8 @@ import re
 from typing import Any, NamedTuple
 
 import schemathesis
+from schemathesis import Case, HookContext, Response
+from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
 
@@ -59,7 +61,7 @@ UNSAID = (
 
 
 @schemathesis.hook
-def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:  # noqa: ARG001 - by these names
+def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:  # noqa: ARG001 - its names
     """Keep every failure but a refusal that is listed."""
     if not isinstance(failure, RejectedPositiveData):
         return True

@@ -1,11 +1,10 @@
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from tests.harness.server import ServerProcess
-from tests.http.calling import JSON, Caller, unknown_id
+from tests.http.calling import JSON, Answer, Caller, unknown_id
 
 BASE = "/api/v3/organizations/demo/ai/sessions"
 ID = "01999999-0000-7000-8000-000000000000"
@@ -245,14 +244,13 @@ def test_what_needs_no_token_is_answered_without_one(caller: Caller, path: str) 
         assert int(answer.headers["content-length"]) > 2
 
 
-def _lasting(answer: object) -> dict[str, str]:
-    headers = dict(answer.headers)  # type: ignore[attr-defined]
-    return {name: value for name, value in headers.items() if name not in {"date", "x-request-id"}}
+def _lasting(answer: Answer) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name not in {"date", "x-request-id"}}
 
 
 @pytest.fixture(scope="module")
 def prefixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
-    directory: Path = tmp_path_factory.mktemp("prefixed")
+    directory = tmp_path_factory.mktemp("prefixed")
     with (
         ServerProcess(f"sqlite:///{directory}/sessionary.db", "--path-prefix", "/tools/chat") as server,
         Caller(server.port, server.create_token("demo"), "demo") as caller,

@@ -30,7 +30,7 @@ generation = {{ mode = "all", max-examples = {examples}, deterministic = true }}
 phases.examples.enabled = false
 reports.json.path = {report}
 output.sanitization.enabled = false
-warnings.fail-on = true
+warnings.fail-on = ["missing_auth", "missing_deserializer", "unresolvable_reference", "unsupported_regex"]
 """
 
 

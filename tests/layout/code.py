@@ -22,6 +22,8 @@ _LAYOUT_TOKENS = {
 _VAGUE_WORDS = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 # What runs the service and may look at its surroundings; everything else is told.
 _PROGRAMS = {"__main__", "cli", "clocks", "config", "connections", "logs", "serve"}
+# The one file of the client that reaches for them, as defaults of arguments.
+_EDGE_OF_THE_CLIENT = "client/surroundings.py"
 _HIDDEN_INPUTS = {
     "datetime.date.today",
     "datetime.datetime.now",
@@ -93,7 +95,9 @@ def exports_out_of_order(package: Path) -> list[str]:
 
 def hidden_inputs(package: Path) -> list[str]:
     """Below the programs' floor nothing reads the clock or the environment: it is told."""
-    below = [file for file in source_files(package) if file.relative_to(package).parts[0] not in _programs()]
+    edge = package / _EDGE_OF_THE_CLIENT
+    files = [file for file in source_files(package) if file != edge]
+    below = [file for file in files if file.relative_to(package).parts[0] not in _programs()]
     if not below:
         raise AssertionError(f"nothing below the programs in {package}")
     return [

@@ -96,6 +96,14 @@ class Story:
             outcomes += await self.reference.apply([command])
         return commands, outcomes
 
+    def repeated(self, command: Command) -> Command:
+        """Make the same command once more; a creation names a new session, as the service would."""
+        if not isinstance(command, Create):
+            return command
+        session_id = self.ids.next(self.clock())
+        self.sessions.append((command.organisation, session_id))
+        return msgspec.structs.replace(command, session_id=session_id, created_at=self.clock())
+
     def _command(self, given: Given) -> Command:
         if isinstance(given, Begin):
             return self._create(given)

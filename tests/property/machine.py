@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sessionary.errors import PreconditionFailed, SessionaryError, SessionNotFound
-from sessionary.store.base import Command, Conversation, Create, ListQuery, Outcome, StoredSession, Swept, Window
+from sessionary.store.base import Command, Conversation, ListQuery, Outcome, StoredSession, Swept, Window
 from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, sweep_all
 from tests.property.commands import (
     GROUPS,
@@ -76,8 +76,7 @@ class InStep(RuleBasedStateMachine):
     @rule(which=st.lists(st.integers(0, 20), min_size=1, max_size=4))
     def again(self, which: list[int]) -> None:
         """Send earlier commands once more, as a caller does who missed the answer."""
-        earlier = [command for command in self._told if not isinstance(command, Create) or command.once]
-        commands = [earlier[-1 - number % len(earlier)] for number in which] if earlier else []
+        commands = [self._story.repeated(self._told[-1 - number % len(self._told)]) for number in which]
         expected = self._run(self._story.reference.apply(commands))
         self._compare_outcomes(self._run(self._engine.apply(commands)), expected)
         self._compare_everything()

@@ -91,14 +91,13 @@ class Application:
 
     async def _reply(self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive) -> Reply:
         path = self._path_of(scope)
-        plain = await self._plain_reply(exchange, path, self._prefix_of(scope))
-        if plain is not None:
-            return plain
+        if path in _PLAIN_PATHS:
+            return await self._plain_reply(exchange, path, self._prefix_of(scope))
         place = place_of(path)
         exchange.organisation = place.organisation
         route = route_of(place.kind, exchange.method)
         exchange.route = route.name
-        token = await self._authenticator.authenticate(headers.authorization)
+        token = await self._authenticator.authenticate(headers.get(b"authorization"))
         authorize(token, place.organisation, route.scope)
         query: bytes = scope["query_string"]
         check_size(headers, query)
@@ -109,9 +108,7 @@ class Application:
         ctx = Context(self._service, place.organisation, token.id)
         return await route.handler(ctx, Request(scope["raw_path"], place.session_id, query, body))
 
-    async def _plain_reply(self, exchange: Exchange, path: bytes, prefix: str) -> Reply | None:
-        if path not in _PLAIN_PATHS:
-            return None
+    async def _plain_reply(self, exchange: Exchange, path: bytes, prefix: str) -> Reply:
         if exchange.method not in _READS:
             raise MethodNotAllowed("GET, HEAD")
         exchange.route = path.decode()
@@ -123,7 +120,8 @@ class Application:
 
     def _path_of(self, scope: Scope) -> bytes:
         path: bytes = scope["raw_path"]
-        return path.removeprefix(self._prefix_of(scope).encode())
+        prefix = self._prefix_of(scope)
+        return path.removeprefix(prefix.encode()) if prefix else path
 
     def _prefix_of(self, scope: Scope) -> str:
         return scope.get("root_path", "") or self._prefix

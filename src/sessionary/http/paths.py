@@ -1,6 +1,7 @@
 """From a raw path to what it names."""
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -36,10 +37,17 @@ def place_of(path: bytes) -> Place:
             kind = EXTENSION
         case _:
             raise NotFound
-    name = _decoded(organisation)
-    if spelling not in _SPELLINGS or not is_organisation(name):
+    if spelling not in _SPELLINGS:
         raise NotFound
-    return Place(kind, name, _decoded(session_id))
+    return Place(kind, _organisation(organisation), _decoded(session_id))
+
+
+@lru_cache(maxsize=1024)
+def _organisation(segment: bytes) -> str:
+    name = _decoded(segment)
+    if not is_organisation(name):
+        raise NotFound
+    return name
 
 
 def _decoded(segment: bytes) -> str:

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from sessionary import limits
@@ -16,7 +17,7 @@ from sessionary.errors import (
 )
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Receive = Callable[[], Coroutine[Any, Any, MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _HEADER_OVERHEAD: Final = 4
@@ -33,50 +34,35 @@ class Disconnected(Exception):
 
 
 class Headers:
-    """The headers of a request, read in one pass."""
+    """The headers of a request; of a repeated one the values are joined by a comma, as RFC 9110 has it."""
 
-    __slots__ = (
-        "authorization",
-        "content_encoding",
-        "content_length",
-        "content_type",
-        "request_id",
-        "size",
-        "transfer_encoding",
-    )
+    __slots__ = ("_headers", "_values")
 
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        """Keep those that matter. Of a repeated one the values are joined by a comma, as RFC 9110 has it."""
-        kept: dict[bytes, bytes] = {}
-        size = 0
-        for name, value in headers:
-            size += len(name) + len(value) + _HEADER_OVERHEAD
-            if name in _KEPT:
-                kept[name] = value if name not in kept else kept[name] + b", " + value
-        self.size: Final = size
-        self.authorization: Final = kept.get(b"authorization")
-        self.content_encoding: Final = kept.get(b"content-encoding")
-        self.content_length: Final = kept.get(b"content-length")
-        self.content_type: Final = kept.get(b"content-type")
-        self.request_id: Final = kept.get(b"x-request-id")
-        self.transfer_encoding: Final = kept.get(b"transfer-encoding")
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take headers as ASGI gives them: names in lower case, values as they came."""
+        self._headers: Final = headers
+        values = dict(headers)
+        self._values: Final = values if len(values) == len(headers) else _joined(headers)
+
+    def get(self, name: bytes) -> bytes | None:
+        """Read one header, None if it did not come."""
+        return self._values.get(name)
+
+    def size(self) -> int:
+        """Count the bytes all headers took on the wire."""
+        return sum(map(len, chain.from_iterable(self._headers))) + _HEADER_OVERHEAD * len(self._headers)
 
 
-_KEPT: Final = frozenset(
-    {
-        b"authorization",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"transfer-encoding",
-        b"x-request-id",
-    }
-)
+def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    return {name: b", ".join(several) for name, several in values.items()}
 
 
 def request_id_of(headers: Headers, otherwise: Callable[[], str]) -> str:
     """Take the caller's own name for the request if it is one, else make one."""
-    given = headers.request_id
+    given = headers.get(b"x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode()
     return otherwise()
@@ -84,7 +70,7 @@ def request_id_of(headers: Headers, otherwise: Callable[[], str]) -> str:
 
 def check_size(headers: Headers, query: bytes) -> None:
     """Refuse headers and a query string that are too long."""
-    if headers.size > limits.HEADERS_BYTES_MAX:
+    if headers.size() > limits.HEADERS_BYTES_MAX:
         raise HeadersTooLarge(f"The headers together exceed {limits.HEADERS_BYTES_MAX} bytes.")
     if len(query) > limits.QUERY_BYTES_MAX:
         raise QueryTooLong(f"The query string exceeds {limits.QUERY_BYTES_MAX} bytes.")
@@ -92,13 +78,17 @@ def check_size(headers: Headers, query: bytes) -> None:
 
 def check_body_headers(headers: Headers) -> None:
     """Refuse a body by what its headers say of it, before it is read."""
-    if headers.content_type and headers.content_type != b"application/json":
-        _check_media_type(headers.content_type)
-    if headers.content_encoding is not None and headers.content_encoding.strip().lower() not in (b"", b"identity"):
+    content_type = headers.get(b"content-type")
+    if content_type and content_type != b"application/json":
+        _check_media_type(content_type)
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
         raise UnsupportedMediaType("A body must come without a content encoding.")
-    if headers.transfer_encoding is not None and headers.transfer_encoding.strip().lower() != b"chunked":
+    encoding = headers.get(b"transfer-encoding")
+    if encoding is not None and encoding.strip().lower() != b"chunked":
         raise UnsupportedMediaType("A body must come without a transfer encoding other than chunked.")
-    if headers.content_length is not None and int(headers.content_length) > limits.BODY_BYTES_MAX:
+    length = headers.get(b"content-length")
+    if length is not None and int(length) > limits.BODY_BYTES_MAX:
         raise _body_too_large()
 
 
@@ -135,14 +125,28 @@ def _bounded(body: bytes) -> bytes:
 
 
 async def _receive(receive: Receive, seconds: float) -> MutableMapping[str, Any]:
-    try:
-        async with asyncio.timeout(seconds):
-            message = await receive()
-    except TimeoutError:
-        raise RequestTimeout from None
+    message = _received_already(receive)
+    if message is None:
+        try:
+            async with asyncio.timeout(seconds):
+                message = await receive()
+        except TimeoutError:
+            raise RequestTimeout from None
     if message["type"] == "http.disconnect":
         raise Disconnected
     return message
+
+
+def _received_already(receive: Receive) -> MutableMapping[str, Any] | None:
+    """Take a message that need not be waited for: most bodies are there, and setting a timer for them costs more."""
+    waiting = receive()
+    try:
+        waiting.send(None)
+    except StopIteration as arrived:
+        message: MutableMapping[str, Any] = arrived.value
+        return message
+    waiting.close()
+    return None
 
 
 def _body_too_large() -> SessionaryError:

@@ -22,9 +22,17 @@ def span(window: Window | None, total: int) -> tuple[int, int]:
 
 
 def cut(turns: Sequence[tuple[int, bytes]], begin: int, end: int) -> bytes:
-    """Join the messages numbered from ``begin`` up to ``end`` out of turns, given by their first number and body."""
-    messages: list[bytes] = []
-    for first, body in turns:
-        numbered = enumerate(_messages.decode(b"[" + body + b"]"), first)
-        messages.extend(bytes(message) for number, message in numbered if begin <= number < end)
-    return b",".join(messages)
+    """Join the messages numbered from ``begin`` up to ``end`` out of turns that follow each other.
+
+    A turn is given by the number of its first message and its body. Those in the middle are taken as they are; only
+    at the edges are messages told apart, and not even there are they decoded.
+    """
+    pieces: list[bytes] = []
+    for place, (first, body) in enumerate(turns):
+        following = turns[place + 1][0] if place + 1 < len(turns) else None
+        if following is not None and begin <= first and following <= end:
+            pieces.append(body)
+        else:
+            numbered = enumerate(_messages.decode(b"[" + body + b"]"), first)
+            pieces.extend(bytes(message) for number, message in numbered if begin <= number < end)
+    return b",".join(pieces)

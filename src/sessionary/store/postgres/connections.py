@@ -22,8 +22,10 @@ _NOTHING: Final[Bindings] = {}
 _SERVER_VERSION_MIN: Final = 15
 _GOODBYE_SECONDS: Final = 1.0
 _DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_UNFIT_CLASSES: Final = ("22", "23", "54", "P0", "XX")
+"""Values, constraints, limits, and rows that cannot be read: one item may be to blame for all."""
 _HARMLESS_CLASSES: Final = ("22", "23", "40")
-"""Data that does not fit, constraints and conflicts: errors that say nothing against the connection."""
+"""Values, constraints and conflicts say nothing against the connection; after other errors a new one may do better."""
 
 _SETTINGS: Final = {
     "application_name": "sessionary",
@@ -47,6 +49,10 @@ class Refused(Exception):
     """The server reported an error: nothing of the transaction remains."""
 
 
+class Unfit(Refused):
+    """The server refused what it was given: without one of the items it might have taken the others."""
+
+
 class Lost(Exception):
     """The connection was lost or not made, before anything could have been committed on it."""
 
@@ -63,6 +69,7 @@ class Connection:
         self._connection: asyncpg.Connection | None = None
         self._closed = False
         self._in_transaction = False
+        self._down = False
 
     async def call(self, name: str, bindings: Bindings = _NOTHING, *, commits: bool = False) -> Rows:
         """Run a statement; raises Refused, Lost, or, where it ``commits``, StoreUnavailable if it may have done so."""
@@ -95,6 +102,9 @@ class Connection:
             raise ConnectionAbortedError
         self.drop()
         self._connection = await connect(self._url, self._seconds_max)
+        if self._down:
+            self._down = False
+            _logger.info("Connected to the database again.")
         return self._connection
 
     def drop(self) -> None:
@@ -135,9 +145,6 @@ class Connection:
     async def _judged(self, work: Awaitable[Result], *, commits: bool = False) -> Result:
         try:
             return await work
-        except asyncpg.DataError as error:
-            # Found by the driver before anything was sent.
-            raise Refused(type(error).__name__) from error
         except _DRIVER_ERRORS as error:
             raise self._verdict(error, commits=commits) from error
         except BaseException:
@@ -145,23 +152,27 @@ class Connection:
             raise
 
     def _verdict(self, error: Exception, *, commits: bool) -> Exception:
-        sqlstate = reported_sqlstate(error)
+        sqlstate = _sqlstate_of_refusal(error)
         if not sqlstate.startswith(_HARMLESS_CLASSES):
             self.drop()
         if sqlstate:
-            return Refused(f"{type(error).__name__} ({sqlstate})")
-        _logger.warning("The connection to the database was lost: %s.", type(error).__name__)
-        return StoreUnavailable() if commits else Lost(str(error))
+            refusal = Unfit if sqlstate.startswith(_UNFIT_CLASSES) else Refused
+            return refusal(f"{type(error).__name__} {sqlstate}")
+        if not self._down:
+            self._down = True
+            _logger.warning("A connection to the database was lost or not made: %s.", type(error).__name__)
+        return StoreUnavailable() if commits else Lost(type(error).__name__)
 
 
-def reported_sqlstate(error: Exception) -> str:
-    """Name the error the server reported after rolling back; empty if it did not.
+def _sqlstate_of_refusal(error: Exception) -> str:
+    """Name the error after which nothing of the transaction remains; empty if that is not certain.
 
-    A FATAL error, which ends the session, may come after a commit: it reports nothing about it.
+    A FATAL error, which ends the session, may come after a commit: it says nothing about it.
     """
-    if isinstance(error, asyncpg.PostgresError) and getattr(error, "severity_en", None) == "ERROR":
-        return str(error.sqlstate)
-    return ""
+    if not isinstance(error, asyncpg.PostgresError):
+        return ""
+    found_by_the_driver = isinstance(error, asyncpg.DataError) and error.severity_en is None
+    return str(error.sqlstate) if found_by_the_driver or error.severity_en == "ERROR" else ""
 
 
 async def connect(url: str, seconds_max: float) -> asyncpg.Connection:

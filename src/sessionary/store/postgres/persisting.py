@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from sessionary.errors import SessionaryError, StoreUnavailable
-from sessionary.store.postgres.connections import Lost, Refused
+from sessionary.store.postgres.connections import Lost, Refused, Unfit
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -16,7 +16,7 @@ _logger: Final = logging.getLogger("sessionary.store")
 
 
 async def persist(work: Work[Item, Answer], items: Sequence[Item]) -> list[Answer | SessionaryError]:
-    """Do the work for a batch of items; if the database refuses it, for halves, until only the culprit fails.
+    """Do the work for a batch of items; if they are refused, for halves of it, until only the culprit fails.
 
     A connection that was lost before it could commit anything is replaced once. Work that may have been done is
     never done again: its items are answered with StoreUnavailable.
@@ -26,9 +26,9 @@ async def persist(work: Work[Item, Answer], items: Sequence[Item]) -> list[Answe
     except StoreUnavailable as error:
         return [error] * len(items)
     except Refused as refusal:
-        if len(items) == 1:
-            _logger.warning("The database refused a command or a question: %s.", refusal)
-            return [StoreUnavailable()]
+        if len(items) == 1 or not isinstance(refusal, Unfit):
+            _logger.warning("The database refused a batch of %d: %s.", len(items), refusal)
+            return [StoreUnavailable()] * len(items)
     middle = len(items) // 2
     return [*await persist(work, items[:middle]), *await persist(work, items[middle:])]
 

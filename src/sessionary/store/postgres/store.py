@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle
 from typing import Any, Final, Self, TypeVar, cast
 
-from sessionary.errors import Overloaded, SessionaryError, StoreUnavailable
+from sessionary.errors import SessionaryError, StoreUnavailable
 from sessionary.limits import SESSION_BYTES_MAX
 from sessionary.store.base import (
     Clock,
@@ -82,15 +82,9 @@ class PostgresStore:
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply the commands in order; see ``Store``."""
-        answers: list[asyncio.Future[Outcome]] = []
-        try:
-            for command in commands:
-                answers.append(self._commands.put(command, size_of(command)))  # noqa: PERF401 - kept one by one
-        except Overloaded:
-            # None of them has begun: a lane runs when its callers wait.
-            for answer in answers:
-                answer.cancel()
-            raise
+        sizes = [size_of(command) for command in commands]
+        self._commands.check_room(len(commands), sum(sizes))
+        answers = [self._commands.put(command, size) for command, size in zip(commands, sizes, strict=True)]
         return [await answer for answer in answers]
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:

@@ -12,6 +12,7 @@ from sessionary.store.base import (
     Clock,
     Command,
     Conversation,
+    Delete,
     ListQuery,
     Outcome,
     StoredSession,
@@ -34,6 +35,7 @@ Work = Callable[[], Any]
 _SHORT_CONVERSATION_BYTES: Final = 128 * 1024
 """A conversation up to this size is read faster than a thread is woken."""
 _SHORT_OFFSET: Final = 1_000
+_SHORT_BATCH_BYTES: Final = 1024 * 1024
 _WAITING_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -43,7 +45,7 @@ class SqliteStore:
     def __init__(self, path: Path, clock: Clock, seconds_max: float) -> None:
         """Open connections to a file that has been migrated."""
         busy_seconds = seconds_max / 4
-        self._writer: Final = Writer(connect(path, busy_seconds=busy_seconds), clock)
+        self._writer: Final = Writer(connect(path, busy_seconds=busy_seconds), clock, busy_seconds)
         self._short_reader: Final = Reader(connect(path, busy_seconds=0), clock)
         self._long_reader: Final = Reader(connect(path, busy_seconds=busy_seconds), clock)
         self._checkpointer: Final = Checkpointer(connect(path, busy_seconds=0), self._start_log_over)
@@ -139,9 +141,23 @@ class SqliteStore:
         self._short_reader.close()
 
     async def _run_commands(self, commands: Sequence[Command]) -> Sequence[Outcome]:
-        outcomes = await self._writing.run(lambda: self._writer.apply(commands))
+        outcomes = await self._prepare(commands)
+        if outcomes is None:
+            outcomes = await self._writing.run(lambda: self._writer.apply(commands))
+        else:
+            await self._writing.run(self._writer.commit)
         self._checkpointer.written()
         return outcomes
+
+    async def _prepare(self, commands: Sequence[Command]) -> Sequence[Outcome] | None:
+        """Run a short batch up to its commit here: two threads of Python would only take turns, at a price."""
+        if any(isinstance(command, Delete) for command in commands) or sum(map(size_of, commands)) > _SHORT_BATCH_BYTES:
+            return None
+        await self._writing.settle()
+        try:
+            return self._writer.prepare(commands)
+        except apsw.Error as error:
+            raise translated(error) from error
 
     async def _run_change(self, work: Sequence[Work]) -> Sequence[Any]:
         result = await self._writing.run(work[0])

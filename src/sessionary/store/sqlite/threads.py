@@ -27,10 +27,14 @@ class WorkThread:
         self._executor: Final = ThreadPoolExecutor(1, name)
         self._job: asyncio.Future[Any] | None = None
 
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """Run the work and answer what it returns; driver errors become errors of the contract."""
+    async def settle(self) -> None:
+        """Return when no work is running; until the caller awaits again, none will begin."""
         while self._job is not None and not self._job.done():
             await asyncio.wait((self._job,))
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Run the work and answer what it returns; driver errors become errors of the contract."""
+        await self.settle()
         job: asyncio.Future[Result] = asyncio.get_running_loop().run_in_executor(self._executor, work)
         self._job = job
         try:

@@ -28,9 +28,10 @@ Result = TypeVar("Result")
 class Writer:
     """Owns the write connection; to be called by one thread at a time."""
 
-    def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
-        """Own a connection to a file that has been migrated."""
+    def __init__(self, connection: apsw.Connection, clock: Clock, busy_seconds: float) -> None:
+        """Own a connection to a file that has been migrated; another process's lock is waited for so long."""
         self._clock: Final = clock
+        self._busy_milliseconds: Final = int(busy_seconds * 1000)
         self._sql: Final = read_queries("sqlite")
         self._connection: Final = connection
 
@@ -43,6 +44,29 @@ class Writer:
                 return [StoreUnavailable()]
             middle = len(commands) // 2
             return self.apply(commands[:middle]) + self.apply(commands[middle:])
+
+    def prepare(self, commands: Sequence[Command]) -> list[Outcome] | None:
+        """Do everything of a batch but the commit, if that can be done without waiting; None if it cannot."""
+        self._connection.set_busy_timeout(0)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            return self._apply(commands)
+        except (apsw.BusyError, apsw.ConstraintError):
+            self._undo()
+            return None
+        except BaseException:
+            self._undo()
+            raise
+        finally:
+            self._connection.set_busy_timeout(self._busy_milliseconds)
+
+    def commit(self) -> None:
+        """Put what was prepared on the disk."""
+        try:
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
 
     def sweep(self, limit: int) -> Swept:
         """Remove what has expired."""
@@ -67,17 +91,19 @@ class Writer:
         connections.close(self._connection)
 
     def _transaction(self, body: Callable[[], Result]) -> Result:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("BEGIN IMMEDIATE")
         try:
             result = body()
-            connection.execute("COMMIT")
         except BaseException:
-            # After some failures SQLite has rolled back by itself.
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            self._undo()
             raise
+        self.commit()
         return result
+
+    def _undo(self) -> None:
+        # After some failures SQLite has rolled back by itself.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _apply(self, commands: Sequence[Command]) -> list[Outcome]:
         stored = self._lock_sessions(commands)

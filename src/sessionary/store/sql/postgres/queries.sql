@@ -212,18 +212,20 @@ ORDER BY s.id DESC
 LIMIT :limit::integer OFFSET :offset::integer;
 
 -- name: list_sessions_by_user
+-- Spelled so that only its own index has the order: where statistics know of one user alone, an equality would let the
+-- planner read the whole organisation in the order of ids. So it is below, too.
 SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
        s.total_messages, s.total_tokens, s.total_bytes,
        s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation::text
-  AND s.user_id = :user_id::text
-  AND s.id < :after::uuid
+  AND s.user_id >= :user_id::text
+  AND (s.user_id, s.id) < (:user_id::text, :after::uuid)
   AND s.expires_at > :now::bigint
   AND (:session_group::text IS NULL OR s.session_group = :session_group::text)
   AND (:model::text IS NULL OR s.model = :model::text)
   AND (:status::text IS NULL OR s.status = :status::text)
-ORDER BY s.id DESC
+ORDER BY s.user_id DESC, s.id DESC
 LIMIT :limit::integer OFFSET :offset::integer;
 
 -- name: list_sessions_by_group
@@ -232,12 +234,12 @@ SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spok
        s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation::text
-  AND s.session_group = :session_group::text
-  AND s.id < :after::uuid
+  AND s.session_group >= :session_group::text
+  AND (s.session_group, s.id) < (:session_group::text, :after::uuid)
   AND s.expires_at > :now::bigint
   AND (:model::text IS NULL OR s.model = :model::text)
   AND (:status::text IS NULL OR s.status = :status::text)
-ORDER BY s.id DESC
+ORDER BY s.session_group DESC, s.id DESC
 LIMIT :limit::integer OFFSET :offset::integer;
 
 -- name: list_sessions_by_model
@@ -246,11 +248,11 @@ SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spok
        s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation::text
-  AND s.model = :model::text
-  AND s.id < :after::uuid
+  AND s.model >= :model::text
+  AND (s.model, s.id) < (:model::text, :after::uuid)
   AND s.expires_at > :now::bigint
   AND (:status::text IS NULL OR s.status = :status::text)
-ORDER BY s.id DESC
+ORDER BY s.model DESC, s.id DESC
 LIMIT :limit::integer OFFSET :offset::integer;
 
 -- name: sweep_due

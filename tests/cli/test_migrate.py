@@ -1,0 +1,98 @@
+"""`sessionary migrate`: once, in order, by one of several at a time, and never over a newer program's work."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.e2e.looking import count, look
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import run_sessionary
+
+AT_ONCE = 6
+
+
+@pytest.fixture(params=["sqlite", "postgres-18", "postgres-15"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store, which on SQLite is no file at all."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.db"
+        return
+    postgres = request.getfixturevalue(request.param.replace("-", "_"))
+    assert isinstance(postgres, PostgresServer)
+    with postgres.database() as url:
+        yield url
+
+
+def test_migrations_are_applied_once(database: str, tmp_path: Path) -> None:
+    check = run_sessionary("migrate", "--check", "--database", database)
+    assert (check.returncode, check.stdout) == (1, "pending: 0001_sessions\n")
+    assert not (tmp_path / "store.db").exists(), "checking makes no file"
+
+    first = run_sessionary("migrate", "--database", database)
+    assert (first.returncode, first.stdout) == (0, "applied: 0001_sessions\n")
+
+    second = run_sessionary("migrate", "--database", database)
+    assert (second.returncode, second.stdout) == (0, "Nothing was pending.\n")
+    check = run_sessionary("migrate", "--check", "--database", database)
+    assert (check.returncode, check.stdout) == (0, "Nothing is pending.\n")
+    assert look(database, "SELECT number, name FROM schema_migrations") == [(1, "0001_sessions")]
+    assert count(database, "sessions") == 0
+
+
+def test_many_who_migrate_at_once_do_it_once(database: str) -> None:
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "sessionary", "migrate", "--database", database],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(AT_ONCE)
+    ]
+    ended = [(program.communicate(timeout=60), program.returncode) for program in programs]
+
+    assert [code for _, code in ended] == [0] * AT_ONCE, ended
+    told = sorted(out for (out, _), _ in ended)
+    assert told == ["Nothing was pending.\n"] * (AT_ONCE - 1) + ["applied: 0001_sessions\n"]
+
+
+@pytest.mark.parametrize(
+    "words", [["migrate"], ["migrate", "--check"], ["serve", "--port", "0"], ["tokens", "list"]], ids=" ".join
+)
+def test_a_database_from_a_newer_program_is_refused_and_left_alone(run: Run, database: str, words: list[str]) -> None:
+    run("migrate", "--database", database)
+    look(database, "INSERT INTO schema_migrations (number, name, applied_at) VALUES (9999, '9999_later', 0)")
+
+    completed = run(*words, "--database", database)
+
+    assert completed.returncode == 1
+    assert completed.stderr == (
+        "sessionary: The database was migrated by a newer sessionary (migration 9999; this one knows 1).\n"
+    )
+    assert count(database, "tokens") == 0
+
+
+def test_a_server_told_not_to_migrate_refuses_what_is_not_up_to_date(run: Run, database: str, tmp_path: Path) -> None:
+    completed = run("serve", "--port", "0", "--no-migrate", "--database", database)
+    assert completed.returncode == 1
+    assert completed.stderr == "sessionary: Migrations are pending: 0001_sessions. Run: sessionary migrate\n"
+    assert not (tmp_path / "store.db").exists()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(run: Run, database: str) -> None:
+    look(database, "CREATE TABLE turns (mine integer)")
+
+    completed = run("migrate", "--database", database)
+
+    assert completed.returncode == 1
+    assert completed.stderr.startswith("sessionary: The database ")
+    assert "already exists" in completed.stderr
+    assert "Traceback" not in completed.stderr
+    check = run("migrate", "--check", "--database", database)
+    assert (check.returncode, check.stdout) == (1, "pending: 0001_sessions\n")
+    names = "SELECT name FROM sqlite_schema" if database.startswith("sqlite") else "SELECT tablename FROM pg_tables"
+    assert ("sessions",) not in look(database, names)

@@ -1,0 +1,118 @@
+"""A wire that can be cut: a TCP proxy between a client and a real server, in the test's own event loop."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+Cut = Literal["before", "after"]
+
+_CHUNK = 64 * 1024
+
+
+class Proxy:
+    """Passes bytes on, until it is told otherwise.
+
+    `cut_at(marker, "before")` ends the connection on which a client sends the marker, and does not pass it on;
+    "after" passes it on, waits for the server's answer, and ends the connection without passing that on. Each is
+    done once. In `black_hole()` every connection stays open, new ones are taken, and nothing is passed on.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._listener: asyncio.Server | None = None
+        self._pipes: set[asyncio.Task[None]] = set()
+        self._passable = asyncio.Event()
+        self._passable.set()
+        self._marker = b""
+        self._cut: Cut = "before"
+        self.sent = bytearray()
+        """What clients have sent; a test that counts empties it first."""
+
+    async def __aenter__(self) -> Self:
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        for pipe in self._pipes:
+            pipe.cancel()
+        await asyncio.gather(*self._pipes, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        """The URL that leads to the same place through the proxy."""
+        assert self._listener is not None
+        port = self._listener.sockets[0].getsockname()[1]
+        user = self._parts.netloc.rpartition("@")[0]
+        return self._parts._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
+
+    def cut_at(self, marker: bytes, when: Cut) -> None:
+        """Cut the next connection on which a client sends the marker."""
+        self._marker, self._cut = marker, when
+
+    @property
+    def has_cut(self) -> bool:
+        """Whether the marker has come."""
+        return not self._marker
+
+    @contextlib.contextmanager
+    def black_hole(self) -> Iterator[None]:
+        """Pass nothing on for a while."""
+        self._passable.clear()
+        try:
+            yield
+        finally:
+            self._passable.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pipe = asyncio.current_task()
+        assert pipe is not None
+        self._pipes.add(pipe)
+        pipe.add_done_callback(self._pipes.discard)
+        with contextlib.closing(writer), contextlib.suppress(OSError):
+            await self._passable.wait()
+            server_reader, server_writer = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+            with contextlib.closing(server_writer):
+                await self._join(_Wire(reader, writer), _Wire(server_reader, server_writer))
+
+    async def _join(self, client: "_Wire", server: "_Wire") -> None:
+        onwards = asyncio.create_task(self._pass_on(client, server))
+        back = asyncio.create_task(self._pass_back(server, client))
+        try:
+            await asyncio.wait((onwards, back), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            onwards.cancel()
+            back.cancel()
+            await asyncio.gather(onwards, back, return_exceptions=True)
+
+    async def _pass_on(self, client: "_Wire", server: "_Wire") -> None:
+        while data := await client.reader.read(_CHUNK):
+            await self._passable.wait()
+            self.sent += data
+            if self._marker and self._marker in data:
+                self._marker = b""
+                if self._cut == "before":
+                    return
+                server.mute = True
+            server.writer.write(data)
+            await server.writer.drain()
+
+    async def _pass_back(self, server: "_Wire", client: "_Wire") -> None:
+        while data := await server.reader.read(_CHUNK):
+            await self._passable.wait()
+            if server.mute:
+                return
+            client.writer.write(data)
+            await client.writer.drain()
+
+
+class _Wire:
+    """One end of a connection; a mute one's answers are not passed on."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.mute = False

@@ -1,0 +1,200 @@
+"""How a body may come: its type, its coding, and whether it is asked for first."""
+
+import pytest
+
+from tests.http.calling import JSON, Caller, message
+from tests.http.wires import Wire, chunked, head
+
+BODY = b'{"userId":"someone"}'
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "application/json",
+        "Application/JSON",
+        "application/json;charset=utf-8",
+        "application/json; charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/json ; Charset=utf8",
+        "application/json;",
+        "application/json; version=1; charset=utf-8",
+        "application/json; profile=x",
+        "application/problem+json",
+        "application/vnd.api+json",
+        "application/vnd.a+b+json; charset=utf-8",
+        "application/merge-patch+json",
+        "image/svg+json",
+    ],
+)
+def test_a_body_may_come_as_any_json_or_without_a_type(caller: Caller, content_type: str | None) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    created = caller.send("POST", caller.sessions, BODY, headers)
+    assert created.status == 201
+    path = f"{caller.sessions}/{created.json['sessionId']}"
+    assert caller.send("PUT", path, b'{"tokensUsed":1}', headers).json["totalTokens"] == 1
+    assert caller.send("PUT", f"{path}/extend", b"{}", headers).status == 200
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/octet-stream",
+        "application/xml",
+        "application/jsonp",
+        "application/json-seq",
+        "application/x-ndjson",
+        "json",
+        "+json",
+        "application/+json",
+        "*/*",
+        "application/json, text/plain",
+        "application/json; charset=utf-16",
+        "application/json; charset=iso-8859-1",
+        "application/json; charset=",
+        "application/json; charset=utf-8; charset=utf-16",
+        "application/vnd.api+json; charset=latin1",
+        "application/json charset=utf-8",
+    ],
+)
+def test_a_body_of_any_other_type_is_415(caller: Caller, content_type: str) -> None:
+    session_id = caller.begin()
+    before = caller.get(session_id).body
+    headers = {"Content-Type": content_type}
+    path = f"{caller.sessions}/{session_id}"
+    for answer in (
+        caller.send("POST", caller.sessions, BODY, headers),
+        caller.send("PUT", path, b'{"tokensUsed":1}', headers),
+        caller.send("PUT", f"{path}/extend", b"{}", headers),
+        caller.send("PUT", f"{path}/extend", b"", headers),
+    ):
+        assert answer.refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert caller.get(session_id).body == before
+    assert len(caller.list().json) == 1
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "aes128gcm"])
+def test_a_body_with_a_content_coding_is_415(caller: Caller, coding: str) -> None:
+    answer = caller.send("POST", caller.sessions, BODY, {**JSON, "Content-Encoding": coding})
+    assert answer.refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+def test_a_body_with_a_transfer_coding_below_its_chunks_is_415(caller: Caller) -> None:
+    headers = {"Authorization": f"Bearer {caller.token}", "Transfer-Encoding": "gzip, chunked", **JSON}
+    with Wire(caller.port) as wire:
+        wire.send(head("POST", caller.sessions, headers), *chunked(BODY))
+        assert wire.receive().refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert caller.list().json == []
+
+
+def test_a_body_may_say_that_it_is_not_coded(caller: Caller) -> None:
+    assert caller.send("POST", caller.sessions, BODY, {**JSON, "Content-Encoding": "identity"}).status == 201
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "nonsense", ""])
+def test_a_get_may_carry_any_content_type(caller: Caller, content_type: str) -> None:
+    session_id = caller.begin()
+    headers = {"Content-Type": content_type}
+    assert caller.send("GET", caller.sessions, headers=headers).status == 200
+    assert caller.send("GET", f"{caller.sessions}/{session_id}", b"{not json", headers).status == 200
+    assert caller.send("HEAD", f"{caller.sessions}/{session_id}", headers=headers).status == 200
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/json",
+        "application/json, text/plain, */*",
+        "text/html",
+        "image/png;q=1, application/json;q=0",
+        "application/xml",
+        "*/*;q=0",
+        "",
+        "nonsense ;;, q=",
+    ],
+)
+def test_accept_is_never_a_reason_to_refuse(caller: Caller, accept: str) -> None:
+    headers = {"Accept": accept, "Accept-Encoding": "br", "Accept-Charset": "utf-16", "Accept-Language": "xx"}
+    created = caller.send("POST", caller.sessions, BODY, headers)
+    assert (created.status, created.headers["content-type"]) == (201, "application/json")
+    path = f"{caller.sessions}/{created.json['sessionId']}"
+    answers = [
+        caller.send("GET", caller.sessions, headers=headers),
+        caller.send("GET", path, headers=headers),
+        caller.send("PUT", path, b"{}", headers),
+        caller.send("PUT", f"{path}/extend", None, headers),
+        caller.send("DELETE", path, headers=headers),
+    ]
+    assert [answer.status for answer in answers] == [200] * 5
+    assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
+    refused = caller.send("GET", path, headers=headers)
+    assert refused.refusal == (404, "SESSION_NOT_FOUND")
+
+
+def test_expect_100_continue_is_honoured(caller: Caller) -> None:
+    headers = {
+        "Authorization": f"Bearer {caller.token}",
+        "Expect": "100-continue",
+        "Content-Length": str(len(BODY)),
+        **JSON,
+    }
+    with Wire(caller.port) as wire:
+        for _ in range(2):
+            wire.send(head("POST", caller.sessions, headers))
+            assert wire.receive().status == 100
+            wire.send(BODY)
+            assert wire.receive().status == 201
+    assert len(caller.list().json) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"Authorization": "Bearer nobody"}, 401),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Length": "9000000"}, 413),
+    ],
+)
+def test_a_body_that_would_be_refused_is_not_asked_for(caller: Caller, change: dict[str, str], status: int) -> None:
+    headers = {
+        "Authorization": f"Bearer {caller.token}",
+        "Expect": "100-continue",
+        "Content-Length": str(len(BODY)),
+        **JSON,
+        **change,
+    }
+    with Wire(caller.port) as wire:
+        wire.send(head("POST", caller.sessions, headers))
+        assert wire.receive().status == status
+
+
+def test_a_body_may_come_in_chunks_of_any_size(caller: Caller) -> None:
+    headers = {"Authorization": f"Bearer {caller.token}", "Transfer-Encoding": "chunked"}
+    body = b'{"userId":"someone","initialMessages":[{"role":"user","content":"%b"}]}' % ("é💬" * 50).encode()
+    with Wire(caller.port) as wire:
+        for size in (1, 7, 1 << 16):
+            wire.send(head("POST", caller.sessions, headers), *chunked(body, size))
+            created = wire.receive()
+            assert created.status == 201
+            assert caller.read(created.json["sessionId"])["messages"][0]["content"] == "é💬" * 50
+
+
+def test_a_body_may_come_byte_by_byte(caller: Caller) -> None:
+    body = b'{"userId":"someone"}'
+    headers = {"Authorization": f"Bearer {caller.token}", "Content-Length": str(len(body))}
+    with Wire(caller.port) as wire:
+        for byte in head("POST", caller.sessions, headers) + body:
+            wire.send(bytes([byte]))
+        assert wire.receive().status == 201
+
+
+def test_a_large_answer_comes_whole(caller: Caller) -> None:
+    texts = ["x" * 500_000, "💬" * 100_000, "y" * 500_000]
+    session_id = caller.begin(initialMessages=[message(text) for text in texts])
+    assert [spoken["content"] for spoken in caller.read(session_id)["messages"]] == texts

@@ -1,0 +1,52 @@
+"""What goes wrong on our side: told in the one shape, and nothing internal with it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.harness.server import ServerProcess
+from tests.http.calling import Caller
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server on a file that the test may break."""
+    with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def operator_token(server: ServerProcess) -> str:
+    return server.create_token(all_organisations=True)
+
+
+def run_sql(server: ServerProcess, statement: str) -> None:
+    with contextlib.closing(apsw.Connection(server.database.removeprefix("sqlite:///"))) as file:
+        file.execute(statement)
+
+
+def test_a_fault_of_ours_is_500_and_says_nothing_more(server: ServerProcess, caller: Caller) -> None:
+    broken, sound = caller.begin(userId="broken"), caller.begin()
+    run_sql(server, "UPDATE sessions SET metadata = CAST('no JSON' AS BLOB) WHERE user_id = 'broken'")
+    answer = caller.update(broken, metadata={"a": 1})
+    assert answer.refusal == (500, "INTERNAL")
+    assert answer.problem["detail"] == "Something went wrong inside the service."
+    assert "errors" not in answer.problem
+    assert answer.headers["x-request-id"]
+    assert caller.update(sound, metadata={"a": 1}).status == 200
+    assert any("for a reason of ours" in line for line in server.log_lines())
+
+
+def test_a_store_that_fails_is_503_and_says_nothing_more(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.begin()
+    run_sql(server, "ALTER TABLE sessions RENAME TO elsewhere")
+    for answer in (caller.get(session_id), caller.list(), caller.create(), caller.extend(session_id)):
+        assert answer.refusal == (503, "STORE_UNAVAILABLE")
+        assert answer.headers["retry-after"] == "1"
+    assert caller.send("GET", "/health/live").status == 200
+    run_sql(server, "ALTER TABLE elsewhere RENAME TO sessions")
+    assert caller.get(session_id).status == 200
+    assert [session["id"] for session in caller.list().json] == [session_id]

@@ -1,0 +1,116 @@
+import pytest
+
+from tests.http.calling import Caller, message, moment, unknown_id
+
+MEMBERS = [
+    "id",
+    "title",
+    "model",
+    "messages",
+    "created_at",
+    "updated_at",
+    "user_id",
+    "session_group",
+    "status",
+    "metadata",
+    "total_messages",
+    "total_tokens",
+    "expires_at",
+]
+
+
+def test_get_session_answers_200_in_snake_case(caller: Caller) -> None:
+    created = caller.create(initialMessages=[message("Hello")]).json
+    answer = caller.get(created["sessionId"])
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json) == MEMBERS
+    assert answer.json["id"] == created["sessionId"]
+    assert answer.json["created_at"] == created["createdAt"]
+    assert answer.json["expires_at"] == created["expiresAt"]
+    assert moment(answer.json["updated_at"]) == moment(created["createdAt"])
+
+
+def test_get_session_leaves_no_member_out(caller: Caller) -> None:
+    session = caller.read(caller.begin())
+    assert list(session) == MEMBERS
+    assert (session["title"], session["model"], session["session_group"]) == (None, None, None)
+    assert (session["messages"], session["metadata"]) == ([], {})
+    assert (session["total_messages"], session["total_tokens"]) == (0, 0)
+
+
+def test_get_session_tells_totals_as_integers(caller: Caller) -> None:
+    session_id = caller.begin(initialMessages=[message()])
+    caller.update(session_id, tokensUsed=2147483647)
+    answer = caller.get(session_id)
+    assert b'"total_messages":1,"total_tokens":2147483647' in answer.body
+
+
+def test_get_session_returns_messages_in_append_order_each_with_its_instant(caller: Caller) -> None:
+    session_id = caller.begin(initialMessages=[message(f"0.{number}") for number in range(3)])
+    for turn in range(1, 4):
+        caller.update(session_id, newMessages=[message(f"{turn}.{number}", "assistant") for number in range(2)])
+    session = caller.read(session_id)
+    said = [spoken["content"] for spoken in session["messages"]]
+    assert said == ["0.0", "0.1", "0.2", "1.0", "1.1", "2.0", "2.1", "3.0", "3.1"]
+    instants = [moment(spoken["created_at"]) for spoken in session["messages"]]
+    assert instants == sorted(instants)
+    assert instants[0] == moment(session["created_at"])
+    assert instants[-1] == moment(session["updated_at"])
+    assert len(set(instants[:3])) == 1
+
+
+def test_get_session_of_an_unknown_id_is_404(caller: Caller) -> None:
+    answer = caller.get(unknown_id())
+    assert answer.refusal == (404, "SESSION_NOT_FOUND")
+    assert "errors" not in answer.problem
+
+
+SAID = list("abcdefg")
+
+
+@pytest.mark.parametrize(
+    ("query", "begin", "end"),
+    [
+        ("messagesLimit=3", 4, 7),
+        ("messagesLimit=1", 6, 7),
+        ("messagesLimit=7", 0, 7),
+        ("messagesLimit=1000", 0, 7),
+        ("messagesOffset=0", 0, 7),
+        ("messagesOffset=2", 2, 7),
+        ("messagesOffset=6", 6, 7),
+        ("messagesOffset=0&messagesLimit=2", 0, 2),
+        ("messagesOffset=1&messagesLimit=3", 1, 4),
+        ("messagesLimit=3&messagesOffset=3", 3, 6),
+        ("messagesOffset=5&messagesLimit=100", 5, 7),
+        ("messagesOffset=7", 7, 7),
+        ("messagesOffset=7&messagesLimit=1", 7, 7),
+        ("messagesOffset=2147483647", 7, 7),
+    ],
+)
+def test_get_session_with_a_window_returns_it_and_says_where_it_begins(
+    caller: Caller, query: str, begin: int, end: int
+) -> None:
+    session_id = caller.begin(initialMessages=[message(letter) for letter in SAID[:2]])
+    caller.update(session_id, newMessages=[message(letter) for letter in SAID[2:5]])
+    caller.update(session_id, newMessages=[message(letter) for letter in SAID[5:]])
+    whole = caller.read(session_id)
+    answer = caller.get(session_id, f"?{query}")
+    assert answer.status == 200
+    assert list(answer.json) == [*MEMBERS, "messages_offset"]
+    assert answer.json["messages"] == whole["messages"][begin:end]
+    assert [spoken["content"] for spoken in answer.json["messages"]] == SAID[begin:end]
+    assert answer.json["messages_offset"] == begin
+    assert answer.json["total_messages"] == 7
+
+
+@pytest.mark.parametrize("query", ["messagesLimit=5", "messagesOffset=0", "messagesOffset=3&messagesLimit=1"])
+def test_get_session_with_a_window_on_no_messages_is_empty(caller: Caller, query: str) -> None:
+    answer = caller.get(caller.begin(), f"?{query}")
+    assert answer.json["messages"] == []
+    assert answer.json["messages_offset"] == 0
+
+
+def test_get_session_changes_nothing(caller: Caller) -> None:
+    session_id = caller.begin(initialMessages=[message()])
+    assert caller.get(session_id).body == caller.get(session_id).body

@@ -1,0 +1,344 @@
+"""What two readers of JSON could understand differently is refused; what is kept comes back exactly."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.http.calling import Answer, Caller, message
+
+Send = Callable[[Caller, bytes], Answer]
+
+
+def to_create(caller: Caller, members: bytes) -> Answer:
+    return caller.create_raw(b'{"userId":"someone",%b}' % members)
+
+
+def to_update(caller: Caller, members: bytes) -> Answer:
+    return caller.update_raw(caller.begin(), b"{%b}" % members)
+
+
+def to_extend(caller: Caller, members: bytes) -> Answer:
+    return caller.extend_raw(caller.begin(), b"{%b}" % members)
+
+
+every_body = pytest.mark.parametrize("send", [to_create, to_update, to_extend], ids=lambda send: send.__name__)
+
+
+@every_body
+@pytest.mark.parametrize(
+    "members",
+    [
+        b'"a":1,',
+        b'"a":1 "b":2',
+        b'"a"',
+        b"a:1",
+        b"'a':1",
+        b'"a":undefined',
+        b'"a":True',
+        b'"a":nulL',
+        b'"a":[1,]',
+        b'"a":[1 2]',
+        b'"a":[',
+        b'"a":1}{"b":2',
+        b'"a":1}}',
+        b'"a":1} x {',
+        b'"a":1 /* why */',
+        b'"a":01',
+        b'"a":+1',
+        b'"a":.5',
+        b'"a":1.',
+        b'"a":1e',
+        b'"a":0x10',
+        b'"a":1_000',
+        b'"a":-',
+        b'"a":NaN',
+        b'"a":[Infinity]',
+        b'"a":-Infinity',
+        b'"a":"\t"',
+        b'"a":"\n"',
+        b'"a":"\0"',
+        b'"a":"\\x41"',
+        b'"a":"\\u12"',
+        b'"a":"\\"',
+        b'"a":1\x0b',
+        b'"a":1\xc2\xa0',
+        b"\xe2\x80\xa8",
+    ],
+)
+def test_what_is_not_json_is_400(caller: Caller, send: Send, members: bytes) -> None:
+    assert send(caller, members).refusal == (400, "INVALID_JSON")
+
+
+@every_body
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\\ud800",
+        b"\\udc00",
+        b"\\uDBFF x",
+        b"\\ud800\\u0041",
+        b"\\udc00\\ud800",
+        b"\\ud800\\ud800\\udc00",
+        b"\xed\xa0\x80",
+        b"\xed\xb0\x80",
+        b"\xff",
+        b"\xc3",
+        b"\xc0\x80",
+        b"\xe0\x80\xaf",
+        b"\xf4\x90\x80\x80",
+        b"\xf5\x80\x80\x80",
+        b"\x80",
+        b"caf\xe9",
+    ],
+)
+def test_a_lone_surrogate_and_invalid_utf8_are_400(caller: Caller, send: Send, text: bytes) -> None:
+    for members in (
+        b'"a":"%b"',
+        b'"%b":1',
+        b'"metadata":{"a":["%b"]}',
+        b'"newMessages":[{"role":"user","content":"%b"}]',
+    ):
+        assert send(caller, members % text).refusal == (400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_byte_order_mark_and_other_encodings_are_400(caller: Caller, encoding: str) -> None:
+    body = '{"userId":"someone"}'.encode(encoding)
+    assert caller.create_raw(body).refusal == (400, "INVALID_JSON")
+    assert caller.extend_raw(caller.begin(), "{}".encode(encoding)).status == 400
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"  \r\n\t", b"null", b"[]", b"[{}]", b'"text"', b"1", b"true", b"{", b"}", b"\0"]
+)
+def test_a_body_that_is_no_object_is_400(caller: Caller, body: bytes) -> None:
+    assert caller.create_raw(body).status == 400
+    assert caller.create_raw(body).problem["code"] in {"INVALID_JSON", "INVALID_REQUEST"}
+
+
+DUPLICATES = [
+    b'"a":1,"a":1',
+    b'"a":1,"b":2,"a":3',
+    b'"a" :1,"a":2',
+    b'"a"\t:1,"a"\n: 2',
+    b'"a":1,"\\u0061":2',
+    b'"":1,"":2',
+    b'"\xc3\xa9":1,"\\u00e9":2',
+    b'"\\ud83d\\udcac":1,"\xf0\x9f\x92\xac":2',
+    b'"a\\/b":1,"a/b":2',
+    b'"x":{"a":1,"a":2}',
+    b'"x":[0,[{"a":1},{"b":1,"b":null}]]',
+    b'"x":{"y":{"z":{"a":[],"a":[]}}}',
+    b'"metadata":{},"metadata":{}',
+    b'"metadata":{"a":1,"a":1}',
+    b'"metadata":{"a":{"b":1,"b":2}}',
+    b'"metadata":{"a":"\\":","b":1,"b":2}',
+    b'"metadata":{"a":"\\":\\":\\":","b":1,"b":2}',
+    b'"newMessages":[{"role":"user","content":"a","content":"a"}]',
+    b'"initialMessages":[{"role":"user","role":"user","content":"a"}]',
+    b'"additionalMinutes":5,"additionalMinutes":6',
+    b'"title":"a","title":"a"',
+]
+
+
+@every_body
+@pytest.mark.parametrize("members", DUPLICATES)
+def test_a_duplicate_key_is_400_at_any_depth(caller: Caller, send: Send, members: bytes) -> None:
+    assert send(caller, members).refusal == (400, "INVALID_JSON")
+
+
+@every_body
+def test_a_duplicate_key_is_found_under_sixty_levels(caller: Caller, send: Send) -> None:
+    assert send(caller, b'"x":' + b"[" * 60 + b'{"a":1,"a":2}' + b"]" * 60).refusal == (400, "INVALID_JSON")
+
+
+def test_a_duplicate_user_is_400(caller: Caller) -> None:
+    assert caller.create_raw(b'{"userId":"a","userId":"a"}').refusal == (400, "INVALID_JSON")
+
+
+@every_body
+@pytest.mark.parametrize(
+    "members",
+    [
+        b'"x":{"a":1},"y":{"a":1}',
+        b'"x":[{"a":1},{"a":2}]',
+        b'"a":1,"A":2,"\xc3\xa9":3,"e\xcc\x81":4',
+        b'"x":"\\"a\\":1,\\"a\\":1"',
+        b'"a" : {"b" : "\\" : \\":"}, "b" : ["a:", ":", "\\":"]',
+        b'"a\\":":1,"a":2',
+        b'"a":1,"a\\u0000":2,"\\u0000":3,"":4',
+    ],
+)
+def test_equal_keys_in_different_objects_and_quotes_in_texts_are_fine(
+    caller: Caller, send: Send, members: bytes
+) -> None:
+    assert send(caller, members).status in {200, 201}
+
+
+EXACT = [
+    "0",
+    "-1",
+    "9007199254740993",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551615",
+    "-9223372036854775808",
+    "0.1",
+    "0.5",
+    "-1.5",
+    "3.141592653589793",
+    "1e+100",
+    "5e-324",
+    "1.7976931348623157e+308",
+    "[1, 1.0, 1e2, -0.0]",
+]
+
+
+@pytest.mark.parametrize("number", EXACT)
+def test_a_number_in_metadata_and_messages_comes_back_exactly(caller: Caller, number: str) -> None:
+    body = '{"userId":"a","metadata":{"n":%s},"initialMessages":[{"role":"user","content":[{"n":%s}],"n":%s}]}'
+    answer = caller.create_raw((body % (number, number, number)).encode())
+    assert answer.status == 201
+    session = caller.read(answer.json["sessionId"])
+    (spoken,) = session["messages"]
+    (listed,) = caller.list().json
+    for back in (session["metadata"]["n"], listed["metadata"]["n"], spoken["n"], spoken["content"][0]["n"]):
+        assert repr(back) == repr(json.loads(number))
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "1" + "0" * 30,
+        "-" + "9" * 100,
+        "9" * 5_000,
+        "1" + "0" * 400,
+        "1e309",
+        "-1e309",
+        "1e400",
+        "1e999999999",
+        "1" + "0" * 400 + ".0",
+        "[[18446744073709551616]]",
+    ],
+    ids=lambda number: number[:25],
+)
+def test_a_number_that_fits_nothing_is_400_wherever_it_stands(caller: Caller, number: str) -> None:
+    for member in (
+        '"metadata":{"n":%s}',
+        '"metadata":{"n":[{"m":[%s]}]}',
+        '"newMessages":[{"role":"user","content":"a","n":%s}]',
+        '"unknown":%s',
+        '"tokensUsed":%s',
+    ):
+        answer = to_update(caller, (member % number).encode())
+        assert answer.status == 400, member
+        assert answer.problem["code"] in {"INVALID_JSON", "INVALID_REQUEST"}
+
+
+def test_a_number_between_two_doubles_becomes_the_nearest(caller: Caller) -> None:
+    answer = to_create(caller, b'"metadata":{"a":0.1000000000000000055511151231257827,"b":1E2}')
+    assert caller.read(answer.json["sessionId"])["metadata"] == {"a": 0.1, "b": 100.0}
+    assert math.isfinite(caller.read(answer.json["sessionId"])["metadata"]["b"])
+
+
+def arrays(depth: int, innermost: bytes) -> bytes:
+    return b"[" * depth + innermost + b"]" * depth
+
+
+def objects(depth: int, innermost: bytes) -> bytes:
+    return b'{"a":' * depth + innermost + b"}" * depth
+
+
+def mixed(depth: int, innermost: bytes) -> bytes:
+    for level in range(depth):
+        innermost = b"[%b]" % innermost if level % 2 else b'{"a":%b}' % innermost
+    return innermost
+
+
+@pytest.mark.parametrize("nested", [arrays, objects, mixed], ids=lambda nested: nested.__name__)
+@pytest.mark.parametrize(
+    ("innermost", "own"), [(b"1", 0), (b'"a"', 0), (b"null", 0), (b"[]", 1), (b"{}", 1), (b'[{"a":1},2]', 2)]
+)
+@pytest.mark.parametrize(
+    "member", [b'"unknown":%b', b'"metadata":{"a":%b}', b'"newMessages":[{"role":"user","content":"a","a":%b}]']
+)
+def test_a_body_is_nested_64_levels_deep_and_no_deeper(
+    caller: Caller, nested: Callable[[int, bytes], bytes], innermost: bytes, own: int, member: bytes
+) -> None:
+    around = 1 + member.count(b"{") + member.count(b"[")
+    assert to_update(caller, member % nested(64 - around - own, innermost)).status == 200
+    assert to_update(caller, member % nested(65 - around - own, innermost)).refusal == (400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("nested", [arrays, objects, mixed], ids=lambda nested: nested.__name__)
+@every_body
+def test_a_body_nested_without_end_is_400(caller: Caller, send: Send, nested: Callable[[int, bytes], bytes]) -> None:
+    for depth in (1_000, 5_000):
+        assert send(caller, b'"a":%b' % nested(depth, b"1")).refusal == (400, "INVALID_REQUEST")
+    assert send(caller, b'"a":%b' % (b"[" * 200_000)).status == 400
+    assert send(caller, b'"a":%b' % arrays(200_000, b"")).status == 400
+
+
+def test_what_was_nested_64_deep_comes_back(caller: Caller) -> None:
+    value: Any = json.loads(mixed(60, b"[]"))
+    session_id = caller.begin(metadata={"deep": value}, initialMessages=[message("a", deep=value)])
+    session = caller.read(session_id)
+    assert session["metadata"] == {"deep": value}
+    assert session["messages"][0]["deep"] == value
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0", "\0a"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: {text: 1},
+        lambda text: {"a": text},
+        lambda text: {"a": [{"b": [text]}]},
+        lambda text: {"a": {text: None}},
+        lambda text: {text: None},
+    ],
+)
+def test_metadata_holds_no_nul(caller: Caller, text: str, wrap: Callable[[str], dict[str, Any]]) -> None:
+    answer = caller.create(metadata=wrap(text))
+    assert answer.refusal == (400, "INVALID_REQUEST")
+    assert answer.pointers == ["/metadata"]
+    assert caller.update(caller.begin(), metadata=wrap(text)).pointers == ["/metadata"]
+
+
+def test_metadata_holds_every_other_text(caller: Caller) -> None:
+    metadata = {
+        "\x01\n\x7f\x9f": "\x01\x1f",
+        "\\u0000": "\\u0000 \\\\u0000",
+        "💬": "\U0010ffff\ufffe",
+        "": "",
+        "__proto__": {},
+    }
+    session_id = caller.begin(metadata=metadata)
+    assert caller.read(session_id)["metadata"] == metadata
+    caller.update(session_id, metadata={"more": metadata})
+    assert caller.read(session_id)["metadata"] == {**metadata, "more": metadata}
+    assert caller.list().json[0]["metadata"] == {**metadata, "more": metadata}
+
+
+CONTROLS = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))]
+
+
+@pytest.mark.parametrize("field", ["userId", "sessionGroup", "model", "title"])
+def test_names_and_titles_hold_no_control_characters(caller: Caller, field: str) -> None:
+    for control in CONTROLS:
+        for text in (control, f"a{control}", f"{control}a", f"a{control}a"):
+            assert caller.create(**{field: text}).pointers == [f"/{field}"], repr(text)
+
+
+@pytest.mark.parametrize("field", ["userId", "sessionGroup", "model", "title"])
+@pytest.mark.parametrize(
+    "text", [" ", "\xa0", "\u2028", "\u200b", "\ufeff", "💬", "a'b\"c\\d", "%00", "null", "\ufffe"]
+)
+def test_names_and_titles_hold_any_other_text(caller: Caller, field: str, text: str) -> None:
+    name = {"userId": "user_id", "sessionGroup": "session_group"}.get(field, field)
+    assert caller.read(caller.begin(**{field: text}))[name] == text

@@ -1,0 +1,142 @@
+"""What a message may be, and that it comes back as it was sent."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.http.calling import Answer, Caller, message, moment
+
+TOOL_CALL = {"id": "call-1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+GOOD: list[dict[str, Any]] = [
+    {"role": "user", "content": ""},
+    {"role": "user", "content": []},
+    {"role": "user", "content": [{}]},
+    {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": "x"}}]},
+    {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]},
+    {"role": "assistant", "tool_calls": [TOOL_CALL]},
+    {"role": "assistant", "content": "", "tool_calls": []},
+    {"role": "assistant", "content": "Hi", "tool_calls": None},
+    {"role": "assistant", "content": "Hi", "tool_calls": {"not": "a list"}},
+    {"role": "tool", "content": "42", "tool_call_id": "call-1", "name": "look"},
+    {"content": "the role comes last", "role": "user"},
+    {"role": "user", "content": "Hi", "id": 7, "metadata": {"a": [None, {"b": 0.5}]}, "": "empty key", "role ": None},
+    {"role": "user", "content": "Hi", "Role": "x", "Content": 5, "createdAt": "mine", "userId": "", "a.b/c~d": True},
+]
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({}, ""),
+    ({"content": "Hi"}, ""),
+    ({"role": "user"}, "/content"),
+    ({"role": "user", "content": None}, "/content"),
+    ({"role": "assistant", "content": None, "tool_calls": []}, "/content"),
+    ({"role": "assistant", "tool_calls": None}, "/content"),
+    ({"role": "assistant", "tool_calls": {"a": 1}}, "/content"),
+    ({"role": "assistant", "tool_calls": "call"}, "/content"),
+    ({"role": None, "content": "Hi"}, "/role"),
+    ({"role": "", "content": "Hi"}, "/role"),
+    ({"role": "User", "content": "Hi"}, "/role"),
+    ({"role": "function", "content": "Hi"}, "/role"),
+    ({"role": "user\0", "content": "Hi"}, "/role"),
+    ({"role": ["user"], "content": "Hi"}, "/role"),
+    ({"role": 1, "content": "Hi"}, "/role"),
+    ({"role": "user", "content": 5}, "/content"),
+    ({"role": "user", "content": True}, "/content"),
+    ({"role": "user", "content": {"text": "Hi"}}, "/content"),
+    ({"role": "user", "content": ["Hi"]}, "/content/0"),
+    ({"role": "user", "content": [{"text": "Hi"}, None]}, "/content/1"),
+    ({"role": "user", "content": [[]]}, "/content/0"),
+    ({"role": "assistant", "content": 5, "tool_calls": [TOOL_CALL]}, "/content"),
+]
+
+
+def sent_both_ways(caller: Caller, messages: list[Any]) -> tuple[Answer, Answer]:
+    """Send messages with create_session and with update_session."""
+    return caller.create(initialMessages=messages), caller.update(caller.begin(), newMessages=messages)
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant", "tool", "developer"])
+def test_every_role_may_speak_first_and_later(caller: Caller, role: str) -> None:
+    for answer in sent_both_ways(caller, [message("Hi", role)]):
+        assert answer.status in {200, 201}
+        (spoken,) = caller.read(answer.json["sessionId"])["messages"]
+        assert (spoken["role"], spoken["content"]) == (role, "Hi")
+
+
+@pytest.mark.parametrize("given", GOOD, ids=str)
+def test_a_message_comes_back_as_it_was_sent(caller: Caller, given: dict[str, Any]) -> None:
+    for answer in sent_both_ways(caller, [given]):
+        assert answer.status in {200, 201}
+        (spoken,) = caller.read(answer.json["sessionId"])["messages"]
+        moment(spoken.pop("created_at"))
+        assert json.dumps(spoken) == json.dumps(given)
+
+
+@pytest.mark.parametrize(("given", "pointer"), BAD, ids=str)
+def test_what_is_no_message_is_400_and_its_place_is_told(caller: Caller, given: dict[str, Any], pointer: str) -> None:
+    created, updated = sent_both_ways(caller, [message(), given, message()])
+    assert created.refusal == (400, "INVALID_REQUEST")
+    assert created.pointers == [f"/initialMessages/1{pointer}"]
+    assert updated.refusal == (400, "INVALID_REQUEST")
+    assert updated.pointers == [f"/newMessages/1{pointer}"]
+
+
+@pytest.mark.parametrize("given", [None, "Hi", 5, [], [message()], True])
+def test_what_is_no_object_is_no_message(caller: Caller, given: object) -> None:
+    created, updated = sent_both_ways(caller, [message(), given])
+    assert created.pointers == ["/initialMessages/1"]
+    assert updated.pointers == ["/newMessages/1"]
+
+
+def test_every_message_that_is_wrong_is_told_up_to_twenty(caller: Caller) -> None:
+    bad = {"role": "robot", "content": "Hi"}
+    answer = caller.update(caller.begin(), newMessages=[message(), bad, message(), bad])
+    assert answer.pointers == ["/newMessages/1/role", "/newMessages/3/role"]
+    assert len(caller.create(initialMessages=[bad] * 100).pointers) == 20
+
+
+@pytest.mark.parametrize("claimed", ["2001-01-01T00:00:00.000Z", "", None, 5, {"a": 1}])
+def test_created_at_is_the_servers(caller: Caller, claimed: object) -> None:
+    for answer in sent_both_ways(caller, [message("Hi", created_at=claimed), {"created_at": claimed, **message("Ho")}]):
+        session = caller.read(answer.json["sessionId"])
+        assert [spoken["created_at"] for spoken in session["messages"]] == [session["updated_at"]] * 2
+        assert [spoken["content"] for spoken in session["messages"]] == ["Hi", "Ho"]
+
+
+def test_created_at_inside_a_member_is_the_callers(caller: Caller) -> None:
+    given = message([{"created_at": "mine"}], metadata={"created_at": 1})
+    (spoken,) = caller.read(caller.begin(initialMessages=[given]))["messages"]
+    assert spoken["content"] == [{"created_at": "mine"}]
+    assert spoken["metadata"] == {"created_at": 1}
+
+
+TEXTS = [
+    "\0",
+    "a\0b\0",
+    "".join(map(chr, range(0x20))),
+    "\x7f\x80\x85\x9f\xa0\xad",
+    '"\\/\b\f\n\r\t',
+    "\\u0000 \\ud800",
+    "\u2028\u2029\ufeff\ufffe\uffff\u200f\u202e",
+    "\u00e9 e\u0301 \u1e9e \u0130 \u0131 \ufb01 \ud55c \u1112\u1161\u11ab \ufdfa",
+    "\U0001f469\u200d\U0001f467 \U0001f3f3\ufe0f\u200d\U0001f308 \U0001d518 \U0010ffff",
+    "</script><!-- {{7*7}} ${x} %s %00 '; DROP TABLE sessions; --",
+    " \t leading and trailing \n ",
+    '":"a":1,"a" :2,{"',
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=ascii)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_message_may_hold_any_text_and_comes_back_equal(caller: Caller, text: str, ascii_only: bool) -> None:  # noqa: FBT001
+    given = message(text, name=text, metadata={text: [text]}) | {text: text}
+    parts = message([{"type": "text", "text": text}])
+    body = json.dumps({"userId": "someone", "initialMessages": [given, parts]}, ensure_ascii=ascii_only)
+    answer = caller.create_raw(body.encode())
+    assert answer.status == 201
+    spoken, spoken_in_parts = caller.read(answer.json["sessionId"])["messages"]
+    assert spoken == {**given, "created_at": spoken["created_at"]}
+    assert spoken_in_parts["content"] == parts["content"]
+    assert caller.update_raw(answer.json["sessionId"], json.dumps({"newMessages": [given]}).encode()).status == 200
+    assert caller.get(answer.json["sessionId"], "?messagesLimit=1").json["messages"][0]["content"] == text

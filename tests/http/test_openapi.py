@@ -1,0 +1,439 @@
+"""The OpenAPI document: whole, as documented, with every bound, and kept by the server."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import quantcdn
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
+from quantcdn.api.ai_sessions_api import AISessionsApi
+
+from sessionary import errors, limits
+from sessionary.http.openapi import document
+from sessionary.http.routes import ROUTES, Route
+from sessionary.http.schemas import MEMBER_NAMES, NAMES
+from tests.harness.server import ServerProcess, run_sessionary
+from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
+
+DOCUMENT = document()
+COLLECTION = "/api/v3/organizations/{organisation}/ai/sessions"
+SESSION = f"{COLLECTION}/{{sessionId}}"
+# operationId, method, path, status, request and response as the documented API has them.
+GIVEN = [
+    ("createAISession", "post", COLLECTION, "201", "CreateAISessionRequest", "CreateAISession201Response"),
+    ("listAISessions", "get", COLLECTION, "200", None, "ListAISessions200ResponseInner"),
+    ("getAISession", "get", SESSION, "200", None, "GetAISession200Response"),
+    ("updateAISession", "put", SESSION, "200", "UpdateAISessionRequest", "UpdateAISession200Response"),
+    ("extendAISession", "put", f"{SESSION}/extend", "200", "ExtendAISessionRequest", "ExtendAISession200Response"),
+    ("deleteAISession", "delete", SESSION, "200", None, "DeleteAISession200Response"),
+]
+NAME = {"minLength": 1, "maxLength": limits.NAME_LENGTH_MAX}
+TITLE = {"minLength": 1, "maxLength": limits.TITLE_LENGTH_MAX}
+MESSAGES = {"maxItems": limits.MESSAGES_PER_REQUEST_MAX}
+COUNT = {"minimum": 0, "maximum": limits.INT32_MAX}
+MINUTES = {"minimum": limits.EXPIRATION_MINUTES_MIN, "maximum": limits.EXPIRATION_MINUTES_MAX, "default": 60}
+MORE_MINUTES = {"minimum": limits.ADDITIONAL_MINUTES_MIN, "maximum": limits.ADDITIONAL_MINUTES_MAX, "default": 60}
+BOUNDS: dict[str, dict[str, dict[str, int]]] = {
+    "CreateAISessionRequest": {
+        "userId": NAME,
+        "sessionGroup": NAME,
+        "expirationMinutes": MINUTES,
+        "initialMessages": MESSAGES,
+        "title": TITLE,
+        "model": NAME,
+    },
+    "UpdateAISessionRequest": {"newMessages": MESSAGES, "tokensUsed": COUNT, "title": TITLE, "model": NAME},
+    "ExtendAISessionRequest": {"additionalMinutes": MORE_MINUTES},
+    "UpdateAISession200Response": {"totalMessages": COUNT, "totalTokens": COUNT},
+    "ListAISessions200ResponseInner": {"total_messages": COUNT, "total_tokens": COUNT},
+    "GetAISession200Response": {"total_messages": COUNT, "total_tokens": COUNT, "messages_offset": COUNT},
+}
+QUERIES: dict[str, dict[str, dict[str, Any]]] = {
+    "listAISessions": {
+        "userId": NAME,
+        "sessionGroup": NAME,
+        "model": NAME,
+        "status": {"enum": ["active", "completed"]},
+        "limit": {"minimum": 1, "maximum": limits.PAGE_LIMIT_MAX, "default": limits.PAGE_LIMIT_DEFAULT},
+        "offset": COUNT | {"default": 0},
+        "cursor": {"minLength": 1},
+    },
+    "getAISession": {"messagesLimit": {"minimum": 1, "maximum": limits.WINDOW_LIMIT_MAX}, "messagesOffset": COUNT},
+}
+# Bounds that a caller of the API has nothing to do with.
+PRIVATE_LIMITS = {
+    "DERIVED_TITLE_LENGTH_MAX",
+    "HEADERS_BYTES_READ_MAX",
+    "MILLISECONDS_PER_DAY",
+    "MILLISECONDS_PER_MINUTE",
+    "ONCE_KEPT_MILLISECONDS",
+}
+# Failures that no answer carries: bases of others, those of commands and of our client, and those not served yet.
+PRIVATE_FAILURES = {
+    errors.BadResponse,
+    errors.Conflict,
+    errors.ConnectionFailed,
+    errors.DeadlineExceeded,
+    errors.KeyReused,
+    errors.PreconditionFailed,
+    errors.RateLimited,
+    errors.TokenNotFound,
+    errors.TooLarge,
+    errors.Unavailable,
+}
+
+
+def test_the_document_is_valid() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    assert DOCUMENT["info"]["license"]["identifier"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("given", GIVEN, ids=lambda given: given[0])
+def test_each_operation_is_described_as_it_is_given(given: tuple[str, str, str, str, str | None, str]) -> None:
+    operation_id, method, path, status, request, response = given
+    operation = DOCUMENT["paths"][path][method]
+    assert operation["operationId"] == operation_id
+    assert operation["tags"] == ["AI Sessions"]
+    assert operation["security"] == [{"BearerAuth": []}]
+    assert operation["summary"]
+    assert [code for code in operation["responses"] if code.startswith("2")] == [status]
+    assert _names(operation.get("requestBody", {})) == ({request} if request else set())
+    assert _names(operation["responses"][status]["content"]) == {response}
+
+
+def test_nothing_is_described_but_what_is_routed() -> None:
+    described = {operation["operationId"]: (path, method) for path, method, operation in _operations()}
+    assert len(described) == len(list(_operations()))
+    private = {"checkLiveness", "checkReadiness", "getOpenAPI"}
+    assert set(described) - private == {route.operation_id for route in ROUTES} == {given[0] for given in GIVEN}
+    for route in ROUTES:
+        assert described[route.operation_id] == (
+            f"{COLLECTION.removesuffix('/ai/sessions')}{route.path}",
+            route.method.lower(),
+        )
+
+
+def test_the_token_is_asked_for_as_it_is_given() -> None:
+    (scheme,) = DOCUMENT["components"]["securitySchemes"].values()
+    assert list(DOCUMENT["components"]["securitySchemes"]) == ["BearerAuth"]
+    assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
+    for path, _, operation in _operations():
+        asked = operation["security"] != []
+        assert asked == path.startswith("/api/")
+        assert ("401" in operation["responses"]) == ("403" in operation["responses"]) == asked
+
+
+def test_every_type_of_the_official_client_has_its_name_here() -> None:
+    official = {
+        name
+        for name, kind in inspect.getmembers(quantcdn, inspect.isclass)
+        if issubclass(kind, BaseModel) and "AISession" in name
+    }
+    assert len(official) == 11
+    assert official <= set(DOCUMENT["components"]["schemas"])
+    assert official == {*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}))
+def test_a_type_has_every_member_and_bound_of_the_official_client(name: str) -> None:
+    ours = _resolved(DOCUMENT["components"]["schemas"][name])
+    theirs = getattr(quantcdn, name).model_json_schema(by_alias=True)
+    for member, schema in theirs["properties"].items():
+        assert member in ours["properties"]
+        mine = ours["properties"][member]
+        given = {key: value for option in [schema, *schema.get("anyOf", [])] for key, value in option.items()}
+        for keyword in ("minimum", "maximum", "default"):
+            if given.get(keyword) is not None:
+                assert mine[keyword] == given[keyword], (member, keyword)
+        kinds = {option["type"] for option in schema.get("anyOf", [schema]) if "type" in option} - {"null"}
+        assert kinds <= _types(mine), member
+    assert set(theirs.get("required", [])) <= set(ours.get("required", []))
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}))
+def test_a_type_has_every_choice_of_the_official_client(name: str) -> None:
+    ours = _resolved(DOCUMENT["components"]["schemas"][name])
+    for member in ("status", "role"):
+        validator = getattr(getattr(quantcdn, name), f"{member}_validate_enum", None)
+        if validator is None:
+            continue
+        (choices,) = re.findall(r"must be one of enum values \((.*)\)", inspect.getsource(validator))
+        assert set(re.findall(r"'(\w+)'", choices)) <= set(ours["properties"][member]["enum"])
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_type_has_every_bound(name: str) -> None:
+    members = DOCUMENT["components"]["schemas"][name]["properties"]
+    for member, bounds in BOUNDS[name].items():
+        assert members[member].items() >= bounds.items(), member
+    numbers_and_texts = {
+        member for member, schema in members.items() if {"minimum", "maximum", "maxLength", "maxItems"} & set(schema)
+    }
+    assert numbers_and_texts - {"metadata"} == set(BOUNDS[name])
+
+
+@pytest.mark.parametrize("operation_id", QUERIES)
+def test_a_query_has_every_bound(operation_id: str) -> None:
+    (operation,) = (operation for _, _, operation in _operations() if operation["operationId"] == operation_id)
+    parameters = {parameter["name"]: parameter for parameter in operation["parameters"]}
+    assert set(parameters) == set(QUERIES[operation_id])
+    for name, bounds in QUERIES[operation_id].items():
+        assert parameters[name]["schema"].items() >= bounds.items(), name
+        assert not parameters[name]["required"]
+        assert "null" not in _types(parameters[name]["schema"])
+
+
+def test_a_list_takes_every_parameter_of_the_official_client() -> None:
+    arguments = inspect.signature(AISessionsApi.list_ai_sessions).parameters
+    asked = {_camel(name) for name in arguments if not name.startswith("_")} - {"self", "organisation"}
+    assert asked <= set(QUERIES["listAISessions"])
+
+
+def test_the_path_has_its_bounds() -> None:
+    for path in (COLLECTION, SESSION, f"{SESSION}/extend"):
+        parameters = {parameter["name"]: parameter for parameter in DOCUMENT["paths"][path]["parameters"]}
+        assert set(parameters) == set(re.findall(r"{(\w+)}", path))
+        assert all(parameter["required"] for parameter in parameters.values())
+        organisation = parameters["organisation"]["schema"]
+        assert (organisation["minLength"], organisation["maxLength"]) == (1, limits.ORGANISATION_LENGTH_MAX)
+        assert path == COLLECTION or parameters["sessionId"]["schema"]["format"] == "uuid"
+
+
+def test_every_limit_is_told() -> None:
+    told = {int(number) for number in re.findall(r"\d+", json.dumps(DOCUMENT, ensure_ascii=False))}
+    public = {name: value for name, value in vars(limits).items() if name.isupper()}.keys() - PRIVATE_LIMITS
+    powers = {"INTEGER_MIN": "-2^63", "INTEGER_MAX": "2^64-1"}
+    assert all(power in DOCUMENT["info"]["description"] for power in powers.values())
+    assert {name for name in public - powers.keys() if getattr(limits, name) not in told} == set()
+
+
+def test_every_failure_is_told() -> None:
+    classes = {
+        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SessionaryError)
+    }
+    told = {(int(status), code) for _, _, operation in _operations() for status, code in _failures(operation)}
+    assert told == {(kind.status, kind.code) for kind in classes - PRIVATE_FAILURES}
+
+
+def test_every_failure_has_one_shape_and_its_headers() -> None:
+    for _, _, operation in _operations():
+        for status, response in operation["responses"].items():
+            headers = {name for name in response["headers"] if _resolved(response["headers"][name]).get("required")}
+            more = {"401": {"WWW-Authenticate"}, "405": {"Allow"}, "503": {"Retry-After"}}
+            assert headers == {"X-Request-Id"} | more.get(status, set())
+            if not status.startswith("2"):
+                assert list(response["content"]) == ["application/problem+json"]
+                assert _names(response["content"]) == {"Problem"}
+
+
+def test_every_pattern_is_one_that_any_reader_of_json_schema_knows() -> None:
+    patterns = set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(DOCUMENT)))
+    assert patterns
+    assert not [pattern for pattern in patterns if "(?" in json.loads(pattern)]
+    user = _validator({"$ref": "#/components/schemas/CreateAISessionRequest/properties/userId"})
+    assert all(user.is_valid(text) for text in ("a", "ä b", "\U0001f600", "x" * limits.NAME_LENGTH_MAX))
+    assert not any(user.is_valid(text) for text in ("", "a\n", "\x00", "a\x7f", "\x85b", "x" * 257, None, 1))
+
+
+@pytest.mark.parametrize("name", sorted(MEMBER_NAMES.values()))
+def test_a_message_goes_without_content_only_beside_tool_calls(name: str) -> None:
+    validator = _validator({"$ref": f"#/components/schemas/{name}"})
+    taken = {"created_at": "2026-11-22T22:09:00.123Z"} if name == "StoredMessage" else {}
+    good = [
+        message(),
+        message(""),
+        message([]),
+        message([{"type": "text", "text": "Hello"}], "developer", id="m-1"),
+        message(None, "assistant", tool_calls=[{}]),
+        {"role": "assistant", "tool_calls": [{"id": 1}]},
+        message("both", "assistant", tool_calls=[]),
+    ]
+    bad = [
+        {},
+        {"content": "Hello"},
+        {"role": "user"},
+        message(None),
+        message(None, "assistant", tool_calls=[]),
+        message(None, "assistant", tool_calls={}),
+        message("Hello", "robot"),
+        message(1),
+        message(["Hello"]),
+    ]
+    assert [one for one in good if not validator.is_valid(one | taken)] == []
+    assert [one for one in bad if validator.is_valid(one | taken)] == []
+
+
+def test_what_the_official_clients_send_is_valid() -> None:
+    create = _validator({"$ref": "#/components/schemas/CreateAISessionRequest"})
+    assert create.is_valid({"userId": "someone", "metadata": []})
+    assert create.is_valid({"userId": "someone", "metadata": None, "initialMessages": None, "title": None})
+    assert not create.is_valid({"userId": "someone", "metadata": [1]})
+    assert not create.is_valid({"metadata": {}})
+    body = DOCUMENT["paths"][f"{SESSION}/extend"]["put"]["requestBody"]
+    extend = _validator(body["content"]["application/json"]["schema"])
+    assert not body["required"]
+    sent: list[Any] = [None, {}, {"additionalMinutes": 60}]
+    assert all(extend.is_valid(one) for one in sent)
+    refused: list[Any] = [[], {"additionalMinutes": 0}, {"additionalMinutes": 1441}]
+    assert not any(extend.is_valid(one) for one in refused)
+
+
+def test_the_ids_of_a_created_session_lead_to_what_can_be_done_with_it() -> None:
+    links = DOCUMENT["paths"][COLLECTION]["post"]["responses"]["201"]["links"]
+    assert set(links) == {given[0] for given in GIVEN if given[2] != COLLECTION}
+    assert all(set(link["parameters"]) == {"organisation", "sessionId"} for link in links.values())
+
+
+def test_the_document_is_printed_and_served_alike(caller: Caller) -> None:
+    printed = run_sessionary("openapi")
+    assert json.loads(printed.stdout) == DOCUMENT
+    with caller.bearing(None) as stranger:
+        served = stranger.send("GET", "/openapi.json")
+    assert (served.status, served.headers["content-type"]) == (200, "application/json")
+    assert served.json == DOCUMENT
+    assert DOCUMENT["servers"] == [{"url": "/"}]
+
+
+def test_the_document_knows_the_prefix_it_is_served_under(tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path}/store.db", "--path-prefix", "/chat") as server:
+        for path in ("/chat/openapi.json", "/openapi.json"):
+            with Caller(server.port, None, "demo") as caller:
+                assert caller.send("GET", path).json["servers"] == [{"url": "/chat"}]
+
+
+def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProcess) -> None:
+    spoken = [
+        message("Hello", metadata={"a": [1, 2.5, None]}),
+        message(None, "assistant", tool_calls=[{"id": "t"}]),
+        message([{"text": "hi"}]),
+    ]
+    session_id = caller.begin(initialMessages=spoken, metadata={"a": {"b": 1}}, sessionGroup="g", model="m")
+    caller.begin(userId="someone else")
+    told = {
+        "create_session": [
+            caller.create(title="A title"),
+            caller.create_raw(b"{"),
+            caller.create(userId=""),
+            caller.create(metadata={"a": "x" * limits.METADATA_BYTES_MAX}),
+            caller.send("POST", caller.sessions, b"", {"Content-Type": "text/plain"}),
+            _create_with(None, caller),
+            _create_with(server.create_token("elsewhere"), caller),
+            _create_with(server.create_token(caller.organisation, scopes=["sessions:read"]), caller),
+        ],
+        "list_sessions": [
+            caller.list(),
+            caller.list("?limit=1"),
+            caller.list("?userId=nobody"),
+            caller.list("?limit=0"),
+            caller.list("?cursor=x"),
+            caller.list(f"?x={'x' * limits.QUERY_BYTES_MAX}"),
+            caller.send("GET", caller.sessions, headers={"X": "x" * limits.HEADERS_BYTES_MAX}),
+        ],
+        "get_session": [
+            caller.get(session_id),
+            caller.get(session_id, "?messagesLimit=1"),
+            caller.get(session_id, "?messagesLimit=no"),
+            caller.get(unknown_id()),
+            caller.get("no-uuid"),
+            caller.send("PATCH", f"{caller.sessions}/{session_id}"),
+        ],
+        "update_session": [
+            caller.update(session_id, newMessages=spoken, tokensUsed=5),
+            caller.update(session_id, status="completed"),
+            caller.update(session_id),
+            caller.update(session_id, tokensUsed=limits.INT32_MAX),
+            caller.update(unknown_id()),
+        ],
+        "extend_session": [
+            caller.extend(session_id),
+            caller.extend_raw(session_id, None, {}),
+            caller.extend(session_id, additionalMinutes=0),
+            *[caller.extend(session_id, additionalMinutes=limits.ADDITIONAL_MINUTES_MAX) for _ in range(30)][-1:],
+            caller.send("PUT", f"{caller.sessions}/{session_id}/extend", as_json("x" * limits.BODY_BYTES_MAX), JSON),
+        ],
+        "delete_session": [caller.delete(session_id), caller.delete(session_id)],
+    }
+    for route in ROUTES:
+        for answer in told[route.name]:
+            _check(route, answer)
+    said = {
+        (answer.status, answer.json["code"]) for answers in told.values() for answer in answers if answer.status >= 400
+    }
+    assert len(said) == 16, said
+
+
+def _create_with(token: str | None, caller: Caller) -> Answer:
+    with caller.bearing(token) as stranger:
+        return stranger.create()
+
+
+def _check(route: Route, answer: Answer) -> None:
+    """Compare an answer with what the document says of it, unknown members included."""
+    operation = DOCUMENT["paths"][f"{COLLECTION.removesuffix('/ai/sessions')}{route.path}"][route.method.lower()]
+    described = operation["responses"][str(answer.status)]
+    ((media_type, content),) = described["content"].items()
+    assert answer.headers["content-type"] == media_type
+    _validator(content["schema"]).validate(answer.json)
+    for name, reference in described["headers"].items():
+        header = _resolved(reference)
+        text = answer.headers.get(name.lower())
+        assert text is not None or not header.get("required"), name
+        if text is not None:
+            value = int(text) if header["schema"]["type"] == "integer" else text
+            _validator(header["schema"]).validate(value)
+    (name,) = _names(content)
+    for answered in answer.json if isinstance(answer.json, list) else [answer.json]:
+        assert set(answered) <= set(DOCUMENT["components"]["schemas"][name]["properties"])
+
+
+def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                yield path, method, operation
+
+
+def _failures(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for status, response in operation["responses"].items():
+        if not status.startswith("2"):
+            (_, told) = response["content"]["application/problem+json"]["schema"]["allOf"]
+            assert told["properties"]["status"] == {"const": int(status)}
+            yield from ((status, code) for code in told["properties"]["code"]["enum"])
+
+
+def _names(part: object) -> set[str]:
+    """Name the components that a part of the document refers to."""
+    return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(part)))
+
+
+def _resolved(part: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in part:
+        return part
+    target: Any = DOCUMENT
+    for step in part["$ref"].removeprefix("#/").split("/"):
+        target = target[step]
+    return _resolved(target)
+
+
+def _types(schema: dict[str, Any]) -> set[str]:
+    options = [schema, *schema.get("anyOf", [])]
+    named = [option["type"] for option in options if "type" in option]
+    return {one for names in named for one in ([names] if isinstance(names, str) else names)}
+
+
+def _camel(name: str) -> str:
+    first, *more = name.split("_")
+    return first + "".join(word.capitalize() for word in more)
+
+
+def _validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(
+        {"components": DOCUMENT["components"], "allOf": [schema]}, validate_formats=True
+    )

@@ -1,0 +1,199 @@
+import time
+from typing import Any
+
+import pytest
+
+from tests.http.calling import Caller, as_json, message, moment, unknown_id
+
+INT32_MAX = 2_147_483_647
+
+
+def let_the_clock_move() -> None:
+    """Wait out the millisecond, so that an instant that moves is seen to."""
+    time.sleep(0.003)
+
+
+def test_update_session_answers_200_in_camel_case(caller: Caller) -> None:
+    session_id = caller.begin(initialMessages=[message("Be kind.", "system")])
+    answer = caller.update(session_id, newMessages=[message(), message("Hi", "assistant")], tokensUsed=12)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json) == ["sessionId", "status", "totalMessages", "totalTokens", "updatedAt"]
+    assert answer.json["sessionId"] == session_id
+    assert answer.json["status"] == "active"
+    assert b'"totalMessages":3,"totalTokens":12,' in answer.body
+    assert answer.json["updatedAt"] == caller.read(session_id)["updated_at"]
+
+
+def test_update_session_appends_in_order_and_adds_tokens(caller: Caller) -> None:
+    session_id = caller.begin()
+    said: list[str] = []
+    for turn in range(5):
+        words = [f"{turn}.{number}" for number in range(turn)]
+        said += words
+        answer = caller.update(session_id, newMessages=[message(word) for word in words], tokensUsed=10 * turn)
+        assert answer.json["totalMessages"] == len(said)
+        assert answer.json["totalTokens"] == sum(10 * earlier for earlier in range(turn + 1))
+    session = caller.read(session_id)
+    assert [spoken["content"] for spoken in session["messages"]] == said
+    assert (session["total_messages"], session["total_tokens"]) == (10, 100)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b" { } ",
+        b'{"newMessages":null,"tokensUsed":null,"status":null,"metadata":null,"title":null,"model":null}',
+    ],
+)
+def test_update_session_with_nothing_changes_nothing(caller: Caller, body: bytes) -> None:
+    session_id = caller.begin(initialMessages=[message()], metadata={"a": 1})
+    before = caller.get(session_id).body
+    let_the_clock_move()
+    answer = caller.update_raw(session_id, body)
+    assert answer.status == 200
+    assert answer.json["updatedAt"] == caller.read(session_id)["created_at"]
+    assert (answer.json["totalMessages"], answer.json["totalTokens"]) == (1, 0)
+    assert caller.get(session_id).body == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"newMessages": [message()]},
+        {"newMessages": []},
+        {"tokensUsed": 1},
+        {"tokensUsed": 0},
+        {"status": "completed"},
+        {"status": "active"},
+        {"metadata": {"a": 2}},
+        {"metadata": {}},
+        {"metadata": []},
+        {"title": "Another"},
+        {"model": "another"},
+    ],
+    ids=str,
+)
+def test_update_session_with_anything_moves_updated_at_and_not_the_expiry(
+    caller: Caller, fields: dict[str, Any]
+) -> None:
+    session_id = caller.begin()
+    before = caller.read(session_id)
+    let_the_clock_move()
+    answer = caller.update(session_id, **fields)
+    after = caller.read(session_id)
+    assert answer.json["updatedAt"] == after["updated_at"]
+    assert moment(after["updated_at"]) > moment(before["updated_at"])
+    assert (after["created_at"], after["expires_at"]) == (before["created_at"], before["expires_at"])
+
+
+def test_update_session_merges_metadata_by_top_level_key(caller: Caller) -> None:
+    session_id = caller.begin(metadata={"a": 1, "b": {"x": 1, "y": 2}, "c": [1], "d": "gone"})
+    assert caller.update(session_id, metadata={"b": {"z": 3}, "d": None, "e": True, "never": None}).status == 200
+    assert caller.read(session_id)["metadata"] == {"a": 1, "b": {"z": 3}, "c": [1], "e": True}
+    assert caller.update(session_id, metadata={}).status == 200
+    assert caller.update_raw(session_id, b'{"metadata": []}').status == 200
+    assert caller.read(session_id)["metadata"] == {"a": 1, "b": {"z": 3}, "c": [1], "e": True}
+    assert caller.update(session_id, metadata=dict.fromkeys("abce")).status == 200
+    assert caller.read(session_id)["metadata"] == {}
+
+
+def test_update_session_keeps_null_inside_a_member_of_metadata(caller: Caller) -> None:
+    session_id = caller.begin()
+    caller.update(session_id, metadata={"a": {"b": None}, "c": [None]})
+    assert caller.read(session_id)["metadata"] == {"a": {"b": None}, "c": [None]}
+
+
+def test_update_session_completes_a_session_and_takes_it_up_again(caller: Caller) -> None:
+    session_id = caller.begin()
+    assert caller.update(session_id, status="completed").json["status"] == "completed"
+    assert caller.read(session_id)["status"] == "completed"
+    again = caller.update(session_id, newMessages=[message("One more")], tokensUsed=1, metadata={"a": 1})
+    assert (again.json["status"], again.json["totalMessages"]) == ("completed", 1)
+    assert caller.extend(session_id).status == 200
+    assert caller.update(session_id, status="active").json["status"] == "active"
+    assert caller.read(session_id)["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "pointer"),
+    [
+        ("tokensUsed", -1, "/tokensUsed"),
+        ("tokensUsed", INT32_MAX + 1, "/tokensUsed"),
+        ("tokensUsed", 2**63, "/tokensUsed"),
+        ("tokensUsed", 5.0, "/tokensUsed"),
+        ("tokensUsed", "5", "/tokensUsed"),
+        ("tokensUsed", False, "/tokensUsed"),
+        ("status", "expired", "/status"),
+        ("status", "Active", "/status"),
+        ("status", "", "/status"),
+        ("status", 1, "/status"),
+        ("newMessages", {}, "/newMessages"),
+        ("newMessages", "Hello", "/newMessages"),
+        ("newMessages", [message(), "Hello"], "/newMessages/1"),
+        ("metadata", "a", "/metadata"),
+        ("metadata", [1], "/metadata"),
+        ("title", "", "/title"),
+        ("title", 5, "/title"),
+        ("model", "", "/model"),
+        ("model", ["m"], "/model"),
+    ],
+)
+def test_update_session_refuses_a_known_field_of_the_wrong_kind_and_changes_nothing(
+    caller: Caller, field: str, value: object, pointer: str
+) -> None:
+    session_id = caller.begin()
+    before = caller.get(session_id).body
+    good = {"newMessages": [message()], "tokensUsed": 1, "status": "completed", "metadata": {"a": 1}}
+    answer = caller.update(session_id, **{**good, field: value})
+    assert answer.refusal == (400, "INVALID_REQUEST")
+    assert answer.pointers == [pointer]
+    assert caller.get(session_id).body == before
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n", b"null", b"[]", b'"a"', b"1", b"true"])
+def test_update_session_needs_an_object(caller: Caller, body: bytes) -> None:
+    assert caller.update_raw(caller.begin(), body).status == 400
+
+
+def test_update_session_ignores_fields_it_does_not_know(caller: Caller) -> None:
+    session_id = caller.begin()
+    answer = caller.update(
+        session_id, userId=5, sessionGroup=[], expirationMinutes=-1, initialMessages="x", tokens_used="y", tokensUsed=2
+    )
+    assert (answer.status, answer.json["totalTokens"], answer.json["totalMessages"]) == (200, 2, 0)
+    assert caller.read(session_id)["user_id"] == "someone"
+
+
+def test_update_session_counts_tokens_up_to_31_bits_and_no_further(caller: Caller) -> None:
+    session_id = caller.begin()
+    assert caller.update(session_id, tokensUsed=INT32_MAX - 1).json["totalTokens"] == INT32_MAX - 1
+    before = caller.get(session_id).body
+    answer = caller.update(session_id, tokensUsed=2, newMessages=[message()], status="completed", metadata={"a": 1})
+    assert answer.refusal == (400, "TOTAL_TOO_LARGE")
+    assert caller.get(session_id).body == before
+    assert caller.update(session_id, tokensUsed=1).json["totalTokens"] == INT32_MAX
+    assert caller.update(session_id, tokensUsed=1).refusal == (400, "TOTAL_TOO_LARGE")
+    assert caller.update(session_id, tokensUsed=0).json["totalTokens"] == INT32_MAX
+
+
+def test_update_session_is_one_atomic_step(caller: Caller) -> None:
+    session_id = caller.begin()
+    before = caller.get(session_id).body
+    messages = [message("good"), {"role": "user"}, message("good")]
+    answer = caller.update(session_id, newMessages=messages, tokensUsed=1, title="A title", metadata={"a": 1})
+    assert answer.refusal == (400, "INVALID_REQUEST")
+    assert caller.get(session_id).body == before
+
+
+def test_update_session_of_an_unknown_id_is_404(caller: Caller) -> None:
+    assert caller.update(unknown_id(), tokensUsed=1).refusal == (404, "SESSION_NOT_FOUND")
+    assert caller.update(unknown_id()).refusal == (404, "SESSION_NOT_FOUND")
+
+
+def test_update_session_answers_the_same_to_as_many_as_may_come(caller: Caller) -> None:
+    session_id = caller.begin()
+    body = as_json({"newMessages": [message()], "tokensUsed": 1})
+    totals = [caller.update_raw(session_id, body).json["totalMessages"] for _ in range(20)]
+    assert totals == list(range(1, 21))

@@ -1,0 +1,92 @@
+"""A bare connection: the bytes a test wants, and the answers as they come."""
+
+import contextlib
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Final, Self
+
+from tests.harness.waiting import Deadline
+from tests.http.calling import Answer
+
+_CONTINUE: Final = 100
+
+
+class HungUpError(Exception):
+    """The server closed the connection before the answer was whole."""
+
+
+class Wire:
+    """One TCP connection to a server on this machine; answers are read in the order they come."""
+
+    def __init__(self, port: int, seconds: float = 10) -> None:
+        self._seconds = seconds
+        self._received = b""
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, *parts: bytes) -> None:
+        """Send bytes, as one piece."""
+        self._socket.sendall(b"".join(parts))
+
+    def send_while_heard(self, parts: Iterable[bytes]) -> None:
+        """Send piece after piece until all are sent or the server has heard enough."""
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                self._socket.sendall(part)
+
+    def receive(self, *, bodiless: bool = False) -> Answer:
+        """Read one answer."""
+        head, _, rest = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
+        line, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
+        status = int(line.split(" ")[1])
+        length = 0 if bodiless or status == _CONTINUE else int(headers["content-length"])
+        while len(rest) < length:
+            rest += self._more()
+        self._received = rest[length:]
+        return Answer(status, headers, rest[:length])
+
+    def rest(self, seconds: float | None = None) -> bytes:
+        """Read until the server hangs up, which it must, and return what came before that."""
+        deadline = Deadline(self._seconds if seconds is None else seconds)
+        with contextlib.suppress(HungUpError, ConnectionError):
+            while True:
+                deadline.check("the end of the connection")
+                self._socket.settimeout(deadline.remaining or 0.001)
+                self._received += self._more()
+        return self._received
+
+    def _until(self, end: bytes) -> bytes:
+        while end not in self._received:
+            self._received += self._more()
+        return self._received
+
+    def _more(self) -> bytes:
+        received = self._socket.recv(1 << 20)
+        if not received:
+            raise HungUpError
+        return received
+
+
+def head(method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """Spell a request up to its body."""
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: here",
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def chunked(body: bytes, size: int = 1 << 16) -> Iterable[bytes]:
+    """Spell a body in chunks."""
+    for begin in range(0, len(body), size):
+        part = body[begin : begin + size]
+        yield b"%x\r\n%b\r\n" % (len(part), part)
+    yield b"0\r\n\r\n"
