@@ -81,6 +81,12 @@ class InvalidParameter(InvalidRequest):
     code = "INVALID_PARAMETER"
 
 
+class InvalidHeader(InvalidRequest):
+    """A header is not valid."""
+
+    code = "INVALID_HEADER"
+
+
 class InvalidCursor(InvalidParameter):
     """The cursor cannot be read; start again without one."""
 

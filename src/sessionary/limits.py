@@ -44,6 +44,7 @@ PAGE_LIMIT_MAX: Final = 100
 PAGE_LIMIT_DEFAULT: Final = 50
 WINDOW_LIMIT_MAX: Final = 1_000
 
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 ONCE_KEPT_MILLISECONDS: Final = 24 * 60 * 60 * 1000
 """How long the answer to a command that names a key is kept for its repetition."""
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from sessionary.errors import MethodNotAllowed, RequestTimeout, SessionaryError
 from sessionary.http import health, openapi
 from sessionary.http.auth import Authenticator, authorize
+from sessionary.http.conditions import once_of, version_wanted
 from sessionary.http.handlers import Request
 from sessionary.http.paths import place_of
 from sessionary.http.replies import Reply, problem
@@ -28,9 +29,12 @@ from sessionary.http.requests import (
     request_id_of,
 )
 from sessionary.http.routes import route_of
+from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
 from sessionary.operations.context import Context, Service
 
+_NOT_MODIFIED: Final = 304
 _READS: Final = frozenset({"GET", "HEAD"})
+_HONOURS_KEYS: Final = (ACCEPT_IDEMPOTENCY_KEY.lower().encode(), b"?1")
 
 _logger: Final = logging.getLogger("sessionary.http")
 
@@ -105,8 +109,13 @@ class Application:
         if route.takes_body:
             check_body_headers(headers)
             body = await read_body(receive, self._body_seconds_max)
-        ctx = Context(self._service, place.organisation, token.id)
-        return await route.handler(ctx, Request(scope["raw_path"], place.session_id, query, body))
+        path = scope["raw_path"]
+        once = if_version = None
+        if route.method != "GET":
+            once = once_of(headers, token.id, route.method, path, body)
+            if_version = version_wanted(headers)
+        ctx = Context(self._service, place.organisation, token.id, once, if_version)
+        return await route.handler(ctx, Request(path, place.session_id, query, headers, body))
 
     async def _plain_reply(self, exchange: Exchange, path: bytes, prefix: str) -> Reply:
         if exchange.method not in _READS:
@@ -131,11 +140,9 @@ _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})
 
 
 async def _send(send: Send, reply: Reply, exchange: Exchange) -> None:
-    headers = [
-        *reply.headers,
-        (b"content-length", b"%d" % len(reply.body)),
-        (b"x-request-id", exchange.request_id.encode()),
-    ]
+    headers = [*reply.headers, (b"x-request-id", exchange.request_id.encode()), _HONOURS_KEYS]
+    if reply.status != _NOT_MODIFIED:
+        headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     body = b"" if exchange.method == "HEAD" else reply.body
     await send({"type": "http.response.body", "body": body})

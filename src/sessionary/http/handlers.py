@@ -9,9 +9,11 @@ from msgspec import Struct
 from sessionary import limits
 from sessionary.errors import Fault, InvalidJson, InvalidParameter, InvalidRequest
 from sessionary.http import replies
+from sessionary.http.conditions import is_known
 from sessionary.http.jsonbodies import read_json
 from sessionary.http.parameters import ParameterReader
 from sessionary.http.replies import Reply, json_reply
+from sessionary.http.requests import Headers
 from sessionary.model import CreateSession, ExtendSession, ListParameters, UpdateSession, WindowParameters
 from sessionary.operations import sessions
 from sessionary.operations.context import Context
@@ -25,11 +27,12 @@ _PATH_SAFE: Final = "/%!$&'()*+,;=:@~"
 
 
 class Request(Struct, frozen=True):
-    """What a handler reads: the path as it came, the id in it, the query string and the body."""
+    """What a handler reads: the path as it came, the id in it, the query string, the headers and the body."""
 
     path: bytes
     session_id: str
     query: bytes
+    headers: Headers
     body: bytes
 
 
@@ -46,7 +49,7 @@ async def create_session(ctx: Context, request: Request) -> Reply:
         title=asked.title,
         model=asked.model,
     )
-    return json_reply(201, replies.created(outcome))
+    return json_reply(201, replies.created(outcome), *replies.headers_of_effect(outcome))
 
 
 async def list_sessions(ctx: Context, request: Request) -> Reply:
@@ -89,7 +92,10 @@ async def get_session(ctx: Context, request: Request) -> Reply:
     windowed = asked.messages_limit is not None or asked.messages_offset is not None
     window = Window(asked.messages_offset, asked.messages_limit) if windowed else None
     read = await sessions.get_session(ctx, request.session_id, window)
-    return json_reply(200, replies.conversation(read, windowed=windowed))
+    tag = replies.tag_of(read.session.version)
+    if is_known(request.headers, read.session.version):
+        return Reply(304, b"", [tag])
+    return json_reply(200, replies.conversation(read, windowed=windowed), tag)
 
 
 async def update_session(ctx: Context, request: Request) -> Reply:
@@ -105,20 +111,21 @@ async def update_session(ctx: Context, request: Request) -> Reply:
         title=asked.title,
         model=asked.model,
     )
-    return json_reply(200, replies.updated(outcome))
+    return json_reply(200, replies.updated(outcome), *replies.headers_of_effect(outcome))
 
 
 async def extend_session(ctx: Context, request: Request) -> Reply:
     """Read an ExtendSession, which may be left out; answer the new expiry."""
     asked: ExtendSession = _read(request.body, ExtendSession, optional=True)
     minutes = asked.additional_minutes or limits.ADDITIONAL_MINUTES_DEFAULT
-    return json_reply(200, replies.extended(await sessions.extend_session(ctx, request.session_id, minutes)))
+    outcome = await sessions.extend_session(ctx, request.session_id, minutes)
+    return json_reply(200, replies.extended(outcome), *replies.headers_of_effect(outcome))
 
 
 async def delete_session(ctx: Context, request: Request) -> Reply:
     """Answer that the session is gone."""
-    await sessions.delete_session(ctx, request.session_id)
-    return json_reply(200, replies.deleted())
+    outcome = await sessions.delete_session(ctx, request.session_id)
+    return json_reply(200, replies.deleted(), *replies.headers_of_effect(outcome))
 
 
 def _read(body: bytes, kind: type[Struct], *, optional: bool = False) -> Any:

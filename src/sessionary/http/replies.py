@@ -8,7 +8,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from sessionary.errors import Fault, InvalidCursor, MethodNotAllowed, SessionaryError, Unauthenticated, Unavailable
+from sessionary.errors import (
+    Fault,
+    InvalidCursor,
+    MethodNotAllowed,
+    PreconditionFailed,
+    SessionaryError,
+    Unauthenticated,
+    Unavailable,
+)
 from sessionary.instants import instant
 from sessionary.model import (
     CreatedSession,
@@ -20,11 +28,12 @@ from sessionary.model import (
     Session,
     UpdatedSession,
 )
-from sessionary.store.base import Conversation, Created, Extended, StoredSession, Updated
+from sessionary.store.base import Conversation, Created, Deleted, Effect, Extended, StoredSession, Updated
 
 _encode: Final = msgspec.json.Encoder().encode
 _JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
+_REPLAYED: Final = (b"idempotent-replayed", b"true")
 _RETRY_AFTER_SECONDS: Final = b"1"
 _CURSOR_BYTES: Final = 16
 
@@ -130,12 +139,27 @@ def problem(error: SessionaryError, headers: Sequence[Header] = ()) -> Reply:
     return Reply(error.status, _encode(answer), [_PROBLEM, *_headers_of(error), *headers])
 
 
+def headers_of_effect(effect: Effect) -> list[Header]:
+    """Say which version the session has now, and whether this answer was given before."""
+    headers = [] if isinstance(effect, Deleted) else [tag_of(effect.version)]
+    if effect.replayed:
+        headers.append(_REPLAYED)
+    return headers
+
+
+def tag_of(version: int) -> Header:
+    """Spell a version as an entity tag."""
+    return b"etag", b'"%d"' % version
+
+
 def _headers_of(error: SessionaryError) -> list[Header]:
     match error:
         case Unauthenticated():
             return [(b"www-authenticate", b"Bearer")]
         case MethodNotAllowed():
             return [(b"allow", error.allowed.encode())]
+        case PreconditionFailed():
+            return [tag_of(error.version)]
         case Unavailable():
             return [(b"retry-after", _RETRY_AFTER_SECONDS)]
         case _:

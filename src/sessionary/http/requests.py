@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from sessionary.errors import (
 )
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Coroutine[Any, Any, MutableMapping[str, Any]]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _HEADER_OVERHEAD: Final = 4
@@ -139,13 +139,15 @@ async def _receive(receive: Receive, seconds: float) -> MutableMapping[str, Any]
 
 def _received_already(receive: Receive) -> MutableMapping[str, Any] | None:
     """Take a message that need not be waited for: most bodies are there, and setting a timer for them costs more."""
-    waiting = receive()
+    waiting = receive().__await__()
     try:
-        waiting.send(None)
+        next(waiting)
     except StopIteration as arrived:
         message: MutableMapping[str, Any] = arrived.value
         return message
-    waiting.close()
+    # Not there yet: nothing was taken, so it can be asked for again, this time with a timer.
+    if isinstance(waiting, Generator):
+        waiting.close()
     return None
 
 

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from sessionary.operations.identifiers import SessionIds
-from sessionary.store.base import Clock, Store
+from sessionary.store.base import Clock, Once, Store
 
 
 class Service(Struct, frozen=True):
@@ -16,8 +16,14 @@ class Service(Struct, frozen=True):
 
 
 class Context(Struct, frozen=True):
-    """One request's part: the organisation it speaks for and the id of the token it came with."""
+    """One request's part: the organisation it speaks for, the id of the token it came with, and its conditions.
+
+    ``once`` names the key under which a change has its effect at most once; ``if_version`` the only version of the
+    session it is meant for.
+    """
 
     service: Service
     organisation: str
     actor: str
+    once: Once | None = None
+    if_version: int | None = None

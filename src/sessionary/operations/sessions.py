@@ -51,6 +51,7 @@ async def create_session(  # noqa: PLR0913 - one parameter a field of the reques
         organisation=ctx.organisation,
         session_id=session_id,
         actor=ctx.actor,
+        once=ctx.once,
         created_at=created_at,
         user_id=user_id,
         session_group=session_group,
@@ -114,6 +115,8 @@ async def update_session(  # noqa: PLR0913 - one parameter a field of the reques
         organisation=ctx.organisation,
         session_id=_known(session_id),
         actor=ctx.actor,
+        once=ctx.once,
+        if_version=ctx.if_version,
         messages=None if turn is None else turn.messages,
         first_user_text=None if turn is None else turn.first_user_text,
         tokens_used=tokens_used,
@@ -133,6 +136,8 @@ async def extend_session(
         organisation=ctx.organisation,
         session_id=_known(session_id),
         actor=ctx.actor,
+        once=ctx.once,
+        if_version=ctx.if_version,
         minutes=additional_minutes,
         horizon=ctx.service.expiry_horizon,
     )
@@ -141,7 +146,13 @@ async def extend_session(
 
 async def delete_session(ctx: Context, session_id: str) -> Deleted:
     """Remove a session and its messages."""
-    command = Delete(organisation=ctx.organisation, session_id=_known(session_id), actor=ctx.actor)
+    command = Delete(
+        organisation=ctx.organisation,
+        session_id=_known(session_id),
+        actor=ctx.actor,
+        once=ctx.once,
+        if_version=ctx.if_version,
+    )
     return _applied(await _apply(ctx, command), Deleted)
 
 
