@@ -5,6 +5,7 @@ the shape every other error has.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
@@ -24,6 +25,8 @@ _REASONS: Final = {
     431: b"Request Header Fields Too Large",
     503: b"Service Unavailable",
 }
+
+_logger: Final = logging.getLogger("sessionary.connections")
 
 
 class Bounds(Struct, frozen=True):
@@ -151,6 +154,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _spelled(self, error: SessionaryError) -> bytes:
         reply = problem(error)
         request_id = request_id_of(Headers(self.headers if self._in_message else []), type(self).request_ids)
+        _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
         headers = [
             *self.server_state.default_headers,
             *reply.headers,

@@ -283,8 +283,8 @@ class ConnectionFailed(SessionaryError):
     title = "Connection failed"
 
     def __init__(self, detail: str | None = None, *, sent: bool = True) -> None:
-        """Say whether the server may have got the request."""
-        self.sent: Final = sent
+        """Say whether the server may have got the request, now or in an earlier attempt of the same call."""
+        self.sent = sent
         super().__init__(detail)
 
 

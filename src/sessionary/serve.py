@@ -41,19 +41,24 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     clock = steady_clock()
-    listener = _listen(settings)
-    store = await _open(settings, clock)
-    try:
-        base_url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}{settings.path_prefix}"
-        await _greet(settings, store, clock, base_url)
-        sweeper = asyncio.create_task(sweep_forever(store, settings.sweep_seconds))
+    # First the address: where it is taken nothing else shall have been touched.
+    with _listen(settings) as listener:
+        store = await _open(settings, clock)
         try:
-            await _Server(_server_config(settings, store, clock)).serve(sockets=[listener])
+            await _answer(settings, store, clock, listener)
         finally:
-            sweeper.cancel()
-            await asyncio.wait((sweeper,))
+            await _close(store)
+
+
+async def _answer(settings: Settings, store: Store, clock: Clock, listener: socket.socket) -> None:
+    base_url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}{settings.path_prefix}"
+    await _greet(settings, store, clock, base_url)
+    sweeper = asyncio.create_task(sweep_forever(store, settings.sweep_seconds))
+    try:
+        await _Server(_server_config(settings, store, clock)).serve(sockets=[listener])
     finally:
-        await _close(store)
+        sweeper.cancel()
+        await asyncio.wait((sweeper,))
 
 
 async def _close(store: Store) -> None:

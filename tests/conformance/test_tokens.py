@@ -37,11 +37,11 @@ async def test_a_token_may_have_one_scope(store: Store, making: Making) -> None:
     assert await store.find_token("t1") == given
 
 
-@pytest.mark.parametrize("token_id", ["", "t", "t11", "T1", "%", "t1 "])
-async def test_an_unknown_token_is_not_found(store: Store, making: Making, token_id: str) -> None:
+async def test_an_unknown_token_is_not_found(store: Store, making: Making) -> None:
     await store.create_token(making.token("t1"))
 
-    assert await store.find_token(token_id) is None
+    for token_id in ("", "t", "t11", "T1", "%", "t1 "):
+        assert await store.find_token(token_id) is None
 
 
 async def test_an_expired_token_is_still_found(store: Store, making: Making, clock: HandClock) -> None:

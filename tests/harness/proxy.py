@@ -16,7 +16,8 @@ class Proxy:
 
     `cut_at(marker, "before")` ends the connection on which a client sends the marker, and does not pass it on;
     "after" passes it on, waits for the server's answer, and ends the connection without passing that on. Each is
-    done once. In `black_hole()` every connection stays open, new ones are taken, and nothing is passed on.
+    done once. `hold_at(marker)` keeps the marker, and what follows it, until it is let go. In `black_hole()` every
+    connection stays open, new ones are taken, and nothing is passed on.
     """
 
     def __init__(self, url: str) -> None:
@@ -27,6 +28,7 @@ class Proxy:
         self._passable.set()
         self._marker = b""
         self._cut: Cut = "before"
+        self._hold: Hold | None = None
         self.sent = bytearray()
         """What clients have sent; a test that counts empties it first."""
 
@@ -57,6 +59,11 @@ class Proxy:
     def has_cut(self) -> bool:
         """Whether the marker has come."""
         return not self._marker
+
+    def hold_at(self, marker: bytes) -> "Hold":
+        """Keep the marker from the server when the client sends it."""
+        self._hold = Hold(marker)
+        return self._hold
 
     @contextlib.contextmanager
     def black_hole(self) -> Iterator[None]:
@@ -92,6 +99,8 @@ class Proxy:
         while data := await client.reader.read(_CHUNK):
             await self._passable.wait()
             self.sent += data
+            if self._hold is not None and self._hold.marker in data:
+                await self._hold.wait()
             if self._marker and self._marker in data:
                 self._marker = b""
                 if self._cut == "before":
@@ -107,6 +116,28 @@ class Proxy:
                 return
             client.writer.write(data)
             await client.writer.drain()
+
+
+class Hold:
+    """A place in what a client sends, and whether it has come there and may go on."""
+
+    def __init__(self, marker: bytes) -> None:
+        self.marker = marker
+        self._reached = asyncio.Event()
+        self._let_go = asyncio.Event()
+
+    async def reached(self) -> None:
+        """Wait until the client has sent the marker."""
+        await self._reached.wait()
+
+    def let_go(self) -> None:
+        """Pass the marker on, this time and every time."""
+        self._let_go.set()
+
+    async def wait(self) -> None:
+        """Say that the marker has come, and wait to be let go."""
+        self._reached.set()
+        await self._let_go.wait()
 
 
 class _Wire:

@@ -57,6 +57,16 @@ UNSAID = (
         r".*",
         "It depends on the session's expiry.",
     ),
+    Unsaid(
+        "PRECONDITION_FAILED",
+        r".*",
+        "It depends on the session's version.",
+    ),
+    Unsaid(
+        "IDEMPOTENCY_KEY_REUSED",
+        r".*",
+        "It depends on what the key was used for before.",
+    ),
 )
 
 

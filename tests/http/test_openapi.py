@@ -80,8 +80,6 @@ PRIVATE_FAILURES = {
     errors.Conflict,
     errors.ConnectionFailed,
     errors.DeadlineExceeded,
-    errors.KeyReused,
-    errors.PreconditionFailed,
     errors.RateLimited,
     errors.TokenNotFound,
     errors.TooLarge,
@@ -182,7 +180,7 @@ def test_a_type_has_every_bound(name: str) -> None:
 @pytest.mark.parametrize("operation_id", QUERIES)
 def test_a_query_has_every_bound(operation_id: str) -> None:
     (operation,) = (operation for _, _, operation in _operations() if operation["operationId"] == operation_id)
-    parameters = {parameter["name"]: parameter for parameter in operation["parameters"]}
+    parameters = {parameter["name"]: parameter for parameter in operation["parameters"] if parameter["in"] == "query"}
     assert set(parameters) == set(QUERIES[operation_id])
     for name, bounds in QUERIES[operation_id].items():
         assert parameters[name]["schema"].items() >= bounds.items(), name
@@ -194,6 +192,46 @@ def test_a_list_takes_every_parameter_of_the_official_client() -> None:
     arguments = inspect.signature(AISessionsApi.list_ai_sessions).parameters
     asked = {_camel(name) for name in arguments if not name.startswith("_")} - {"self", "organisation"}
     assert asked <= set(QUERIES["listAISessions"])
+
+
+def test_each_operation_takes_its_conditions() -> None:
+    conditions = {
+        operation["operationId"]: {one["name"]: one for one in operation.get("parameters", []) if one["in"] == "header"}
+        for _, _, operation in _operations()
+    }
+    for operation_id, named in conditions.items():
+        assert not any(parameter["required"] for parameter in named.values()), operation_id
+    assert {operation_id: set(named) for operation_id, named in conditions.items() if named} == {
+        "createAISession": {"Idempotency-Key"},
+        "getAISession": {"If-None-Match"},
+        "updateAISession": {"Idempotency-Key", "If-Match"},
+        "extendAISession": {"Idempotency-Key", "If-Match"},
+        "deleteAISession": {"Idempotency-Key", "If-Match"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        (
+            "Idempotency-Key",
+            ["simple", '"simple"', r'"a \"b\" \\"', '"two words"', "x" * 255],
+            ["", '""', "a,b", '"a', "x" * 256],
+        ),
+        ("If-Match", ["*", '"1"', 'W/"1"', '""'], ["", "1", '"1', '"1", "2"']),
+        ("If-None-Match", ["*", '"1"', 'W/"1"', '"1", W/"2"'], ["", "1", '"1" "2"']),
+    ],
+)
+def test_a_condition_has_the_form_that_is_read(name: str, good: list[str], bad: list[str]) -> None:
+    schemas = [
+        parameter["schema"]
+        for _, _, operation in _operations()
+        for parameter in operation.get("parameters", [])
+        if parameter["name"] == name
+    ]
+    validator = _validator(schemas[0])
+    assert [text for text in good if not validator.is_valid(text)] == []
+    assert [text for text in bad if validator.is_valid(text)] == []
 
 
 def test_the_path_has_its_bounds() -> None:
@@ -222,21 +260,25 @@ def test_every_failure_is_told() -> None:
     assert told == {(kind.status, kind.code) for kind in classes - PRIVATE_FAILURES}
 
 
-def test_every_failure_has_one_shape_and_its_headers() -> None:
+def test_every_failure_has_one_shape_and_every_answer_its_headers() -> None:
+    more = {"401": {"WWW-Authenticate"}, "405": {"Allow"}, "412": {"ETag"}, "503": {"Retry-After"}}
+    versioned = {"createAISession", "getAISession", "updateAISession", "extendAISession"}
     for _, _, operation in _operations():
         for status, response in operation["responses"].items():
             headers = {name for name in response["headers"] if _resolved(response["headers"][name]).get("required")}
-            more = {"401": {"WWW-Authenticate"}, "405": {"Allow"}, "503": {"Retry-After"}}
-            assert headers == {"X-Request-Id"} | more.get(status, set())
-            if not status.startswith("2"):
+            if status >= "400":
+                assert headers == {"X-Request-Id"} | more.get(status, set())
                 assert list(response["content"]) == ["application/problem+json"]
                 assert _names(response["content"]) == {"Problem"}
+            else:
+                assert headers == {"X-Request-Id"} | ({"ETag"} if operation["operationId"] in versioned else set())
+                assert ("content" in response) == (status != "304")
 
 
 def test_every_pattern_is_one_that_any_reader_of_json_schema_knows() -> None:
     patterns = set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(DOCUMENT)))
     assert patterns
-    assert not [pattern for pattern in patterns if "(?" in json.loads(pattern)]
+    assert not [pattern for pattern in patterns if re.search(r"\(\?(?!:)", json.loads(pattern))]
     user = _validator({"$ref": "#/components/schemas/CreateAISessionRequest/properties/userId"})
     assert all(user.is_valid(text) for text in ("a", "ä b", "\U0001f600", "x" * limits.NAME_LENGTH_MAX))
     assert not any(user.is_valid(text) for text in ("", "a\n", "\x00", "a\x7f", "\x85b", "x" * 257, None, 1))
@@ -339,6 +381,8 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
         "get_session": [
             caller.get(session_id),
             caller.get(session_id, "?messagesLimit=1"),
+            caller.send("GET", f"{caller.sessions}/{session_id}", headers={"If-None-Match": "*"}),
+            caller.send("GET", f"{caller.sessions}/{session_id}", headers={"If-None-Match": "1"}),
             caller.get(session_id, "?messagesLimit=no"),
             caller.get(unknown_id()),
             caller.get("no-uuid"),
@@ -348,6 +392,10 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
             caller.update(session_id, newMessages=spoken, tokensUsed=5),
             caller.update(session_id, status="completed"),
             caller.update(session_id),
+            _update(caller, session_id, {"If-Match": '"1000"'}),
+            _update(caller, session_id, {"Idempotency-Key": "key"}, tokensUsed=1),
+            _update(caller, session_id, {"Idempotency-Key": "key"}, tokensUsed=1),
+            _update(caller, session_id, {"Idempotency-Key": "key"}, tokensUsed=2),
             caller.update(session_id, tokensUsed=limits.INT32_MAX),
             caller.update(unknown_id()),
         ],
@@ -366,7 +414,7 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
     said = {
         (answer.status, answer.json["code"]) for answers in told.values() for answer in answers if answer.status >= 400
     }
-    assert len(said) == 16, said
+    assert len(said) == 19, said
 
 
 def _create_with(token: str | None, caller: Caller) -> Answer:
@@ -374,13 +422,14 @@ def _create_with(token: str | None, caller: Caller) -> Answer:
         return stranger.create()
 
 
+def _update(caller: Caller, session_id: str, headers: dict[str, str], **fields: Any) -> Answer:
+    return caller.send("PUT", f"{caller.sessions}/{session_id}", as_json(fields), JSON | headers)
+
+
 def _check(route: Route, answer: Answer) -> None:
     """Compare an answer with what the document says of it, unknown members included."""
     operation = DOCUMENT["paths"][f"{COLLECTION.removesuffix('/ai/sessions')}{route.path}"][route.method.lower()]
     described = operation["responses"][str(answer.status)]
-    ((media_type, content),) = described["content"].items()
-    assert answer.headers["content-type"] == media_type
-    _validator(content["schema"]).validate(answer.json)
     for name, reference in described["headers"].items():
         header = _resolved(reference)
         text = answer.headers.get(name.lower())
@@ -388,6 +437,12 @@ def _check(route: Route, answer: Answer) -> None:
         if text is not None:
             value = int(text) if header["schema"]["type"] == "integer" else text
             _validator(header["schema"]).validate(value)
+    if answer.status == 304:
+        assert answer.body == b""
+        return
+    ((media_type, content),) = described["content"].items()
+    assert answer.headers["content-type"] == media_type
+    _validator(content["schema"]).validate(answer.json)
     (name,) = _names(content)
     for answered in answer.json if isinstance(answer.json, list) else [answer.json]:
         assert set(answered) <= set(DOCUMENT["components"]["schemas"][name]["properties"])
@@ -402,7 +457,7 @@ def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def _failures(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for status, response in operation["responses"].items():
-        if not status.startswith("2"):
+        if status >= "400":
             (_, told) = response["content"]["application/problem+json"]["schema"]["allOf"]
             assert told["properties"]["status"] == {"const": int(status)}
             yield from ((status, code) for code in told["properties"]["code"]["enum"])

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import pytest
 
@@ -260,12 +259,24 @@ def prefixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
 
 
 def test_the_api_is_served_under_a_path_prefix(prefixed: Caller) -> None:
-    ids = [prefixed.begin() for _ in range(3)]
-    answer = prefixed.list("?limit=2")
+    ids = [prefixed.begin(userId="prefixed") for _ in range(3)]
+    answer = prefixed.list("?userId=prefixed&limit=2")
     target = answer.headers["link"].partition(">")[0].removeprefix("<")
     assert target.startswith(f"{prefixed.sessions}?")
     following = prefixed.send("GET", target)
     assert [session["id"] for session in answer.json + following.json] == ids[::-1]
     assert prefixed.send("GET", "/tools/chat/health/live").status == 200
+
+
+def test_a_link_holds_the_prefix_that_a_proxy_took_off(prefixed: Caller) -> None:
+    prefixed.begin()
+    prefixed.begin()
+    answer = prefixed.send("GET", f"{prefixed.sessions.removeprefix('/tools/chat')}?limit=1")
+    assert answer.status == 200
+    assert answer.headers["link"].startswith(f"<{prefixed.sessions}?")
+
+
+def test_a_path_beside_the_prefix_is_404(prefixed: Caller) -> None:
     assert prefixed.send("GET", f"/tools{BASE}").refusal == (404, "NOT_FOUND")
-    assert prefixed.send("GET", f"/tools/chat/{quote('x')}").refusal == (404, "NOT_FOUND")
+    assert prefixed.send("GET", "/tools/chat/x").refusal == (404, "NOT_FOUND")
+    assert prefixed.send("GET", prefixed.sessions.replace("chat/", "chat")).refusal == (404, "NOT_FOUND")

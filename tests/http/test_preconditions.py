@@ -1,5 +1,6 @@
 """Entity tags: a change can be meant for one version only, and a read can be spared."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def test_each_change_answers_with_the_tag_that_get_session_has_then(caller: Call
     session_id = created.json["sessionId"]
     tags = [tag_of(created)]
     assert tag_of(caller.get(session_id)) == tags[-1]
-    changes = (
+    changes: tuple[Callable[[], Answer], ...] = (
         lambda: caller.update(session_id, tokensUsed=1),
         lambda: caller.extend(session_id),
         lambda: caller.update(session_id),

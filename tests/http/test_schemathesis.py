@@ -4,6 +4,7 @@ All checks are on. What is left out of them, and why, stands in `schemathesis_ho
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,23 +15,38 @@ import pytest
 
 from sessionary.http.routes import ROUTES
 from tests.harness.server import ServerProcess
+from tests.http.calling import Caller, message
 from tests.http.serving import STORES, serve_store
 
 EXAMPLES_MIN = 100
 
-# Sessions are made in any organisation, most of them in one, so that ids meet the organisation they belong to. What
-# the operator makes, a stranger must not see.
+ORGANISATION = "demo"
+SESSIONS = 100
+
+# Any organisation, id, key and version will do, but most are good ones, so that much of what is asked has an effect.
+# What the operator makes, a stranger must not see. Ids from earlier answers would leave nothing to delete after a few
+# examples.
 CONFIGURATION = """
 hooks = {hooks}
 continue-on-failure = true
 auth.wfc = {{ path = {users}, user = "operator", peers = ["operator", "stranger"] }}
 parameters.organisation = {{ dictionary = "organisations", probability = 0.9 }}
-dictionaries.organisations.values = ["demo"]
+parameters.sessionId = {{ dictionary = "sessions", probability = 0.6 }}
+parameters.Idempotency-Key = {{ dictionary = "keys", probability = 0.8 }}
+parameters.If-Match = {{ dictionary = "versions", probability = 0.8 }}
+dictionaries.organisations.values = [{organisation}]
+dictionaries.keys.values = {keys}
+dictionaries.versions.values = ["*"]
+dictionaries.sessions.values = {sessions}
 generation = {{ mode = "all", max-examples = {examples}, deterministic = true }}
 phases.examples.enabled = false
 reports.json.path = {report}
 output.sanitization.enabled = false
 warnings.fail-on = ["missing_auth", "missing_deserializer", "unresolvable_reference", "unsupported_regex"]
+
+[[operations]]
+include-operation-id = "deleteAISession"
+phases.fuzzing.extra-data-sources.responses = false
 """
 
 
@@ -41,7 +57,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_answer_to_made_up_requests_is_as_the_document_says(server: ServerProcess, tmp_path: Path) -> None:
     run = _run_schemathesis(server, tmp_path)
 
@@ -57,26 +73,25 @@ def test_every_answer_to_made_up_requests_is_as_the_document_says(server: Server
         "stateful",
     }
     answers = _answers(server)
+    print(answers)
     for route in ROUTES:
-        statuses = answers[route.name]
-        assert statuses.total() >= EXAMPLES_MIN, f"{route.name} was asked {statuses.total()} times: {statuses}"
-        assert statuses[route.status] >= EXAMPLES_MIN / 5, f"{route.name} seldom met a session: {statuses}"
+        asked = answers[route.name]
+        assert asked.total() - asked[401] >= EXAMPLES_MIN, f"{route.name}: {asked}"
+        assert asked[route.status] >= EXAMPLES_MIN / 5, f"{route.name} seldom met a session: {asked}"
 
 
 def _run_schemathesis(server: ServerProcess, directory: Path) -> subprocess.CompletedProcess[str]:
-    (directory / "users.json").write_text(
-        json.dumps(
-            {
-                "auth": [
-                    _user("operator", server.create_token(all_organisations=True)),
-                    _user("stranger", server.create_token("elsewhere")),
-                ]
-            }
-        )
-    )
+    operator = server.create_token(all_organisations=True)
+    users = {"auth": [_user("operator", operator), _user("stranger", server.create_token("elsewhere"))]}
+    (directory / "users.json").write_text(json.dumps(users))
+    with Caller(server.port, operator, ORGANISATION) as caller:
+        sessions = [caller.begin(initialMessages=[message()]) for _ in range(SESSIONS)]
     configuration = CONFIGURATION.format(
         hooks=json.dumps(str(Path(__file__).with_name("schemathesis_hooks.py"))),
         users=json.dumps(str(directory / "users.json")),
+        organisation=json.dumps(ORGANISATION),
+        sessions=json.dumps(sessions),
+        keys=json.dumps([f"key-{number}" for number in range(10 * EXAMPLES_MIN)]),
         report=json.dumps(str(directory / "report.json")),
         examples=EXAMPLES_MIN,
     )
@@ -84,6 +99,8 @@ def _run_schemathesis(server: ServerProcess, directory: Path) -> subprocess.Comp
     return subprocess.run(
         [Path(sys.executable).with_name("schemathesis"), "run", "--no-color", f"{server.base_url}/openapi.json"],
         cwd=directory,
+        # Nothing of ours runs in there: measuring its coverage would only make it slow.
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -34,11 +34,12 @@ class FoldedStore:
         self.keys: dict[OnceKey, StoredKey] = {}
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Do what `run` does: nothing here waits."""
+        return self.run(commands)
+
+    def run(self, commands: Sequence[Command]) -> list[Outcome]:
         """Lock and read, decide, write."""
-        stored = self.locked(commands)
-        names = {name for command in commands if (name := once_key(command)) is not None}
-        keys = {name: self.keys[name] for name in names if name in self.keys}
-        folded = fold(commands, stored, keys, self._clock())
+        folded = fold(commands, self.locked(commands), self.locked_keys(commands), self._clock())
         self._write(folded)
         return folded.outcomes
 
@@ -52,6 +53,11 @@ class FoldedStore:
             key: session if key in merging else msgspec.structs.replace(session, metadata=None)
             for key, session in found.items()
         }
+
+    def locked_keys(self, commands: Sequence[Command]) -> dict[OnceKey, StoredKey]:
+        """Read the keys a batch names, also those whose day is over."""
+        names = {name for command in commands if (name := once_key(command)) is not None}
+        return {name: self.keys[name] for name in names if name in self.keys}
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and its messages."""

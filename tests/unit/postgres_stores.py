@@ -35,7 +35,7 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def ask(url: str, question: str, *arguments: object) -> Any:  # noqa: ANN401 - whatever is asked for
+async def ask(url: str, question: str, *arguments: object) -> Any:
     """Ask the database for one value."""
     async with connected(url) as connection:
         return await connection.fetchval(question, *arguments)

@@ -62,7 +62,7 @@ async def test_many_gets_at_once_take_few_statements(store: PostgresStore, proxy
     assert proxy.sent.count(EXECUTE) <= 6
 
 
-async def test_what_many_ask_at_once_is_read_once(store: PostgresStore, proxy: Proxy, making: Making) -> None:
+async def test_what_many_ask_at_once_is_read_once(store: PostgresStore, making: Making) -> None:
     session = await begin(store, making.create(user("hello" * 1000)))
     await _fetch(store, session)
     found = await asyncio.gather(*(_fetch(store, session) for _ in range(32)))
@@ -86,18 +86,13 @@ async def test_a_session_removed_between_the_two_statements_of_a_window_is_not_f
     store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making
 ) -> None:
     session = await begin(store, making.create(user("one"), user("two")))
-    await _fetch(store, session, Window(limit=1))
+    await _fetch(store, session, Window(limit=1))  # to prepare the statements
+    held = proxy.hold_at(FETCH_TURNS)
+    reading = asyncio.create_task(_fetch(store, session, Window(limit=1)))
+    await held.reached()
     async with connected(postgres_database) as other:
-        transaction = other.transaction()
-        await transaction.start()
-        await other.execute("LOCK TABLE turns")
-        reading = asyncio.create_task(_fetch(store, session, Window(limit=1)))
-        proxy.sent.clear()
-        while FETCH_TURNS not in proxy.sent:
-            await asyncio.sleep(0.01)
-        await other.execute("DELETE FROM turns")
-        await other.execute("DELETE FROM sessions")
-        await transaction.commit()
+        await other.execute("DELETE FROM turns; DELETE FROM sessions")
+    held.let_go()
     with pytest.raises(SessionNotFound):
         await reading
 

@@ -1,15 +1,24 @@
 """The command line: `sessionary COMMAND`."""
 
 import sys
-from typing import Final
 
 import click
 
 from sessionary.cli.administration import config_command, migrate_command, openapi_command, serve_command
+from sessionary.cli.chat import chat_command
+from sessionary.cli.exits import FAILED, exit_code_of, sentence_of
+from sessionary.cli.sessions import (
+    create_session_command,
+    delete_session_command,
+    extend_session_command,
+    get_session_command,
+    list_sessions_command,
+    update_session_command,
+)
 from sessionary.cli.tokens import tokens_commands
+from sessionary.cli.transfer.exporting import export_command
+from sessionary.cli.transfer.importing import import_command
 from sessionary.errors import SessionaryError
-
-FAILED: Final = 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,15 +32,24 @@ commands.add_command(migrate_command)
 commands.add_command(tokens_commands)
 commands.add_command(config_command)
 commands.add_command(openapi_command)
+commands.add_command(create_session_command)
+commands.add_command(list_sessions_command)
+commands.add_command(get_session_command)
+commands.add_command(update_session_command)
+commands.add_command(extend_session_command)
+commands.add_command(delete_session_command)
+commands.add_command(chat_command)
+commands.add_command(export_command)
+commands.add_command(import_command)
 
 
 def main() -> None:
-    """Run a command; a failure is one sentence on the standard error and exit code 1, a wrong call exit code 2."""
+    """Run a command; a failure is one sentence on the standard error, and an exit code that tells its kind."""
     try:
         commands(prog_name="sessionary")
     except SessionaryError as error:
-        click.echo(f"sessionary: {error.detail}", err=True)
-        sys.exit(FAILED)
+        click.echo(f"sessionary: {sentence_of(error)}", err=True)
+        sys.exit(exit_code_of(error))
     except OSError as error:
         click.echo(f"sessionary: {error}", err=True)
         sys.exit(FAILED)

@@ -94,9 +94,10 @@ class Application:
         self._on_answer(exchange)
 
     async def _reply(self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive) -> Reply:
-        path = self._path_of(scope)
+        prefix: str = scope.get("root_path", "") or self._prefix
+        path: bytes = scope["raw_path"].removeprefix(prefix.encode())
         if path in _PLAIN_PATHS:
-            return await self._plain_reply(exchange, path, self._prefix_of(scope))
+            return await self._plain_reply(exchange, path, prefix)
         place = place_of(path)
         exchange.organisation = place.organisation
         route = route_of(place.kind, exchange.method)
@@ -109,7 +110,8 @@ class Application:
         if route.takes_body:
             check_body_headers(headers)
             body = await read_body(receive, self._body_seconds_max)
-        path = scope["raw_path"]
+        # As the caller spelled it, also where a proxy took the prefix off.
+        path = prefix.encode() + path
         once = if_version = None
         if route.method != "GET":
             once = once_of(headers, token.id, route.method, path, body)
@@ -126,14 +128,6 @@ class Application:
         if path == health.READY:
             return await health.ready(self._service.store)
         return openapi.document_reply(prefix)
-
-    def _path_of(self, scope: Scope) -> bytes:
-        path: bytes = scope["raw_path"]
-        prefix = self._prefix_of(scope)
-        return path.removeprefix(prefix.encode()) if prefix else path
-
-    def _prefix_of(self, scope: Scope) -> str:
-        return scope.get("root_path", "") or self._prefix
 
 
 _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})

@@ -13,8 +13,16 @@ from sessionary.store.base import Once
 NO_VERSION: Final = -1
 """What a tag stands for that no version of a session ever had."""
 
-_KEY: Final = re.compile(rb'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])+)"|([\x21\x23-\x2b\x2d-\x3a\x3c-\x7e]+)')
-_TAG: Final = re.compile(rb'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*')
+KEY_FORM: Final = (
+    rf'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\]){{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}})"'
+    rf"|([\x21\x23-\x2b\x2d-\x3a\x3c-\x7e]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}})"
+)
+TAG_FORM: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
+TAGS_FORM: Final = rf"{TAG_FORM}([ \t]*,[ \t]*{TAG_FORM})*"
+
+_KEY: Final = re.compile(KEY_FORM.encode())
+_TAG: Final = re.compile(TAG_FORM.encode())
+_TAGS: Final = re.compile(TAGS_FORM.encode())
 _VERSION: Final = re.compile(rb"[1-9][0-9]{0,17}")
 
 
@@ -25,10 +33,8 @@ def once_of(headers: Headers, principal: str, method: str, path: bytes, body: by
         return None
     key = _KEY.fullmatch(given)
     if key is None:
-        raise InvalidHeader(f"{IDEMPOTENCY_KEY} must be a string of printable ASCII characters.")
+        raise InvalidHeader(f"{IDEMPOTENCY_KEY} takes 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters.")
     text = (key[1] or key[2]).replace(b'\\"', b'"').replace(b"\\\\", b"\\").decode("ascii")
-    if len(text) > IDEMPOTENCY_KEY_LENGTH_MAX:
-        raise InvalidHeader(f"{IDEMPOTENCY_KEY} takes at most {IDEMPOTENCY_KEY_LENGTH_MAX} characters.")
     request = b"%b %b\n%b" % (method.encode(), path, body)
     return Once(principal, text, hashlib.sha256(request).digest())
 
@@ -56,7 +62,7 @@ def is_known(headers: Headers, version: int) -> bool:
 
 
 def _tags(given: bytes, header: str) -> list[tuple[bool, bytes]]:
-    found = [_TAG.fullmatch(part) for part in given.split(b",")]
-    if not all(found):
+    # A comma may also stand inside a tag, so the list is matched as a whole.
+    if not _TAGS.fullmatch(given.strip()):
         raise InvalidHeader(f"{header} is not a list of entity tags.")
-    return [(tag[1] is not None, tag[2]) for tag in found if tag is not None]
+    return [(tag[1] is not None, tag[2]) for tag in _TAG.finditer(given)]

@@ -1,17 +1,17 @@
 """The OpenAPI document, read off the structs and the routes."""
 
 import functools
-from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from msgspec import Meta, Struct
 
 from sessionary import errors, limits
-from sessionary.errors import SessionaryError
 from sessionary.http import health
+from sessionary.http.conditions import KEY_FORM, TAG_FORM, TAGS_FORM
 from sessionary.http.paths import EXTENSION, SESSION
 from sessionary.http.replies import Reply, json_reply
+from sessionary.http.responses import HEADERS, JSON, Failures, failures, failures_of, response
 from sessionary.http.routes import ROUTES, Route
 from sessionary.http.schemas import (
     JsonSchema,
@@ -23,7 +23,7 @@ from sessionary.http.schemas import (
     schema_of,
     schemas,
 )
-from sessionary.model import ExtendSession, Health, Organisation, Problem, SessionId
+from sessionary.model import IDEMPOTENCY_KEY, ExtendSession, Health, Organisation, SessionId
 
 PATH: Final = b"/openapi.json"
 
@@ -31,8 +31,6 @@ _BASE: Final = "/api/v3/organizations/{organisation}"
 _TAG: Final = "AI Sessions"
 _SERVER_TAG: Final = "Server"
 _SECURITY: Final = "BearerAuth"
-_JSON: Final = "application/json"
-_PROBLEM_JSON: Final = "application/problem+json"
 
 _DESCRIPTION: Final = f"""\
 Keeps the conversations people have with AI applications: a session has messages, totals, metadata and an expiry, and \
@@ -71,69 +69,6 @@ _SAID: Final = {
     "delete_session": ("Delete a session", "It and its messages are gone for good."),
 }
 
-Failures = tuple[type[SessionaryError], ...]
-
-_ALWAYS: Final[Failures] = (
-    errors.Unauthenticated,
-    errors.Forbidden,
-    errors.ScopeMissing,
-    errors.NotFound,
-    errors.MethodNotAllowed,
-    errors.QueryTooLong,
-    errors.HeadersTooLarge,
-    errors.SessionaryError,
-    errors.Overloaded,
-    errors.StoreUnavailable,
-)
-_OF_BODIES: Final[Failures] = (
-    errors.InvalidJson,
-    errors.InvalidRequest,
-    errors.RequestTimeout,
-    errors.BodyTooLarge,
-    errors.UnsupportedMediaType,
-)
-_OF_OPERATIONS: Final[dict[str, Failures]] = {
-    "create_session": (errors.MetadataTooLarge, errors.SessionFull),
-    "list_sessions": (errors.InvalidParameter, errors.InvalidCursor),
-    "get_session": (errors.InvalidParameter,),
-    "update_session": (errors.MetadataTooLarge, errors.TotalTooLarge, errors.SessionFull),
-    "extend_session": (errors.ExpiryTooFar,),
-    "delete_session": (),
-}
-
-_HEADERS: Final[dict[str, JsonSchema]] = {
-    "X-Request-Id": {
-        "description": "Names this exchange in the server's log: the caller's own `X-Request-Id`, if it has this form.",
-        "required": True,
-        "schema": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": limits.REQUEST_ID_LENGTH_MAX,
-            "pattern": "^[A-Za-z0-9._-]+$",
-        },
-    },
-    "Link": {
-        "description": 'The next page, relative, as `rel="next"`; absent from the last one.',
-        "schema": {"type": "string", "pattern": '^<[^<>]+>; rel="next"$'},
-    },
-    "WWW-Authenticate": {
-        "description": "How to authenticate.",
-        "required": True,
-        "schema": {"type": "string", "const": "Bearer"},
-    },
-    "Allow": {
-        "description": "The methods served at this path.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Z]+(, [A-Z]+)*$"},
-    },
-    "Retry-After": {
-        "description": "After how many seconds to try again.",
-        "required": True,
-        "schema": {"type": "integer", "minimum": 1},
-    },
-}
-_HEADERS_BY_STATUS: Final = {401: ("WWW-Authenticate",), 405: ("Allow",), 503: ("Retry-After",)}
-
 
 def document(path_prefix: str = "") -> dict[str, Any]:
     """Describe the API in OpenAPI 3.1, as served under a path prefix."""
@@ -154,7 +89,7 @@ def document(path_prefix: str = "") -> dict[str, Any]:
         "paths": _paths() | _server_paths(),
         "components": {
             "schemas": schemas(),
-            "headers": _HEADERS,
+            "headers": HEADERS,
             "securitySchemes": {
                 _SECURITY: {
                     "type": "http",
@@ -201,28 +136,65 @@ def _operation(route: Route) -> JsonSchema:
         "description": f"{description} Needs the scope `{route.scope}`.",
         "security": [{_SECURITY: []}],
     }
+    of_query = query_parameters(route.takes) if route.takes is not None and not route.takes_body else []
+    if parameters := of_query + _header_parameters(route):
+        operation["parameters"] = parameters
     if route.takes_body:
         operation["requestBody"] = _request_body(route.takes)
-    elif route.takes is not None:
-        operation["parameters"] = query_parameters(route.takes)
-    operation["responses"] = {str(route.status): _success(route)} | _failures(_failures_of(route))
+    operation["responses"] = _responses(route)
     return operation
+
+
+def _header_parameters(route: Route) -> list[JsonSchema]:
+    if route.method == "GET":
+        return [_IF_NONE_MATCH] if _names_a_session(route.path) else []
+    return [_REPEATED_AS, *([_IF_MATCH] if _names_a_session(route.path) else [])]
+
+
+def _header_parameter(name: str, pattern: str, description: str) -> JsonSchema:
+    schema = {"type": "string", "pattern": f"^({pattern})$", "description": description}
+    return parameter(name, "header", schema, required=False)
+
+
+_REPEATED_AS: Final = _header_parameter(
+    IDEMPOTENCY_KEY,
+    KEY_FORM,
+    "Names the request, with or without quotes, so that it may be repeated: within "
+    f"{limits.ONCE_KEPT_MILLISECONDS // 3_600_000} hours it has one effect and gets one answer.",
+)
+_IF_MATCH: Final = _header_parameter(
+    "If-Match", rf"\*|{TAG_FORM}", "The one version that the change is meant for, by its `ETag`, or `*` for any."
+)
+_IF_NONE_MATCH: Final = _header_parameter(
+    "If-None-Match",
+    rf"\*|{TAGS_FORM}",
+    "The versions that the caller has already, by their `ETag`, or `*` for any: then there is nothing to send.",
+)
 
 
 def _request_body(kind: type[Struct]) -> JsonSchema:
     if kind is not ExtendSession:
-        return {"required": True, "content": {_JSON: {"schema": reference(name_of(kind))}}}
+        return {"required": True, "content": {JSON: {"schema": reference(name_of(kind))}}}
     # The official clients also send it empty and as null.
     schema = {"anyOf": [reference(name_of(kind)), {"type": "null"}]}
-    return {"required": False, "content": {_JSON: {"schema": schema}}}
+    return {"required": False, "content": {JSON: {"schema": schema}}}
+
+
+def _responses(route: Route) -> dict[str, JsonSchema]:
+    responses = {str(route.status): _success(route)}
+    if route.name == "get_session":
+        responses["304"] = response("The caller has this version already.", None, ("ETag",))
+    return responses | failures(route, of_session=_names_a_session(route.path))
 
 
 def _success(route: Route) -> JsonSchema:
+    replayed = () if route.method == "GET" else ("Idempotent-Replayed",)
     if get_origin(route.answers) is list:
         (kind,) = get_args(route.answers)
         schema = {"type": "array", "maxItems": limits.PAGE_LIMIT_MAX, "items": reference(name_of(kind))}
-        return _answer(schema, "A page of sessions.", ("Link",))
-    answer = _answer(reference(name_of(route.answers)), prose(route.answers.__doc__))
+        return response("A page of sessions.", schema, ("Link",))
+    tag = () if route.method == "DELETE" else ("ETag",)
+    answer = response(prose(route.answers.__doc__), reference(name_of(route.answers)), tag + replayed)
     return answer | {"links": _links()} if route.name == "create_session" else answer
 
 
@@ -233,39 +205,6 @@ def _links() -> JsonSchema:
         for route in ROUTES
         if _names_a_session(route.path)
     }
-
-
-def _answer(schema: JsonSchema, description: str, headers: Iterable[str] = (), media_type: str = _JSON) -> JsonSchema:
-    return {
-        "description": description,
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *headers)},
-        "content": {media_type: {"schema": schema}},
-    }
-
-
-def _failures_of(route: Route) -> Failures:
-    of_body = _OF_BODIES if route.takes_body else ()
-    of_session = (errors.SessionNotFound,) if _names_a_session(route.path) else ()
-    return _ALWAYS + of_body + of_session + _OF_OPERATIONS[route.name]
-
-
-def _failures(failures: Sequence[type[SessionaryError]]) -> dict[str, JsonSchema]:
-    statuses = sorted({failure.status for failure in failures})
-    return {
-        str(status): _failure(status, [failure for failure in failures if failure.status == status])
-        for status in statuses
-    }
-
-
-def _failure(status: int, failures: Sequence[type[SessionaryError]]) -> JsonSchema:
-    said = [f"`{failure.code}`: {prose(failure.__doc__ or '').partition(chr(10))[0]}" for failure in failures]
-    schema = {
-        "allOf": [
-            reference(name_of(Problem)),
-            {"properties": {"status": {"const": status}, "code": {"enum": [failure.code for failure in failures]}}},
-        ]
-    }
-    return _answer(schema, "\n\n".join(said), _HEADERS_BY_STATUS.get(status, ()), _PROBLEM_JSON)
 
 
 def _server_paths() -> dict[str, JsonSchema]:
@@ -279,12 +218,12 @@ def _server_paths() -> dict[str, JsonSchema]:
     }
 
 
-def _server_path(operation_id: str, summary: str, schema: JsonSchema, failures: Failures) -> JsonSchema:
+def _server_path(operation_id: str, summary: str, schema: JsonSchema, possible: Failures) -> JsonSchema:
     operation = {
         "operationId": operation_id,
         "tags": [_SERVER_TAG],
         "summary": summary,
         "security": [],
-        "responses": {"200": _answer(schema, "It is so.")} | _failures(failures),
+        "responses": {"200": response("It is so.", schema)} | failures_of(possible),
     }
     return {"get": operation}

@@ -26,6 +26,8 @@ _UNFIT_CLASSES: Final = ("22", "23", "54", "P0", "XX")
 """Values, constraints, limits, and rows that cannot be read: one item may be to blame for all."""
 _HARMLESS_CLASSES: Final = ("22", "23", "40")
 """Values, constraints and conflicts say nothing against the connection; after other errors a new one may do better."""
+_OUTLIVED: Final = ("0A000", "25006", "26000")
+"""Tables changed under a prepared statement, a server that became a standby, a statement forgotten: a new one will."""
 
 _SETTINGS: Final = {
     "application_name": "sessionary",
@@ -155,6 +157,8 @@ class Connection:
         sqlstate = _sqlstate_of_refusal(error)
         if not sqlstate.startswith(_HARMLESS_CLASSES):
             self.drop()
+        if sqlstate in _OUTLIVED:
+            return Lost(f"{type(error).__name__} {sqlstate}")
         if sqlstate:
             refusal = Unfit if sqlstate.startswith(_UNFIT_CLASSES) else Refused
             return refusal(f"{type(error).__name__} {sqlstate}")

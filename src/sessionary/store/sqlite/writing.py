@@ -20,9 +20,21 @@ from sessionary.store.base import (
 from sessionary.store.deciding import Folded, OnceKey, SessionKey, fold, once_key, session_key
 from sessionary.store.queries import read_queries
 from sessionary.store.sqlite import connections
-from sessionary.store.sqlite.rows import Row, from_key, from_session, from_token, from_turn, id_to_bytes, to_session
+from sessionary.store.sqlite.rows import (
+    Bindings,
+    Row,
+    from_key,
+    from_session,
+    from_token,
+    from_turn,
+    id_to_bytes,
+    to_session,
+)
 
 Result = TypeVar("Result")
+
+_SWEPT_BYTES_MAX: Final = 32 * 1024 * 1024
+"""One transaction removes about so much, whatever the number of sessions: writers wait for it."""
 
 
 class Writer:
@@ -155,18 +167,33 @@ class Writer:
             many(sql["insert_keys"], map(from_key, folded.keys))
 
     def _sweep(self, limit: int) -> Swept:
-        now = self._clock()
-        due: list[Row] = self._connection.execute(self._sql["sweep_due"], {"now": now, "limit": limit}).fetchall()
-        rows = [{"organisation": organisation, "id": id_} for organisation, id_, _ in due]
-        expired = [row for row, (_, _, expires_at) in zip(rows, due, strict=True) if expires_at <= now]
-        alive = [row for row, (_, _, expires_at) in zip(rows, due, strict=True) if expires_at > now]
-        self._connection.executemany(self._sql["sweep_later"], alive)
-        self._connection.executemany(self._sql["delete_turns"], expired)
-        self._connection.executemany(self._sql["delete_sessions"], expired)
-        self._connection.execute(self._sql["sweep_keys"], {"now": now, "limit": limit})
+        bindings = {"now": self._clock(), "limit": limit}
+        due: list[Row] = self._connection.execute(self._sql["sweep_due"], bindings).fetchall()
+        alive = [row for row in due if row[2] > bindings["now"]]
+        expired = [row for row in due if row[2] <= bindings["now"]]
+        gone = _some(expired)
+        self._connection.executemany(self._sql["sweep_later"], map(_named, alive))
+        self._connection.executemany(self._sql["delete_turns"], map(_named, gone))
+        self._connection.executemany(self._sql["delete_sessions"], map(_named, gone))
+        self._connection.execute(self._sql["sweep_keys"], bindings)
         keys_removed = self._connection.changes()
-        return Swept(removed=len(expired), more=len(due) == limit or keys_removed == limit)
+        more = len(due) == limit or keys_removed == limit or len(gone) < len(expired)
+        return Swept(removed=len(gone), more=more)
 
     def start_log_over(self) -> None:
         """Copy the log into the file and begin it anew, while nobody writes."""
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+
+
+def _some(expired: Sequence[Row]) -> Sequence[Row]:
+    """Take the first sessions, at least one, as long as they hold not too many bytes together."""
+    held = 0
+    for count, (_, _, _, total_bytes) in enumerate(expired):
+        held += total_bytes
+        if count and held > _SWEPT_BYTES_MAX:
+            return expired[:count]
+    return expired
+
+
+def _named(row: Row) -> Bindings:
+    return {"organisation": row[0], "id": row[1]}

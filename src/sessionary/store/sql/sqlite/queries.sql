@@ -166,7 +166,7 @@ ORDER BY s.id DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: sweep_due
-SELECT s.organisation, s.id, s.expires_at
+SELECT s.organisation, s.id, s.expires_at, s.total_bytes
 FROM sessions AS s
 WHERE s.sweep_after <= :now
 ORDER BY s.sweep_after

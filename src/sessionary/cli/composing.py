@@ -1,0 +1,67 @@
+"""Messages and metadata as they are typed, or read from a file."""
+
+from typing import Any, Final, get_args
+
+import click
+import msgspec
+from click.shell_completion import CompletionItem
+
+from sessionary.model import JsonObject, Role
+
+ROLES: Final = get_args(Role)
+
+
+class TypedMessage(click.ParamType):  # type: ignore[type-arg]  # older clicks know no argument here
+    """A message on the command line: its role, a colon, its text."""
+
+    name = "role:text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Split ``user:Hello`` into a message."""
+        if isinstance(value, dict):
+            return value
+        role, colon, text = str(value).partition(":")
+        if not colon or role not in ROLES:
+            self.fail(f"{value!r} must be one of {', '.join(ROLES)}, a colon and the text.", param, ctx)
+        return {"role": role, "content": text}
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer the roles."""
+        del ctx, param
+        return [CompletionItem(f"{role}:") for role in ROLES if role.startswith(incomplete)]
+
+
+class JsonObjectText(click.ParamType):  # type: ignore[type-arg]  # older clicks know no argument here
+    """A JSON object on the command line."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the object."""
+        try:
+            return msgspec.json.decode(value, type=JsonObject)
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+            self.fail(f"{error}: give a JSON object.", param, ctx)
+
+
+class MessagesFile(click.File):
+    """A file, or ``-`` for the standard input, that holds a JSON array of messages."""
+
+    name = "file"
+
+    def __init__(self) -> None:
+        """Read bytes: JSON knows its own encoding."""
+        super().__init__("rb")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the messages."""
+        text = super().convert(value, param, ctx).read()
+        try:
+            return msgspec.json.decode(text, type=list[JsonObject])
+        except (msgspec.DecodeError, RecursionError) as error:
+            self.fail(f"{value}: {error}: give a JSON array of messages.", param, ctx)
+
+
+def messages_from(file: list[JsonObject] | None, typed: tuple[JsonObject, ...]) -> list[JsonObject] | None:
+    """Put the messages of a file before those typed; None if there are neither."""
+    return None if file is None and not typed else [*(file or ()), *typed]

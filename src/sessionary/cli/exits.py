@@ -1,0 +1,49 @@
+"""Exit codes, so that scripts can tell failures apart."""
+
+from typing import Final
+
+from sessionary.errors import (
+    ConnectionFailed,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    RequestTimeout,
+    SessionaryError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+
+FAILED: Final = 1
+NOT_FOUND: Final = 3
+NOT_ALLOWED: Final = 4
+UNREACHABLE: Final = 5
+UNAVAILABLE: Final = 6
+REFUSED: Final = 7
+SOME_REJECTED: Final = 8
+"""What an import ends with that left some lines out."""
+
+# The usage error's 2 is click's own.
+_CODES: Final = (
+    (NotFound, NOT_FOUND),
+    ((Unauthenticated, Forbidden), NOT_ALLOWED),
+    (ConnectionFailed, UNREACHABLE),
+    ((Unavailable, RateLimited, RequestTimeout), UNAVAILABLE),
+    ((InvalidRequest, TooLarge), REFUSED),
+)
+_SERVER_ERROR: Final = 500
+
+
+def exit_code_of(error: SessionaryError) -> int:
+    """Choose the exit code of a failure: what a server answered has codes of its own, all else is 1."""
+    if error.response is None and not isinstance(error, ConnectionFailed):
+        return FAILED
+    return next((code for kinds, code in _CODES if isinstance(error, kinds)), FAILED)
+
+
+def sentence_of(error: SessionaryError) -> str:
+    """Say what went wrong in one line; for a fault of the server's also where its log tells more."""
+    if error.response is None or error.status < _SERVER_ERROR or not error.request_id:
+        return error.detail
+    return f"{error.detail} ({error.code}, request id {error.request_id})"

@@ -1,0 +1,216 @@
+"""One command per operation, on a running server."""
+
+from typing import Any, Final
+
+import click
+
+from sessionary import limits
+from sessionary.cli.composing import JsonObjectText, MessagesFile, TypedMessage, messages_from
+from sessionary.cli.connecting import Address, connected, server_options
+from sessionary.cli.showing import print_facts, print_json, print_table, print_transcript
+
+STATUSES: Final = click.Choice(["active", "completed"])
+
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, spelled as on the wire.")
+_message_option: Final = click.option(
+    "--message", "typed", type=TypedMessage(), multiple=True, help="A message, such as user:Hello; may be repeated."
+)
+_messages_option: Final = click.option(
+    "--messages", "file", type=MessagesFile(), help="A JSON array of messages, read from a file; - is standard input."
+)
+_metadata_option: Final = click.option("--metadata", type=JsonObjectText(), help="A JSON object.")
+
+
+def example(*lines: str) -> str:
+    """Spell the example at the end of a command's help."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
+@click.command(
+    "create-session",
+    epilog=example(
+        "sessionary create-session --user-id user-12345 \\",
+        '  --message "system:Be brief." --message "user:How do I reset my password?"',
+    ),
+)
+@click.option("--user-id", required=True, metavar="ID", help="Who talks.")
+@click.option("--session-group", metavar="NAME", help="The application, environment or tenant.")
+@_metadata_option
+@click.option(
+    "--expiration-minutes",
+    type=click.IntRange(limits.EXPIRATION_MINUTES_MIN, limits.EXPIRATION_MINUTES_MAX),
+    default=limits.EXPIRATION_MINUTES_DEFAULT,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long the session lives, unless it is extended.",
+)
+@_message_option
+@_messages_option
+@click.option("--title", help="Else the session takes one from its first user message.")
+@click.option("--model", metavar="NAME", help="The model that answers.")
+@json_option
+@server_options
+def create_session_command(address: Address, *, as_json: bool, typed: Any, file: Any, **arguments: Any) -> None:
+    """Begin a session and print its id."""
+    with connected(address) as client:
+        created = client.create_session(initial_messages=messages_from(file, typed), **arguments)
+    if as_json:
+        print_json(created)
+    else:
+        print_facts([("id", created.session_id), ("status", created.status), ("expires", created.expires_at)])
+
+
+@click.command(
+    "list-sessions",
+    epilog=example(
+        "sessionary list-sessions --user-id user-12345 --status active",
+        "sessionary list-sessions --all --json | jq -r .id",
+    ),
+)
+@click.option("--user-id", metavar="ID", help="Only sessions of this user.")
+@click.option("--session-group", metavar="NAME", help="Only sessions of this group.")
+@click.option("--model", metavar="NAME", help="Only sessions with this model.")
+@click.option("--status", type=STATUSES, help="Only sessions in this status.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, limits.PAGE_LIMIT_MAX),
+    default=limits.PAGE_LIMIT_DEFAULT,
+    show_default=True,
+    metavar="COUNT",
+    help="How many sessions at most.",
+)
+@click.option("--offset", type=click.IntRange(0, limits.INT32_MAX), metavar="COUNT", help="How many to skip.")
+@click.option("--all", "every", is_flag=True, help="All that match, instead of one page.")
+@json_option
+@server_options
+def list_sessions_command(
+    address: Address, *, as_json: bool, every: bool, limit: int, offset: int | None, **filters: Any
+) -> None:
+    """Print sessions, the newest first; as JSON one object a line."""
+    if every and offset is not None:
+        raise click.UsageError("Give either --all or --offset.")
+    with connected(address) as client:
+        if every and as_json:
+            for session in client.iterate_sessions(**filters):
+                print_json(session)
+            return
+        page = (
+            client.iterate_sessions(**filters) if every else client.list_sessions(limit=limit, offset=offset, **filters)
+        )
+        found = list(page)
+    if as_json:
+        for session in found:
+            print_json(session)
+    elif found:
+        print_table(found)
+    else:
+        click.echo("There are no such sessions.", err=True)
+
+
+@click.command(
+    "get-session",
+    epilog=example(
+        "sessionary get-session 0199c1f2-7b5e-7c3a-9d41-2f6e8a0b5c11 --messages-limit 10",
+    ),
+)
+@click.argument("session_id")
+@click.option(
+    "--messages-limit",
+    type=click.IntRange(1, limits.WINDOW_LIMIT_MAX),
+    metavar="COUNT",
+    help="How many messages; alone: the last ones.",
+)
+@click.option(
+    "--messages-offset",
+    type=click.IntRange(0, limits.INT32_MAX),
+    metavar="NUMBER",
+    help="The number of the first message, from 0.",
+)
+@json_option
+@server_options
+def get_session_command(address: Address, *, as_json: bool, session_id: str, **window: Any) -> None:
+    """Print a session as a transcript."""
+    with connected(address) as client:
+        session = client.get_session(session_id, **window)
+    if as_json:
+        print_json(session)
+    else:
+        print_transcript(session)
+
+
+@click.command(
+    "update-session",
+    epilog=example(
+        "sessionary update-session 0199c1f2-7b5e-7c3a-9d41-2f6e8a0b5c11 \\",
+        '  --message "assistant:Follow the link under the password field." --tokens-used 42',
+    ),
+)
+@click.argument("session_id")
+@_message_option
+@_messages_option
+@click.option(
+    "--tokens-used", type=click.IntRange(0, limits.INT32_MAX), metavar="COUNT", help="Added to the session's total."
+)
+@click.option("--status", type=STATUSES, help="A completed session may be set active again.")
+@_metadata_option
+@click.option("--title", help="A new title.")
+@click.option("--model", metavar="NAME", help="The model that answers from now on.")
+@json_option
+@server_options
+def update_session_command(
+    address: Address, *, as_json: bool, session_id: str, typed: Any, file: Any, **arguments: Any
+) -> None:
+    """Append messages, add tokens, merge metadata, set the status: all in one step."""
+    with connected(address) as client:
+        updated = client.update_session(session_id, new_messages=messages_from(file, typed), **arguments)
+    if as_json:
+        print_json(updated)
+    else:
+        print_facts(
+            [
+                ("id", updated.session_id),
+                ("status", updated.status),
+                ("messages", updated.total_messages),
+                ("tokens", updated.total_tokens),
+                ("updated", updated.updated_at),
+            ]
+        )
+
+
+@click.command(
+    "extend-session",
+    epilog=example("sessionary extend-session 0199c1f2-7b5e-7c3a-9d41-2f6e8a0b5c11 --additional-minutes 30"),
+)
+@click.argument("session_id")
+@click.option(
+    "--additional-minutes",
+    type=click.IntRange(limits.ADDITIONAL_MINUTES_MIN, limits.ADDITIONAL_MINUTES_MAX),
+    default=limits.ADDITIONAL_MINUTES_DEFAULT,
+    show_default=True,
+    metavar="MINUTES",
+    help="Added to the session's expiry, not to the clock.",
+)
+@json_option
+@server_options
+def extend_session_command(address: Address, *, as_json: bool, session_id: str, additional_minutes: int) -> None:
+    """Let a session live longer."""
+    with connected(address) as client:
+        extended = client.extend_session(session_id, additional_minutes)
+    if as_json:
+        print_json(extended)
+    else:
+        print_facts([("id", extended.session_id), ("expires", extended.expires_at), ("answer", extended.message)])
+
+
+@click.command("delete-session", epilog=example("sessionary delete-session 0199c1f2-7b5e-7c3a-9d41-2f6e8a0b5c11"))
+@click.argument("session_id")
+@json_option
+@server_options
+def delete_session_command(address: Address, *, as_json: bool, session_id: str) -> None:
+    """Remove a session and all that was said in it."""
+    with connected(address) as client:
+        deleted = client.delete_session(session_id)
+    if as_json:
+        print_json(deleted)
+    else:
+        click.echo(deleted.message)

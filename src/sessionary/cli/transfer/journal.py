@@ -1,0 +1,90 @@
+"""What has been imported, kept beside the file: so that a second run goes on where the first one ended."""
+
+import re
+import sqlite3
+import time
+from hashlib import blake2b
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import click
+
+_COMMIT_EVERY: Final = 200
+"""How many notes may be lost with the machine's power; their idempotency keys still prevent doubles."""
+_COMMIT_SECONDS: Final = 1.0
+_NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+class Entry(NamedTuple):
+    """One record, and how far it has come: its session's id once there is one, and how many steps are done."""
+
+    digest: bytes
+    occurrence: int
+    """How many equal records stand before it: each becomes a session of its own."""
+    place: str
+    session_id: str = ""
+    steps: int = 0
+    complete: bool = False
+
+    def key_of(self, step: bytes) -> str:
+        """Make the idempotency key of a step on the session: the same in every run."""
+        about = blake2b(step, key=self.digest, salt=self.occurrence.to_bytes(8), digest_size=16)
+        about.update(self.session_id.encode())
+        return about.hexdigest()
+
+
+class Journal:
+    """A small SQLite file, which nothing else writes to meanwhile; without a path it ends with the import."""
+
+    def __init__(self, path: Path | None, destination: str) -> None:
+        """Open or begin it; raises ClickException. What was sent to another destination does not count."""
+        self._destination: Final = blake2b(destination.encode(), digest_size=16).digest()
+        self._statements: Final = _statements()
+        self._noted = 0
+        self._committed_at = time.monotonic()
+        try:
+            # Without a path SQLite makes a file that nobody sees, and holds in memory no more of it than of others.
+            self._rows: Final = sqlite3.connect(path or "", isolation_level=None, timeout=0)
+            for statement in ("PRAGMA locking_mode = EXCLUSIVE", "PRAGMA temp_store = FILE", "BEGIN IMMEDIATE"):
+                self._rows.execute(statement)
+            self._rows.execute(self._statements["make"])
+            self._rows.execute(self._statements["make_seen"])
+        except sqlite3.Error as error:
+            raise click.ClickException(
+                f"The journal {path} cannot be used: {error}. Another import may be running, or the directory is not "
+                "writable: then name another place with --journal."
+            ) from error
+
+    def find(self, text: bytes, place: str) -> Entry:
+        """Find what is known of a record; a record seen twice in one run is two records."""
+        digest = blake2b(text, key=self._destination, digest_size=16).digest()
+        (occurrence,) = self._rows.execute(self._statements["see"], (digest,)).fetchone()
+        found = self._rows.execute(self._statements["find"], (digest, occurrence)).fetchone()
+        if found is None:
+            return Entry(digest, occurrence, place)
+        return Entry(digest, occurrence, place, found[0], found[1], bool(found[2]))
+
+    def note(self, entry: Entry) -> None:
+        """Keep how far a record has come; it is on the disk soon after."""
+        self._rows.execute(self._statements["note"], entry)
+        self._noted += 1
+        if self._noted >= _COMMIT_EVERY or time.monotonic() - self._committed_at > _COMMIT_SECONDS:
+            self._rows.execute("COMMIT")
+            self._rows.execute("BEGIN IMMEDIATE")
+            self._noted, self._committed_at = 0, time.monotonic()
+
+    def forget(self, entry: Entry) -> None:
+        """Drop a record whose session was taken back."""
+        self._rows.execute(self._statements["forget"], (entry.digest, entry.occurrence))
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        self._rows.execute("COMMIT")
+        self._rows.close()
+
+
+def _statements() -> dict[str, str]:
+    text = files("sessionary.cli.transfer").joinpath("journal.sql").read_text(encoding="utf-8")
+    parts = _NAME.split(text)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))

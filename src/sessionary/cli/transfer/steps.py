@@ -1,0 +1,74 @@
+"""A record as the calls that make a session of it."""
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from sessionary import limits
+from sessionary.cli.transfer.shapes import Record
+from sessionary.model import JsonObject
+
+_MESSAGES_BYTES_MAX: Final = limits.BODY_BYTES_MAX - 256 * 1024
+"""What the messages of a request may take: room is left for metadata and all else."""
+_SURELY_FITS_BYTES: Final = 2 * 1024 * 1024
+"""JSON as we write it is never four times as long as what was read."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Step(NamedTuple):
+    """One call."""
+
+    operation: Literal["create", "update", "extend"]
+    arguments: dict[str, Any]
+
+    def spelled(self, number: int) -> bytes:
+        """Spell it for its idempotency key; equal steps of one session differ by their number."""
+        return _encode((number, *self))
+
+
+def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
+    """Plan a session: created with what one request can carry, then filled up, then given its time."""
+    first, *rest = _turns(record.messages, size)
+    created = {
+        "user_id": record.user_id,
+        "session_group": record.session_group,
+        "metadata": record.metadata or None,
+        "expiration_minutes": min(expiration_minutes, limits.EXPIRATION_MINUTES_MAX),
+        "initial_messages": first or None,
+        "title": record.title,
+        "model": record.model,
+    }
+    updates: list[dict[str, Any]] = [{"new_messages": turn} for turn in rest]
+    last: dict[str, Any] = {"tokens_used": record.total_tokens} if record.total_tokens else {}
+    last |= {"status": record.status} if record.status != "active" else {}
+    if last:
+        updates = [*updates[:-1], {**(updates[-1] if updates else {}), **last}]
+    return [
+        Step("create", created),
+        *(Step("update", update) for update in updates),
+        *_extensions(expiration_minutes - limits.EXPIRATION_MINUTES_MAX),
+    ]
+
+
+def _extensions(minutes: int) -> Iterator[Step]:
+    while minutes > 0:
+        yield Step("extend", {"additional_minutes": min(minutes, limits.ADDITIONAL_MINUTES_MAX)})
+        minutes -= limits.ADDITIONAL_MINUTES_MAX
+
+
+def _turns(messages: list[JsonObject], size: int) -> Iterator[list[JsonObject]]:
+    if len(messages) <= limits.MESSAGES_PER_REQUEST_MAX and size <= _SURELY_FITS_BYTES:
+        yield messages
+        return
+    turn: list[JsonObject] = []
+    held = 0
+    for message in messages:
+        length = len(_encode(message)) + 1
+        if turn and (held + length > _MESSAGES_BYTES_MAX or len(turn) == limits.MESSAGES_PER_REQUEST_MAX):
+            yield turn
+            turn, held = [], 0
+        turn.append(message)
+        held += length
+    yield turn

@@ -1,0 +1,224 @@
+"""The client for programs on an event loop of asyncio: one line per operation."""
+
+import asyncio
+import functools
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+
+import httpx
+
+from sessionary.client import calls, walks
+from sessionary.client.answers import Answered
+from sessionary.client.calls import Call
+from sessionary.client.conversations import Beginning, Transcript, check_one_given, options_of
+from sessionary.client.failures import translated
+from sessionary.client.retry import Attempts
+from sessionary.client.server import ClientOptions, Server, proxy_from
+from sessionary.client.surroundings import Surroundings
+from sessionary.client.walks import Walk
+from sessionary.errors import SessionaryError
+from sessionary.limits import ADDITIONAL_MINUTES_DEFAULT
+from sessionary.model import ExtendedSession, Session, UpdatedSession
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+
+class AsyncBoundOperation(Generic[Arguments, Answer]):
+    """An operation of one client, to be called."""
+
+    def __init__(self, client: "AsyncClient", call: Callable[Arguments, Call[Answer]]) -> None:
+        """Bind what makes the call to the client that carries it."""
+        functools.update_wrapper(self, call)
+        self._client: Final = client
+        self._call: Final = call
+
+    async def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        """Carry out the operation and return its answer; raises SessionaryError."""
+        return (await self._client.send(self._call(*args, **kwargs))).answer
+
+    async def with_response(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answered[Answer]:
+        """Carry out the operation and return its answer with the HTTP response; raises SessionaryError."""
+        return await self._client.send(self._call(*args, **kwargs))
+
+
+class AsyncOperation(Generic[Arguments, Answer]):
+    """An operation of every client."""
+
+    def __init__(self, call: Callable[Arguments, Call[Answer]]) -> None:
+        """Take the operation's arguments and answer from what makes its call."""
+        self.__doc__ = call.__doc__
+        self._call: Final = call
+
+    @overload
+    def __get__(self, client: None, owner: type["AsyncClient"]) -> Self: ...
+    @overload
+    def __get__(self, client: "AsyncClient", owner: type["AsyncClient"]) -> AsyncBoundOperation[Arguments, Answer]: ...
+    def __get__(
+        self, client: "AsyncClient | None", owner: type["AsyncClient"]
+    ) -> Self | AsyncBoundOperation[Arguments, Answer]:
+        """Bind the operation to a client."""
+        return self if client is None else AsyncBoundOperation(client, self._call)
+
+
+class AsyncIteration(Generic[Arguments, Item]):
+    """A walk of every client: called on one, it reads lazily."""
+
+    def __init__(self, walk: Callable[Arguments, Walk[Item]]) -> None:
+        """Take the walk's arguments and items from what makes it."""
+        self.__doc__ = walk.__doc__
+        self._walk: Final = walk
+
+    @overload
+    def __get__(self, client: None, owner: type["AsyncClient"]) -> Self: ...
+    @overload
+    def __get__(
+        self, client: "AsyncClient", owner: type["AsyncClient"]
+    ) -> Callable[Arguments, AsyncIterator[Item]]: ...
+    def __get__(
+        self, client: "AsyncClient | None", owner: type["AsyncClient"]
+    ) -> Self | Callable[Arguments, AsyncIterator[Item]]:
+        """Bind the walk to a client."""
+        if client is None:
+            return self
+
+        @functools.wraps(self._walk)
+        def iterate(*args: Arguments.args, **kwargs: Arguments.kwargs) -> AsyncIterator[Item]:
+            return _items(client, self._walk(*args, **kwargs))
+
+        return iterate
+
+
+async def _items(client: "AsyncClient", walk: Walk[Item]) -> AsyncIterator[Item]:
+    while walk.call is not None:
+        for item in walk.take(await client.send(walk.call)):
+            yield item
+
+
+class AsyncClient:
+    """Talks to a server of the AI Sessions API, ours or the vendor's, without holding up the event loop.
+
+    Tasks may share one. A call that is cancelled, or that runs out of time, gives up its connection at once. Close the
+    client when done, or use it with ``async with``.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        verify: ssl.SSLContext | bool = True,
+        proxy: str | httpx.Proxy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        surroundings: Surroundings[Awaitable[None]] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> None:
+        """Talk to ``url``, or else to ``SESSIONARY_URL``; raises InvalidRequest for settings that make no sense.
+
+        ``verify`` takes an SSL context for other authorities or a client certificate. ``transport`` replaces the
+        network, proxy and TLS settings included: ``httpx.ASGITransport`` calls an application in this process.
+        """
+        self._surroundings: Final = surroundings or Surroundings(sleep=asyncio.sleep)
+        environment = self._surroundings.environment
+        self._server: Final = Server(url, options, environment)
+        proxy = proxy or proxy_from(environment, self._server.url)
+        self._http: Final = httpx.AsyncClient(transport=transport or httpx.AsyncHTTPTransport(verify, proxy=proxy))
+
+    create_session: Final = AsyncOperation(calls.create_session)
+    list_sessions: Final = AsyncOperation(calls.list_sessions)
+    get_session: Final = AsyncOperation(calls.get_session)
+    update_session: Final = AsyncOperation(calls.update_session)
+    extend_session: Final = AsyncOperation(calls.extend_session)
+    delete_session: Final = AsyncOperation(calls.delete_session)
+
+    iterate_sessions: Final = AsyncIteration(walks.iterate_sessions)
+    iterate_messages: Final = AsyncIteration(walks.iterate_messages)
+
+    def session(
+        self, *, user_id: str | None = None, session_id: str | None = None, **beginning: Unpack[Beginning]
+    ) -> "AsyncConversation":
+        """Hold a conversation: a new one of ``user_id``, or the one that ``session_id`` names; use it with ``with``."""
+        return AsyncConversation(self, user_id, session_id, beginning)
+
+    async def send(self, call: Call[Answer]) -> Answered[Answer]:
+        """Carry out a call; raises SessionaryError."""
+        attempts = Attempts(call, self._server, self._surroundings)
+        while True:
+            try:
+                request = attempts.begin()
+                with translated(attempts.left):
+                    async with asyncio.timeout(attempts.left()):
+                        response = await self._http.send(request)
+                return attempts.end(response)
+            except SessionaryError as error:
+                pause = attempts.pause_after(error)
+                if pause is None:
+                    raise
+            await self._surroundings.sleep(pause)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncConversation(Transcript):
+    """A conversation with a stored session; leaving its block sends nothing."""
+
+    def __init__(self, client: AsyncClient, user_id: str | None, session_id: str | None, beginning: Beginning) -> None:
+        """Be ready to begin, or to go on; raises InvalidRequest unless one of the two ids is given."""
+        super().__init__(session_id)
+        check_one_given(session_id, user_id)
+        self._client: Final = client
+        self._user_id: Final = user_id
+        self._beginning: Final = beginning
+        self._options: Final = options_of(beginning)
+
+    async def __aenter__(self) -> Self:
+        if self._user_id is None:
+            await self.refresh()
+        else:
+            created = await self._client.create_session(self._user_id, **self._beginning)
+            self._note_created(created, self._beginning.get("initial_messages") or [])
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    async def say(self, role: str, content: Any, *, tokens_used: int | None = None, **members: Any) -> UpdatedSession:
+        """Append one message, with any further members it has; raises SessionaryError."""
+        message = {"role": role, "content": content, **members}
+        updated = await self._client.update_session(
+            self.id, new_messages=[message], tokens_used=tokens_used, **self._options
+        )
+        self._note_updated(updated, message)
+        return updated
+
+    async def extend(self, minutes: int = ADDITIONAL_MINUTES_DEFAULT) -> ExtendedSession:
+        """Let the session live for so many minutes more; raises SessionaryError."""
+        extended = await self._client.extend_session(self.id, minutes, **self._options)
+        self._note_extended(extended)
+        return extended
+
+    async def complete(self) -> UpdatedSession:
+        """Mark the conversation as completed; raises SessionaryError."""
+        updated = await self._client.update_session(self.id, status="completed", **self._options)
+        self._note_updated(updated)
+        return updated
+
+    async def refresh(self) -> Session:
+        """Read the conversation anew, with what others said in it; raises SessionaryError."""
+        session = await self._client.get_session(self.id, **self._options)
+        self._note_read(session)
+        return session

@@ -1,0 +1,127 @@
+"""What an operation may answer, as the OpenAPI document spells it: successes, failures and their headers."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sessionary import errors, limits
+from sessionary.errors import SessionaryError
+from sessionary.http.routes import Route
+from sessionary.http.schemas import JsonSchema, name_of, prose, reference
+from sessionary.model import ACCEPT_IDEMPOTENCY_KEY, Problem
+
+JSON: Final = "application/json"
+_PROBLEM_JSON: Final = "application/problem+json"
+
+Failures = tuple[type[SessionaryError], ...]
+
+_ALWAYS: Final[Failures] = (
+    errors.Unauthenticated,
+    errors.Forbidden,
+    errors.ScopeMissing,
+    errors.NotFound,
+    errors.MethodNotAllowed,
+    errors.QueryTooLong,
+    errors.HeadersTooLarge,
+    errors.SessionaryError,
+    errors.Overloaded,
+    errors.StoreUnavailable,
+)
+_OF_BODIES: Final[Failures] = (
+    errors.InvalidJson,
+    errors.InvalidRequest,
+    errors.RequestTimeout,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+)
+_OF_OPERATIONS: Final[dict[str, Failures]] = {
+    "create_session": (errors.MetadataTooLarge, errors.SessionFull),
+    "list_sessions": (errors.InvalidParameter, errors.InvalidCursor),
+    "get_session": (errors.InvalidParameter, errors.InvalidHeader),
+    "update_session": (errors.MetadataTooLarge, errors.TotalTooLarge, errors.SessionFull),
+    "extend_session": (errors.ExpiryTooFar,),
+    "delete_session": (),
+}
+
+HEADERS: Final[dict[str, JsonSchema]] = {
+    "X-Request-Id": {
+        "description": "Names this exchange in the server's log: the caller's own `X-Request-Id`, if it has this form.",
+        "required": True,
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": limits.REQUEST_ID_LENGTH_MAX,
+            "pattern": "^[A-Za-z0-9._-]+$",
+        },
+    },
+    ACCEPT_IDEMPOTENCY_KEY: {
+        "description": "Declares that idempotency keys are honoured.",
+        "schema": {"type": "string", "const": "?1"},
+    },
+    "ETag": {
+        "description": "The version of the session.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'},
+    },
+    "Idempotent-Replayed": {
+        "description": "Present if this is the answer that the request's idempotency key got before.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Link": {
+        "description": 'The next page, relative, as `rel="next"`; absent from the last one.',
+        "schema": {"type": "string", "pattern": '^<[^<>]+>; rel="next"$'},
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate.",
+        "required": True,
+        "schema": {"type": "string", "const": "Bearer"},
+    },
+    "Allow": {
+        "description": "The methods served at this path.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Z]+(, [A-Z]+)*$"},
+    },
+    "Retry-After": {
+        "description": "After how many seconds to try again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+_ALWAYS_SENT: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY)
+_SENT_WITH: Final = {401: ("WWW-Authenticate",), 405: ("Allow",), 412: ("ETag",), 503: ("Retry-After",)}
+
+
+def response(
+    description: str, schema: JsonSchema | None, headers: Iterable[str] = (), media_type: str = JSON
+) -> JsonSchema:
+    """Describe one answer; without a schema it has no body."""
+    described: JsonSchema = {
+        "description": description,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in (*_ALWAYS_SENT, *headers)},
+    }
+    return described if schema is None else described | {"content": {media_type: {"schema": schema}}}
+
+
+def failures(route: Route, *, of_session: bool) -> dict[str, JsonSchema]:
+    """Describe every way an operation can fail, by status."""
+    of_body = _OF_BODIES if route.takes_body else ()
+    of_key = () if route.method == "GET" else (errors.InvalidHeader, errors.KeyReused)
+    of_version = (errors.PreconditionFailed,) if of_session and route.method != "GET" else ()
+    of_place = (errors.SessionNotFound,) if of_session else ()
+    return failures_of((*_ALWAYS, *of_body, *of_key, *of_version, *of_place, *_OF_OPERATIONS[route.name]))
+
+
+def failures_of(possible: Failures) -> dict[str, JsonSchema]:
+    """Describe these failures, by status."""
+    statuses = sorted({failure.status for failure in possible})
+    return {
+        str(status): _failure(status, [failure for failure in possible if failure.status == status])
+        for status in statuses
+    }
+
+
+def _failure(status: int, possible: Sequence[type[SessionaryError]]) -> JsonSchema:
+    said = [f"`{failure.code}`: {prose(failure.__doc__ or '').splitlines()[0]}" for failure in possible]
+    codes = [failure.code for failure in possible]
+    exactly = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
+    schema = {"allOf": [reference(name_of(Problem)), exactly]}
+    return response("\n\n".join(said), schema, _SENT_WITH.get(status, ()), _PROBLEM_JSON)

@@ -1,0 +1,76 @@
+"""Sessions of every kind, as lines of an export."""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+_SERVER_TIMES = ("created_at", "updated_at", "expires_at")
+_TEXTS = ["Hello", "How do I reset my password?", "Привет,\nмир", "你好 🙂", "NUL \0 inside", "", "<b>&amp;</b>\u2028\u200b", "x" * 2_000]
+_VALUES: list[Any] = ["text", 1, -(2**63), 2**64 - 1, 1.5, 1e300, True, None, [], {}, [1, {"a": None}], {"z": {"y": "🙂"}}]
+
+
+def session(number: int) -> dict[str, Any]:
+    """Make up a session; the same for the same number."""
+    chance = random.Random(number)  # noqa: S311 - for variety, not for secrets
+    messages = [_message(chance) for _ in range(chance.randrange(8))]
+    return {
+        "id": f"session-{number}",
+        "title": chance.choice([f"Title {number}", "Ünïcode “title”"]),
+        "model": chance.choice([None, "gpt-4o", "claude"]),
+        "messages": messages,
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "user_id": f"user-{number % 100}",
+        "session_group": chance.choice([None, "web", "группа"]),
+        "status": chance.choice(["active", "active", "completed"]),
+        "metadata": {f"key {n}": chance.choice([v for v in _VALUES if v is not None]) for n in range(chance.randrange(4))},
+        "total_tokens": chance.choice([0, 0, 42, 2_147_483_647]),
+    }
+
+
+def _message(chance: random.Random) -> dict[str, Any]:
+    text = chance.choice(_TEXTS)
+    extras = {name: chance.choice(_VALUES) for name in chance.sample(["id", "name", "metadata", "ключ"], 2)}
+    match chance.randrange(6):
+        case 0:
+            call = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"a": 1}'}}
+            return {"role": "assistant", "content": None, "tool_calls": [call]}
+        case 1:
+            return {"role": "user", "content": [{"type": "text", "text": text}, {"type": "image_url", "x": 1.5}], **extras}
+        case 2:
+            return {"role": "tool", "content": text, "tool_call_id": "call_1", **extras}
+        case _:
+            return {"role": chance.choice(["user", "assistant", "system", "developer"]), "content": text, **extras}
+
+
+def write(path: Path, sessions: Iterable[dict[str, Any]]) -> Path:
+    """Write one session a line."""
+    with path.open("w", encoding="utf-8") as file:
+        for each in sessions:
+            file.write(json.dumps(each, ensure_ascii=False) + "\n")
+    return path
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Read one session a line."""
+    with path.open("rb") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def lasting(session: dict[str, Any]) -> bytes:
+    """Spell what must survive an import, every byte of it: all but ids, the server's times, and what counts them."""
+    kept = {name: value for name, value in session.items() if name not in {"id", "total_messages", *_SERVER_TIMES}}
+    kept["messages"] = [
+        {name: value for name, value in message.items() if name != "created_at"} for message in session["messages"]
+    ]
+    # In one order of the session's own members; those of metadata and messages keep theirs.
+    return json.dumps(dict(sorted(kept.items())), ensure_ascii=False).encode()
+
+
+def census(sessions: Iterable[dict[str, Any]]) -> Counter[bytes]:
+    """Count equal sessions, in little memory."""
+    return Counter(hashlib.blake2b(lasting(each), digest_size=12).digest() for each in sessions)

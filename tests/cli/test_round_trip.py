@@ -1,0 +1,49 @@
+"""Everything goes out and comes back, at constant memory. The full dose: `ROUND_TRIP_SESSIONS=100000`."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conversations import census, lines, session, write
+from tests.cli.serving import Measured, Place, serving
+
+SESSIONS = int(os.environ.get("ROUND_TRIP_SESSIONS", "1000"))
+MEGABYTES_MAX = 200
+
+pytestmark = pytest.mark.timeout(60 + SESSIONS // 10)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with serving(tmp_path_factory.mktemp("round-trip")) as place:
+        yield place
+
+
+def test_all_sessions_survive_import_and_export_at_constant_memory(place: Place, tmp_path: Path) -> None:
+    original = write(tmp_path / "original.jsonl", map(session, range(SESSIONS)))
+    first, second = place.of("first"), place.of("second")
+
+    took = {
+        "import": first.measure("import", str(original), directory=tmp_path),
+        "export": first.measure("export", "--output", "exported.jsonl", directory=tmp_path),
+        "import of the export": second.measure("import", "exported.jsonl", directory=tmp_path),
+        "import once more": second.measure("import", "exported.jsonl", directory=tmp_path),
+        "export of the import": second.measure("export", "--output", "again.jsonl", directory=tmp_path),
+    }
+
+    for name, measured in took.items():
+        print(f"{name}: {measured.seconds:.1f} s, {SESSIONS / measured.seconds:.0f}/s, {measured.megabytes:.0f} MB")
+        _check(measured)
+    expected = census(lines(original))
+    assert census(lines(tmp_path / "exported.jsonl")) == expected
+    assert census(lines(tmp_path / "again.jsonl")) == expected
+    assert took["import once more"].completed.stdout == (
+        f"exported.jsonl: 0 imported, {SESSIONS} already there\n".encode()
+    )
+
+
+def _check(measured: Measured) -> None:
+    assert measured.completed.returncode == 0, measured.completed.stderr.decode()
+    assert measured.megabytes < MEGABYTES_MAX

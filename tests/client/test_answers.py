@@ -1,0 +1,137 @@
+"""Answers that other servers may give: with members missing, null or unknown, and no answers at all."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from sessionary import (
+    BadResponse,
+    Client,
+    CreatedSession,
+    DeletedSession,
+    ExtendedSession,
+    ListedSession,
+    Session,
+    UpdatedSession,
+)
+from tests.client.answering import always, client_of
+
+CREATED: Final = {"sessionId": "s", "status": "active", "expiresAt": "later", "createdAt": "now"}
+UPDATED: Final = {
+    "sessionId": "s",
+    "status": "completed",
+    "totalMessages": 3,
+    "totalTokens": 9,
+    "updatedAt": "now",
+}
+EXTENDED: Final = {"sessionId": "s", "expiresAt": "later", "message": "Extended"}
+DELETED: Final = {"message": "Deleted"}
+LISTED: Final = {
+    "id": "s",
+    "title": "t",
+    "model": "m",
+    "created_at": "now",
+    "updated_at": "now",
+    "user_id": "u",
+    "session_group": "g",
+    "status": "active",
+    "total_messages": 3,
+    "total_tokens": 9,
+    "metadata": {"a": 1},
+    "expires_at": "later",
+}
+SESSION: Final = {**LISTED, "messages": [{"role": "user", "content": "Hello", "x": [1]}], "messages_offset": 2}
+
+WHOLE: Final[Mapping[str, tuple[Mapping[str, Any], Any]]] = {
+    "create_session": (CREATED, CreatedSession("s", "active", "later", "now")),
+    "update_session": (UPDATED, UpdatedSession("s", "completed", 3, 9, "now")),
+    "extend_session": (EXTENDED, ExtendedSession("s", "later", "Extended")),
+    "delete_session": (DELETED, DeletedSession("Deleted")),
+    "get_session": (SESSION, Session(**SESSION)),  # type: ignore[arg-type]  # what the keys say
+    "list_sessions": (LISTED, ListedSession(**LISTED)),  # type: ignore[arg-type]  # as above
+}
+NOTHING: Final = {str: ("", None), int: (0, None), dict: ({},), list: ([],)}
+
+
+def _ask(client: Client, operation: str) -> Any:
+    if operation == "list_sessions":
+        return client.list_sessions()[0]
+    return getattr(client, operation)("s")
+
+
+def _answer(operation: str, answer: Any) -> bytes:
+    return json.dumps([answer] if operation == "list_sessions" else answer).encode()
+
+
+@pytest.mark.parametrize("operation", WHOLE)
+def test_a_whole_answer_is_read_and_what_is_unknown_is_passed_over(flavour: str, operation: str) -> None:
+    answer, expected = WHOLE[operation]
+    with client_of(flavour, always(200, _answer(operation, {**answer, "new_member": [1]}))) as client:
+        assert _ask(client, operation) == expected
+
+
+@pytest.mark.parametrize(("operation", "member"), [(name, member) for name in WHOLE for member in WHOLE[name][0]])
+def test_any_member_may_be_missing_or_null(operation: str, member: str) -> None:
+    answer, whole = WHOLE[operation]
+    without = {name: value for name, value in answer.items() if name != member}
+    for given in (without, {**without, member: None}):
+        with client_of("blocking", always(200, _answer(operation, given))) as client:
+            found = _ask(client, operation)
+        changed = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(whole, name)]
+        assert len(changed) == 1
+        assert getattr(found, changed[0]) in NOTHING[type(answer[member])]
+
+
+@pytest.mark.parametrize("operation", WHOLE)
+def test_every_member_may_be_missing(flavour: str, operation: str) -> None:
+    with client_of(flavour, always(200, _answer(operation, {}))) as client:
+        found = _ask(client, operation)
+    values = [getattr(found, name) for name in found.__struct_fields__]
+    assert all(value in ("", 0, None, [], {}) for value in values)
+
+
+def test_an_empty_array_is_an_empty_object_as_php_spells_it() -> None:
+    with client_of("blocking", always(200, _answer("get_session", {**SESSION, "metadata": []}))) as client:
+        assert client.get_session("s").metadata == {}
+
+
+def test_a_status_nobody_knows_yet_is_taken() -> None:
+    with client_of("blocking", always(200, _answer("get_session", {**SESSION, "status": "archived"}))) as client:
+        assert str(client.get_session("s").status) == "archived"
+
+
+def test_a_deletion_may_be_answered_with_nothing() -> None:
+    with client_of("blocking", always(204)) as client:
+        assert client.delete_session("s") == DeletedSession("")
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "reason"),
+    [
+        (b"", "application/json", "it is empty"),
+        (b'{"id": "s", "mess', "application/json", "cannot be read as JSON"),
+        (b"<html>Please log in</html>", "text/html", "cannot be read as JSON"),
+        (b'"text"', "application/json", "expected an object"),
+        (b"[]", "application/json", "expected an object"),
+        (b'{"id": 7}', "application/json", "expected str as id"),
+        (b'{"total_tokens": true}', "application/json", "expected int as total_tokens"),
+        (b'{"total_tokens": "9"}', "application/json", "expected int as total_tokens"),
+        (b'{"messages": {}}', "application/json", "expected list as messages"),
+        (b"\xff\xfe", "application/json", "cannot be read as JSON"),
+        (b"[" * 100_000, "application/json", "cannot be read as JSON"),
+    ],
+)
+def test_what_is_no_answer_is_a_bad_response(flavour: str, content: bytes, media_type: str, reason: str) -> None:
+    respond = always(200, content, content_type=media_type, x_request_id="r-1")
+    with client_of(flavour, respond) as client, pytest.raises(BadResponse, match=reason) as raised:
+        client.get_session("s")
+    assert (raised.value.status, raised.value.request_id) == (200, "r-1")
+    assert raised.value.response is not None
+    assert raised.value.response.content == content
+
+
+def test_a_list_that_is_none_is_a_bad_response() -> None:
+    with client_of("blocking", always(200, b"{}")) as client, pytest.raises(BadResponse, match="expected an array"):
+        client.list_sessions()

@@ -1,0 +1,201 @@
+"""How a client is told what it needs: by arguments, by the environment, and what it makes of it."""
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sessionary import Client, ConnectionFailed, InvalidRequest, Surroundings
+from sessionary.client.server import proxy_from
+from tests.client.answering import Respond, always, client_of
+from tests.client.calling import make_client
+from tests.client.faults import FaultProxy
+from tests.client.vendor import TOKEN, VendorServer
+
+
+def _surroundings(flavour: str, environment: dict[str, str]) -> Surroundings[Any]:
+    sleep: Any = time.sleep if flavour == "blocking" else asyncio.sleep
+    return Surroundings(sleep=sleep, environment=environment)
+
+
+def _last_request() -> tuple[Respond, list[httpx.Request]]:
+    requests: list[httpx.Request] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json=[] if request.method == "GET" else {})
+
+    return respond, requests
+
+
+def test_the_environment_names_server_token_and_organisation(flavour: str, vendor: VendorServer) -> None:
+    environment = {
+        "SESSIONARY_URL": vendor.base_url,
+        "SESSIONARY_TOKEN": f"{TOKEN}\n",
+        "SESSIONARY_ORGANISATION": "acme",
+    }
+    with make_client(flavour, "", surroundings=_surroundings(flavour, environment)) as client:
+        client.create_session("someone")
+    assert [organisation for organisation, _ in vendor.sessions] == ["acme"]
+
+
+def test_an_argument_wins_over_the_environment(flavour: str) -> None:
+    respond, requests = _last_request()
+    environment = {
+        "SESSIONARY_URL": "http://other.test",
+        "SESSIONARY_TOKEN": "other",
+        "SESSIONARY_ORGANISATION": "other",
+    }
+    options = {"token": "mine", "organisation": "acme", "surroundings": _surroundings(flavour, environment)}
+    with make_client(flavour, "http://mine.test", transport=httpx.MockTransport(respond), **options) as client:
+        client.list_sessions()
+    (request,) = requests
+    assert str(request.url) == "http://mine.test/api/v3/organizations/acme/ai/sessions?limit=50"
+    assert request.headers["Authorization"] == "Bearer mine"
+
+
+def test_only_what_is_needed_is_sent(flavour: str) -> None:
+    respond, requests = _last_request()
+    with client_of(flavour, respond, headers={"X-Team": "a", "User-Agent": "mine"}) as client:
+        client.list_sessions(headers={"x-team": "b", "Accept-Language": "de"})
+        client.create_session("someone")
+    read, write = requests
+    assert sorted(read.headers) == [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "host",
+        "user-agent",
+        "x-team",
+    ]
+    assert (read.headers.get_list("x-team"), read.headers["user-agent"]) == (["b"], "mine")
+    assert write.headers["content-type"] == "application/json"
+    assert write.content == b'{"userId":"someone","expirationMinutes":60}'
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "server.test",
+        "ftp://server.test",
+        "http://",
+        "http://user:secret@server.test",
+        "http://server.test?x=1",
+        "http://server.test#x",
+        "http://server.test:port",
+    ],
+)
+def test_a_url_that_is_no_server_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"server|URL") as raised:
+        Client(url, surroundings=_surroundings("blocking", {}))
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("token", ["two words", "lin\ne", "emoji \U0001f600", "ü"])
+def test_a_token_that_is_none_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(InvalidRequest, match="token") as raised:
+        Client("http://server.test", token=token)
+    assert token not in str(raised.value)
+
+
+@pytest.mark.parametrize("headers", [{"X-Name": "ü"}, {"X-Näme": "u"}])
+def test_a_header_that_cannot_be_written_is_refused(flavour: str, headers: dict[str, str]) -> None:
+    with client_of(flavour, always(200, "[]")) as client, pytest.raises(InvalidRequest, match="header"):
+        client.list_sessions(headers=headers)
+
+
+def test_a_call_without_an_organisation_is_refused(flavour: str) -> None:
+    with (
+        client_of(flavour, always(200, "[]"), organisation=None) as client,
+        pytest.raises(InvalidRequest, match="SESSIONARY_ORGANISATION"),
+    ):
+        client.list_sessions()
+
+
+def test_without_a_token_none_is_sent(flavour: str) -> None:
+    respond, requests = _last_request()
+    with client_of(flavour, respond, token=None) as client:
+        client.list_sessions()
+    assert "authorization" not in requests[0].headers
+
+
+def test_neither_a_client_nor_a_call_shows_its_token_or_its_messages() -> None:
+    from sessionary.client import calls  # noqa: PLC0415
+
+    call = calls.create_session("someone", initial_messages=[{"role": "user", "content": "private"}], token="secret")
+    with Client("http://server.test", token="secret", organisation="acme") as client:
+        shown = repr(call) + str(call) + repr(client) + repr(vars(client))
+    assert "secret" not in shown
+    assert "private" not in shown
+    assert repr(call) == "<Call create_session >"
+
+
+def test_a_proxy_is_gone_through(flavour: str, vendor: VendorServer) -> None:
+    with FaultProxy(vendor.port) as proxy:
+        given = {"token": TOKEN, "organisation": "acme"}
+        with make_client(flavour, "http://nowhere.test", proxy=proxy.base_url, **given) as client:
+            client.create_session("someone")
+        surroundings = _surroundings(flavour, {"http_proxy": proxy.base_url})
+        with make_client(flavour, "http://nowhere.test", surroundings=surroundings, **given) as client:
+            client.list_sessions()
+        surroundings = _surroundings(flavour, {"http_proxy": proxy.base_url, "no_proxy": "127.0.0.1"})
+        with make_client(flavour, vendor.base_url, surroundings=surroundings, **given) as client:
+            client.list_sessions()
+        assert proxy.arrived == ["POST", "GET"]
+    assert [request.method for request in vendor.seen] == ["POST", "GET", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "proxy"),
+    [
+        ({}, "http://a.test", None),
+        ({"HTTP_PROXY": "p.test:3128"}, "http://a.test", "http://p.test:3128"),
+        ({"HTTP_PROXY": "p.test:3128"}, "https://a.test", None),
+        ({"HTTP_PROXY": "p.test:3128", "REQUEST_METHOD": "GET"}, "http://a.test", None),
+        ({"https_proxy": "http://p.test", "HTTPS_PROXY": "http://q.test"}, "https://a.test", "http://p.test"),
+        ({"ALL_PROXY": "socks5://p.test"}, "https://a.test", "socks5://p.test"),
+        ({"all_proxy": "http://p.test", "NO_PROXY": "b.test, a.test"}, "https://a.test/x", None),
+        ({"all_proxy": "http://p.test", "NO_PROXY": "*"}, "https://a.test:8080", None),
+        ({"all_proxy": "http://p.test", "NO_PROXY": "b.test"}, "https://a.test", "http://p.test"),
+    ],
+)
+def test_the_environment_names_proxies_as_everywhere(environment: dict[str, str], url: str, proxy: str | None) -> None:
+    assert proxy_from(environment, url) == proxy
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that no authority has signed, and its key in the same file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: apt-get install openssl")
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    asked = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    command = ["openssl", *asked.split(), "-keyout", str(file), "-out", f"{file}.crt"]
+    subprocess.run(command, check=True, capture_output=True)
+    file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
+    return file
+
+
+def test_tls_is_verified_by_the_context_that_is_given(flavour: str, certificate: Path) -> None:
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate)
+    given = {"token": TOKEN, "organisation": "acme", "retries": 0}
+    with VendorServer(tls=serving) as vendor:
+        with make_client(flavour, vendor.base_url, **given) as client:
+            with pytest.raises(ConnectionFailed, match="certificate") as raised:
+                client.create_session("someone")
+            assert not raised.value.sent
+        trusting = ssl.create_default_context(cafile=f"{certificate}.crt")
+        with make_client(flavour, vendor.base_url, verify=trusting, **given) as client:
+            client.create_session("someone")
+            assert len(client.list_sessions()) == 1
+        with make_client(flavour, vendor.base_url, verify=False, **given) as client:
+            assert len(client.list_sessions()) == 1

@@ -1,0 +1,80 @@
+"""The timeout of a call bounds every kind of waiting, also against a server that does nothing at all."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+
+from sessionary import Client, ConnectionFailed, DeadlineExceeded
+from tests.client.calling import make_client
+from tests.client.vendor import TOKEN, VendorServer
+
+GIVEN: Final[dict[str, Any]] = {"token": TOKEN, "organisation": "acme"}
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """The address of a server that takes connections and never reads from them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def full() -> Iterator[str]:
+    """The address of a server that takes no more connections: the kernel leaves further ones without an answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        waiting = []
+        for _ in range(4):
+            waiting.append(connection := socket.socket())
+            connection.settimeout(0)
+            connection.connect_ex(listener.getsockname())
+        time.sleep(0.05)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for connection in waiting:
+            connection.close()
+
+
+def _takes(call: Callable[[], Any]) -> float:
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        call()
+    return time.monotonic() - started
+
+
+def test_a_server_that_takes_no_body_is_not_waited_for(flavour: str, deaf: str) -> None:
+    messages = [{"role": "user", "content": "x" * 1_000_000}] * 7
+    with make_client(flavour, deaf, timeout=0.6, **GIVEN) as client:
+        assert 0.5 < _takes(lambda: client.create_session("someone", initial_messages=messages)) < 2
+
+
+def test_a_server_that_takes_no_connection_is_not_waited_for(flavour: str, full: str) -> None:
+    with make_client(flavour, full, timeout=0.6, **GIVEN) as client:
+        assert 0.5 < _takes(client.list_sessions) < 2
+
+
+def test_a_server_that_answers_nothing_leaves_it_open_whether_it_was_asked(flavour: str, deaf: str) -> None:
+    with make_client(flavour, deaf, **GIVEN) as client, pytest.raises(DeadlineExceeded) as raised:
+        client.create_session("someone", timeout=0.3)
+    assert raised.value.sent
+
+
+def test_a_name_with_several_addresses_is_tried_at_each(flavour: str, vendor: VendorServer) -> None:
+    with make_client(flavour, f"http://localhost:{vendor.port}", **GIVEN) as client:
+        assert client.list_sessions() == []
+
+
+def test_a_name_without_an_address_is_a_server_that_could_not_be_reached(flavour: str) -> None:
+    with (
+        make_client(flavour, "http://nowhere.invalid", retries=0, **GIVEN) as client,
+        pytest.raises(ConnectionFailed, match="could not be reached") as raised,
+    ):
+        client.create_session("someone")
+    assert not raised.value.sent
+
+
+def test_a_call_without_a_timeout_is_waited_for(vendor: VendorServer) -> None:
+    with Client(vendor.base_url, timeout=None, **GIVEN) as client:
+        assert client.list_sessions() == []
+        assert client.list_sessions(timeout=5) == []

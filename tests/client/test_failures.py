@@ -1,0 +1,149 @@
+"""From responses to errors, whoever wrote them."""
+
+import json
+
+import httpx
+import pytest
+
+import sessionary
+from sessionary import (
+    BadResponse,
+    Conflict,
+    Fault,
+    Forbidden,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    PreconditionFailed,
+    RateLimited,
+    RequestTimeout,
+    SessionaryError,
+    SessionNotFound,
+    StoreUnavailable,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from sessionary.client.failures import failure_of
+from sessionary.http.replies import problem
+from tests.client.answering import always, client_of
+
+HTML = "<html><h1>Bad gateway</h1></html>"
+
+
+def _every_error(error: type[SessionaryError] = SessionaryError) -> list[type[SessionaryError]]:
+    return [error, *(below for child in error.__subclasses__() for below in _every_error(child))]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in _every_error() if kind.status], ids=lambda kind: kind.__name__)
+def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryError]) -> None:
+    error: SessionaryError
+    if kind is MethodNotAllowed:
+        error = MethodNotAllowed("GET, HEAD")
+    elif kind is PreconditionFailed:
+        error = PreconditionFailed(3)
+    else:
+        error = kind("Told.", faults=(Fault("/newMessages/3/role", "Wrong."),))
+    reply = problem(error, [(b"x-request-id", b"r-1")])
+    found = failure_of(httpx.Response(reply.status, content=reply.body, headers=reply.headers))
+    assert type(found) is kind
+    assert (found.status, found.code, found.faults) == (error.status, error.code, error.faults)
+    assert found.request_id == "r-1"
+    if isinstance(found, MethodNotAllowed):
+        assert found.allowed == "GET, HEAD"
+    else:
+        assert found.detail == error.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, BadResponse),
+        (304, BadResponse),
+        (400, InvalidRequest),
+        (401, Unauthenticated),
+        (402, InvalidRequest),
+        (403, Forbidden),
+        (404, NotFound),
+        (405, MethodNotAllowed),
+        (408, RequestTimeout),
+        (409, Conflict),
+        (412, PreconditionFailed),
+        (413, TooLarge),
+        (422, InvalidRequest),
+        (429, RateLimited),
+        (500, SessionaryError),
+        (502, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
+        (599, SessionaryError),
+    ],
+)
+@pytest.mark.parametrize("body", ["", HTML, '{"message": "Cut', "[]", '{"message": 7, "errors": "x"}'])
+def test_a_body_that_is_not_ours_leaves_the_status_to_speak(
+    status: int, kind: type[SessionaryError], body: str
+) -> None:
+    error = failure_of(httpx.Response(status, content=body))
+    assert type(error) is kind
+    assert (error.status, error.code, error.request_id) == (status, kind.code, None)
+    assert error.response is not None
+    assert error.response.text == body
+    assert str(error)
+
+
+def test_a_vendors_words_are_passed_on() -> None:
+    assert str(failure_of(httpx.Response(404, json={"error": True, "message": "No such session"}))) == "No such session"
+    assert str(failure_of(httpx.Response(400, json={"error": "Bad"}))) == "Bad"
+    assert len(str(failure_of(httpx.Response(400, json={"message": "x" * 10_000})))) == 1_000
+
+
+def test_a_code_nobody_knows_yet_is_passed_on_with_the_class_of_its_status() -> None:
+    error = failure_of(httpx.Response(409, json={"code": "EDITED_MEANWHILE", "detail": "Edited.", "errors": [1, {}]}))
+    assert type(error) is Conflict
+    assert (error.code, error.faults) == ("EDITED_MEANWHILE", (Fault("", ""),))
+    assert Conflict.code == "CONFLICT"
+
+
+def test_a_code_counts_only_with_its_own_status() -> None:
+    assert type(failure_of(httpx.Response(400, json={"code": "SESSION_NOT_FOUND"}))) is InvalidRequest
+    assert type(failure_of(httpx.Response(404, json={"code": "SESSION_NOT_FOUND"}))) is SessionNotFound
+    assert type(failure_of(httpx.Response(503, json={"code": "STORE_UNAVAILABLE"}))) is StoreUnavailable
+    assert type(failure_of(httpx.Response(503, json={"code": "OVERLOADED"}))) is Overloaded
+    assert type(failure_of(httpx.Response(503, json={"code": "CONNECTION_FAILED"}))) is Unavailable
+
+
+def test_a_redirect_is_not_followed_and_says_where_to(flavour: str) -> None:
+    respond = always(308, location="https://elsewhere.test/api")
+    with client_of(flavour, respond) as client, pytest.raises(BadResponse, match=r"https://elsewhere\.test/api"):
+        client.get_session("s")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "\u0663"}, None),
+        ({"Retry-After": "Mon, 23 Nov 2026 10:00:30 GMT", "Date": "Mon, 23 Nov 2026 10:00:00 GMT"}, 30.0),
+        ({"Retry-After": "Mon, 23 Nov 2026 09:00:00 GMT", "Date": "Mon, 23 Nov 2026 10:00:00 GMT"}, 0.0),
+        ({"Retry-After": "Mon, 23 Nov 2026 10:00:30 GMT"}, None),
+    ],
+)
+def test_retry_after_is_read_in_both_spellings(headers: dict[str, str], seconds: float | None) -> None:
+    spelled = [(name.encode(), value.encode()) for name, value in headers.items()]
+    assert failure_of(httpx.Response(503, headers=spelled)).retry_after == seconds
+
+
+def test_an_error_survives_being_pickled() -> None:
+    import pickle  # noqa: PLC0415
+
+    body = json.dumps({"detail": "Gone.", "code": "SESSION_NOT_FOUND"})
+    error = failure_of(httpx.Response(404, content=body, request=httpx.Request("GET", "http://server.test")))
+    copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert type(copied) is sessionary.SessionNotFound
+    assert (copied.status, copied.detail) == (404, "Gone.")
+    assert copied.response is not None
+    assert copied.response.status_code == 404

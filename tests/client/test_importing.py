@@ -1,0 +1,63 @@
+"""Importing the client loads the client: no server, no driver, and little beside httpx and msgspec."""
+
+import json
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+import sessionary
+
+# What the client may load beside httpx, msgspec and asyncio: its own modules and a few of the standard library's.
+OWN_MODULES_MAX: Final = 25
+STANDARD_MODULES_MAX: Final = 15
+
+
+def _loaded(statement: str) -> set[str]:
+    script = f"{statement}\nimport json, sys; print(json.dumps(list(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(json.loads(run.stdout))
+
+
+def test_the_client_loads_no_server_and_little_else() -> None:
+    client = _loaded("from sessionary import Client, AsyncClient")
+    added = client - _loaded("import httpx, httpcore, msgspec.structs, asyncio")
+    own = {name for name in added if name.partition(".")[0] == "sessionary"}
+    assert {name.split(".")[1] for name in own if "." in name} <= {"client", "errors", "limits", "model"}
+    assert len(own) <= OWN_MODULES_MAX
+    others = added - own
+    assert {name.partition(".")[0].lstrip("_") for name in others} <= sys.stdlib_module_names
+    assert len(others) <= STANDARD_MODULES_MAX, sorted(others)
+    assert not {"apsw", "asyncpg", "uvicorn", "uvloop", "httptools"} & {name.partition(".")[0] for name in client}
+
+
+def test_the_bare_package_loads_nothing() -> None:
+    added = _loaded("import sessionary") - _loaded("import json, typing, importlib")
+    assert added == {"sessionary"}
+
+
+def test_words_load_no_http_library() -> None:
+    loaded = _loaded("from sessionary import Session, NotFound, Fault")
+    assert {name for name in loaded if name.startswith("sessionary")} == {
+        "sessionary",
+        "sessionary.errors",
+        "sessionary.limits",
+        "sessionary.model",
+    }
+    assert "httpx" not in loaded
+
+
+@pytest.mark.parametrize("name", sessionary.__all__)
+def test_every_public_name_is_itself_and_documented(name: str) -> None:
+    found = getattr(sessionary, name)
+    assert found.__name__ == name
+    assert found.__doc__
+    assert name in dir(sessionary)
+
+
+def test_a_name_that_is_none_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Nothing"):
+        sessionary.Nothing  # noqa: B018 - asking is the test
+    with pytest.raises(ImportError):
+        exec("from sessionary import failure_of")  # noqa: S102 - our own words

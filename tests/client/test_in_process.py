@@ -1,0 +1,36 @@
+"""A client needs no network where the application runs in the same process."""
+
+import secrets
+from pathlib import Path
+
+import httpx
+
+from sessionary import AsyncClient
+from sessionary.clocks import request_ids, steady_clock
+from sessionary.http.app import Application
+from sessionary.limits import EXPIRY_HORIZON_DAYS_DEFAULT, MILLISECONDS_PER_DAY
+from sessionary.operations.context import Service
+from sessionary.operations.identifiers import SessionIds
+from sessionary.operations.tokens import TokenMaker, create_token
+from sessionary.store.opening import migrate, open_store
+
+
+async def test_an_application_is_called_in_process(tmp_path: Path) -> None:
+    database, clock = f"sqlite:///{tmp_path}/store.db", steady_clock()
+    await migrate(database, clock())
+    store = await open_store(database, clock)
+    service = Service(
+        store=store,
+        clock=clock,
+        session_ids=SessionIds(clock, secrets.randbits),
+        expiry_horizon=EXPIRY_HORIZON_DAYS_DEFAULT * MILLISECONDS_PER_DAY,
+    )
+    _, token = await create_token(TokenMaker(store, clock, secrets.token_bytes), "acme", "test")
+    application = Application(service, request_ids=request_ids(), on_answer=lambda _: None)
+    transport = httpx.ASGITransport(application)
+    try:
+        async with AsyncClient("http://app", token=token, organisation="acme", transport=transport) as client:
+            created = await client.create_session("someone")
+            assert [item.id async for item in client.iterate_sessions()] == [created.session_id]
+    finally:
+        await store.close()

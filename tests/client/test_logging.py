@@ -1,0 +1,93 @@
+"""What leaves the client beside its answers: logs, errors and trace contexts, and no secret in any of them."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sessionary import AsyncClient, Attempt, Client, SessionaryError, Surroundings
+from sessionary.client.surroundings import trace_context
+from tests.client.answering import client_of
+from tests.client.calling import Place, make_client
+
+PRIVATE = "what nobody else may read"
+
+
+def test_no_log_and_no_hook_holds_a_token_or_a_message(
+    flavour: str, ours: Place, organisation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Attempt] = []
+    with (
+        caplog.at_level(logging.DEBUG),
+        make_client(flavour, ours.url, token=ours.token, organisation=organisation, on_attempt=told.append) as client,
+    ):
+        created = client.create_session("someone", initial_messages=[{"role": "user", "content": PRIVATE}])
+        client.get_session(created.session_id)
+        client.iterate_sessions(user_id=PRIVATE)
+        with pytest.raises(SessionaryError) as raised:
+            client.update_session("nothing", new_messages=[{"role": "user", "content": PRIVATE}])
+    logged = caplog.text + repr(told) + repr(raised.value) + "".join(raised.value.__notes__)
+    assert caplog.records
+    assert [attempt.status for attempt in told] == [201, 200, 404]
+    assert all(attempt.request_id and attempt.seconds > 0 for attempt in told)
+    assert ours.token not in logged
+    assert PRIVATE not in logged
+
+
+def test_what_the_surroundings_inject_goes_with_every_request(flavour: str) -> None:
+    asked: list[httpx.Request] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json=[])
+
+    def inject(headers: Any) -> None:
+        headers["traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    surroundings: Surroundings[Any] = Surroundings(sleep=lambda _: None, environment={}, inject=inject)
+    with client_of(flavour, respond, surroundings=surroundings) as client:
+        client.list_sessions()
+    assert asked[0].headers["traceparent"].startswith("00-0af7")
+
+
+def test_opentelemetry_is_asked_where_it_is_installed(tmp_path: Path) -> None:
+    package = tmp_path / "opentelemetry"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "propagate.py").write_text("def inject(carrier):\n    carrier['traceparent'] = 'here'\n")
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from sessionary import Surroundings\n"
+        "headers = {}\n"
+        "Surroundings(sleep=print).inject(headers)\n"
+        "assert headers == {'traceparent': 'here'}, headers\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_without_opentelemetry_nothing_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.propagate", None)
+    headers: dict[str, str] = {}
+    trace_context()(headers)
+    assert headers == {}
+
+
+async def test_the_trace_context_of_a_span_is_sent() -> None:
+    trace = pytest.importorskip("opentelemetry.trace", reason="opentelemetry-api is not installed")
+    asked: list[httpx.Request] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json=[])
+
+    context = trace.SpanContext(0x1234, 0x5678, is_remote=False, trace_flags=trace.TraceFlags(1))
+    transport = httpx.MockTransport(respond)
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        Client("http://server.test", organisation="acme", transport=transport).list_sessions()
+        await AsyncClient("http://server.test", organisation="acme", transport=transport).list_sessions()
+    assert [request.headers["traceparent"] for request in asked] == [f"00-{0x1234:032x}-{0x5678:016x}-01"] * 2

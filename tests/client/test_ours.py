@@ -1,0 +1,141 @@
+"""What only our server offers, through both clients."""
+
+import httpx
+import pytest
+
+from sessionary import BadResponse, Client, Fault, Forbidden, InvalidRequest, MetadataTooLarge, ScopeMissing
+from tests.client.answering import client_of, in_turn
+from tests.client.calling import Place, make_client
+from tests.harness.server import ServerProcess
+
+
+def test_title_and_model_are_set_and_model_narrows(our_client: Client) -> None:
+    created = our_client.create_session("someone", title="First", model="m-1")
+    our_client.create_session("someone", model="m-2")
+    our_client.update_session(created.session_id, title="Second")
+    (found,) = our_client.list_sessions(model="m-1")
+    assert (found.id, found.title, found.model) == (created.session_id, "Second", "m-1")
+
+
+def test_a_listed_session_tells_all_but_its_messages(our_client: Client) -> None:
+    created = our_client.create_session(
+        "someone", session_group="g", metadata={"a": [1]}, initial_messages=[{"role": "user", "content": "Hello"}]
+    )
+    our_client.update_session(created.session_id, tokens_used=9, status="completed", metadata={"b": 2, "a": None})
+    (found,) = our_client.list_sessions(status="completed")
+    assert (found.user_id, found.session_group, found.title) == ("someone", "g", "Hello")
+    assert (found.status, found.total_messages, found.total_tokens) == ("completed", 1, 9)
+    assert (found.metadata, found.expires_at) == ({"b": 2}, created.expires_at)
+    assert our_client.list_sessions(status="active") == []
+
+
+def test_a_window_of_messages_says_where_it_begins(our_client: Client) -> None:
+    messages = [{"role": "user", "content": str(number)} for number in range(6)]
+    session_id = our_client.create_session("someone", initial_messages=messages).session_id
+    last = our_client.get_session(session_id, messages_limit=2)
+    assert ([message["content"] for message in last.messages], last.messages_offset) == (["4", "5"], 4)
+    middle = our_client.get_session(session_id, messages_limit=2, messages_offset=1)
+    assert ([message["content"] for message in middle.messages], middle.messages_offset) == (["1", "2"], 1)
+    assert our_client.get_session(session_id).messages_offset is None
+
+
+def test_messages_appended_while_iterating_are_read_too(our_client: Client) -> None:
+    messages = [{"role": "user", "content": str(number)} for number in range(4)]
+    session_id = our_client.create_session("someone", initial_messages=messages).session_id
+    found = []
+    for message in our_client.iterate_messages(session_id, window_limit=2):
+        found.append(message["content"])
+        if len(found) == 2:
+            our_client.update_session(session_id, new_messages=[{"role": "user", "content": "late"}])
+    assert found == ["0", "1", "2", "3", "late"]
+
+
+def test_iterate_sessions_follows_links(our_client: Client) -> None:
+    ids = [our_client.create_session("someone", session_group="a & b").session_id for _ in range(5)]
+    our_client.create_session("someone")
+    found = [item.id for item in our_client.iterate_sessions(session_group="a & b", page_limit=2)]
+    assert found == ids[::-1]
+    _, response = our_client.list_sessions.with_response(session_group="a & b", limit=2)
+    assert "cursor=" in response.links["next"]["url"]
+
+
+def test_a_link_is_followed_by_its_query_alone(flavour: str) -> None:
+    asked: list[httpx.URL] = []
+    answered = in_turn(
+        [
+            httpx.Response(200, json=[{"id": "1"}], headers={"Link": '<https://evil.test/x?cursor=c>; rel="next"'}),
+            httpx.Response(200, json=[{"id": "2"}]),
+        ]
+    )
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return answered(request)
+
+    with client_of(flavour, respond) as client:
+        assert [item.id for item in client.iterate_sessions(page_limit=1)] == ["1", "2"]
+    assert [(url.host, url.path) for url in asked] == [("server.test", "/api/v3/organizations/acme/ai/sessions")] * 2
+    assert asked[1].query == b"cursor=c"
+
+
+def test_links_in_a_circle_are_not_followed_for_ever(flavour: str) -> None:
+    def respond(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[{"id": "1"}], headers={"Link": '<?cursor=c>; rel="next"'})
+
+    with client_of(flavour, respond) as client, pytest.raises(BadResponse, match="circle"):
+        list(client.iterate_sessions())
+
+
+def test_a_refusal_points_at_what_is_wrong(our_client: Client) -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "nobody", "content": "b"}]
+    with pytest.raises(InvalidRequest) as raised:
+        our_client.create_session("someone", initial_messages=messages)
+    error = raised.value
+    (fault,) = error.faults
+    assert isinstance(fault, Fault)
+    assert fault.pointer == "/initialMessages/1/role"
+    assert (error.status, error.code) == (400, "INVALID_REQUEST")
+    assert error.response is not None
+    assert error.request_id == error.response.headers["X-Request-Id"]
+    with pytest.raises(MetadataTooLarge):
+        our_client.create_session("someone", metadata={"a": "x" * 70_000})
+
+
+def test_a_request_id_of_the_callers_own_comes_back(our_client: Client) -> None:
+    headers = {"X-Request-Id": "mine-1"}
+    _, response = our_client.list_sessions.with_response(headers=headers)
+    assert response.headers["X-Request-Id"] == "mine-1"
+    with pytest.raises(InvalidRequest) as raised:
+        our_client.list_sessions(limit=0, headers=headers)
+    assert raised.value.request_id == "mine-1"
+
+
+def test_a_token_of_another_organisation_or_scope_is_forbidden(
+    flavour: str, server: ServerProcess, organisation: str
+) -> None:
+    token = server.create_token(organisation, scopes=["sessions:read"])
+    with make_client(flavour, server.base_url, token=token, organisation=organisation) as client:
+        assert client.list_sessions() == []
+        with pytest.raises(ScopeMissing):
+            client.create_session("someone")
+        with pytest.raises(Forbidden) as raised:
+            client.list_sessions(organisation="another")
+    assert type(raised.value) is Forbidden
+
+
+def test_a_path_before_the_api_belongs_to_the_servers_url(ours: Place, flavour: str, organisation: str) -> None:
+    asked: list[str] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json=[])
+
+    with make_client(
+        flavour,
+        "https://host.test/chat/",
+        token=ours.token,
+        organisation=organisation,
+        transport=httpx.MockTransport(respond),
+    ) as client:
+        client.list_sessions(organisation="a b")
+    assert asked == ["https://host.test/chat/api/v3/organizations/a%20b/ai/sessions?limit=50"]

@@ -1,0 +1,336 @@
+"""What is tried again, when, and how often; in a time of its own, where chance always picks the longest pause."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from sessionary import (
+    Attempt,
+    BadResponse,
+    Client,
+    ConnectionFailed,
+    DeadlineExceeded,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    SessionaryError,
+    Unavailable,
+)
+from sessionary.client.retry import PAUSE_SECONDS_FIRST
+from sessionary.model import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY
+from tests.client.answering import Respond, Time, always, client_of, in_turn
+
+READS: Final[list[Callable[[Client], Any]]] = [
+    lambda client: client.get_session("s"),
+    lambda client: client.list_sessions(),
+    lambda client: client.delete_session("s"),
+]
+WRITES: Final[list[Callable[[Client], Any]]] = [
+    lambda client: client.create_session("someone"),
+    lambda client: client.update_session("s", tokens_used=1),
+    lambda client: client.extend_session("s"),
+]
+HONOURED: Final = {ACCEPT_IDEMPOTENCY_KEY: "?1"}
+
+
+def _counted(respond: Respond) -> tuple[Respond, list[httpx.Request]]:
+    requests: list[httpx.Request] = []
+
+    def counting(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return respond(request)
+
+    return counting, requests
+
+
+@pytest.mark.parametrize("call", READS)
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ReadError("reset"),
+        httpx.RemoteProtocolError("hung up"),
+        httpx.Response(408),
+        httpx.Response(429),
+        httpx.Response(500),
+        httpx.Response(502, content="<html>"),
+        httpx.Response(503),
+        httpx.Response(504),
+        httpx.Response(200, content=b'{"message": "De', headers={"Content-Type": "application/json"}),
+    ],
+    ids=repr,
+)
+def test_reads_and_deletes_are_tried_again(
+    flavour: str, call: Callable[[Client], Any], failure: httpx.Response | Exception
+) -> None:
+    fine = httpx.Response(200, json=[] if call is READS[1] else {})
+    respond, requests = _counted(in_turn([failure, failure, fine]))
+    time = Time()
+    with client_of(flavour, respond, time) as client:
+        call(client)
+    assert len(requests) == 3
+    assert time.pauses == [PAUSE_SECONDS_FIRST, 2 * PAUSE_SECONDS_FIRST]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 422, 301])
+def test_what_would_fail_again_is_not_tried_again(flavour: str, status: int) -> None:
+    respond, requests = _counted(always(status))
+    with client_of(flavour, respond) as client, pytest.raises(SessionaryError):
+        client.get_session("s")
+    assert len(requests) == 1
+
+
+def test_a_page_instead_of_an_answer_is_not_tried_again(flavour: str) -> None:
+    respond, requests = _counted(always(200, "<html>", content_type="text/html"))
+    with client_of(flavour, respond) as client, pytest.raises(BadResponse):
+        client.get_session("s")
+    assert len(requests) == 1
+
+
+def test_it_is_given_up_after_the_retries_with_the_last_error(flavour: str) -> None:
+    respond, requests = _counted(in_turn([httpx.ReadError("1"), httpx.Response(502), httpx.Response(503)]))
+    with client_of(flavour, respond, retries=2) as client, pytest.raises(Unavailable) as raised:
+        client.get_session("s")
+    assert raised.value.status == 503
+    assert len(requests) == 3
+
+
+def test_without_retries_a_call_is_sent_once(flavour: str) -> None:
+    respond, requests = _counted(always(503))
+    with client_of(flavour, respond, retries=0) as client, pytest.raises(Unavailable):
+        client.get_session("s")
+    assert len(requests) == 1
+
+
+def test_retry_after_is_waited_for_and_then_a_little(flavour: str) -> None:
+    time = Time()
+    respond = in_turn([httpx.Response(503, headers={"Retry-After": "3"}), httpx.Response(200, json={})])
+    with client_of(flavour, respond, time) as client:
+        client.get_session("s")
+    assert time.pauses == [3 + PAUSE_SECONDS_FIRST]
+
+
+def test_a_retry_after_that_is_too_long_is_told_at_once(flavour: str) -> None:
+    time = Time()
+    respond = always(429, retry_after="61")
+    with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(RateLimited) as raised:
+        client.get_session("s")
+    assert raised.value.retry_after == 61.0
+    assert time.pauses == []
+
+
+def test_no_pause_leads_past_the_deadline(flavour: str) -> None:
+    time = Time()
+    respond = always(503, retry_after="5")
+    with client_of(flavour, respond, time, timeout=12) as client, pytest.raises(Unavailable):
+        client.get_session("s")
+    assert time.pauses == [5.25, 5.5]
+    with client_of(flavour, respond, Time()) as client, pytest.raises(Unavailable):
+        client.get_session("s", timeout=5)
+
+
+def test_a_call_without_time_is_not_sent(flavour: str) -> None:
+    respond, requests = _counted(always(200, "{}"))
+    with client_of(flavour, respond) as client, pytest.raises(DeadlineExceeded):
+        client.get_session("s", timeout=0)
+    assert requests == []
+
+
+def test_the_pauses_grow_to_a_bound_and_chance_shortens_them(flavour: str) -> None:
+    time = Time()
+    with client_of(flavour, always(503), time, retries=7, timeout=None) as client, pytest.raises(Unavailable):
+        client.get_session("s")
+    assert time.pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+@pytest.mark.parametrize("call", WRITES)
+@pytest.mark.parametrize(
+    "failure", [httpx.ReadError("reset"), httpx.Response(503), httpx.Response(429), httpx.Response(500)], ids=repr
+)
+def test_a_write_is_sent_once_to_a_server_that_declares_nothing(
+    flavour: str, call: Callable[[Client], Any], failure: httpx.Response | Exception
+) -> None:
+    respond, requests = _counted(in_turn([failure]))
+    with client_of(flavour, respond) as client, pytest.raises(SessionaryError):
+        call(client)
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize("call", WRITES)
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ReadError("reset"),
+        httpx.Response(503),
+        httpx.Response(429),
+        httpx.Response(500),
+        httpx.Response(201, content=b'{"sess', headers={"Content-Type": "application/json", **HONOURED}),
+    ],
+    ids=repr,
+)
+def test_a_write_is_tried_again_under_one_key_by_a_server_that_honours_keys(
+    flavour: str, call: Callable[[Client], Any], failure: httpx.Response | Exception
+) -> None:
+    learnt = httpx.Response(200, json=[], headers=HONOURED)
+    respond, requests = _counted(in_turn([learnt, failure, failure, httpx.Response(201, json={})]))
+    with client_of(flavour, respond) as client:
+        client.list_sessions()
+        call(client)
+    assert [request.headers.get(IDEMPOTENCY_KEY) for request in requests] == [None, '"key"', '"key"', '"key"']
+
+
+def test_a_failure_that_declares_keys_counts(flavour: str) -> None:
+    failing = httpx.Response(503, headers=HONOURED)
+    respond, requests = _counted(in_turn([failing, httpx.Response(201, json={})]))
+    with client_of(flavour, respond) as client:
+        client.create_session("someone")
+    assert len(requests) == 2
+
+
+def test_a_declaration_stands_until_an_answer_lacks_it(flavour: str) -> None:
+    answered = [
+        httpx.Response(200, json=[], headers=HONOURED),
+        httpx.Response(502),
+        httpx.Response(201, json={}),
+        httpx.Response(503),
+    ]
+    respond, requests = _counted(in_turn(answered))
+    with client_of(flavour, respond) as client:
+        client.list_sessions()
+        client.create_session("someone")
+        with pytest.raises(Unavailable):
+            client.create_session("someone")
+    assert len(requests) == 4
+
+
+@pytest.mark.parametrize("value", ["?0", "true", "1", ""])
+def test_only_the_declared_value_declares(value: str) -> None:
+    learnt = httpx.Response(200, json=[], headers={ACCEPT_IDEMPOTENCY_KEY: value})
+    respond, requests = _counted(in_turn([learnt, httpx.Response(503)]))
+    with client_of("blocking", respond) as client:
+        client.list_sessions()
+        with pytest.raises(Unavailable):
+            client.create_session("someone")
+    assert len(requests) == 2
+
+
+def test_a_key_of_the_callers_own_is_used(flavour: str) -> None:
+    respond, requests = _counted(always(201, "{}"))
+    with client_of(flavour, respond) as client:
+        client.create_session("someone", headers={"idempotency-key": '"mine"'})
+        client.get_session("s")
+    assert [request.headers.get_list(IDEMPOTENCY_KEY) for request in requests] == [['"mine"'], []]
+
+
+@pytest.mark.parametrize("call", WRITES)
+def test_a_write_that_never_left_is_tried_again_anywhere(flavour: str, call: Callable[[Client], Any]) -> None:
+    respond, requests = _counted(in_turn([httpx.ConnectError("refused"), httpx.Response(201, json={})]))
+    with client_of(flavour, respond) as client:
+        call(client)
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize(
+    "first",
+    [httpx.ReadError("reset"), httpx.Response(502), httpx.Response(503), httpx.Response(500)],
+    ids=repr,
+)
+def test_a_deletion_that_finds_nothing_after_an_unheard_try_has_succeeded(
+    flavour: str, first: httpx.Response | Exception
+) -> None:
+    respond, requests = _counted(in_turn([first, httpx.ConnectError("refused"), httpx.Response(404)]))
+    with client_of(flavour, respond) as client:
+        deleted, response = client.delete_session.with_response("s")
+    assert "gone" in deleted.message
+    assert response.status_code == 404
+    assert len(requests) == 3
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        httpx.ConnectError("refused"),
+        httpx.Response(429),
+        httpx.Response(503, json={"code": Overloaded.code}),
+    ],
+    ids=repr,
+)
+def test_a_deletion_that_finds_nothing_after_a_refused_try_has_failed(
+    flavour: str, first: httpx.Response | Exception
+) -> None:
+    with client_of(flavour, in_turn([first, httpx.Response(404)])) as client, pytest.raises(NotFound):
+        client.delete_session("s")
+
+
+def test_a_read_that_finds_nothing_after_an_unheard_try_has_failed(flavour: str) -> None:
+    with (
+        client_of(flavour, in_turn([httpx.ReadError("reset"), httpx.Response(404)])) as client,
+        pytest.raises(NotFound),
+    ):
+        client.get_session("s")
+
+
+BROKEN: Final[list[tuple[Exception, type[SessionaryError], bool | None]]] = [
+    (httpx.ConnectError("refused"), ConnectionFailed, False),
+    (httpx.ProxyError("407"), ConnectionFailed, False),
+    (httpx.WriteError("reset"), ConnectionFailed, True),
+    (httpx.RemoteProtocolError("hung up"), ConnectionFailed, True),
+    (httpx.ReadTimeout("slow"), ConnectionFailed, True),
+    (httpx.ConnectTimeout("slow"), ConnectionFailed, False),
+    (httpx.PoolTimeout("busy"), ConnectionFailed, False),
+    (httpx.DecodingError("gzip"), BadResponse, None),
+    (httpx.LocalProtocolError("Illegal header value b'Bearer secret'"), InvalidRequest, None),
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: type(broken[0]).__name__)
+def test_what_a_transport_raises_becomes_one_of_ours(
+    flavour: str, broken: tuple[Exception, type[SessionaryError], bool | None]
+) -> None:
+    failure, kind, sent = broken
+    respond = in_turn([failure])
+    with client_of(flavour, respond, retries=0) as client, pytest.raises(SessionaryError) as raised:
+        client.get_session("s")
+    error = raised.value
+    assert type(error) is kind
+    assert getattr(error, "sent", None) is sent
+    assert error.status == (400 if kind is InvalidRequest else 0)
+    assert (error.response, error.request_id) == (None, None)
+    assert "secret" not in str(error) + repr(error.__cause__)
+
+
+def test_a_call_that_never_left_is_told_from_one_that_may_have_arrived(flavour: str) -> None:
+    learnt = httpx.Response(200, json=[], headers=HONOURED)
+    lost = httpx.ConnectError("refused")
+    for first, sent in ((httpx.ReadError("reset"), True), (httpx.Response(503), True), (lost, False)):
+        with client_of(flavour, in_turn([learnt, first, lost]), retries=1) as client:
+            client.list_sessions()
+            with pytest.raises(ConnectionFailed) as raised:
+                client.create_session("someone")
+        assert raised.value.sent is sent
+
+
+def test_each_attempt_is_told_to_the_hook_without_secrets(flavour: str) -> None:
+    told: list[Attempt] = []
+    fine = httpx.Response(200, json={}, headers={"X-Request-Id": "r"})
+    answered: list[httpx.Response | Exception] = [httpx.ReadError("x"), httpx.Response(503), fine]
+    with client_of(flavour, in_turn(answered), on_attempt=told.append) as client:
+        client.get_session("a/b", messages_limit=3)
+    assert told == [
+        Attempt(
+            operation="get_session",
+            number=number,
+            method="GET",
+            path="/api/v3/organizations/acme/ai/sessions/a%2Fb",
+            status=status,
+            code=code,
+            request_id=request_id,
+            seconds=0.0,
+        )
+        for number, (status, code, request_id) in enumerate(
+            [(0, "CONNECTION_FAILED", None), (503, "UNAVAILABLE", None), (200, None, "r")], 1
+        )
+    ]

@@ -1,0 +1,66 @@
+"""What is sent: exactly what was given, or nothing."""
+
+import math
+from collections import OrderedDict
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from sessionary import InvalidRequest
+from sessionary.client import calls
+from sessionary.client.answers import Answered
+from sessionary.client.walks import iterate_sessions
+
+
+def _nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, -math.inf, [{"a": (1, math.inf)}], "\ud800", object(), {(1, 2): 3}, _nested(10_000)],
+    ids=["nan", "infinity", "deep infinity", "surrogate", "object", "key", "depth"],
+)
+def test_what_json_cannot_hold_is_refused_before_it_is_sent(value: Any) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be written as JSON") as raised:
+        calls.update_session("s", metadata={"null": None, "a": value})
+    assert raised.value.response is None
+    with pytest.raises(InvalidRequest):
+        calls.create_session("u", initial_messages=[{"role": "user", "content": value}])
+
+
+def test_a_null_is_not_taken_for_a_number() -> None:
+    call = calls.update_session("s", metadata={"gone": None, "kept": [1.5, None]})
+    assert call.body == b'{"metadata":{"gone":null,"kept":[1.5,null]}}'
+
+
+def test_what_is_not_given_is_not_sent() -> None:
+    assert calls.update_session("s").body == b"{}"
+    assert calls.extend_session("s").body == b'{"additionalMinutes":60}'
+    assert calls.extend_session("s", None).body == b"{}"
+    assert calls.create_session("u", expiration_minutes=None).body == b'{"userId":"u"}'
+    assert calls.list_sessions(user_id="a b&c=ü").query == "userId=a%20b%26c%3D%C3%BC&limit=50"
+    assert calls.get_session("s").query == ""
+    assert calls.get_session("s", messages_limit=1, messages_offset=0).query == "messagesLimit=1&messagesOffset=0"
+
+
+def test_any_mapping_and_any_iterable_will_do() -> None:
+    messages: list[Any] = [MappingProxyType({"role": "user"}), OrderedDict(role="user")]
+    call = calls.update_session("s", new_messages=iter(messages), metadata=MappingProxyType({"a": 1}))
+    assert call.body == b'{"newMessages":[{"role":"user"},{"role":"user"}],"metadata":{"a":1}}'
+
+
+@pytest.mark.parametrize("call", [lambda: calls.get_session("\udfff"), lambda: calls.list_sessions(user_id="\udfff")])
+def test_what_a_url_cannot_hold_is_refused(call: Any) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be written in a URL"):
+        call()
+
+
+def test_an_iteration_with_wrong_arguments_is_refused_at_once() -> None:
+    with pytest.raises(InvalidRequest):
+        iterate_sessions(user_id="\udfff")
+    assert Answered._fields == ("answer", "response")

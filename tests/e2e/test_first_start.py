@@ -1,0 +1,166 @@
+"""The one command: an empty directory, `sessionary serve`, and the printed curl works when pasted."""
+
+import json
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.calling import Caller
+from tests.e2e.looking import count, look
+from tests.e2e.starting import started, wait_for_text
+from tests.harness.postgres import PostgresServer
+from tests.harness.processes import free_port
+from tests.harness.server import ServerProcess, run_sessionary
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """An empty directory, such as a new user's."""
+    directory = tmp_path / "a new user's directory"
+    directory.mkdir()
+    return directory
+
+
+def test_the_first_start_in_an_empty_directory_leads_to_a_first_session(empty: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with started(empty, "serve", "--port", str(port), stdout=tmp_path / "printed") as server:
+        printed = wait_for_text(tmp_path / "printed", "-d '{")
+
+        place = empty / "sessionary.db"
+        assert f"listens on http://127.0.0.1:{port} and keeps its data in {place}\n" in printed
+        tokens = [line.strip() for line in printed.splitlines() if line.strip().startswith("sny_")]
+        assert len(tokens) == 1
+        assert {file.name for file in empty.iterdir()} == {"sessionary.db", "sessionary.db-wal", "sessionary.db-shm"}
+        for file in empty.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
+
+        command = printed[printed.index("curl ") :]
+        if shutil.which("curl") is None:
+            pytest.skip("curl is not installed")
+        pasted = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+        assert pasted.returncode == 0, pasted.stderr
+        session = json.loads(pasted.stdout)["sessionId"]
+
+        with Caller(f"http://127.0.0.1:{port}", tokens[0]) as caller:
+            assert caller.contents(session) == ["Hello"]
+        assert server.poll() is None
+
+    with started(empty, "serve", "--port", str(port), stdout=tmp_path / "printed"):
+        printed = wait_for_text(tmp_path / "printed", "listens on")
+        with Caller(f"http://127.0.0.1:{port}", tokens[0]) as caller:
+            assert caller.contents(session) == ["Hello"], "a second start finds the data"
+        printed = (tmp_path / "printed").read_text()
+        assert "sny_" not in printed
+        assert "curl" not in printed
+        assert str(place) in printed
+    assert count(f"sqlite:///{place}", "tokens") == 1
+
+
+def test_a_first_token_is_not_made_if_it_is_not_wanted(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/store.db"
+    with ServerProcess(database, "--no-first-token", directory=tmp_path) as server:
+        printed = "\n".join(server.log_lines())
+        assert "listens on" in printed
+        assert "sny_" not in printed
+        assert count(database, "tokens") == 0
+
+
+def test_a_first_token_is_not_made_where_there_is_another(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/store.db"
+    run_sessionary("tokens", "create", "--organisation", "mine", "--database", database)
+    with ServerProcess(database, directory=tmp_path) as server:
+        assert "sny_" not in "\n".join(server.log_lines())
+    assert look(database, "SELECT organisation FROM tokens") == [("mine",)]
+
+
+def test_the_printed_curl_works_behind_a_path_and_on_ipv6(empty: Path, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    words = ("serve", "--host", "::1", "--port", str(free_port()), "--path-prefix", "/chat")
+    with started(empty, *words, stdout=tmp_path / "printed"):
+        printed = wait_for_text(tmp_path / "printed", "-d '{")
+        command = printed[printed.index("curl ") :]
+        assert "http://[::1]:" in command
+        pasted = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+        assert json.loads(pasted.stdout)["status"] == "active"
+
+
+def test_a_port_that_is_taken_is_told_and_nothing_is_made(empty: Path, tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as server:
+        completed = run_sessionary("serve", "--port", str(server.port), directory=empty)
+    assert completed.returncode == 1
+    assert completed.stderr == f"sessionary: Cannot listen on 127.0.0.1:{server.port}: Address already in use.\n"
+    assert completed.stdout == ""
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("nosuchhost.invalid", "Name or service not known"), ("192.0.2.1", "Cannot assign requested address")],
+)
+def test_an_address_that_is_not_ours_is_told(empty: Path, host: str, reason: str) -> None:
+    completed = run_sessionary("serve", "--host", host, "--port", "0", directory=empty)
+    assert completed.returncode == 1
+    assert completed.stderr.startswith(f"sessionary: Cannot listen on {host}:0: ")
+    assert reason in completed.stderr or "resolution" in completed.stderr
+    assert list(empty.iterdir()) == []
+
+
+def test_a_postgresql_that_is_not_there_is_told_without_the_password(empty: Path) -> None:
+    for spelling in (
+        f"postgresql://ada:geheim@127.0.0.1:{free_port()}/sessions",
+        f"postgresql://127.0.0.1:{free_port()}/sessions?user=ada&password=geheim",
+    ):
+        completed = run_sessionary("serve", "--port", "0", "--database", spelling, directory=empty)
+        assert_refused_without_the_password(completed)
+        assert "127.0.0.1" in completed.stderr
+        assert "refused" in completed.stderr.lower()
+
+
+def test_a_postgresql_that_does_not_let_us_in_is_told_without_the_password(
+    postgres_18: PostgresServer, empty: Path
+) -> None:
+    for spelling in (
+        f"postgresql://ada:geheim@127.0.0.1:{postgres_18.port}/postgres",
+        f"postgresql://postgres:geheim@127.0.0.1:{postgres_18.port}/nowhere",
+    ):
+        completed = run_sessionary("serve", "--port", "0", "--database", spelling, directory=empty)
+        assert_refused_without_the_password(completed)
+        assert "does not exist" in completed.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://ada:geheim@[::1/x", "postgresql://ada:geheim@db:port/x", "postgresql:///x?port=geheim"]
+)
+def test_a_url_that_cannot_be_read_is_told_without_the_password(empty: Path, url: str) -> None:
+    assert_refused_without_the_password(run_sessionary("serve", "--port", "0", "--database", url, directory=empty))
+
+
+def assert_refused_without_the_password(completed: subprocess.CompletedProcess[str]) -> None:
+    assert completed.returncode == 1
+    assert completed.stdout == ""
+    assert completed.stderr.startswith("sessionary: ")
+    assert len(completed.stderr.splitlines()) == 1, completed.stderr
+    assert "geheim" not in completed.stderr
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+def test_two_servers_that_start_at_once_on_an_empty_store_both_serve(database: str) -> None:
+    servers = [ServerProcess(database, "--no-first-token") for _ in range(2)]
+    try:
+        for server in servers:
+            server.start(wait=False)
+        for server in servers:
+            server.wait_until_ready()
+        token = servers[0].create_token("demo")
+        with Caller(servers[0].base_url, token) as one, Caller(servers[1].base_url, token) as other:
+            session = one.create("one")
+            other.append(session, "two").expect(200)
+            assert one.contents(session) == ["one", "two"]
+        assert [server.terminate() for server in servers] == [0, 0]
+    finally:
+        for server in servers:
+            server.close()

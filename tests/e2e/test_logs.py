@@ -1,0 +1,175 @@
+"""What a real server logs: who asked what and how it went, and never a body, a token or a message."""
+
+import io
+import json
+import os
+import pty
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.calling import Caller, first_token
+from tests.e2e.looking import look
+from tests.e2e.starting import started, wait_for_text
+from tests.harness.processes import free_port
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+CANARY = "kanarienvogel"
+
+
+def entries(server: ServerProcess) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in server.log_lines() if line.startswith("{")]
+
+
+def entry_of(server: ServerProcess, request_id: str) -> dict[str, Any]:
+    return poll(
+        lambda: next((entry for entry in entries(server) if entry.get("request_id") == request_id), None),
+        f"the entry of request {request_id}",
+    )
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_every_request_is_one_json_line_that_says_who_what_and_how(server: ServerProcess, caller: Caller) -> None:
+    answer = caller.call("POST", caller.path, {"userId": "ada"}, {"X-Request-Id": "mine-1"}).expect(201)
+    caller.call("GET", f"{caller.path}/{answer.json['sessionId']}", headers={"X-Request-Id": "mine-2"}).expect(200)
+    caller.call("GET", "/nowhere", headers={"X-Request-Id": "mine-3"}).expect(404)
+    unnamed = caller.call("PATCH", caller.path).expect(405).headers["X-Request-Id"]
+
+    told = entry_of(server, "mine-1")
+    assert set(told) == {
+        *("time", "level", "logger", "request_id", "organisation", "route", "method", "status", "milliseconds"),
+    }
+    assert (told["level"], told["logger"]) == ("info", "sessionary.access")
+    assert (told["organisation"], told["route"], told["method"]) == ("demo", "create_session", "POST")
+    assert told["status"] == 201
+    assert 0 < told["milliseconds"] < 10_000
+    assert entry_of(server, "mine-2")["route"] == "get_session"
+    assert (entry_of(server, "mine-3")["route"], entry_of(server, "mine-3")["status"]) == (None, 404)
+    assert (entry_of(server, unnamed)["organisation"], entry_of(server, unnamed)["status"]) == ("demo", 405)
+
+
+def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    shown = io.BytesIO()
+
+    def watch() -> None:
+        # A terminal whose other end was closed is an error to the reader.
+        try:
+            while piece := os.read(ours, 65_536):
+                shown.write(piece)
+        except OSError:
+            pass
+
+    port = free_port()
+    watcher = threading.Thread(target=watch)
+    with os.fdopen(theirs, "wb") as terminal:
+        words = ("serve", "--port", str(port))
+        with started(tmp_path, *words, stdout=tmp_path / "printed", stderr=terminal):
+            terminal.close()
+            watcher.start()
+            printed = wait_for_text(tmp_path / "printed", "-d '{")
+            token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
+            with Caller(f"http://127.0.0.1:{port}", token) as caller:
+                caller.create("one")
+                caller.call("GET", "/nowhere").expect(404)
+            poll(lambda: b" 404 GET " in shown.getvalue(), "a line on the terminal")
+    watcher.join(timeout=10)
+    os.close(ours)
+
+    lines = shown.getvalue().decode().replace("\r\n", "\n").splitlines()
+    assert len(lines) == 2
+    assert " 201 POST   create_session " in lines[0]
+    assert " ms  demo  " in lines[0]
+    assert not any(line.startswith("{") for line in lines)
+
+
+@pytest.fixture(params=["debug", "info"])
+def talkative(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that logs at this level."""
+    with ServerProcess(database, "--log-level", request.param, directory=tmp_path) as running:
+        yield running
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+@pytest.mark.parametrize("talkative", ["debug"], indirect=True)
+def test_no_body_token_or_message_is_ever_logged(talkative: ServerProcess) -> None:
+    printed = talkative.log.stat().st_size
+    token = first_token(talkative)
+    with Caller(talkative.base_url, token) as caller:
+        session = caller.create(
+            CANARY, metadata={CANARY: CANARY, "title": CANARY}, userId=CANARY, sessionGroup=CANARY, model=CANARY
+        )
+        caller.update(session, newMessages=[{"role": "user", "content": CANARY, CANARY: CANARY}], title=CANARY)
+        caller.update(session, newMessages=[{"role": CANARY, "content": CANARY}]).expect(400)
+        caller.update(session, metadata={CANARY: "\0"}).expect(400)
+        caller.update(session, tokensUsed=CANARY).expect(400)
+        caller.call("PUT", f"{caller.path}/{session}", b'{"' + CANARY.encode()).expect(400)
+        caller.call("PUT", f"{caller.path}/{session}", b"\xff" + CANARY.encode()).expect(400)
+        caller.call("POST", caller.path, b'{"userId": "\\ud800' + CANARY.encode() + b'"}').expect(400)
+        caller.call("GET", f"{caller.path}?userId={CANARY}&limit={CANARY}").expect(400)
+        caller.call("GET", f"{caller.path}?cursor={CANARY}").expect(400)
+        caller.call("GET", f"{caller.path}/{CANARY}").expect(404)
+        caller.call("GET", f"/{CANARY}").expect(404)
+        caller.call("GET", caller.path, headers={"Authorization": f"Bearer {CANARY}"}).expect(401)
+        caller.call("GET", caller.path, headers={"Authorization": f"Basic {CANARY}"}).expect(401)
+        caller.call("GET", caller.path, headers={"Cookie": CANARY, "User-Agent": CANARY, "X-Request-Id": f"{CANARY} ä"})
+        caller.call("DELETE", f"{caller.path}/{session}").expect(200)
+    assert talkative.terminate() == 0
+    logged = talkative.log.read_bytes()[printed:]
+    assert logged.count(b"sessionary.access") >= 16
+    assert CANARY.encode() not in logged
+    assert token.encode() not in logged
+    assert token.rpartition("_")[2][:32].encode() not in logged
+
+
+def test_an_internal_error_is_logged_with_its_traceback_and_tells_the_caller_nothing(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/store.db"
+    with ServerProcess(database, directory=tmp_path) as server, Caller(server.base_url, first_token(server)) as caller:
+        session, healthy = caller.create("one"), caller.create("one")
+        # Nothing we write looks like this: the file was changed behind our back.
+        look(
+            database,
+            f"UPDATE sessions SET metadata = X'{CANARY.encode().hex()}' WHERE id = X'{session.replace('-', '')}'",
+        )
+
+        answer = caller.update(session, metadata={"a": 1}).expect(500)
+
+        assert answer.json == {
+            "type": "about:blank",
+            "title": "Internal error",
+            "status": 500,
+            "detail": "Something went wrong inside the service.",
+            "code": "INTERNAL",
+            "message": "Something went wrong inside the service.",
+        }
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        caller.update(healthy, metadata={"a": 1}).expect(200)
+        caller.append(session, "two").expect(200)
+        failures = [entry for entry in entries(server) if "exception" in entry]
+        assert len(failures) == 1
+        assert failures[0]["level"] == "error"
+        assert "Traceback (most recent call last)" in failures[0]["exception"]
+        assert "DecodeError" in failures[0]["exception"]
+        assert CANARY not in server.log.read_text()
+        assert entry_of(server, answer.headers["X-Request-Id"])["level"] == "error"
+
+
+def test_a_log_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as log:
+        words = ("serve", "--port", str(port))
+        with started(tmp_path, *words, stdout=tmp_path / "printed", stderr=log):
+            log.close()
+            printed = wait_for_text(tmp_path / "printed", "-d '{")
+            token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
+            with Caller(f"http://127.0.0.1:{port}", token) as caller:
+                caller.create("one")
+                os.close(reading)
+                session = caller.create("two")
+                for _ in range(5):
+                    caller.append(session, "more").expect(200)

@@ -1,0 +1,74 @@
+"""Tokens at a running server: made beside it, good at once, dead within five seconds of being revoked."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.calling import Caller
+from tests.harness.server import ServerProcess, run_sessionary
+from tests.harness.waiting import poll
+
+SECONDS_MAX = 5.0
+
+
+@pytest.mark.parametrize("engine", ["postgres-18"], indirect=True)
+def test_a_revoked_token_dies_within_five_seconds(server: ServerProcess) -> None:
+    token = server.create_token_object("demo")
+    other = server.create_token("demo")
+    with Caller(server.base_url, token["token"]) as caller:
+        session = caller.create("one")  # from now on the server remembers the token
+
+        revoked = run_sessionary("tokens", "revoke", token["id"], "--database", server.database)
+        assert revoked.returncode == 0
+        started = time.monotonic()
+        path = f"{caller.path}/{session}"
+        poll(lambda: caller.call("GET", path).status == 401, "a revoked token's end", seconds=SECONDS_MAX, pause=0.1)
+
+        assert time.monotonic() - started <= SECONDS_MAX
+        refused = caller.call("PUT", path, {"metadata": {"late": True}})
+        assert (refused.status, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
+    with Caller(server.base_url, other) as caller:
+        assert caller.get(session)["metadata"] == {}
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+def test_a_token_made_beside_a_running_server_is_good_at_once(server: ServerProcess) -> None:
+    made = server.create_token("elsewhere")
+    with Caller(server.base_url, made, organisation="elsewhere") as caller:
+        caller.create("one")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_token_may_do_what_its_scopes_say(server: ServerProcess, caller: Caller) -> None:
+    session = caller.create("one")
+    reading = server.create_token("demo", scopes=["sessions:read"])
+    writing = server.create_token("demo", scopes=["sessions:write"])
+    with Caller(server.base_url, reading) as reader, Caller(server.base_url, writing) as writer:
+        assert reader.contents(session) == ["one"]
+        assert reader.append(session, "two").expect(403).json["code"] == "SCOPE_MISSING"
+        writer.append(session, "two").expect(200)
+        assert writer.call("GET", f"{writer.path}/{session}").expect(403).json["code"] == "SCOPE_MISSING"
+        assert reader.contents(session) == ["one", "two"]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_an_operators_token_is_good_for_any_organisation(server: ServerProcess) -> None:
+    token = server.create_token(all_organisations=True)
+    for organisation in ("demo", "other"):
+        with Caller(server.base_url, token, organisation=organisation) as caller:
+            caller.create("one")
+            assert len(caller.call("GET", caller.path).expect(200).json) == 1
+
+
+@pytest.mark.usefixtures("needs_faketime")
+def test_a_token_is_dead_from_the_instant_it_expires(tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path, movable_clock=True) as server:
+        token = server.create_token("demo", expires="10m")
+        with Caller(server.base_url, token) as caller:
+            caller.create("one")
+            assert server.clock is not None
+            server.clock.move(9 * 60)
+            caller.create("two")
+            server.clock.move(60)
+            assert caller.call("GET", caller.path).status == 401
