@@ -6,11 +6,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format clean
+.PHONY: help setup serve test check bench bench-quick format clean
 
 help: ## say what each verb does
 	@echo 'usage: make VERB [ARGS="..."]'
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 setup: $(STAMP) ## install sessionary and its tools into .venv
 
@@ -31,6 +31,13 @@ check: setup ## lint, formatting, types and floors
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup ## measure everything beside its limits and others, about 15 minutes; ARGS go to the benchmark
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m bench $(ARGS)
+
+bench-quick: setup ## measure the three main loads, a few minutes
+	$(BIN)/python -m bench --quick $(ARGS)
 
 format: setup ## put the code into the house's shape
 	$(BIN)/ruff check --fix

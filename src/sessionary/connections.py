@@ -90,6 +90,14 @@ class _BoundedProtocol(HttpToolsProtocol):
         else:
             self._stop_timer()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own never keeps a connection
+        """Keep the connection for the answers that a caller who will ask no more still waits for."""
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete or self._in_message:
+            return False
+        cycle.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
         self._head_bytes = 0

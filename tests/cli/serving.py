@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -75,7 +77,7 @@ class Place(NamedTuple):
             env=surroundings(self.environment),
         )
 
-    def measure(self, *words: str, directory: Path, seconds: float = 3_000) -> Measured:
+    def measure(self, *words: str, directory: Path, seconds: float = 10_000) -> Measured:
         """Run a command to its end, and measure it."""
         peak, started = directory / "peak", time.monotonic()
         completed = subprocess.run(
@@ -107,3 +109,23 @@ def serving(directory: Path, arguments: Sequence[str] = ()) -> Iterator[Place]:
     """Run a server, with a token for every organisation."""
     with ServerProcess(f"sqlite:///{directory}/store.db", *arguments) as server:
         yield Place(server, "acme", server.create_token(all_organisations=True))
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """Listen, and answer every connection's first request with the same bytes."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()

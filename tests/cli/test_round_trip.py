@@ -12,7 +12,7 @@ from tests.cli.serving import Measured, Place, serving
 SESSIONS = int(os.environ.get("ROUND_TRIP_SESSIONS", "1000"))
 MEGABYTES_MAX = 200
 
-pytestmark = pytest.mark.timeout(60 + SESSIONS // 10)
+pytestmark = pytest.mark.timeout(120 + SESSIONS // 5)
 
 
 @pytest.fixture(scope="module")

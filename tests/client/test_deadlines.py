@@ -1,6 +1,8 @@
 """The timeout of a call bounds every kind of waiting, also against a server that does nothing at all."""
 
+import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -19,6 +21,26 @@ def deaf() -> Iterator[str]:
     """The address of a server that takes connections and never reads from them."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def slow() -> Iterator[str]:
+    """The address of a server that reads a little, now and then."""
+    closing = threading.Event()
+
+    def read(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            while not closing.wait(0.01) and connection.recv(16_384):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        reader = threading.Thread(target=read, args=(listener,), daemon=True)
+        reader.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        closing.set()
+        reader.join(5)
 
 
 @pytest.fixture
@@ -43,10 +65,13 @@ def _takes(call: Callable[[], Any]) -> float:
     return time.monotonic() - started
 
 
-def test_a_server_that_takes_no_body_is_not_waited_for(flavour: str, deaf: str) -> None:
-    messages = [{"role": "user", "content": "x" * 1_000_000}] * 7
-    with make_client(flavour, deaf, timeout=0.6, **GIVEN) as client:
-        assert 0.5 < _takes(lambda: client.create_session("someone", initial_messages=messages)) < 2
+@pytest.mark.parametrize("server", ["deaf", "slow"])
+def test_a_server_that_takes_no_body_is_not_waited_for(
+    flavour: str, server: str, request: pytest.FixtureRequest
+) -> None:
+    messages = [{"role": "user", "content": "x" * 1_000_000}] * 20
+    with make_client(flavour, request.getfixturevalue(server), timeout=1.2, **GIVEN) as client:
+        assert 1.1 < _takes(lambda: client.create_session("someone", initial_messages=messages)) < 4
 
 
 def test_a_server_that_takes_no_connection_is_not_waited_for(flavour: str, full: str) -> None:
@@ -56,7 +81,7 @@ def test_a_server_that_takes_no_connection_is_not_waited_for(flavour: str, full:
 
 def test_a_server_that_answers_nothing_leaves_it_open_whether_it_was_asked(flavour: str, deaf: str) -> None:
     with make_client(flavour, deaf, **GIVEN) as client, pytest.raises(DeadlineExceeded) as raised:
-        client.create_session("someone", timeout=0.3)
+        client.create_session("someone", timeout=1)
     assert raised.value.sent
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from sessionary.store.base import Store
+from sessionary.errors import SessionNotFound
+from sessionary.store.base import Store, Window
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import (
     Making,
@@ -82,6 +83,51 @@ async def test_a_writers_next_command_sees_its_last_one(store: Store, making: Ma
             assert await listed(store, listing(user_id=f"u{number}")) == [session.session_id]
 
     await asyncio.gather(*map(live, range(10)))
+
+
+async def test_many_readers_at_once_are_each_shown_what_they_asked_for(store: Store, making: Making) -> None:
+    sessions = [making.create(*map(user, range(number)), organisation=f"o{number % 2}") for number in range(12)]
+    sessions.append(making.create(user("x" * 200_000), user("y" * 200_000), organisation="o0"))
+    await store.apply(sessions)
+    asked: list[tuple[str, str, Window | None]] = [
+        (organisation, session.session_id, window)
+        for window in (None, Window(limit=2), Window(offset=1), Window(offset=1, limit=3))
+        for session in sessions
+        for organisation in ("o0", "o1", "o2")
+    ]
+    alone = [await seen(store, *question) for question in asked]
+
+    for _ in range(3):
+        together = await asyncio.gather(*(seen(store, *question) for question in asked))
+        assert list(together) == alone
+
+    assert alone.count("absent") == 4 * 2 * len(sessions)
+
+
+async def seen(store: Store, organisation: str, session_id: str, window: Window | None) -> object:
+    try:
+        return await store.fetch(organisation, session_id, window)
+    except SessionNotFound:
+        return "absent"
+
+
+async def test_many_lists_at_once_each_show_their_own(store: Store, making: Making) -> None:
+    sessions = [
+        making.create(organisation=f"o{number % 2}", user_id=f"u{number % 3}", model=f"m{number % 5}")
+        for number in range(30)
+    ]
+    await store.apply(sessions)
+    asked = [
+        listing(f"o{number % 2}", limit=1 + number % 7, offset=number % 4, **filters)
+        for number in range(20)
+        for filters in ({}, {"user_id": f"u{number % 3}"}, {"model": f"m{number % 5}"}, {"status": "active"})
+    ]
+    alone = [await listed(store, query) for query in asked]
+
+    together = await asyncio.gather(*(listed(store, query) for query in asked))
+
+    assert list(together) == alone
+    assert [page for page in alone if page]
 
 
 def assert_pairs_are_whole(contents: list[list[object]], writers: int) -> None:

@@ -8,9 +8,12 @@ import re
 from typing import Any, NamedTuple
 
 import schemathesis
+from hypothesis import strategies as st
 from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
+
+from sessionary.http.conditions import KEY_FORM, TAG_FORM, TAGS_FORM
 
 
 class Unsaid(NamedTuple):
@@ -68,6 +71,26 @@ UNSAID = (
         "It depends on what the key was used for before.",
     ),
 )
+
+
+# Left alone, schemathesis makes up no header with a quote in it, and seldom a version that is current.
+HEADERS = {
+    "Idempotency-Key": st.uuids().map(str) | st.from_regex(KEY_FORM, fullmatch=True),
+    "If-Match": st.just("*") | st.from_regex(TAG_FORM, fullmatch=True),
+    "If-None-Match": st.just("*") | st.from_regex(TAGS_FORM, fullmatch=True),
+}
+for name, values in HEADERS.items():
+    schemathesis.openapi.format(name, values)
+
+
+@schemathesis.hook
+def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:  # noqa: ARG001 - its names
+    """Let our values be taken for the headers they are made for."""
+    for path in raw_schema["paths"].values():
+        for operation in path.values():
+            for parameter in operation["parameters"] if "parameters" in operation else []:
+                if parameter["in"] == "header":
+                    parameter["schema"]["format"] = parameter["name"]
 
 
 @schemathesis.hook

@@ -348,6 +348,22 @@ def test_the_wish_for_another_protocol_is_ignored_with_its_body_read(caller: Cal
     assert wire.receive().status == 201
 
 
+def test_a_caller_that_will_ask_no_more_still_gets_its_answers(caller: Caller, wire: Wire) -> None:
+    wire.send(asked(caller, "POST", body=BODY), asked(caller), asked(caller, "POST", body=BODY))
+    wire.end()
+    assert [wire.receive().status for _ in range(3)] == [201, 200, 201]
+    assert wire.rest() == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /", b"GET / HTTP/1.1\r\nX: "])
+def test_a_caller_that_ends_in_its_headers_gets_no_answer(wire: Wire, sent: bytes) -> None:
+    wire.send(sent)
+    wire.end()
+    started = time.monotonic()
+    assert wire.rest() == b""
+    assert time.monotonic() - started < HEADER_SECONDS
+
+
 def test_a_caller_that_hangs_up_in_its_body_changes_nothing(caller: Caller) -> None:
     with Wire(caller.port) as wire:
         wire.send(asked(caller, "POST", body=BODY)[:-1])

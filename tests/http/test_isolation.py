@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from sessionary.http.paths import COLLECTION, EXTENSION, SESSION
 from sessionary.http.routes import ROUTES, Route
-from sessionary.operations.tokens import READ, SCOPES, TokenMaker, create_token
+from sessionary.operations.tokens import READ, SCOPES, TokenMaker, create_token, revoke_token
 from sessionary.store.opening import open_store
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
@@ -51,38 +51,37 @@ class World(Struct):
 @pytest.fixture(scope="module")
 def world(server: ServerProcess) -> World:
     mine, theirs = f"mine-{secrets.token_hex(8)}", f"theirs-{secrets.token_hex(8)}"
-    own = server.create_token(mine)
-    tokens = {
-        "none": None,
-        "malformed": "eyJhbGciOiJIUzI1NiJ9.e30.x",
-        "altered": own[:-9] + ("0" if own[-9] != "0" else "1") + own[-8:],
-        "revoked": _revoked(server, mine),
-        "expired": asyncio.run(_expired(server.database, mine)),
-        "own": own,
-        "operator": server.create_token(all_organisations=True),
-        "read-only": server.create_token(mine, scopes=[READ]),
-        "other organisation's": server.create_token(theirs),
-    }
+    tokens = asyncio.run(_tokens(server.database, mine, theirs))
     assert tokens.keys() == {*UNAUTHENTICATED, *AUTHENTICATED}
     return World(server.port, mine, theirs, tokens)
 
 
-def _revoked(server: ServerProcess, organisation: str) -> str:
-    made = server.create_token_object(organisation)
-    revoked = run_sessionary("tokens", "revoke", made["id"], "--database", server.database)
-    assert revoked.returncode == 0, revoked.stderr
-    return str(made["token"])
-
-
-async def _expired(database: str, organisation: str) -> str:
+async def _tokens(database: str, mine: str, theirs: str) -> dict[str, str | None]:
+    """Make every kind of token. The clock stands an hour back, so that one can have expired since."""
     an_hour_ago = int(time.time() * 1000) - 3_600_000
     store = await open_store(database, lambda: an_hour_ago)
+    maker = TokenMaker(store, lambda: an_hour_ago, secrets.token_bytes)
     try:
-        maker = TokenMaker(store, lambda: an_hour_ago, secrets.token_bytes)
-        _, text = await create_token(maker, organisation, "expired", SCOPES, expires_at=an_hour_ago + 1)
+        _, own = await create_token(maker, mine, "own")
+        _, operator = await create_token(maker, None, "operator")
+        _, reading = await create_token(maker, mine, "reading", [READ])
+        _, other = await create_token(maker, theirs, "other")
+        _, expired = await create_token(maker, mine, "expired", SCOPES, an_hour_ago + 1)
+        made, revoked = await create_token(maker, mine, "revoked")
+        await revoke_token(store, made.id)
     finally:
         await store.close()
-    return text
+    return {
+        "none": None,
+        "malformed": "eyJhbGciOiJIUzI1NiJ9.e30.x",
+        "altered": own[:-9] + ("0" if own[-9] != "0" else "1") + own[-8:],
+        "revoked": revoked,
+        "expired": expired,
+        "own": own,
+        "operator": operator,
+        "read-only": reading,
+        "other organisation's": other,
+    }
 
 
 def expected(route: Route, token: str, session_id: str | None) -> int:

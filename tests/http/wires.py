@@ -40,6 +40,10 @@ class Wire:
             for part in parts:
                 self._socket.sendall(part)
 
+    def end(self) -> None:
+        """Say that nothing more will be sent, and go on listening."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def receive(self, *, bodiless: bool = False) -> Answer:
         """Read one answer."""
         head, _, rest = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")

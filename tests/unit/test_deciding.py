@@ -266,6 +266,7 @@ def test_metadata_is_merged_by_top_level_key() -> None:
     assert changed(update(metadata={"b": {"x": None}})).metadata == b'{"a":1,"b":{"x":null}}'
     assert changed(update(metadata={"a": 2})).metadata == b'{"a":2}'
     assert changed(update(metadata={"a": None, "c": None})).metadata == b"{}"
+    assert changed(update(metadata={"a": 0, "b": "", "c": False})).metadata == b'{"a":0,"b":"","c":false}'
 
 
 def test_metadata_that_was_not_read_stays_unread() -> None:

@@ -44,22 +44,25 @@ class JsonObjectText(click.ParamType):  # type: ignore[type-arg]  # older clicks
             self.fail(f"{error}: give a JSON object.", param, ctx)
 
 
-class MessagesFile(click.File):
+class MessagesFile(click.ParamType):  # type: ignore[type-arg]  # as above
     """A file, or ``-`` for the standard input, that holds a JSON array of messages."""
 
     name = "file"
 
-    def __init__(self) -> None:
-        """Read bytes: JSON knows its own encoding."""
-        super().__init__("rb")
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the messages."""
-        text = super().convert(value, param, ctx).read()
         try:
-            return msgspec.json.decode(text, type=list[JsonObject])
+            with click.open_file(value, "rb") as file:
+                return msgspec.json.decode(file.read(), type=list[JsonObject])
+        except OSError as error:
+            self.fail(f"{value}: {error.strerror}.", param, ctx)
         except (msgspec.DecodeError, RecursionError) as error:
             self.fail(f"{value}: {error}: give a JSON array of messages.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Leave it to the shell to offer files."""
+        del ctx, param
+        return [CompletionItem(incomplete, type="file")]
 
 
 def messages_from(file: list[JsonObject] | None, typed: tuple[JsonObject, ...]) -> list[JsonObject] | None:

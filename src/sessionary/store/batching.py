@@ -106,10 +106,15 @@ class Lane(Generic[Item, Answer]):
         outcomes: Sequence[Answer | SessionaryError]
         try:
             async with asyncio.timeout(self._half):
-                outcomes = await self._run([waiting.item for waiting in batch])
+                outcomes = _counted(await self._run([waiting.item for waiting in batch]), len(batch))
         except SessionaryError as error:
             outcomes = [error] * len(batch)
         except TimeoutError:
+            outcomes = [StoreUnavailable()] * len(batch)
+        except asyncio.CancelledError:
+            # Of the work, by whoever else had a hand in it: the lane goes on. Of the lane itself: everything ends.
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
             outcomes = [StoreUnavailable()] * len(batch)
         except Exception:
             _logger.exception("A batch of %d failed for a reason of ours.", len(batch))
@@ -147,3 +152,9 @@ def _answer(waiting: _Waiting[Item, Answer | SessionaryError], outcome: Answer |
     # A caller that hung up has cancelled its future; the batch went on without it.
     if not waiting.answer.done():
         waiting.answer.set_result(outcome)
+
+
+def _counted(outcomes: Sequence[Answer], count: int) -> Sequence[Answer]:
+    if len(outcomes) != count:
+        raise AssertionError(f"{len(outcomes)} answers to {count} items")
+    return outcomes

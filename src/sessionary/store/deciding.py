@@ -237,6 +237,7 @@ class _Batch:
         self.states: dict[SessionKey, State] = dict(stored)
         self.stored_keys = keys
         self.keys: dict[OnceKey, StoredKey] = {}
+        self.begun: set[SessionKey] = set()
         self.turns: list[Turn] = []
         self.outcomes: list[Outcome] = []
 
@@ -254,6 +255,11 @@ class _Batch:
         if isinstance(outcome, SessionaryError):
             return
         self.states[key] = after
+        if isinstance(outcome, Created):
+            self.begun.add(key)
+        elif isinstance(outcome, Deleted):
+            # What the session was told in this batch goes with it; its id might be used again.
+            self.turns = [told for told in self.turns if (told.organisation, told.session_id) != key]
         if turn is not None:
             self.turns.append(turn)
         if name is not None and command.once is not None:
@@ -266,17 +272,16 @@ class _Batch:
 
     def folded(self) -> Folded:
         changed = [key for key in sorted(self.states) if self.states[key] is not self.stored.get(key)]
-        inserted = [key for key in changed if key not in self.stored]
         live = {key: state for key in changed if (state := self.states[key]) is not None}
+        # Begun here is inserted, even if its id was in use before: then that one is deleted first.
+        inserted = [key for key in live if key in self.begun or key not in self.stored]
+        updated = [key for key in live if key in self.stored and key not in self.begun]
         return Folded(
             outcomes=self.outcomes,
-            deleted=[key for key in changed if key in self.stored and key not in live],
-            inserted=[live[key] for key in inserted if key in live],
-            updated=[live[key] for key in changed if key in live and key in self.stored],
-            turns=sorted(
-                (turn for turn in self.turns if (turn.organisation, turn.session_id) in live),
-                key=lambda turn: (turn.organisation, turn.session_id, turn.first),
-            ),
+            deleted=[key for key in changed if key in self.stored and (key not in live or key in self.begun)],
+            inserted=[live[key] for key in inserted],
+            updated=[live[key] for key in updated],
+            turns=sorted(self.turns, key=lambda turn: (turn.organisation, turn.session_id, turn.first)),
             keys=[self.keys[name] for name in sorted(self.keys)],
             outdated_keys=[name for name in sorted(self.keys) if name in self.stored_keys],
         )

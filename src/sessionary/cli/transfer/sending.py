@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _REPLAYED: Final = "idempotent-replayed"
 """The header with which our server says that a key was used before."""
-_SESSIONS_AT_ONCE: Final = 16
+_SESSIONS_AT_ONCE: Final = 8
 _BYTES_AT_ONCE: Final = 16 * 1024 * 1024
 """How much of a file is on its way at once; one record alone may be longer."""
 

@@ -20,7 +20,7 @@ from sessionary.store.base import (
     size_of,
 )
 from sessionary.store.batching import Lane, LaneLimits
-from sessionary.store.postgres.connections import Connection, Refused, check_server, explaining
+from sessionary.store.postgres.connections import Connection, Lost, Refused, check_server, explaining
 from sessionary.store.postgres.persisting import Work, persist
 from sessionary.store.postgres.reading import Question, Reader, TooLong
 from sessionary.store.postgres.sweeping import Sweeper
@@ -135,12 +135,23 @@ class PostgresStore:
 
     async def _open(self) -> None:
         with explaining(self._url):
-            for connection in await asyncio.gather(*(connection.open() for connection in self._connections)):
-                check_server(connection)
-        try:
-            await self._tokens.ping()
-        except Refused as refusal:
-            raise StoreUnavailable("The database has not been migrated: run `sessionary migrate`.") from refusal
+            async with asyncio.timeout(self._seconds_max):
+                await self._connect()
+                try:
+                    await self._tokens.ping()
+                except Refused as refusal:
+                    detail = "The database has not been migrated: run `sessionary migrate`."
+                    raise StoreUnavailable(detail) from refusal
+                except Lost as lost:
+                    raise StoreUnavailable from lost
+
+    async def _connect(self) -> None:
+        # All are waited for, also when one has failed: none may be made after the store is closed.
+        opening = (connection.open() for connection in self._connections)
+        for made in await asyncio.gather(*opening, return_exceptions=True):
+            if isinstance(made, BaseException):
+                raise made
+            check_server(made)
 
     def _connection(self) -> Connection:
         connection = Connection(self._url, self._seconds_max)

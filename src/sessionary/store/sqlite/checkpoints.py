@@ -49,8 +49,8 @@ class Checkpointer:
                 frames = await self._thread.run(self._checkpoint)
                 if frames > _LOG_FRAMES_MAX:
                     await self._start_log_over()
-            except Exception as error:  # noqa: BLE001 - housekeeping: the next write tries again
-                _logger.warning("A checkpoint failed: %s", error)
+            except Exception as error:  # noqa: BLE001 - housekeeping
+                _logger.warning("A checkpoint failed (%s); the next write will ask for another.", type(error).__name__)
         self._task = None
 
     def _checkpoint(self) -> int:

@@ -160,15 +160,14 @@ class SqliteStore:
             raise translated(error) from error
 
     async def _run_change(self, work: Sequence[Work]) -> Sequence[Any]:
-        result = await self._writing.run(work[0])
-        self._checkpointer.written()
-        return [result]
+        return [await self._writing.run(work[0])]
 
     async def _run_read(self, work: Sequence[Work]) -> Sequence[Any]:
         return [await self._reading.run(work[0])]
 
     async def _change(self, work: Callable[[], Result]) -> Result:
         result: Result = _returned(await self._changes.put(work))
+        self._checkpointer.written()
         return result
 
     async def _read(self, work: Callable[[], Result]) -> Result:
@@ -176,7 +175,8 @@ class SqliteStore:
         return result
 
     async def _start_log_over(self) -> None:
-        await self._change(self._writer.start_log_over)
+        # This leaves nothing new to copy: called a write, it would be followed by another one, for ever.
+        _returned(await self._changes.put(self._writer.start_log_over))
 
 
 def _returned(answer: Any) -> Any:

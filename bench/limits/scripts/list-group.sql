@@ -1,0 +1,9 @@
+-- The newest 50 sessions of one group.
+\set now :oldest_ms + 0
+SELECT *
+FROM sessions
+WHERE organisation = 'archive'
+  AND session_group = 'group-0000'
+  AND expires_at > :now
+ORDER BY id DESC
+LIMIT 50;

@@ -1,0 +1,99 @@
+"""Drive a server with N connections for a time, and ask it many things at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING, TypeAlias
+
+import uvloop
+
+from bench.load.connection import Connection, Request
+from bench.load.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+GRACE_SECONDS = 30
+FETCH_SECONDS_MAX = 120
+# A round goes on past its time, but not past this, until there are as many answers for every connection.
+ANSWERS_EACH_MIN = 1
+SECONDS_MIN = 4.0
+PATIENCE_SECONDS = 0.1
+
+Address: TypeAlias = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """One run of the generator: its tally, how long it was open and lasted in all, and what it cost this process."""
+
+    tally: Tally
+    seconds: float
+    seconds_in_all: float
+    generator_cpu_seconds: float
+
+
+class LoadError(RuntimeError):
+    """The run could not be carried out."""
+
+
+def drive(addresses: Sequence[Address], scripts: Sequence[Iterator[Request]], seconds: float, tally: Tally) -> Drive:
+    """Keep one connection per script busy for `seconds`, then wait for what is still on its way.
+
+    A server so slow that its clients have had few answers by then gets more time: a median of nothing says nothing.
+    """
+    with _without_garbage_collection(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_drive(addresses, scripts, seconds, tally))
+
+
+def fetch_all(addresses: Sequence[Address], requests: Sequence[Request], connections: int) -> dict[int, bytes]:
+    """Send every request once, and answer the bodies by slot; raise when one of them was not a success."""
+    tally = Tally(keep_bodies=True, answers_max=len(requests) + 1)
+    supply = iter(requests)
+    drive(addresses, [supply] * connections, FETCH_SECONDS_MAX, tally)
+    if len(tally.bodies) < len(requests):
+        message = f"{len(tally.bodies)} of {len(requests)} requests succeeded; errors: {dict(tally.errors)}"
+        raise LoadError(message)
+    return dict(tally.bodies)
+
+
+async def _drive(
+    addresses: Sequence[Address], scripts: Sequence[Iterator[Request]], seconds: float, tally: Tally
+) -> Drive:
+    connections = [
+        Connection(address, script, tally) for script, address in zip(scripts, cycle(addresses), strict=False)
+    ]
+    for connection in connections:
+        await connection.open()
+    cpu_before, started = time.process_time(), time.perf_counter()
+    for connection in connections:
+        connection.send_next()
+    finished = asyncio.gather(*(connection.finished for connection in connections))
+    enough = ANSWERS_EACH_MIN * len(connections)
+    await asyncio.wait([finished], timeout=seconds)
+    while not finished.done() and len(tally.latencies) < enough and time.perf_counter() - started < SECONDS_MIN:
+        await asyncio.wait([finished], timeout=PATIENCE_SECONDS)
+    open_seconds = time.perf_counter() - started
+    tally.is_open = False
+    try:
+        await asyncio.wait_for(finished, GRACE_SECONDS)
+    except TimeoutError as error:
+        message = f"no answer within {GRACE_SECONDS} s"
+        raise LoadError(message) from error
+    return Drive(tally, open_seconds, time.perf_counter() - started, time.process_time() - cpu_before)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    # The generator makes no cycles while it runs, and a collection would show as a latency of the server's.
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

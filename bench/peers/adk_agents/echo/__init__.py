@@ -1,0 +1,3 @@
+"""An agent for `adk api_server`."""
+
+from . import agent as agent

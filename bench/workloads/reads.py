@@ -1,0 +1,105 @@
+"""The loads that read: get and the three lists."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.workloads.base import Workload, shares
+from bench.workloads.payload import MESSAGES_PER_APPEND
+from bench.workloads.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.load.connection import Request
+    from bench.load.tally import Tally
+
+MESSAGES = 20
+PAGE = 50
+SESSIONS_MAX = 128
+
+
+class WrongAnswerError(RuntimeError):
+    """A server answered a read with something else than what is stored."""
+
+
+class Reading(Workload):
+    """A load whose answers never change: their sizes while it runs are compared with answers read beforehand."""
+
+    _requests: list[bytes]
+    _sizes: tuple[int, int]
+
+    def scripts(self, connections: int) -> list[Iterator[Request]]:
+        return shares(self._requests, connections)
+
+    def account(self, tally: Tally) -> None:
+        smallest, largest = self._sizes
+        if tally.latencies and not (smallest <= tally.body_bytes_min <= tally.body_bytes_max <= largest):
+            raise WrongAnswerError(
+                f"answers of {tally.body_bytes_min} to {tally.body_bytes_max} bytes; {self._sizes} expected"
+            )
+
+    def verify(self) -> None:
+        """Every answer has been looked at while the load ran."""
+
+    def expect(self, requests: list[bytes]) -> list[bytes]:
+        """Send these requests, and hold later answers against the sizes of the first."""
+        self._requests = requests
+        answers = self.service.fetch(requests)
+        sizes = [len(body) for body in answers]
+        self._sizes = (min(sizes), max(sizes))
+        return answers
+
+
+class Get(Reading):
+    """Whole sessions of 20 messages, about 10 KB."""
+
+    name = "get"
+    messages = MESSAGES
+
+    def prepare(self) -> None:
+        pool = Pool(self.service, self.messages)
+        # As conversations come about: turn by turn.
+        pool.fill(min(SESSIONS_MAX, self.service.scale.pool_sessions), MESSAGES_PER_APPEND)
+        answers = self.expect([self.service.dialect.get(name) for name in pool.sessions])
+        if self.service.is_real and any(
+            self.service.dialect.stored(body).messages != self.messages for body in answers
+        ):
+            raise WrongAnswerError(f"a session of {self.messages} messages came back with another number")
+
+
+class Pages(Reading):
+    """Pages of 50 sessions, out of an organisation that has many."""
+
+    needs_archive = True
+    queries: ClassVar[list[dict[str, str]]] = [{}]
+
+    def prepare(self) -> None:
+        self.expect_pages([self.service.archive.list_page(limit=str(PAGE), **query) for query in self.queries])
+
+    def expect_pages(self, requests: list[bytes]) -> None:
+        """Expect whole pages in answer to these requests."""
+        answers = self.expect(requests)
+        if self.service.is_real and any(len(json.loads(body)) != PAGE for body in answers):
+            raise WrongAnswerError(f"a page has not {PAGE} sessions: is the archive there?")
+
+
+class ListUser(Pages):
+    """The newest 50 sessions of one user."""
+
+    name = "list-user"
+    queries: ClassVar = [{"userId": f"user-{number:06}"} for number in range(10)]
+
+
+class ListGroup(Pages):
+    """The newest 50 sessions of one group."""
+
+    name = "list-group"
+    queries: ClassVar = [{"sessionGroup": "group-0000"}]
+
+
+class ListOrganisation(Pages):
+    """The newest 50 sessions of a whole organisation."""
+
+    name = "list-organisation"

@@ -1,0 +1,392 @@
+"""`sessionary import`: every shape, each line once, whatever happens in between."""
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from tests.cli import conversations
+from tests.cli.conftest import Run
+from tests.cli.serving import Place, serving
+from tests.client.faults import FaultProxy
+from tests.harness.waiting import poll
+
+Import = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with serving(tmp_path_factory.mktemp("import")) as place:
+        yield place
+
+
+@pytest.fixture
+def place(everywhere: Place, request: pytest.FixtureRequest) -> Place:
+    return everywhere.of(request.node.name[:128])
+
+
+@pytest.fixture
+def run_import(run: Run, place: Place) -> Import:
+    """Import into the server; the directory is the test's own."""
+
+    def call(*words: str, **variables: str) -> CompletedProcess[str]:
+        return run("import", *words, environment=place.environment | variables)
+
+    return call
+
+
+@pytest.fixture
+def stored(place: Place, run: Run, tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
+    """Read all sessions of the organisation, the newest first."""
+
+    def read() -> list[dict[str, Any]]:
+        file = tmp_path / "stored.jsonl"
+        assert run("export", "--output", str(file), environment=place.environment).returncode == 0
+        return list(conversations.lines(file))
+
+    return read
+
+
+Stored = Callable[[], list[dict[str, Any]]]
+
+
+def said(session: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Who said what."""
+    return [(message["role"], message["content"]) for message in session["messages"]]
+
+
+def without_times(session: dict[str, Any]) -> list[dict[str, Any]]:
+    """A session's messages as they were sent."""
+    return [{name: value for name, value in message.items() if name != "created_at"} for message in session["messages"]]
+
+
+def write(*lines: Any) -> str:
+    """Write lines, those that are no text as JSON."""
+    Path("data.jsonl").write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return "data.jsonl"
+
+
+HELLO = {"messages": [{"role": "user", "content": "Hello"}], "user": "ada"}
+
+
+def test_openai_transcripts_are_detected_and_read(run_import: Import, stored: Stored) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "What is this?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "42", "tool_call_id": "c1"},
+        {"role": "function", "content": "43", "name": "find"},
+        {"role": "assistant", "content": None, "refusal": "No.", "weight": 0},
+    ]
+    file = write({"messages": messages, "user": "ada", "model": "gpt-4o", "tools": [{"type": "function"}]})
+
+    completed = run_import(file)
+
+    assert completed.stdout == "data.jsonl: 1 imported (read as OpenAI transcripts), 0 already there\n"
+    (session,) = stored()
+    assert (session["user_id"], session["model"], session["title"]) == ("ada", "gpt-4o", "What is this?")
+    assert session["metadata"] == {"tools": [{"type": "function"}]}
+    assert without_times(session) == [
+        *messages[:4],
+        {"role": "tool", "content": "43", "name": "find"},
+        {"role": "assistant", "content": "", "refusal": "No.", "weight": 0},
+    ]
+
+
+def test_sharegpt_is_detected_and_read(run_import: Import, stored: Stored) -> None:
+    turns = [("human", "Hi"), ("gpt", "Hello!"), ("Human", "Bye"), ("observation", "{}"), ("assistant", "Bye!")]
+    conversation = [{"from": who, "value": text, "weight": 1} for who, text in turns]
+    record = {"id": "abc_0", "system": "Be kind.", "conversations": conversation, "title": "A\ttitle"}
+    Path("dataset.json").write_text(json.dumps([record], indent=2))
+
+    completed = run_import("dataset.json", "--user-id", "bob", "--session-group", "dataset", "--json")
+
+    assert json.loads(completed.stdout) == {
+        "file": "dataset.json",
+        "shapes": {"ShareGPT": 1},
+        "imported": 1,
+        "already_there": 0,
+        "rejected": 0,
+        "rejects": None,
+    }
+    (session,) = stored()
+    assert (session["user_id"], session["session_group"]) == ("bob", "dataset")
+    assert (session["title"], session["metadata"]) == ("A title", {"id": "abc_0"})
+    roles = ["system", "user", "assistant", "user", "tool", "assistant"]
+    assert said(session) == list(zip(roles, ["Be kind.", *(text for _, text in turns)], strict=True))
+    assert session["messages"][1]["weight"] == 1
+
+
+def chatgpt(*nodes: dict[str, Any], **members: Any) -> dict[str, Any]:
+    """A conversation of ChatGPT's export: a chain of nodes, and what else is asked for."""
+    mapping: dict[str, Any] = {"root": {"id": "root", "message": None, "parent": None, "children": []}}
+    parent = "root"
+    for number, node in enumerate(nodes):
+        name = f"n{number}"
+        mapping[parent]["children"].append(name)
+        mapping[name] = {"id": name, "message": node, "parent": parent, "children": []}
+        parent = name
+    return {"title": "T", "create_time": 1700000000.123456, "mapping": mapping, "current_node": parent} | members
+
+
+def node(role: str, *parts: Any, **members: Any) -> dict[str, Any]:
+    """A message of ChatGPT's export."""
+    return {
+        "id": f"id of {parts[:1]}",
+        "author": {"role": role, "name": None, "metadata": {}},
+        "create_time": 1700000001.5,
+        "content": {"content_type": "text", "parts": list(parts)},
+        "metadata": {},
+    } | members
+
+
+def test_the_shown_branch_of_a_chatgpt_export_is_read(run_import: Import, stored: Stored) -> None:
+    picture = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}
+    conversation = chatgpt(
+        node("system", ""),
+        node("user", "settings", content={"content_type": "user_editable_context", "user_profile": "x"}),
+        node("system", "secret", metadata={"is_visually_hidden_from_conversation": True}),
+        node("user", "What is", picture, "?"),
+        node("assistant", content={"content_type": "thoughts", "thoughts": [{"content": "hm"}]}),
+        node("assistant", content={"content_type": "code", "text": "print(1)"}),
+        node("tool", author={"role": "tool", "name": "python"}, content={"content_type": "execution_output", "text": "1"}),
+        node("assistant", "One.", "\nReally."),
+        conversation_id="c-1",
+        default_model_slug="gpt-4o",
+        update_time=None,
+    )
+    # A branch that was edited away.
+    conversation["mapping"]["other"] = {"id": "other", "message": node("user", "edited"), "parent": "root", "children": []}
+    Path("conversations.json").write_text("\ufeff" + json.dumps([conversation]))
+
+    completed = run_import("conversations.json", "--user-id", "ada")
+
+    assert "1 imported (read as ChatGPT data export)" in completed.stdout
+    (session,) = stored()
+    assert (session["title"], session["model"], session["user_id"]) == ("T", "gpt-4o", "ada")
+    source = {"format": "chatgpt", "id": "c-1", "created_at": "2023-11-14T22:13:20.123Z"}
+    assert session["metadata"] == {"source": source}
+    parts = [{"type": "text", "text": "What is"}, {"type": "image_asset_pointer", **picture}, {"type": "text", "text": "?"}]
+    assert said(session) == [
+        ("user", parts),
+        ("assistant", "print(1)"),
+        ("tool", "1"),
+        ("assistant", "One.\n\nReally."),
+    ]
+    assert session["messages"][2]["name"] == "python"
+    assert session["messages"][3]["metadata"] == {"created_at": "2023-11-14T22:13:21.500Z"}
+
+
+def test_a_tree_without_a_current_node_ends_in_its_last_leaf(run_import: Import, stored: Stored) -> None:
+    conversation = chatgpt(node("user", "Hi"), current_node=None, title="\n", create_time="yesterday", default_model_slug="")
+    Path("conversations.json").write_text(json.dumps([conversation, chatgpt(title=None)]))
+    assert run_import("conversations.json", "--user-id", "ada").returncode == 0
+    empty, session = sorted(stored(), key=lambda each: len(each["messages"]))
+    assert (empty["title"], empty["messages"]) == (None, [])
+    assert (session["title"], session["model"], session["metadata"]) == ("Hi", None, {"source": {"format": "chatgpt"}})
+
+
+def test_bad_lines_are_counted_and_listed_and_good_ones_kept(run_import: Import, stored: Stored) -> None:
+    def tree(**members: Any) -> dict[str, Any]:
+        return chatgpt(node("user", "Hi")) | {"user_id": "ada"} | members
+
+    circle = tree()
+    circle["mapping"]["root"]["parent"] = "n0"
+    bad: dict[Any, str] = {
+        "{": "It is not valid JSON: Input data was truncated.",
+        "[1]": "It is not a JSON object.",
+        "\x80\udcff": "It is not valid JSON",
+        "[" * 100_000: "It is nested too deeply.",
+        '{"messages": 5}': "It is no conversation of a known shape.",
+        '{"messages": []}': "It names no user: give --user-id.",
+        '{"messages": [5], "user": "a"}': "A message is not a JSON object.",
+        '{"messages": [5], "user_id": "a"}': "Expected `object`, got `int` - at `$.messages[0]`.",
+        '{"messages": [{"role": "bystander", "content": ""}], "user": "a"}': "Message 0: Invalid enum value 'bystander'",
+        '{"messages": [], "user": "\\n"}': "Expected `str` matching regex",
+        '{"messages": [{"role": "user", "content": "", "a": 1e999}], "user": "a"}': "It is not valid JSON",
+        '{"messages": [], "user": "a", "metadata": {"a": "\\u0000"}}': "The NUL character is not allowed",
+        '{"conversations": [{"from": "nobody", "value": ""}], "user_id": "a"}': "A turn is from 'nobody'",
+        '{"conversations": [5], "user_id": "a"}': "A turn is not a JSON object.",
+        json.dumps(circle): "Its tree of nodes goes in a circle.",
+        json.dumps(tree(current_node="nowhere")): "Its current node is not among its nodes.",
+        json.dumps(chatgpt(node("critic", "Hi"))): "A message is by 'critic'",
+        json.dumps({"mapping": {"a": 5}, "current_node": "a"}): "One of its nodes is not a JSON object.",
+    }
+    lines = [HELLO, "", *bad, HELLO | {"user": "bob"}]
+    raw = b"".join(
+        (line if isinstance(line, str) else json.dumps(line)).encode("utf-8", "surrogateescape") + b"\n" for line in lines
+    )
+    Path("data.jsonl").write_bytes(raw)
+
+    completed = run_import("data.jsonl")
+
+    assert completed.returncode == 8
+    assert completed.stdout.endswith(f"2 imported (read as OpenAI transcripts), 0 already there, {len(bad)} rejected: see data.jsonl.rejects\n") or "see data.jsonl.rejects" in completed.stdout
+    rejects = {each["line"]: each["reason"] for each in conversations.lines(Path("data.jsonl.rejects"))}
+    assert sorted(rejects) == list(range(3, 3 + len(bad)))
+    for number, reason in enumerate(bad.values(), 3):
+        assert reason in rejects[number], (number, rejects[number])
+    assert Counter(each["user_id"] for each in stored()) == {"ada": 1, "bob": 1}
+
+
+def test_lines_that_were_mended_are_all_that_a_second_run_sends(run_import: Import, stored: Stored) -> None:
+    run_import(write(HELLO, '{"messages": []}', HELLO))
+    assert Path("data.jsonl.rejects").exists()
+
+    completed = run_import(write("", HELLO, '{"messages": [], "user": "bob"}', HELLO, HELLO | {"user": "eve"}))
+
+    assert completed.returncode == 0
+    assert completed.stdout == "data.jsonl: 2 imported (read as OpenAI transcripts), 2 already there\n"
+    assert Counter(each["user_id"] for each in stored()) == {"ada": 2, "bob": 1, "eve": 1}
+    assert not Path("data.jsonl.rejects").exists()
+
+
+def test_another_organisation_gets_sessions_of_its_own(run_import: Import, stored: Stored) -> None:
+    file = write(HELLO)
+    assert "1 imported" in run_import(file).stdout
+    assert "1 imported" in run_import(file, "--organisation", "another").stdout
+    assert "0 imported" in run_import(file).stdout
+    assert len(stored()) == 1
+
+
+def test_the_standard_input_is_imported_once_too(place: Place, stored: Stored, tmp_path: Path) -> None:
+    line = json.dumps(HELLO).encode()
+    first = place.run("import", "-", stdin=line, directory=tmp_path)
+    again = place.run("import", "-", stdin=line, directory=tmp_path)
+    assert first.stdout == b"-: 1 imported (read as OpenAI transcripts), 0 already there\n"
+    assert again.stdout == b"-: 0 imported (read as OpenAI transcripts), 1 already there\n"
+    (session,) = stored()
+
+    # What was deleted since is no longer there, though the server remembers having made it.
+    place.run("delete-session", session["id"])
+    assert b"1 imported" in place.run("import", "-", stdin=line, directory=tmp_path).stdout
+    assert len(stored()) == 1
+    assert list(tmp_path.glob("*journal*")) == []
+
+
+def test_a_file_that_names_no_user_needs_one(run_import: Import, stored: Stored) -> None:
+    completed = run_import(write({"messages": [{"role": "user", "content": "Hi"}]}))
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert "data.jsonl does not say whose conversations it holds: give --user-id." in completed.stderr
+    assert stored() == []
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "[]", " [ ] "])
+def test_a_file_without_conversations_imports_nothing(run_import: Import, text: str) -> None:
+    Path("empty.json").write_text(text)
+    assert run_import("empty.json").stdout == "empty.json: 0 imported, 0 already there\n"
+
+
+def test_several_files_are_imported_one_by_one(run_import: Import, stored: Stored) -> None:
+    Path("one.json").write_text(json.dumps([HELLO, HELLO]))
+    Path("two.json").write_text(json.dumps(HELLO))
+    completed = run_import("one.json", "two.json", "--json")
+    assert [json.loads(line)["imported"] for line in completed.stdout.splitlines()] == [2, 1]
+    assert len(stored()) == 3
+    assert run_import("one.json", "two.json", "--journal", "x").returncode == 2
+
+
+def test_long_conversations_arrive_whole(run_import: Import, stored: Stored) -> None:
+    many = [{"role": "user", "content": str(number)} for number in range(2_500)]
+    # Equal messages in equal requests must not be taken for repetitions.
+    large = [{"role": "assistant", "content": "x" * 1_000_000} for _ in range(15)]
+    ours = {"user_id": "ada", "status": "completed", "total_tokens": 99, "messages": many, "title": "Long"}
+    run_import(write(ours, {"messages": large, "user": "bob"}))
+
+    sessions = {each["user_id"]: each for each in stored()}
+
+    assert without_times(sessions["ada"]) == many
+    assert (sessions["ada"]["status"], sessions["ada"]["total_tokens"]) == ("completed", 99)
+    assert without_times(sessions["bob"]) == large
+
+
+def test_what_is_refused_late_leaves_no_half_session(run_import: Import, stored: Stored) -> None:
+    too_much = {"messages": [{"role": "user", "content": "x" * 1_000_000} for _ in range(18)], "user": "ada"}
+    for _ in range(2):
+        completed = run_import(write(too_much, HELLO))
+        assert completed.returncode == 8
+        (reject,) = conversations.lines(Path("data.jsonl.rejects"))
+        assert reject == {"line": 1, "reason": "The session has no room for these messages."}
+    assert len(stored()) == 1
+
+
+@pytest.mark.parametrize(("minutes", "days"), [(1_440, 1), (5, 5 / 1_440), (4_000, 4_000 / 1_440)])
+def test_sessions_live_as_long_as_asked_for(run_import: Import, stored: Stored, minutes: int, days: float) -> None:
+    assert run_import(write(HELLO), "--expiration-minutes", str(minutes)).returncode == 0
+    (session,) = stored()
+    from datetime import datetime, timedelta  # noqa: PLC0415
+
+    lives = datetime.fromisoformat(session["expires_at"]) - datetime.fromisoformat(session["created_at"])
+    assert lives == timedelta(days=days)
+
+
+def test_an_import_that_was_killed_goes_on_without_doubles(place: Place, stored: Stored, tmp_path: Path) -> None:
+    file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(600)))
+    seen = 0
+    for _ in range(2):
+        process = place.start("import", str(file), directory=tmp_path)
+        poll(lambda before=seen: len(_ids(place)) > before + 40, "some imported sessions", seconds=60)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=10)
+        seen = len(_ids(place))
+    assert seen < 600
+
+    finished = place.run("import", str(file), directory=tmp_path)
+
+    assert finished.returncode == 0, finished.stderr
+    assert conversations.census(stored()) == conversations.census(conversations.lines(file))
+
+
+def _ids(place: Place) -> list[str]:
+    from sessionary import Client  # noqa: PLC0415
+
+    with Client(place.server.base_url, token=place.token, organisation=place.organisation) as client:
+        return [session.id for session in client.iterate_sessions()]
+
+
+def test_an_import_that_is_interrupted_says_how_to_go_on(place: Place, tmp_path: Path) -> None:
+    file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(600)))
+    process = place.start("import", str(file), directory=tmp_path)
+    poll(lambda: len(_ids(place)) > 5, "some imported sessions", seconds=60)
+    process.send_signal(signal.SIGINT)
+    printed, told = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert b"Run the same command again to go on." in told
+    imported = int(printed.split()[1])
+    # What was on its way was brought to its end, and written down.
+    assert len(_ids(place)) == imported
+    assert f"{600 - imported} imported" in place.run("import", str(file), directory=tmp_path).stdout.decode()
+
+
+def test_a_server_that_is_away_ends_the_import_with_its_exit_code(run_import: Import) -> None:
+    completed = run_import(write(HELLO), "--timeout", "1", SESSIONARY_URL="http://127.0.0.1:1")
+    assert completed.returncode == 5
+    assert "could not be reached" in completed.stderr
+    assert run_import("data.jsonl", SESSIONARY_TOKEN="x").returncode == 4
+
+
+def test_two_imports_of_one_file_at_a_time_are_refused(run_import: Import, place: Place, tmp_path: Path) -> None:
+    file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(2_000)))
+    process = place.start("import", str(file), directory=tmp_path)
+    poll(lambda: len(_ids(place)) > 5, "some imported sessions", seconds=60)
+    completed = run_import(str(file))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert completed.returncode == 1
+    assert "The journal" in completed.stderr
+    assert "database is locked" in completed.stderr
+
+
+def test_a_journal_that_is_none_is_told(run_import: Import) -> None:
+    Path("data.jsonl.journal").write_text("This is no journal, and must not become one." * 10)
+    completed = run_import(write(HELLO))
+    assert completed.returncode == 1
+    assert "file is not a database" in completed.stderr
+    assert run_import("data.jsonl", "--journal", "other", "--rejects", "elsewhere").returncode == 0
+    assert Path("other").exists()

@@ -1,0 +1,26 @@
+"""The suite is whole: every promise has its file, and the reference it is compared with is nobody's echo."""
+
+import ast
+from pathlib import Path
+
+from sessionary.store.base import Store
+
+HERE = Path(__file__).parent
+
+
+def test_every_promise_of_the_contract_heads_a_file_of_tests() -> None:
+    promises = [line.strip() for line in (Store.__doc__ or "").partition("\n\n")[2].splitlines() if line.strip()]
+
+    heads = {ast.get_docstring(ast.parse(file.read_text())) for file in HERE.glob("test_*.py")}
+
+    assert len(promises) >= 7
+    assert [promise for promise in promises if promise not in heads] == []
+
+
+def test_the_reference_stands_on_its_own_feet() -> None:
+    tree = ast.parse((HERE.parent / "reference.py").read_text())
+
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+    words = {"sessionary.errors", "sessionary.model", "sessionary.store.base"}
+    assert {name for name in imported if name and name.startswith("sessionary")} == words

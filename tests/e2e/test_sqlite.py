@@ -1,0 +1,124 @@
+"""The embedded store under a running server: other programs' locks, and disks that refuse."""
+
+import contextlib
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.calling import Caller, first_token, spoken
+from tests.e2e.loading import assert_all_there, load, wait_for_acknowledged
+from tests.e2e.looking import count, write_lock
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+STORE_SECONDS = 1.0
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/sessionary.db"
+
+
+@pytest.fixture
+def server(database: str, tmp_path: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(database, "--store-seconds", str(STORE_SECONDS), directory=tmp_path) as running:
+        yield running
+
+
+def test_another_programs_lock_refuses_writes_in_time_and_reads_never(
+    server: ServerProcess, caller: Caller, database: str
+) -> None:
+    session = caller.create("one")
+    with write_lock(database):
+        for method, path, body in (
+            ("PUT", f"{caller.path}/{session}", {"newMessages": spoken("lost")}),
+            ("PUT", f"{caller.path}/{session}/extend", None),
+            ("DELETE", f"{caller.path}/{session}", None),
+            ("POST", caller.path, {"userId": "ada"}),
+        ):
+            started = time.monotonic()
+            refused = caller.call(method, path, body).expect(503)
+            assert time.monotonic() - started < STORE_SECONDS + 0.5
+            assert refused.headers["Retry-After"] == "1"
+            assert refused.json["code"] == "STORE_UNAVAILABLE"
+            assert caller.contents(session) == ["one"]
+            caller.call("GET", "/health/ready").expect(200)
+    caller.append(session, "two").expect(200)
+    assert caller.contents(session) == ["one", "two"]
+    assert count(database, "sessions") == 1
+    assert "database is locked" in server.log.read_text(), "the operator is told why"
+
+
+def test_a_file_that_may_not_grow_refuses_writes_and_serves_reads(server: ServerProcess, caller: Caller) -> None:
+    token = first_token(server)
+    sessions = [caller.create("one") for _ in range(3)]
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    limit = 512 * 1024
+    with contextlib.closing(Caller(server.base_url, token)) as reader:
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        refused = poll(
+            lambda: answer if (answer := caller.append(sessions[0], "x" * 30_000)).status != 200 else None,
+            "a write that finds no room",
+            pause=0,
+        )
+        assert (refused.status, refused.json["code"]) == (503, "STORE_UNAVAILABLE")
+        kept = reader.contents(sessions[0])
+        assert set(kept) == {"one", "x" * 30_000}
+        caller.call("POST", caller.path, {"userId": "x", "initialMessages": spoken("x" * 600_000)}).expect(503)
+        assert server.running
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, unlimited)
+
+        caller.append(sessions[0], "room again").expect(200)
+        assert reader.contents(sessions[0]) == [*kept, "room again"]
+    server.restart()
+    caller.close()
+    assert caller.contents(sessions[0]) == [*kept, "room again"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a few MiB, where we may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_is_told_and_nothing_acknowledged_is_lost_on_it(small_disk: Path, tmp_path: Path) -> None:
+    with (
+        ServerProcess(f"sqlite:///{small_disk}/store.db", directory=tmp_path) as server,
+        Caller(server.base_url, first_token(server)) as caller,
+    ):
+        sessions = [caller.create() for _ in range(2)]
+        filling = small_disk / "filling"
+        with load(server, first_token(server), sessions, "before", 3) as writers:
+            wait_for_acknowledged(server, writers, 20)
+            with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            poll(lambda: sum(writer.refused[503] for writer in writers) > 3, "writes that find no room")
+        refused = caller.append(sessions[0], "x" * 100_000).expect(503)
+        assert refused.json["detail"] in {
+            "The disk is full.",
+            "The store did not confirm the request: it was applied whole or not at all; try again.",
+        }
+        assert_all_there(caller, sessions, writers)
+
+        filling.unlink()
+        with load(server, first_token(server), sessions, "after", 3) as later:
+            wait_for_acknowledged(server, later, 20)
+        assert sum(writer.refused.total() for writer in later) == 0
+        server.restart()
+        caller.close()
+        assert_all_there(caller, sessions, [*writers, *later])
