@@ -9,8 +9,30 @@ from pathlib import Path
 from typing import Any
 
 _SERVER_TIMES = ("created_at", "updated_at", "expires_at")
-_TEXTS = ["Hello", "How do I reset my password?", "Привет,\nмир", "你好 🙂", "NUL \0 inside", "", "<b>&amp;</b>\u2028\u200b", "x" * 2_000]
-_VALUES: list[Any] = ["text", 1, -(2**63), 2**64 - 1, 1.5, 1e300, True, None, [], {}, [1, {"a": None}], {"z": {"y": "🙂"}}]
+_TEXTS = [
+    "Hello",
+    "How do I reset my password?",
+    "Привет,\nмир",
+    "你好 🙂",
+    "NUL \0 inside",
+    "",
+    "<b>&amp;</b>\u2028\u200b",
+    "x" * 2_000,
+]
+_VALUES: list[Any] = [
+    "text",
+    1,
+    -(2**63),
+    2**64 - 1,
+    1.5,
+    1e300,
+    True,
+    None,
+    [],
+    {},
+    [1, {"a": None}],
+    {"z": {"y": "🙂"}},
+]
 
 
 def session(number: int) -> dict[str, Any]:
@@ -26,7 +48,9 @@ def session(number: int) -> dict[str, Any]:
         "user_id": f"user-{number % 100}",
         "session_group": chance.choice([None, "web", "группа"]),
         "status": chance.choice(["active", "active", "completed"]),
-        "metadata": {f"key {n}": chance.choice([v for v in _VALUES if v is not None]) for n in range(chance.randrange(4))},
+        "metadata": {
+            f"key {n}": chance.choice([v for v in _VALUES if v is not None]) for n in range(chance.randrange(4))
+        },
         "total_tokens": chance.choice([0, 0, 42, 2_147_483_647]),
     }
 
@@ -39,7 +63,11 @@ def _message(chance: random.Random) -> dict[str, Any]:
             call = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"a": 1}'}}
             return {"role": "assistant", "content": None, "tool_calls": [call]}
         case 1:
-            return {"role": "user", "content": [{"type": "text", "text": text}, {"type": "image_url", "x": 1.5}], **extras}
+            return {
+                "role": "user",
+                "content": [{"type": "text", "text": text}, {"type": "image_url", "x": 1.5}],
+                **extras,
+            }
         case 2:
             return {"role": "tool", "content": text, "tool_call_id": "call_1", **extras}
         case _:

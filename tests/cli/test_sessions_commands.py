@@ -55,7 +55,16 @@ def test_create_session_takes_all_that_the_operation_takes(sessionary: Sessionar
     file.write_text('[{"role": "system", "content": "Be brief.", "name": "house"}]')
     words = ["--session-group", "web", "--metadata", '{"a": [1]}', "--expiration-minutes", "5", "--model", "m"]
     session_id = created(
-        sessionary, *words, "--title", "T", "--messages", str(file), "--message", "user:Hello: you", "--message", "tool:"
+        sessionary,
+        *words,
+        "--title",
+        "T",
+        "--messages",
+        str(file),
+        "--message",
+        "user:Hello: you",
+        "--message",
+        "tool:",
     )
 
     session = told(sessionary("get-session", session_id, "--json"))
@@ -202,7 +211,12 @@ ENDINGS: dict[str, tuple[list[str], dict[str, str], int, str]] = {
     "nobody listens": (["list-sessions"], {"SESSIONARY_URL": "http://127.0.0.1:1"}, 5, "could not be reached"),
     "no time": (["list-sessions", "--timeout", "0.000001"], {}, 5, "within its timeout"),
     "a refused value": (["create-session", "--user-id", "\n"], {}, 7, "/userId"),
-    "a value too large": (["create-session", "--user-id", "a", "--metadata", '{"a": "%s"}' % ("x" * 65_536)], {}, 7, ""),
+    "a value too large": (
+        ["create-session", "--user-id", "a", "--metadata", '{"a": "%s"}' % ("x" * 65_536)],
+        {},
+        7,
+        "",
+    ),
     "no server": (["list-sessions"], {"SESSIONARY_URL": ""}, 2, "Missing option '--url'"),
     "a server that is none": (["list-sessions"], {"SESSIONARY_URL": "ftp://x"}, 2, "http://"),
     "no organisation": (["list-sessions"], {"SESSIONARY_ORGANISATION": ""}, 2, "--organisation"),

@@ -40,6 +40,15 @@ async def test_a_first_user_message_without_text_leaves_no_title_for_good(store:
         assert (await read(store, session)).title is None, content
 
 
+async def test_a_first_user_message_without_text_counts_when_it_comes_later_too(store: Store, making: Making) -> None:
+    session = await begin(store, making.create(assistant("Welcome")))
+    await change(store, update(session, user("")))
+
+    await change(store, update(session, user("Second")))
+
+    assert (await read(store, session)).title is None
+
+
 async def test_a_given_title_stays(store: Store, making: Making) -> None:
     session = await begin(store, making.create(title="Given"))
 

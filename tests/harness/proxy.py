@@ -29,6 +29,7 @@ class Proxy:
         self._marker = b""
         self._cut: Cut = "before"
         self._hold: Hold | None = None
+        self._clients: set[asyncio.StreamWriter] = set()
         self.sent = bytearray()
         """What clients have sent; a test that counts empties it first."""
 
@@ -60,6 +61,11 @@ class Proxy:
         """Whether the marker has come."""
         return not self._marker
 
+    def tell_clients(self, data: bytes) -> None:
+        """Send something to every client, as if the server had."""
+        for client in self._clients:
+            client.write(data)
+
     def hold_at(self, marker: bytes) -> "Hold":
         """Keep the marker from the server when the client sends it."""
         self._hold = Hold(marker)
@@ -86,11 +92,13 @@ class Proxy:
                 await self._join(_Wire(reader, writer), _Wire(server_reader, server_writer))
 
     async def _join(self, client: "_Wire", server: "_Wire") -> None:
+        self._clients.add(client.writer)
         onwards = asyncio.create_task(self._pass_on(client, server))
         back = asyncio.create_task(self._pass_back(server, client))
         try:
             await asyncio.wait((onwards, back), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._clients.discard(client.writer)
             onwards.cancel()
             back.cancel()
             await asyncio.gather(onwards, back, return_exceptions=True)

@@ -206,6 +206,17 @@ async def test_connections_an_operator_ends_are_replaced_without_an_error(
         await store.ready()
 
 
+async def test_connections_that_have_been_told_to_end_and_have_not_yet_are_replaced(
+    store: PostgresStore, proxy: Proxy, making: Making
+) -> None:
+    session = await begin(store, making.create())
+    fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+    proxy.tell_clients(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+    (outcome,) = await store.apply([update(session, user("hello"))])
+    assert isinstance(outcome, Updated)
+    assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["hello"]
+
+
 async def test_a_closed_store_connects_no_more(postgres_database: str, making: Making, clock: HandClock) -> None:
     async with opened(postgres_database, clock) as store:
         session = await begin(store, making.create())

@@ -162,7 +162,7 @@ async def test_the_log_stays_bounded_under_constant_load(store: SqliteStore, pat
 
     async def write() -> None:
         nonlocal written
-        while written < 320:
+        while written < 240:
             written += 1
             await begin(store, making.create(user(large)))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -45,6 +46,7 @@ class Import:
         self._rejects: Final = rejects
         self._plan: Final = plan
         self._tally: Final = tally
+        self._source: Final = Path(tally.file).name.encode("utf-8", "surrogateescape")
         self._sending: Final[dict[asyncio.Task[None], int]] = {}
 
     async def run(self, pieces: Pieces, advance: Callable[[int], None]) -> None:
@@ -121,7 +123,9 @@ class Import:
 
     async def _take(self, entry: Entry, step: Step, number: int) -> tuple[Entry, bool]:
         """Take a step, or learn from the server that an earlier run took it; tells which."""
-        options: Any = {"headers": {IDEMPOTENCY_KEY: f'"{entry.key_of(step.spelled(number))}"'}}
+        # Equal lines of two files become two sessions.
+        key = entry.key_of(self._source + step.spelled(number))
+        options: Any = {"headers": {IDEMPOTENCY_KEY: f'"{key}"'}}
         if step.operation == "create":
             created, response = await self._client.create_session.with_response(**step.arguments, **options)
             begun = entry._replace(session_id=created.session_id)
