@@ -12,7 +12,7 @@ _SERVER_TIMES = ("created_at", "updated_at", "expires_at")
 _TEXTS = [
     "Hello",
     "How do I reset my password?",
-    "Привет,\nмир",
+    "Γειά,\nεδώ",
     "你好 🙂",
     "NUL \0 inside",
     "",

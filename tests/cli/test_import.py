@@ -15,6 +15,7 @@ from sessionary import Client
 from tests.cli import conversations
 from tests.cli.conftest import Run
 from tests.cli.serving import Place, serving
+from tests.client.faults import FaultProxy, dropped_after, dropped_before, overloaded, passed, truncated
 from tests.harness.waiting import poll
 
 Import = Callable[..., CompletedProcess[str]]
@@ -338,21 +339,34 @@ def test_sessions_live_as_long_as_asked_for(run_import: Import, stored: Stored, 
     assert lives == timedelta(days=days)
 
 
+def test_answers_that_are_lost_make_no_doubles(run_import: Import, place: Place, stored: Stored) -> None:
+    file = write(*(HELLO | {"user": f"user {number}"} for number in range(30)))
+    with FaultProxy(place.server.port) as proxy:
+        proxy.plan = [passed, *[dropped_after, dropped_before, truncated, overloaded(), passed] * 5]
+        completed = run_import(file, SESSIONARY_URL=proxy.base_url)
+    assert "30 imported" in completed.stdout or "already there" in completed.stdout
+    assert Counter(each["user_id"] for each in stored()) == {f"user {number}": 1 for number in range(30)}
+
+
 def test_an_import_that_was_killed_goes_on_without_doubles(place: Place, stored: Stored, tmp_path: Path) -> None:
-    file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(400)))
+    file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(200)))
     seen = 0
     for _ in range(2):
         process = place.start("import", str(file), directory=tmp_path)
-        poll(lambda before=seen: len(_ids(place)) > before + 40, "some imported sessions", seconds=60)
+        _wait_for_more_than(place, seen + 20)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=10)
         seen = len(_ids(place))
-    assert seen < 400
+    assert seen < 200
 
     finished = place.run("import", str(file), directory=tmp_path)
 
     assert finished.returncode == 0, finished.stderr
     assert conversations.census(stored()) == conversations.census(conversations.lines(file))
+
+
+def _wait_for_more_than(place: Place, count: int) -> None:
+    poll(lambda: len(_ids(place)) > count, "some imported sessions", seconds=60)
 
 
 def _ids(place: Place) -> list[str]:
@@ -361,9 +375,9 @@ def _ids(place: Place) -> list[str]:
 
 
 def test_an_import_that_is_interrupted_says_how_to_go_on(place: Place, tmp_path: Path) -> None:
-    file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(400)))
+    file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(200)))
     process = place.start("import", str(file), directory=tmp_path)
-    poll(lambda: len(_ids(place)) > 5, "some imported sessions", seconds=60)
+    _wait_for_more_than(place, 5)
     process.send_signal(signal.SIGINT)
     printed, told = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -371,7 +385,7 @@ def test_an_import_that_is_interrupted_says_how_to_go_on(place: Place, tmp_path:
     imported = int(printed.split()[1])
     # What was on its way was brought to its end, and written down.
     assert len(_ids(place)) == imported
-    assert f"{400 - imported} imported" in place.run("import", str(file), directory=tmp_path).stdout.decode()
+    assert f"{200 - imported} imported" in place.run("import", str(file), directory=tmp_path).stdout.decode()
 
 
 def test_a_server_that_is_away_ends_the_import_with_its_exit_code(run_import: Import) -> None:
@@ -384,7 +398,7 @@ def test_a_server_that_is_away_ends_the_import_with_its_exit_code(run_import: Im
 def test_two_imports_of_one_file_at_a_time_are_refused(run_import: Import, place: Place, tmp_path: Path) -> None:
     file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(2_000)))
     process = place.start("import", str(file), directory=tmp_path)
-    poll(lambda: len(_ids(place)) > 5, "some imported sessions", seconds=60)
+    _wait_for_more_than(place, 5)
     completed = run_import(str(file))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)

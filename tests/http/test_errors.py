@@ -102,7 +102,7 @@ def test_size_of_query_and_headers_comes_before_parameters_and_session(caller: C
     assert answer.refusal == (431, "HEADERS_TOO_LARGE")
 
 
-@pytest.mark.parametrize("session_id", [unknown_id(), "no-uuid"])
+@pytest.mark.parametrize("session_id", ["4c8d2f0a-5f0e-4a3b-9d51-0f6a6f1c7e11", "no-uuid"])
 def test_query_and_content_come_before_session(caller: Caller, session_id: str) -> None:
     assert caller.get(session_id, "?messagesLimit=0").status == 400
     assert caller.update_raw(session_id, b"{").status == 400

@@ -72,7 +72,7 @@ def test_a_session_that_is_not_there_is_404_whatever_the_precondition(caller: Ca
 def test_get_session_is_304_for_who_has_the_version(caller: Caller) -> None:
     session_id = caller.begin(initialMessages=[message()])
     tag = tag_of(caller.get(session_id))
-    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+    for known in (tag, f"W/{tag}", f'"other", {tag}', f'"with,comma" , {tag}', "*"):
         spared = get_unless(caller, session_id, known)
         assert (spared.status, spared.body, tag_of(spared)) == (304, b"", tag)
         assert get_unless(caller, session_id, known, "HEAD").status == 304

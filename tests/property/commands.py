@@ -190,7 +190,7 @@ _parts = st.lists(
     max_size=2,
 )
 _long_text = st.sampled_from([("word ", 40), ("x", 50_000), ("é", 20_000)]).map(lambda pair: pair[0] * pair[1])
-_contents = st.one_of(_text, st.sampled_from(["", " \n", "Hello there\nand more"]), _long_text, _parts)
+_contents = st.one_of(_text, st.sampled_from(["", "", " \n", "Hello there\nand more"]), _long_text, _parts, st.just(""))
 _roles = st.sampled_from(["user", "user", "assistant", "system", "tool", "developer"])
 _messages = st.builds(
     lambda role, content, extras: {"role": role, "content": content, **extras},
@@ -210,7 +210,7 @@ _keys = st.builds(
     key=st.sampled_from(["k1", "k2"]),
     fingerprint=st.sampled_from([b"same"] * 5 + [b"other"]),
 )
-_names = st.sampled_from([None, None, "T", "é\U0001f600"])
+_names = st.sampled_from([None] * 7 + ["T", "é\U0001f600"])
 _given: dict[str, st.SearchStrategy[Any]] = {
     "organisation": st.sampled_from([0, 0, 0, 1, 2]),
     "session": st.integers(0, 7),

@@ -170,7 +170,7 @@ def _begin(client: "sessionary.Client", messages: list[JsonObject], **beginning:
 
 
 def _converse(chat: Chat) -> None:
-    prompt = "you> " if sys.stdin.isatty() else ""
+    prompt, end = ("you> ", "\n") if sys.stdin.isatty() else ("", "")
     with contextlib.suppress(ImportError):
         # Once it is imported, input() lets its line be edited, and brings back earlier ones.
         importlib.import_module("readline")
@@ -179,7 +179,7 @@ def _converse(chat: Chat) -> None:
         try:
             text = input(prompt)
         except (EOFError, KeyboardInterrupt):
-            click.echo()
+            click.echo(end, nl=False)
             return
         except UnicodeDecodeError:
             _tell("That was no text in this terminal's encoding.")

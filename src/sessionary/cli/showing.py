@@ -69,7 +69,8 @@ def print_message(message: JsonObject) -> None:
     name = message.get("name")
     speaker = f"{role} ({name})" if isinstance(name, str) else role
     heading = click.style(plain(speaker, keep_lines=False), fg=_COLOURS.get(role), bold=True)
-    click.echo(f"{heading}  {click.style(str(message.get('created_at', '')), dim=True)}".rstrip())
+    sent_at = message.get("created_at")
+    click.echo(f"{heading}  {click.style(sent_at, dim=True)}" if isinstance(sent_at, str) else heading)
     for line in plain(text_of(message)).splitlines():
         click.echo(f"  {line}".rstrip())
 

@@ -99,7 +99,8 @@ def _is_ours(value: JsonObject) -> bool:
 
 
 def _read_ours(value: JsonObject) -> JsonObject:
-    members = {name: value.get(name) for name in _MEMBERS}
+    # What another server leaves out, our client reads as empty.
+    members = {name: value.get(name) or None for name in _MEMBERS}
     members["messages"] = [_unstamped(message) for message in value["messages"]]
     return members
 

@@ -21,7 +21,7 @@ _logger: Final = logging.getLogger("sessionary.store")
 _NOTHING: Final[Bindings] = {}
 _SERVER_VERSION_MIN: Final = 15
 _GOODBYE_SECONDS: Final = 1.0
-_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _UNFIT_CLASSES: Final = ("22", "23", "54", "P0", "XX")
 """Values, constraints, limits, and rows that cannot be read: one item may be to blame for all."""
 _HARMLESS_CLASSES: Final = ("22", "23", "40")

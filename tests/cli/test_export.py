@@ -1,0 +1,173 @@
+"""`sessionary export`: every session once, whole or not at all under its name."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessionary import Client
+from tests.cli import conversations
+from tests.cli.conftest import Run
+from tests.cli.serving import Place, serving
+from tests.client.vendor import TOKEN, VendorServer
+from tests.harness.waiting import poll
+
+
+@pytest.fixture(scope="module")
+def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with serving(tmp_path_factory.mktemp("export")) as place:
+        yield place
+
+
+@pytest.fixture
+def place(everywhere: Place, request: pytest.FixtureRequest) -> Place:
+    return everywhere.of(request.node.name[:128])
+
+
+@pytest.fixture
+def client(place: Place) -> Iterator[Client]:
+    with Client(place.server.base_url, token=place.token, organisation=place.organisation) as client:
+        yield client
+
+
+def exported(run: Run, place: Place, *words: str) -> list[dict[str, Any]]:
+    """Export to a file and read it."""
+    completed = run("export", "--output", "out.jsonl", *words, environment=place.environment)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout == ""
+    found = list(conversations.lines(Path("out.jsonl")))
+    assert completed.stderr == f"out.jsonl: {len(found)} sessions\n"
+    return found
+
+
+def test_every_session_is_one_line_as_get_session_answers_it_the_newest_first(
+    run: Run, place: Place, client: Client
+) -> None:
+    ids = [
+        client.create_session("ada", initial_messages=[{"role": "user", "content": str(n)}]).session_id
+        for n in range(205)
+    ]
+    found = exported(run, place)
+    assert [session["id"] for session in found] == ids[::-1]
+    got = run("get-session", ids[0], "--json", environment=place.environment).stdout
+    assert Path("out.jsonl").read_text().splitlines()[-1] == got.strip()
+
+
+def test_only_what_is_asked_for_is_exported(run: Run, place: Place, client: Client) -> None:
+    client.create_session("ada", session_group="web", model="m")
+    wanted = client.create_session("bob", session_group="web", model="m").session_id
+    client.update_session(wanted, status="completed")
+    for words in (
+        ["--user-id", "bob"],
+        ["--status", "completed"],
+        ["--user-id", "bob", "--model", "m", "--session-group", "web"],
+    ):
+        assert [session["id"] for session in exported(run, place, *words)] == [wanted]
+    assert exported(run, place, "--user-id", "nobody") == []
+
+
+def test_the_standard_output_gets_the_same_bytes(run: Run, place: Place, client: Client, tmp_path: Path) -> None:
+    client.create_session("ada", initial_messages=[{"role": "user", "content": "Привет \0 \u2028"}])
+    exported(run, place)
+    assert place.run("export").stdout == (tmp_path / "out.jsonl").read_bytes()
+
+
+def test_a_long_conversation_comes_whole(run: Run, place: Place, client: Client) -> None:
+    session_id = client.create_session("ada", title='a "messages":[] title').session_id
+    for start in range(0, 2_500, 500):
+        client.update_session(
+            session_id, new_messages=[{"role": "user", "content": str(start + n)} for n in range(500)]
+        )
+    (session,) = exported(run, place)
+    assert [message["content"] for message in session["messages"]] == [str(n) for n in range(2_500)]
+    assert list(session) == list(
+        json.loads(run("get-session", session_id, "--json", environment=place.environment).stdout)
+    )
+
+
+def test_a_file_is_for_its_owner_alone_and_replaced_only_when_the_new_one_is_whole(
+    run: Run, place: Place, client: Client, tmp_path: Path
+) -> None:
+    client.create_session("ada")
+    exported(run, place)
+    file = tmp_path / "out.jsonl"
+    assert file.stat().st_mode & 0o777 == 0o600
+    before = file.read_bytes()
+    failed = run(
+        "export", "-o", "out.jsonl", "--timeout", "1", environment=place.environment | {"SESSIONARY_TOKEN": "x"}
+    )
+    assert failed.returncode == 4
+    assert file.read_bytes() == before
+    client.create_session("bob")
+    assert len(exported(run, place)) == 2
+    assert {each.name for each in tmp_path.iterdir()} == {"out.jsonl"}
+
+
+def test_an_export_that_was_killed_goes_on_where_it_ended(
+    run: Run, place: Place, client: Client, tmp_path: Path
+) -> None:
+    ids = [client.create_session("ada").session_id for _ in range(450)]
+    process = place.start("export", "--output", "out.jsonl", directory=tmp_path)
+    journal = tmp_path / "out.jsonl.part.journal"
+    poll(journal.exists, "a first page", seconds=60)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=10)
+    mark = json.loads(journal.read_bytes())
+    assert 100 <= mark["sessions"] < 450
+    assert not (tmp_path / "out.jsonl").exists()
+    # As if it had died in the middle of the next page; and what came before is not read again.
+    part = tmp_path / "out.jsonl.part"
+    part.write_bytes(part.read_bytes()[: mark["size"]] + b'{"id": "tor')
+    client.delete_session(ids[-1])
+    client.create_session("later")
+
+    found = exported(run, place)
+
+    assert [session["id"] for session in found] == ids[::-1]
+    assert {each.name for each in tmp_path.iterdir()} == {"out.jsonl"}
+
+
+def test_what_another_question_left_is_not_gone_on_with(run: Run, place: Place, client: Client, tmp_path: Path) -> None:
+    client.create_session("ada")
+    (tmp_path / "out.jsonl.part").write_bytes(b"of another question\n")
+    for left in ({"question": {"user_id": "eve"}, "size": 20, "complete": True}, {"nonsense": 1}):
+        (tmp_path / "out.jsonl.part.journal").write_text(json.dumps(left))
+        assert len(exported(run, place)) == 1
+
+
+def test_sessions_that_go_meanwhile_are_left_out(run: Run, client: Client, place: Place, tmp_path: Path) -> None:
+    for _ in range(300):
+        client.create_session("ada", expiration_minutes=5)
+    process = place.start("export", "--output", "out.jsonl", directory=tmp_path)
+    poll((tmp_path / "out.jsonl.part.journal").exists, "a first page", seconds=60)
+    process.send_signal(signal.SIGSTOP)
+    for session in client.iterate_sessions():
+        client.delete_session(session.id)
+    process.send_signal(signal.SIGCONT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    found = list(conversations.lines(tmp_path / "out.jsonl"))
+    assert 100 <= len(found) < 300
+    assert told == f"out.jsonl: {len(found)} sessions\n".encode()
+
+
+def test_the_vendors_sessions_are_exported_page_by_page_and_imported_with_a_user(run: Run, place: Place) -> None:
+    with VendorServer() as vendor:
+        with Client(vendor.base_url, token=TOKEN, organisation="acme") as client:
+            for number in range(105):
+                client.create_session("ada", initial_messages=[{"role": "user", "content": str(number)}])
+        found = exported(run, place, "--url", vendor.base_url, "--organisation", "acme", "--token", TOKEN)
+        assert len({session["id"] for session in found}) == 105
+    assert run("import", "out.jsonl", environment=place.environment).returncode == 2
+    completed = run("import", "out.jsonl", "--user-id", "ada", environment=place.environment)
+    assert "105 imported (read as sessionary)" in completed.stdout
+
+
+def test_an_output_that_cannot_be_written_is_told_in_a_sentence(run: Run, place: Place) -> None:
+    completed = run("export", "--output", "nowhere/out.jsonl", environment=place.environment)
+    assert completed.returncode == 1
+    assert "No such file or directory" in completed.stderr
+    assert "Traceback" not in completed.stderr
