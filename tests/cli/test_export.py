@@ -138,7 +138,7 @@ def test_what_another_question_left_is_not_gone_on_with(run: Run, place: Place, 
         assert len(exported(run, place)) == 1
 
 
-def test_sessions_that_go_meanwhile_are_left_out(run: Run, client: Client, place: Place, tmp_path: Path) -> None:
+def test_sessions_that_go_meanwhile_are_left_out(client: Client, place: Place, tmp_path: Path) -> None:
     for _ in range(300):
         client.create_session("ada", expiration_minutes=5)
     process = place.start("export", "--output", "out.jsonl", directory=tmp_path)

@@ -19,7 +19,7 @@ VALUES = st.recursive(
 
 def cut(text: bytes) -> tuple[str, list[tuple[int, bytes | None]]]:
     """Cut a file that holds a text."""
-    pieces = pieces_of(io.BufferedReader(io.BytesIO(text)))  # type: ignore[arg-type]  # a reader of bytes as good as any
+    pieces = pieces_of(io.BufferedReader(io.BytesIO(text)))
     return pieces.unit, [(number, text) for number, text, _ in pieces.found]
 
 

@@ -233,7 +233,7 @@ ENDINGS: dict[str, tuple[list[str], dict[str, str], int, str]] = {
 
 @pytest.mark.parametrize(("words", "variables", "code", "said"), ENDINGS.values(), ids=ENDINGS)
 def test_a_failure_is_explained_and_has_an_exit_code(
-    run: Run, everywhere: Place, words: list[str], variables: dict[str, str], code: int, said: str
+    run: Run, everywhere: Place, *, words: list[str], variables: dict[str, str], code: int, said: str
 ) -> None:
     environment = {name: value for name, value in (everywhere.environment | variables).items() if value}
     completed = run(*words, environment=environment)

@@ -29,8 +29,8 @@ class Answer(Struct, frozen=True):
 
     @property
     def json(self) -> Any:
-        """The body, read as JSON whatever its type says."""
-        return json.loads(self.body)
+        """The body, read as JSON whatever its type says; in an answer too no key stands twice."""
+        return json.loads(self.body, object_pairs_hook=_unique, parse_constant=_no_number)
 
     @property
     def problem(self) -> dict[str, Any]:
@@ -154,6 +154,16 @@ class Caller:
     def delete(self, session_id: str) -> Answer:
         """Delete a session."""
         return self.send("DELETE", f"{self.sessions}/{session_id}")
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(members)
+    assert len(read) == len(members), f"a key stands twice in {[key for key, _ in members]}"
+    return read
+
+
+def _no_number(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
 
 
 def as_json(value: Any) -> bytes:

@@ -137,6 +137,12 @@ def test_a_key_may_be_quoted_or_not(caller: Caller, spelled: str) -> None:
     assert is_replay(create(caller, headers))
 
 
+def test_a_backslash_escapes_only_within_quotes(caller: Caller) -> None:
+    assert not is_replay(create(caller, {"Idempotency-Key": r"a\\b"}))
+    assert not is_replay(create(caller, {"Idempotency-Key": r"a\b"}))
+    assert is_replay(create(caller, {"Idempotency-Key": r'"a\\b"'}))
+
+
 @pytest.mark.parametrize("spelled", ['""', '"open', "two words", "a,b", '"\xe9"', "x" * 256, '"a", "b"'])
 def test_a_key_that_cannot_be_read_is_refused_and_changes_nothing(caller: Caller, spelled: str) -> None:
     assert create(caller, {"Idempotency-Key": spelled}).refusal == (400, "INVALID_HEADER")

@@ -152,6 +152,31 @@ def test_an_id_that_is_no_uuid_is_404(caller: Caller, session_id: str) -> None:
         assert answer.refusal == (404, "SESSION_NOT_FOUND")
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{digits}",
+        "%7B{id}%7D",
+        "urn:uuid:{id}",
+        "{id}%20",
+        "%20{id}",
+        "{id}%0A",
+        "{id}%00",
+        "{id}/",
+        "{id}.json",
+        "{short}",
+    ],
+)
+def test_another_form_of_a_sessions_id_is_404(caller: Caller, form: str) -> None:
+    session_id = caller.begin()
+    before = caller.read(session_id)
+    digits = session_id.replace("-", "")
+    other = form.format(id=session_id, digits=digits, short=f"{session_id[:13]}{session_id[14:]}")
+    for answer in (caller.get(other), caller.update(other, tokensUsed=1), caller.extend(other), caller.delete(other)):
+        assert answer.refusal[0] == 404
+    assert caller.read(session_id) == before
+
+
 @pytest.mark.parametrize("session_id", ["%", "%2", "%zz", "%FF", "%C3", "%ED%A0%80", "%C0%AF"])
 def test_an_id_that_is_no_text_is_404(caller: Caller, session_id: str) -> None:
     for answer in (caller.get(session_id), caller.extend(session_id), caller.delete(session_id)):

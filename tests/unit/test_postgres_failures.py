@@ -145,6 +145,22 @@ async def test_every_call_into_a_black_hole_ends_in_time_and_leaves_nothing_behi
     await eventually(lambda: _is_zero(postgres_database, CONNECTIONS), "no connection is left behind")
 
 
+async def test_a_silent_database_keeps_neither_readiness_nor_the_end_waiting(
+    postgres_18_database: str, clock: HandClock
+) -> None:
+    async with Proxy(postgres_18_database) as proxy, opened(proxy.url, clock, seconds_max=20.0) as store:
+        with proxy.black_hole():
+            deadline = Deadline(2.0)
+            with pytest.raises(StoreUnavailable):
+                await store.ready()
+            deadline.check("saying that it is not ready")
+    async with Proxy(postgres_18_database) as proxy, opened(proxy.url, clock, seconds_max=20.0) as store:
+        with proxy.black_hole():
+            deadline = Deadline(3.0)
+            await store.close()
+            deadline.check("closing")
+
+
 async def test_a_command_that_waits_too_long_for_a_lock_leaves_no_transaction_open(
     postgres_database: str, making: Making, clock: HandClock
 ) -> None:

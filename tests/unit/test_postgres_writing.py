@@ -8,6 +8,7 @@ import pytest
 
 from sessionary.errors import Overloaded, SessionNotFound, StoreUnavailable
 from sessionary.store.base import Created, Deleted, Extended, Updated
+from sessionary.store.postgres.connections import connect
 from sessionary.store.postgres.store import PostgresStore
 from tests.conformance.making import (
     HandClock,
@@ -224,15 +225,29 @@ async def test_commands_that_find_no_room_together_are_all_refused(
     assert await ask(postgres_database, "SELECT count(*) FROM sessions") == 1
 
 
-async def test_commits_are_durable_whatever_the_database_was_set_to(
-    postgres_database: str, clock: HandClock, making: Making
+@pytest.mark.parametrize(
+    ("setting", "theirs", "ours"),
+    [
+        ("synchronous_commit", "off", "on"),
+        ("default_transaction_isolation", "serializable", "read committed"),
+        ("plan_cache_mode", "force_custom_plan", "force_generic_plan"),
+        ("enable_seqscan", "on", "off"),
+    ],
+)
+async def test_what_correctness_and_speed_rest_on_holds_whatever_the_database_was_set_to(
+    postgres_database: str, clock: HandClock, setting: str, theirs: str, ours: str
 ) -> None:
     name = postgres_database.rpartition("/")[2]
     async with connected(postgres_database) as connection:
-        await connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+        await connection.execute(f"ALTER DATABASE \"{name}\" SET {setting} = '{theirs}'")
     async with Proxy(postgres_database) as proxy, opened(proxy.url, clock) as store:
-        await begin(store, making.create())
-        assert proxy.sent.count(b"synchronous_commit\0on\0") >= 1
+        await store.ready()
+        assert proxy.sent.count(f"{setting}\0{ours}\0".encode()) >= 1
+    connection = await connect(postgres_database, 10.0)
+    try:
+        assert await connection.fetchval(f"SHOW {setting}") == ours
+    finally:
+        await connection.close()
 
 
 async def _change_without_committing(

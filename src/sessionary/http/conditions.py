@@ -21,6 +21,7 @@ TAG_FORM: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
 TAGS_FORM: Final = rf"{TAG_FORM}([ \t]*,[ \t]*{TAG_FORM})*"
 
 _KEY: Final = re.compile(KEY_FORM.encode())
+_ESCAPED: Final = re.compile(rb'\\(["\\])')
 _TAG: Final = re.compile(TAG_FORM.encode())
 _TAGS: Final = re.compile(TAGS_FORM.encode())
 _VERSION: Final = re.compile(rb"[1-9][0-9]{0,17}")
@@ -34,9 +35,9 @@ def once_of(headers: Headers, principal: str, method: str, path: bytes, body: by
     key = _KEY.fullmatch(given)
     if key is None:
         raise InvalidHeader(f"{IDEMPOTENCY_KEY} takes 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters.")
-    text = (key[1] or key[2]).replace(b'\\"', b'"').replace(b"\\\\", b"\\").decode("ascii")
+    text = _ESCAPED.sub(rb"\1", key[1]) if key[1] else key[2]
     request = b"%b %b\n%b" % (method.encode(), path, body)
-    return Once(principal, text, hashlib.sha256(request).digest())
+    return Once(principal, text.decode("ascii"), hashlib.sha256(request).digest())
 
 
 def version_wanted(headers: Headers) -> int | None:

@@ -1,6 +1,7 @@
 """Sending records, several at a time, each exactly once."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,7 @@ from sessionary.cli.transfer.reasons import Unreadable
 from sessionary.cli.transfer.rejects import Rejects, Tally
 from sessionary.cli.transfer.shapes import Record, read_record
 from sessionary.cli.transfer.steps import Step, steps_of
-from sessionary.errors import InvalidRequest, NotFound, TooLarge
+from sessionary.errors import Forbidden, InvalidRequest, NotFound, TooLarge
 from sessionary.model import IDEMPOTENCY_KEY, JsonObject
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Import:
     async def run(self, pieces: Pieces, advance: Callable[[int], None]) -> None:
         """Send what is not there yet; what is on its way when something fails is brought to its end."""
         position = 0
+        # From any answer the client learns whether this server honours idempotency keys, and so what it may repeat.
+        with contextlib.suppress(Forbidden):
+            await self._client.list_sessions(limit=1)
         try:
             for piece in pieces.found:
                 await self._admit(piece, pieces.unit)
@@ -142,6 +146,9 @@ class Import:
             await self._client.get_session(session_id, messages_limit=1)
         except NotFound:
             return False
+        except Forbidden:
+            # A token that may only write cannot ask.
+            return True
         return True
 
     async def _take_back(self, entry: Entry) -> None:

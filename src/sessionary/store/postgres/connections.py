@@ -32,6 +32,7 @@ _OUTLIVED: Final = ("0A000", "25006", "26000")
 _SETTINGS: Final = {
     "application_name": "sessionary",
     "synchronous_commit": "on",
+    "default_transaction_isolation": "read committed",
     # Each statement has one good plan: nested loops over indexes, in their order. It is made once, and no statistics,
     # fresh or stale, talk the planner into another.
     "plan_cache_mode": "force_generic_plan",
