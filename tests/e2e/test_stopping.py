@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from typing import Self
 
 import pytest
 
@@ -33,6 +34,12 @@ class SlowRequest:
         )
         self._socket.sendall(head.encode() + self._body[:5])
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
     def finish(self) -> bytes:
         """Send the rest and read all that comes back until the server closes."""
         self._socket.sendall(self._body[5:])
@@ -40,12 +47,11 @@ class SlowRequest:
 
     def read(self) -> bytes:
         """Read all that comes back until the server closes."""
-        with self._socket, contextlib.suppress(ConnectionResetError):
-            pieces = []
+        pieces: list[bytes] = []
+        with contextlib.suppress(ConnectionResetError):
             while piece := self._socket.recv(65_536):
                 pieces.append(piece)
-            return b"".join(pieces)
-        return b""
+        return b"".join(pieces)
 
 
 def wait_until_nothing_is_accepted(server: ServerProcess) -> None:
@@ -59,16 +65,24 @@ def wait_until_nothing_is_accepted(server: ServerProcess) -> None:
     poll(refused, "a server that accepts no connection")
 
 
+def stays(server: ServerProcess, seconds: float) -> None:
+    """Check that a server that was told to end waits for what it accepted."""
+    deadline = Deadline(seconds)
+    while not deadline.passed:
+        assert server.running
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
 def test_a_request_in_progress_is_finished_and_no_new_one_accepted(server: ServerProcess, caller: Caller) -> None:
     session = caller.create("one")
-    slow = SlowRequest(server, first_token(server), session, "two")
-    caller.call("GET", "/health/live").expect(200)  # by now the server has seen the slow one's head
+    with SlowRequest(server, first_token(server), session, "two") as slow:
+        caller.call("GET", "/health/live").expect(200)  # by now the server has seen the slow one's head
 
-    os.kill(server.pid, signal.SIGTERM)
-    wait_until_nothing_is_accepted(server)
-    assert server.running
-    answer = slow.finish()
+        os.kill(server.pid, signal.SIGTERM)
+        wait_until_nothing_is_accepted(server)
+        stays(server, 0.7)
+        answer = slow.finish()
 
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"connection: close" in answer.lower()
@@ -96,12 +110,13 @@ def test_a_burst_that_waits_for_the_store_is_answered_and_kept(
     with write_lock(database):
         for thread in threads:
             thread.start()
-        deadline = Deadline(0.5)
+        deadline = Deadline(0.2)
         while not deadline.passed:
             # Each answer here shows that the server has read what was sent before.
             caller.call("GET", "/health/live").expect(200)
         os.kill(server.pid, signal.SIGTERM)
         wait_until_nothing_is_accepted(server)
+        stays(server, 0.4)
         assert answers == {}, "nothing can have been stored yet"
     for thread in threads:
         thread.join()
@@ -146,16 +161,18 @@ def test_a_body_that_never_comes_and_a_database_that_never_answers_do_not_hold_u
         Caller(server.base_url, first_token(server)) as caller,
     ):
         session = caller.create("one")
-        stalled = SlowRequest(server, first_token(server), session, "two")
-        late = SlowRequest(server, first_token(server), session, "three")
-        with own_postgres.frozen():
+        with (
+            SlowRequest(server, first_token(server), session, "two") as stalled,
+            SlowRequest(server, first_token(server), session, "three") as late,
+            own_postgres.frozen(),
+        ):
             waiting = threading.Thread(target=caller.append, args=(session, "four"))
+            # Its command reaches the store just before the requests' time is up.
+            finishing = threading.Timer(6.5, late.finish)
             waiting.start()
+            finishing.start()
             started = time.monotonic()
             os.kill(server.pid, signal.SIGTERM)
-            # Its command reaches the store just before the requests' time is up.
-            finishing = threading.Timer(7.5, late.finish)
-            finishing.start()
             assert wait_for_end(server, SECONDS_MAX) == 0
             assert time.monotonic() - started < SECONDS_MAX
             stalled.read()

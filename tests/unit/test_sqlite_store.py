@@ -230,10 +230,19 @@ async def test_closing_twice_is_closing_once(path: Path, clock: HandClock) -> No
 
 async def test_closing_finishes_what_was_accepted(path: Path, clock: HandClock, making: Making) -> None:
     store = await SqliteStore.open(path, clock, SECONDS_MAX)
-    accepted = [asyncio.create_task(store.apply([making.create()])) for _ in range(50)]
-    await asyncio.sleep(0)
-    await store.close()
-    assert [type(outcomes[0]) for outcomes in await asyncio.gather(*accepted)] == [Created] * 50
+    with locked(path):
+        running = asyncio.create_task(store.apply([making.create()]))
+        await asyncio.sleep(0.05)
+        waiting = [asyncio.create_task(store.apply([making.create()])) for _ in range(50)]
+        sweeping = asyncio.create_task(store.sweep(1))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+    await closing
+
+    assert [type(outcomes[0]) for outcomes in await asyncio.gather(running, *waiting)] == [Created] * 51
+    assert (await sweeping).removed == 0
     later = await SqliteStore.open(path, clock, SECONDS_MAX)
-    assert len(await listed(later, listing())) == 50
+    assert len(await listed(later, listing())) == 51
     await later.close()

@@ -115,8 +115,12 @@ async def _export(address: Address, filters: JsonObject, output: Output, advance
             lines, behind = await export.page(output.mark)
             sessions = output.mark.sessions
             async for line in lines:
-                output.file.write(line)
-                sessions += 1
-                advance(1)
+                if line:
+                    output.file.writelines(line)
+                    output.file.write(b"\n")
+                    sessions += 1
+                    advance(1)
+                # A long line need not stay while the next one comes.
+                del line
             output.keep(msgspec.structs.replace(behind, sessions=sessions))
     output.finish()

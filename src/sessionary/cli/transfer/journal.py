@@ -58,7 +58,7 @@ class Journal:
 
     def find(self, text: bytes, place: str) -> Entry:
         """Find what is known of a record; a record seen twice in one run is two records."""
-        digest = blake2b(text, key=self._destination, digest_size=16).digest()
+        digest = blake2b(_bare(text), key=self._destination, digest_size=16).digest()
         (occurrence,) = self._rows.execute(self._statements["see"], (digest,)).fetchone()
         found = self._rows.execute(self._statements["find"], (digest, occurrence)).fetchone()
         if found is None:
@@ -82,6 +82,14 @@ class Journal:
         """Write what is not written yet."""
         self._rows.execute("COMMIT")
         self._rows.close()
+
+
+def _bare(text: bytes) -> memoryview:
+    """Look at a text without the end of its line, and without a copy: it may be long."""
+    end = len(text)
+    while end and text[end - 1] in b" \t\r\n":
+        end -= 1
+    return memoryview(text)[:end]
 
 
 def _statements() -> dict[str, str]:

@@ -52,7 +52,9 @@ def _lines(file: io.BufferedReader, number: int, position: int) -> Iterator[Piec
             line = file.readline(_CHUNK)
             position += len(line)
         if too_long or line.strip():
-            yield Piece(number, None if too_long else line.strip(), position)
+            yield Piece(number, None if too_long else line, position)
+            # A long one need not stay while the next one is read.
+            line = b""
         number += 1
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -12,13 +12,18 @@ from msgspec import Struct
 import sessionary
 from sessionary import limits
 from sessionary.errors import NotFound
-from sessionary.model import JsonObject, ListedSession, Session
+from sessionary.model import JsonObject, ListedSession
 
 _SESSIONS_AT_ONCE: Final = 4
-"""Each may be as long as a session can be; more at once would not be faster."""
-_WINDOW: Final = 1_000
+"""More at once would not be faster."""
+_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
+"""How much may be on its way at once, if sessions and messages are as long as the ones before them."""
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+Line = list[bytes]
+"""A session's line in pieces, to be written one after another."""
 
 
 class Mark(Struct, frozen=True):
@@ -40,9 +45,12 @@ class Export:
         """Export what the filters let pass."""
         self._client: Final = client
         self._filters: Final = filters
+        # How long they are shows only when they are there: begin with the worst.
+        self._session_length = _BYTES_AT_ONCE
+        self._message_length = limits.MESSAGE_BYTES_MAX
 
-    async def page(self, mark: Mark) -> tuple[AsyncIterator[bytes], Mark]:
-        """Read the page at a mark: its sessions as lines, and the mark behind it."""
+    async def page(self, mark: Mark) -> tuple[AsyncIterator[Line | None], Mark]:
+        """Read the page at a mark: its sessions as lines, None where one went meanwhile; and the mark behind it."""
         place = {"cursor": mark.cursor} if mark.cursor else {"offset": mark.offset}
         page, response = await self._client.list_sessions.with_response(
             limit=limits.PAGE_LIMIT_MAX, **place, **self._filters
@@ -56,42 +64,53 @@ class Export:
             behind = {"offset": (mark.offset or 0) + len(page)}
         return self._lines(page), msgspec.structs.replace(mark, **behind)
 
-    async def _lines(self, page: list[ListedSession]) -> AsyncIterator[bytes]:
-        waiting: deque[asyncio.Task[bytes | None]] = deque()
+    async def _lines(self, page: list[ListedSession]) -> AsyncIterator[Line | None]:
+        waiting: deque[asyncio.Task[Line | None]] = deque()
         try:
             for listed in page:
+                while waiting and len(waiting) >= self._at_once():
+                    yield await waiting.popleft()
                 waiting.append(asyncio.create_task(self._line(listed)))
-                if len(waiting) == _SESSIONS_AT_ONCE and (line := await waiting.popleft()):
-                    yield line
             while waiting:
-                if line := await waiting.popleft():
-                    yield line
+                yield await waiting.popleft()
         finally:
             for task in waiting:
                 task.cancel()
 
-    async def _line(self, listed: ListedSession) -> bytes | None:
+    def _at_once(self) -> int:
+        return max(1, min(_SESSIONS_AT_ONCE, _BYTES_AT_ONCE // self._session_length))
+
+    async def _line(self, listed: ListedSession) -> Line | None:
         """Read a session as a line; None if it has gone since it was listed."""
+        window = max(1, min(limits.WINDOW_LIMIT_MAX, _BYTES_AT_ONCE // self._message_length))
         try:
-            if listed.total_messages > _WINDOW:
-                return await self._long_line(listed)
-            return _encode(await self._client.get_session(listed.id)) + b"\n"
+            if listed.total_messages > window:
+                line = await self._long_line(listed, window)
+            else:
+                line = [_encode(await self._client.get_session(listed.id))]
         except NotFound:
             return None
+        length = sum(map(len, line))
+        self._session_length = max(length, self._session_length // 2)
+        self._message_length = max(length // max(1, listed.total_messages), self._message_length // 2)
+        return line
 
-    async def _long_line(self, listed: ListedSession) -> bytes:
+    async def _long_line(self, listed: ListedSession, window: int) -> Line:
         # As bytes a long conversation takes a fraction of what it takes as objects.
-        session = await self._client.get_session(listed.id, messages_offset=0, messages_limit=_WINDOW)
-        window, parts = session.messages, list(map(_encode, session.messages))
-        while window and len(parts) < session.total_messages:
-            wanted = min(_WINDOW, session.total_messages - len(parts))
-            later = await self._client.get_session(listed.id, messages_offset=len(parts), messages_limit=wanted)
-            window = later.messages
-            parts += map(_encode, window)
-        return _with_messages(session, parts) + b"\n"
+        session = await self._client.get_session(listed.id, messages_offset=0, messages_limit=window)
+        messages, read = session.messages, len(session.messages)
+        whole = msgspec.structs.replace(session, messages=[], messages_offset=None)
+        head, nothing, tail = _encode(whole).partition(b'"messages":[]')
+        line = [head, nothing[:-1], _inner(messages)]
+        while messages and read < session.total_messages:
+            wanted = min(window, session.total_messages - read)
+            later = await self._client.get_session(listed.id, messages_offset=read, messages_limit=wanted)
+            messages = later.messages
+            read += len(messages)
+            line += [b"," if messages else b"", _inner(messages)]
+        return [*line, b"]", tail]
 
 
-def _with_messages(session: Session, messages: list[bytes]) -> bytes:
-    members: dict[str, Any] = msgspec.structs.asdict(session) | {"messages": msgspec.Raw(b"[%b]" % b",".join(messages))}
-    del members["messages_offset"]
-    return _encode(members)
+def _inner(messages: list[JsonObject]) -> bytes:
+    """Write messages without the brackets around them."""
+    return _encode(messages)[1:-1]

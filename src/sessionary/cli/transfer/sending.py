@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _REPLAYED: Final = "idempotent-replayed"
 """The header with which our server says that a key was used before."""
 _SESSIONS_AT_ONCE: Final = 8
-_BYTES_AT_ONCE: Final = 16 * 1024 * 1024
+_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 """How much of a file is on its way at once; one record alone may be longer."""
 
 
@@ -61,6 +61,8 @@ class Import:
                 await self._admit(piece, pieces.unit)
                 advance(piece.position - position)
                 position = piece.position
+                # A long record need not stay while the next one is read.
+                del piece
         finally:
             await self._wait(room_for=None)
 
@@ -74,13 +76,14 @@ class Import:
             if entry.complete:
                 self._tally.already_there += 1
                 return
+            # As an object a record takes several times its length: none is read before there is room for it.
+            await self._wait(room_for=len(piece.text))
             shape, record = read_record(piece.text, self._plan.defaults)
             steps = self._planned(record, len(piece.text))
         except Unreadable as error:
             self._rejects.add(place, error.reason)
             return
         self._tally.shapes[shape] = self._tally.shapes.get(shape, 0) + 1
-        await self._wait(room_for=len(piece.text))
         self._sending[asyncio.create_task(self._send(entry, steps))] = len(piece.text)
 
     def _planned(self, record: Record, size: int) -> list[Step]:

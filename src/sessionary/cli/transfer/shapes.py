@@ -22,7 +22,8 @@ class Record(Struct, kw_only=True):
     status: Status = "active"
     total_tokens: Total = 0
     metadata: Metadata = field(default_factory=dict)
-    messages: list[JsonObject] = field(default_factory=list)
+    # Their members are checked one by one, without making a copy of each.
+    messages: list[Any] = field(default_factory=list)
 
 
 class Shape(NamedTuple):
@@ -84,9 +85,9 @@ def _checked(members: JsonObject) -> Record:
     return record
 
 
-def _check_message(number: int, message: JsonObject) -> None:
+def _check_message(number: int, message: Any) -> None:
     # Most messages need no closer look.
-    if isinstance(message.get("content"), str) and message.get("role") in _ROLES:
+    if isinstance(message, dict) and isinstance(message.get("content"), str) and message.get("role") in _ROLES:
         return
     try:
         msgspec.convert(message, Message)
@@ -101,15 +102,11 @@ def _is_ours(value: JsonObject) -> bool:
 def _read_ours(value: JsonObject) -> JsonObject:
     # What another server leaves out, our client reads as empty.
     members = {name: value.get(name) or None for name in _MEMBERS}
-    members["messages"] = [_unstamped(message) for message in value["messages"]]
+    for message in members["messages"] or ():
+        # The instants are the server's: it gives new ones.
+        if isinstance(message, dict):
+            message.pop("created_at", None)
     return members
-
-
-def _unstamped(message: Any) -> Any:
-    # The instants are the server's, and a new one's are its own.
-    if not isinstance(message, dict) or "created_at" not in message:
-        return message
-    return {name: value for name, value in message.items() if name != "created_at"}
 
 
 def _is_transcript(value: JsonObject) -> bool:

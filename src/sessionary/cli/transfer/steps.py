@@ -9,8 +9,8 @@ from sessionary import limits
 from sessionary.cli.transfer.shapes import Record
 from sessionary.model import JsonObject
 
-_MESSAGES_BYTES_MAX: Final = limits.BODY_BYTES_MAX - 256 * 1024
-"""What the messages of a request may take: room is left for metadata and all else."""
+_MESSAGES_BYTES_MAX: Final = 2 * 1024 * 1024
+"""What the messages of a request may take: less than a server allows, for on its way each is held several times."""
 _SURELY_FITS_BYTES: Final = 2 * 1024 * 1024
 """JSON as we write it is never four times as long as what was read."""
 
