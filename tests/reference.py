@@ -201,6 +201,11 @@ class ReferenceStore:
         except SessionNotFound:
             return 0
 
+    def expiry_of(self, organisation: str, session_id: str) -> int:
+        """Tell when a session expires or has expired, 0 if it is not kept."""
+        session = self._sessions.get((organisation, session_id))
+        return 0 if session is None else session.expires_at
+
     def keeps(self, organisation: str, session_id: str) -> bool:
         """Tell whether a session's row is kept, dead or alive."""
         return (organisation, session_id) in self._sessions

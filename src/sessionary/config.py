@@ -56,7 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connections: Annotated[int, Meta(ge=1, le=100_000, description="How many connections may be open at once.")] = 2_000
     shutdown_seconds: Annotated[
         Seconds, Meta(description="How long requests may take to finish once the server is told to stop.")
-    ] = 7.0
+    ] = 6.0
     log_format: Annotated[
         LogFormat, Meta(description="json, text, or auto: text on a terminal and JSON elsewhere.")
     ] = "auto"

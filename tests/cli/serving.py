@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -75,6 +76,8 @@ class Place(NamedTuple):
             stderr=subprocess.PIPE,
             cwd=directory,
             env=surroundings(self.environment),
+            # Where the suite runs in the background, its children would ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - nothing else is done
         )
 
     def measure(self, *words: str, directory: Path, seconds: float = 10_000) -> Measured:

@@ -240,10 +240,12 @@ class Terminal:
         if keys:
             self._tmux("send-keys", *keys)
 
-    def wait_for(self, text: str) -> str:
-        """Return the screen once it shows a text."""
+    def wait_for(self, text: str, times: int = 1) -> str:
+        """Return the screen once it shows a text so many times."""
         return poll(
-            lambda: screen if text in (screen := self.screen()) else None, f"{text!r} on the screen", seconds=30
+            lambda: screen if (screen := self.screen()).count(text) >= times else None,
+            f"{text!r} on the screen",
+            seconds=30,
         )
 
     def screen(self) -> str:
@@ -263,10 +265,12 @@ def test_a_conversation_in_a_real_terminal(place: Place, client: Client, tmp_pat
         terminal.type("Hello, wurld", "BSpace", "BSpace", "BSpace", "BSpace")
         terminal.type("orld", "Enter")
         terminal.wait_for("assistant\n  Hello, world")
+        # Keys that come before a prompt are not the line's to edit.
+        terminal.wait_for("you>", 2)
         # The line before can be brought back and changed.
         terminal.type("", "Up")
         terminal.type("!", "Enter")
-        terminal.wait_for("  Hello, world!")
+        terminal.wait_for("you>", 3)
         terminal.type("", "C-d")
         screen = terminal.wait_for("exit code 0")
     assert screen.count("you>") == 3

@@ -15,7 +15,7 @@ from sessionary import Client
 from tests.cli import conversations
 from tests.cli.conftest import Run
 from tests.cli.serving import Place, serving
-from tests.client.faults import FaultProxy, dropped_after, dropped_before, overloaded, passed, truncated
+from tests.client.faults import FaultProxy, dropped_after, dropped_before, overloaded, passed, refused, truncated
 from tests.harness.waiting import poll
 
 Import = Callable[..., CompletedProcess[str]]
@@ -346,6 +346,30 @@ def test_answers_that_are_lost_make_no_doubles(run_import: Import, place: Place,
         completed = run_import(file, SESSIONARY_URL=proxy.base_url)
     assert "30 imported" in completed.stdout or "already there" in completed.stdout
     assert Counter(each["user_id"] for each in stored()) == {f"user {number}": 1 for number in range(30)}
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_session_that_was_half_sent_is_sent_to_its_end_or_anew(
+    run: Run, run_import: Import, place: Place, stored: Stored, *, removed: bool
+) -> None:
+    messages = [{"role": "user", "content": str(number)} for number in range(2_500)]
+    file = write({"messages": messages, "user": "ada"})
+    with FaultProxy(place.server.port) as proxy:
+        proxy.plan = [passed, passed, passed, *[refused(500)] * 20]
+        failed = run_import(file, "--timeout", "1", SESSIONARY_URL=proxy.base_url)
+        assert failed.returncode == 1
+        (half,) = stored()
+        assert len(half["messages"]) == 2_000
+        if removed:
+            run("delete-session", half["id"], environment=place.environment)
+        proxy.plan = []
+
+        done = run_import(file, SESSIONARY_URL=proxy.base_url)
+
+    assert done.stdout == "data.jsonl: 1 imported (read as OpenAI transcripts), 0 already there\n"
+    (session,) = stored()
+    assert without_times(session) == messages
+    assert (session["id"] == half["id"]) is not removed
 
 
 def test_an_import_that_was_killed_goes_on_without_doubles(place: Place, stored: Stored, tmp_path: Path) -> None:

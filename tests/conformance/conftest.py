@@ -61,7 +61,7 @@ async def url(
     server = request.getfixturevalue(kind.replace("-", "_"))
     assert isinstance(server, PostgresServer)
     if kind not in migrated_databases:
-        migrated_databases[kind] = await _migrated(server.create_database())
+        migrated_databases[kind] = await _migrated(_create_database(server))
     await _empty(migrated_databases[kind])
     return migrated_databases[kind]
 
@@ -113,6 +113,14 @@ def count_rows(kind: str, url: str, store: Store) -> CountRows:
 async def _migrated(url: str) -> str:
     await migrate(url, NOVEMBER)
     return url
+
+
+def _create_database(server: PostgresServer) -> str:
+    if server.major != 15:
+        return server.create_database()
+    # Debian's build knows languages, the wheel's does not: here "B" sorts after "a", unless the schema says otherwise.
+    server.run_sql("CREATE DATABASE conformance TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+    return server.url("conformance")
 
 
 async def _empty(url: str) -> None:

@@ -43,7 +43,7 @@ def test_nothing_acknowledged_is_missing_after_postgresql_was_killed(
     with ServerProcess(own_database) as server, Caller(server.base_url, first_token(server)) as caller:
         sessions = [caller.create() for _ in range(SESSIONS)]
         everyone: list[Writer] = []
-        for cycle in range(3):
+        for cycle in range(2):
             with load(server, first_token(server), sessions, f"{cycle}", WRITERS) as writers:
                 everyone += writers
                 wait_for_acknowledged(server, writers, TURNS_A_CYCLE)

@@ -88,6 +88,18 @@ def test_the_printed_curl_works_behind_a_path_and_on_ipv6(empty: Path, tmp_path:
         assert json.loads(pasted.stdout)["status"] == "active"
 
 
+def test_the_address_that_is_told_is_the_one_listened_on_also_where_the_port_was_left_open(
+    empty: Path, tmp_path: Path
+) -> None:
+    with started(empty, "serve", "--port", "0", stdout=tmp_path / "printed"):
+        printed = wait_for_text(tmp_path / "printed", "-d '{")
+        base_url = printed.split()[3]
+        assert printed.startswith(f"sessionary listens on {base_url} and ")
+        token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
+        with Caller(base_url, token) as caller:
+            caller.create("one")
+
+
 def test_a_port_that_is_taken_is_told_and_nothing_is_made(empty: Path, tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as server:
         completed = run_sessionary("serve", "--port", str(server.port), directory=empty)

@@ -66,10 +66,10 @@ class Change(Given):
 
 @dataclass(frozen=True)
 class Prolong(Given):
-    """Extend a session."""
+    """Extend a session, as far as the horizon, or a millisecond beyond it."""
 
     minutes: int
-    horizon: int
+    horizon: int | Literal["reached", "passed"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Story:
                     model=given.model,
                 )
             case Prolong():
-                return Extend(**common, minutes=given.minutes, horizon=given.horizon)
+                return Extend(**common, minutes=given.minutes, horizon=self._horizon(given, organisation, session_id))
             case _:
                 return Delete(**common)
 
@@ -163,6 +163,12 @@ class Story:
         pool = self.sessions if given.stray or not live else live
         organisation, session_id = pool[given.session % len(pool)]
         return (ORGANISATIONS[given.organisation] if given.foreign else organisation), session_id
+
+    def _horizon(self, given: Prolong, organisation: str, session_id: str) -> int:
+        if isinstance(given.horizon, int):
+            return given.horizon
+        ahead = self.reference.expiry_of(organisation, session_id) + given.minutes * MINUTE - self.clock()
+        return max(0, ahead if given.horizon == "reached" else ahead - 1)
 
     def _version(self, given: Given, organisation: str, session_id: str) -> int | None:
         if given.version == "any":
@@ -255,7 +261,7 @@ _prolong = st.builds(
     Prolong,
     **_given,
     minutes=st.sampled_from([1, 5, 60, 1440]),
-    horizon=st.sampled_from([HOUR, DAY, 30 * DAY, 30 * DAY]),
+    horizon=st.sampled_from([HOUR, DAY, 30 * DAY, 30 * DAY, "reached", "passed"]),
 )
 _remove = st.builds(Remove, **_given)
 

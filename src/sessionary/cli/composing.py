@@ -11,7 +11,7 @@ from sessionary.model import JsonObject, Role
 ROLES: Final = get_args(Role)
 
 
-class TypedMessage(click.ParamType):  # type: ignore[type-arg]  # older clicks know no argument here
+class TypedMessage(click.ParamType[Any]):
     """A message on the command line: its role, a colon, its text."""
 
     name = "role:text"
@@ -31,7 +31,7 @@ class TypedMessage(click.ParamType):  # type: ignore[type-arg]  # older clicks k
         return [CompletionItem(f"{role}:") for role in ROLES if role.startswith(incomplete)]
 
 
-class JsonObjectText(click.ParamType):  # type: ignore[type-arg]  # older clicks know no argument here
+class JsonObjectText(click.ParamType[Any]):
     """A JSON object on the command line."""
 
     name = "json"
@@ -44,7 +44,7 @@ class JsonObjectText(click.ParamType):  # type: ignore[type-arg]  # older clicks
             self.fail(f"{error}: give a JSON object.", param, ctx)
 
 
-class MessagesFile(click.ParamType):  # type: ignore[type-arg]  # as above
+class MessagesFile(click.ParamType[Any]):
     """A file, or ``-`` for the standard input, that holds a JSON array of messages."""
 
     name = "file"

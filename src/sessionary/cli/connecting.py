@@ -62,7 +62,7 @@ def server_options(command: Command) -> Command:
     def addressed(*, url: str, organisation: str, token: str | None, timeout: float, **rest: Any) -> Any:
         if not organisation or not _is_text(organisation):
             raise click.UsageError("The organisation is empty, or no text.")
-        return command(address=Address(url, organisation, token, timeout), **rest)
+        return command(address=Address(url.rstrip("/"), organisation, token, timeout), **rest)
 
     for option in reversed(_OPTIONS):
         addressed = option(addressed)

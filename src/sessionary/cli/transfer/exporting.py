@@ -27,7 +27,7 @@ class Output:
 
     def __init__(self, file: BinaryIO, mark: Mark) -> None:
         """Write to a file as it is; nobody goes on with it later."""
-        self.mark = mark
+        self.mark: Mark = mark
         self.file: Final = file
 
     def keep(self, mark: Mark) -> None:

@@ -30,7 +30,11 @@ WHERE digest = ? AND occurrence = ?;
 INSERT INTO records (digest, occurrence, place, session_id, steps, complete)
 VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (digest, occurrence)
-DO UPDATE SET steps = excluded.steps, complete = excluded.complete;
+DO UPDATE SET
+  place = excluded.place,
+  session_id = excluded.session_id,
+  steps = excluded.steps,
+  complete = excluded.complete;
 
 -- name: forget
 DELETE FROM records

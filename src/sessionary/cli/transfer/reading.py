@@ -80,37 +80,42 @@ class Export:
     def _at_once(self) -> int:
         return max(1, min(_SESSIONS_AT_ONCE, _BYTES_AT_ONCE // self._session_length))
 
+    def _window(self) -> int:
+        return max(1, min(limits.WINDOW_LIMIT_MAX, _BYTES_AT_ONCE // self._message_length))
+
     async def _line(self, listed: ListedSession) -> Line | None:
         """Read a session as a line; None if it has gone since it was listed."""
-        window = max(1, min(limits.WINDOW_LIMIT_MAX, _BYTES_AT_ONCE // self._message_length))
         try:
-            if listed.total_messages > window:
-                line = await self._long_line(listed, window)
+            if listed.total_messages > self._window():
+                line = await self._long_line(listed)
             else:
                 line = [_encode(await self._client.get_session(listed.id))]
+                self._learn(len(line[0]), listed.total_messages)
         except NotFound:
             return None
-        length = sum(map(len, line))
-        self._session_length = max(length, self._session_length // 2)
-        self._message_length = max(length // max(1, listed.total_messages), self._message_length // 2)
+        self._session_length = max(sum(map(len, line)), self._session_length // 2)
         return line
 
-    async def _long_line(self, listed: ListedSession, window: int) -> Line:
+    async def _long_line(self, listed: ListedSession) -> Line:
         # As bytes a long conversation takes a fraction of what it takes as objects.
-        session = await self._client.get_session(listed.id, messages_offset=0, messages_limit=window)
+        session = await self._client.get_session(listed.id, messages_offset=0, messages_limit=self._window())
         messages, read = session.messages, len(session.messages)
         whole = msgspec.structs.replace(session, messages=[], messages_offset=None)
         head, nothing, tail = _encode(whole).partition(b'"messages":[]')
-        line = [head, nothing[:-1], _inner(messages)]
+        line = [head, nothing[:-1], self._inner(messages)]
         while messages and read < session.total_messages:
-            wanted = min(window, session.total_messages - read)
+            wanted = min(self._window(), session.total_messages - read)
             later = await self._client.get_session(listed.id, messages_offset=read, messages_limit=wanted)
             messages = later.messages
             read += len(messages)
-            line += [b"," if messages else b"", _inner(messages)]
+            line += [b"," if messages else b"", self._inner(messages)]
         return [*line, b"]", tail]
 
+    def _inner(self, messages: list[JsonObject]) -> bytes:
+        """Write messages without the brackets around them."""
+        written = _encode(messages)[1:-1]
+        self._learn(len(written), len(messages))
+        return written
 
-def _inner(messages: list[JsonObject]) -> bytes:
-    """Write messages without the brackets around them."""
-    return _encode(messages)[1:-1]
+    def _learn(self, length: int, messages: int) -> None:
+        self._message_length = max(length // max(1, messages), self._message_length // 2)

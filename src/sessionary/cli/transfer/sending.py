@@ -120,10 +120,14 @@ class Import:
             await self._take_back(entry)
             self._rejects.add(entry.place, error.detail)
         except NotFound:
-            if not begun_before:
+            if begun_before:
+                # The session that an earlier run began has expired or was deleted since.
+                await self._send(entry._replace(session_id="", steps=0), steps)
+            elif entry.session_id:
+                self._journal.forget(entry)
+                self._rejects.add(entry.place, f"Its session was removed meanwhile: {entry.session_id}.")
+            else:
                 raise
-            # The session that an earlier run began has expired or was deleted since.
-            await self._send(entry._replace(session_id="", steps=0), steps)
         else:
             self._tally.imported += new
             self._tally.already_there += not new
