@@ -6,13 +6,17 @@ from sessionary.errors import SessionNotFound
 from sessionary.store.base import Store, Window
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import (
+    MINUTE,
     Making,
     assistant,
     begin,
     change,
     contents_in,
+    extend,
     listed,
     listing,
+    metadata_of,
+    prolong,
     read,
     update,
     user,
@@ -54,6 +58,26 @@ async def test_writers_at_two_servers_lose_and_mix_nothing(store: Store, reopen:
     conversation = await other.fetch(session.organisation, session.session_id)
     assert_pairs_are_whole(contents_in(conversation), 8)
     assert conversation.session.total_tokens == 8 * APPENDS
+
+
+async def test_changes_without_messages_add_up_at_two_servers(store: Store, reopen: Reopen, making: Making) -> None:
+    other = await reopen()
+    session = await begin(store, making.create(metadata={"kept": True}))
+
+    async def write(writer: int) -> None:
+        place = (store, other)[writer % 2]
+        for number in range(APPENDS):
+            await change(place, update(session, tokens_used=1))
+            await prolong(place, extend(session, 1))
+            await change(place, update(session, metadata={f"{writer}-{number}": True}))
+
+    await asyncio.gather(*map(write, range(8)))
+
+    stored = await read(other, session)
+    count = 8 * APPENDS
+    assert (stored.total_tokens, stored.version) == (count, 1 + 3 * count)
+    assert stored.expires_at == session.created_at + (60 + count) * MINUTE
+    assert len(metadata_of(stored)) == 1 + count
 
 
 async def test_many_sessions_are_written_at_once(store: Store, making: Making) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from sessionary.errors import (
@@ -15,7 +16,7 @@ from sessionary.errors import (
     TotalTooLarge,
 )
 from sessionary.store.base import Command, Conversation, Store, Update
-from tests.conformance.conftest import CountRows
+from tests.conformance.conftest import ENGINES, CountRows
 from tests.conformance.making import (
     DAY,
     HORIZON,
@@ -125,3 +126,21 @@ async def test_a_refused_command_does_not_use_its_key_up(store: Store, making: M
 
     assert not isinstance(outcome, SessionaryError)
     assert not outcome.replayed
+
+
+@pytest.mark.parametrize("kind", ENGINES, indirect=True)
+async def test_what_the_database_itself_refuses_harms_only_itself(store: Store, making: Making) -> None:
+    taken, other = making.create(user("mine")), making.create()
+    await store.apply([taken, other])
+    before = await seen(store, taken)
+    twin = msgspec.structs.replace(making.create(user("not mine")), session_id=taken.session_id)
+    fresh = [making.create(user("hello")) for _ in range(5)]
+
+    outcomes = await store.apply([update(other, user("one")), *fresh[:3], twin, *fresh[3:], update(other, user("two"))])
+
+    refused = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, SessionaryError)]
+    assert refused == [4]
+    assert await seen(store, taken) == before
+    assert (await seen(store, other)).session.total_messages == 2
+    for session in fresh:
+        assert (await seen(store, session)).session.total_messages == 1

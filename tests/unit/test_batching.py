@@ -341,6 +341,22 @@ async def test_a_run_that_was_cancelled_from_inside_stops_nothing() -> None:
     assert next_one == 1
 
 
+async def test_a_lane_that_is_cancelled_itself_ends() -> None:
+    run = Doubler()
+    run.gate.clear()
+    lane = Lane[int, int](run, bounds())
+    answer = lane.put(1)
+    await run.started.wait()
+
+    (runner,) = asyncio.all_tasks() - {asyncio.current_task()}
+    runner.cancel()
+    await asyncio.wait([runner])
+
+    assert runner.cancelled()
+    assert run.running == 0
+    answer.cancel()
+
+
 @pytest.mark.parametrize("answers", [[], [1], [1, 2, 3]])
 async def test_a_run_that_miscounts_leaves_nobody_waiting(answers: list[Answer]) -> None:
     async def run(items: Sequence[int]) -> list[Answer]:
