@@ -31,6 +31,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: Annotated[str, Meta(min_length=1, description="The address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="The port to listen on; 0 takes a free one.")] = 8080
+    behind_proxy: Annotated[
+        bool, Meta(description="Say that only a proxy that ends TLS can reach the address, if it is not the loopback.")
+    ] = False
+    tls_certificate: Annotated[
+        str, Meta(description="A PEM file with the certificate and its chain: the server then speaks TLS itself.")
+    ] = ""
+    tls_key: Annotated[str, Meta(description="A PEM file with the certificate's private key, without a password.")] = ""
     database: Annotated[
         str, Meta(min_length=1, description="Where sessions are kept: sqlite:///path or postgresql://user@host/name.")
     ] = "sqlite:///sessionary.db"

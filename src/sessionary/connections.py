@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sessionary import limits
 from sessionary.clocks import request_ids
 from sessionary.errors import HeadersTooLarge, InvalidRequest, Overloaded, RequestTimeout, SessionaryError
-from sessionary.http.replies import problem
+from sessionary.http.replies import SAFE, problem
 from sessionary.http.requests import Headers, request_id_of
 
 _REASONS: Final = {
@@ -166,6 +166,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         headers = [
             *self.server_state.default_headers,
             *reply.headers,
+            *SAFE,
             (b"content-length", b"%d" % len(reply.body)),
             (b"x-request-id", request_id.encode()),
             (b"connection", b"close"),

@@ -6,9 +6,10 @@ import logging
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import uvicorn
 import uvloop
@@ -17,8 +18,9 @@ from sessionary import limits, logs
 from sessionary.clocks import request_ids, steady_clock
 from sessionary.config import Settings
 from sessionary.connections import Bounds, bounded_protocol
-from sessionary.errors import StoreUnavailable, Unavailable
+from sessionary.errors import StoreUnavailable
 from sessionary.http.app import Application
+from sessionary.listening import listen, room_for, shown_host, tls_context
 from sessionary.operations.context import Service
 from sessionary.operations.expiry import sweep_forever
 from sessionary.operations.identifiers import SessionIds
@@ -27,7 +29,6 @@ from sessionary.store.base import Clock, Store
 from sessionary.store.opening import migrate, open_store, pending_migrations, shown_place
 
 FIRST_ORGANISATION: Final = "demo"
-_BACKLOG: Final = 2048
 _CLOSING_SECONDS_MAX: Final = 1.5
 
 _logger: Final = logging.getLogger("sessionary.serve")
@@ -36,26 +37,33 @@ _logger: Final = logging.getLogger("sessionary.serve")
 def serve(settings: Settings) -> None:
     """Run a server until it is told to stop; raises Unavailable if it cannot start."""
     logs.configure(settings.log_format, settings.log_level)
-    uvloop.run(_serve(settings))
+    tls = tls_context(settings)
+    uvloop.run(_serve(settings, tls), loop_factory=lambda: _Loop(settings.header_seconds))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, tls: ssl.SSLContext | None) -> None:
     clock = steady_clock()
     # First the address: where it is taken nothing else shall have been touched.
-    with _listen(settings) as listener:
+    with listen(settings) as listener:
         store = await _open(settings, clock)
         try:
-            await _answer(settings, store, clock, listener)
+            await _answer(settings, store, clock, listener, tls)
         finally:
             await _close(store)
 
 
-async def _answer(settings: Settings, store: Store, clock: Clock, listener: socket.socket) -> None:
-    base_url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}{settings.path_prefix}"
+async def _answer(
+    settings: Settings, store: Store, clock: Clock, listener: socket.socket, tls: ssl.SSLContext | None
+) -> None:
+    scheme = "https" if tls else "http"
+    base_url = f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{settings.path_prefix}"
     await _greet(settings, store, clock, base_url)
     sweeper = asyncio.create_task(sweep_forever(store, settings.sweep_seconds))
     try:
-        await _Server(_server_config(settings, store, clock)).serve(sockets=[listener])
+        config = _server_config(settings, store, clock)
+        config.load()
+        config.ssl = tls
+        await _Server(config).serve(sockets=[listener])
     finally:
         sweeper.cancel()
         await asyncio.wait((sweeper,))
@@ -78,21 +86,6 @@ async def _open(settings: Settings, clock: Clock) -> Store:
     return await open_store(settings.database, clock, settings.store_seconds)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    with contextlib.ExitStack() as undone:
-        try:
-            family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-            listener = undone.enter_context(socket.socket(family))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            place = f"{_shown_host(settings.host)}:{settings.port}"
-            raise Unavailable(f"Cannot listen on {place}: {error.strerror}.") from error
-        undone.pop_all()
-        return listener
-
-
 def _server_config(settings: Settings, store: Store, clock: Clock) -> uvicorn.Config:
     application = Application(
         Service(
@@ -106,7 +99,7 @@ def _server_config(settings: Settings, store: Store, clock: Clock) -> uvicorn.Co
         path_prefix=settings.path_prefix,
         body_seconds_max=settings.body_seconds,
     )
-    bounds = Bounds(settings.header_seconds, settings.body_seconds, settings.connections)
+    bounds = Bounds(settings.header_seconds, settings.body_seconds, room_for(settings.connections))
     return uvicorn.Config(
         application,
         http=bounded_protocol(bounds),
@@ -121,6 +114,19 @@ def _server_config(settings: Settings, store: Store, clock: Clock) -> uvicorn.Co
         timeout_keep_alive=int(settings.idle_seconds) or 1,
         timeout_graceful_shutdown=int(settings.shutdown_seconds) or 1,
     )
+
+
+class _Loop(uvloop.Loop):
+    """Gives a TLS handshake no more time than headers have: uvicorn leaves it the default, a minute."""
+
+    def __init__(self, handshake_seconds: float) -> None:
+        super().__init__()
+        self._handshake_seconds = handshake_seconds
+
+    async def create_server(self, *arguments: Any, **named: Any) -> Any:
+        if named.get("ssl") is not None:
+            named["ssl_handshake_timeout"] = self._handshake_seconds
+        return await super().create_server(*arguments, **named)
 
 
 class _Server(uvicorn.Server):
@@ -164,7 +170,3 @@ Try it:
     -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
     -d '{{"userId": "user-1", "initialMessages": [{{"role": "user", "content": "Hello"}}]}}'
 """
-
-
-def _shown_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -114,7 +114,7 @@ def test_a_port_that_is_taken_is_told_and_nothing_is_made(empty: Path, tmp_path:
     [("nosuchhost.invalid", "Name or service not known"), ("192.0.2.1", "Cannot assign requested address")],
 )
 def test_an_address_that_is_not_ours_is_told(empty: Path, host: str, reason: str) -> None:
-    completed = run_sessionary("serve", "--host", host, "--port", "0", directory=empty)
+    completed = run_sessionary("serve", "--behind-proxy", "--host", host, "--port", "0", directory=empty)
     assert completed.returncode == 1
     assert completed.stderr.startswith(f"sessionary: Cannot listen on {host}:0: ")
     assert reason in completed.stderr or "resolution" in completed.stderr

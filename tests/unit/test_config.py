@@ -136,6 +136,8 @@ def test_every_setting_can_be_given_in_each_way(tmp_path: Path, name: str) -> No
         "host": "::1",
         "database": "sqlite:///other.db",
         "path_prefix": "/chat",
+        "tls_certificate": "certificate.pem",
+        "tls_key": "key.pem",
         "log_format": "json",
         "log_level": "debug",
     }

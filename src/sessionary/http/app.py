@@ -16,7 +16,7 @@ from sessionary.http.auth import Authenticator, authorize
 from sessionary.http.conditions import once_of, version_wanted
 from sessionary.http.handlers import Request
 from sessionary.http.paths import place_of
-from sessionary.http.replies import Reply, problem
+from sessionary.http.replies import SAFE, Reply, problem
 from sessionary.http.requests import (
     Disconnected,
     Headers,
@@ -34,7 +34,7 @@ from sessionary.operations.context import Context, Service
 
 _NOT_MODIFIED: Final = 304
 _READS: Final = frozenset({"GET", "HEAD"})
-_HONOURS_KEYS: Final = (ACCEPT_IDEMPOTENCY_KEY.lower().encode(), b"?1")
+_EVERY_ANSWER: Final = ((ACCEPT_IDEMPOTENCY_KEY.lower().encode(), b"?1"), *SAFE)
 
 _logger: Final = logging.getLogger("sessionary.http")
 
@@ -134,7 +134,7 @@ _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})
 
 
 async def _send(send: Send, reply: Reply, exchange: Exchange) -> None:
-    headers = [*reply.headers, (b"x-request-id", exchange.request_id.encode()), _HONOURS_KEYS]
+    headers = [*reply.headers, (b"x-request-id", exchange.request_id.encode()), *_EVERY_ANSWER]
     if reply.status != _NOT_MODIFIED:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

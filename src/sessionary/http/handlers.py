@@ -94,8 +94,9 @@ async def get_session(ctx: Context, request: Request) -> Reply:
     read = await sessions.get_session(ctx, request.session_id, window)
     tag = replies.tag_of(read.session.version)
     if is_known(request.headers, read.session.version):
-        return Reply(304, b"", [tag])
-    return json_reply(200, replies.conversation(read, windowed=windowed), tag)
+        return Reply(304, b"", [tag, replies.KEPT_AND_ASKED_AGAIN])
+    answer = replies.conversation(read, windowed=windowed)
+    return json_reply(200, answer, tag, caching=replies.KEPT_AND_ASKED_AGAIN)
 
 
 async def update_session(ctx: Context, request: Request) -> Reply:

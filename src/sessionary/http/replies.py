@@ -30,14 +30,23 @@ from sessionary.model import (
 )
 from sessionary.store.base import Conversation, Created, Deleted, Effect, Extended, StoredSession, Updated
 
+Header = tuple[bytes, bytes]
+
 _encode: Final = msgspec.json.Encoder().encode
 _JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
+NOT_KEPT: Final = (b"cache-control", b"no-store")
+KEPT_AND_ASKED_AGAIN: Final = (b"cache-control", b"private, no-cache")
+"""A version may be kept by who asked for it, and only shown again after asking whether it is still the one."""
+SAFE: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+"""Tell a browser that no answer of ours is a page, whatever it is made to look like."""
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 _RETRY_AFTER_SECONDS: Final = b"1"
 _CURSOR_BYTES: Final = 16
-
-Header = tuple[bytes, bytes]
 
 
 class Reply(Struct):
@@ -48,9 +57,9 @@ class Reply(Struct):
     headers: list[Header]
 
 
-def json_reply(status: int, answer: Any, *headers: Header) -> Reply:
+def json_reply(status: int, answer: Any, *headers: Header, caching: Header = NOT_KEPT) -> Reply:
     """Answer with a struct as JSON."""
-    return Reply(status, _encode(answer), [_JSON, *headers])
+    return Reply(status, _encode(answer), [_JSON, caching, *headers])
 
 
 def created(outcome: Created) -> CreatedSession:
@@ -136,7 +145,7 @@ def problem(error: SessionaryError, headers: Sequence[Header] = ()) -> Reply:
         message=error.detail,
         errors=[FaultReport(fault.pointer, fault.detail) for fault in error.faults] or None,
     )
-    return Reply(error.status, _encode(answer), [_PROBLEM, *_headers_of(error), *headers])
+    return Reply(error.status, _encode(answer), [_PROBLEM, NOT_KEPT, *_headers_of(error), *headers])
 
 
 def headers_of_effect(effect: Effect) -> list[Header]:

@@ -57,6 +57,10 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "description": "Declares that idempotency keys are honoured.",
         "schema": {"type": "string", "const": "?1"},
     },
+    "Cache-Control": {
+        "description": "Whether this answer may be kept: only what has an `ETag` may, by its asker, to be asked again.",
+        "schema": {"type": "string", "enum": ["no-store", "private, no-cache"]},
+    },
     "ETag": {
         "description": "The version of the session.",
         "required": True,
@@ -86,7 +90,7 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "schema": {"type": "integer", "minimum": 1},
     },
 }
-_ALWAYS_SENT: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY)
+_ALWAYS_SENT: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY, "Cache-Control")
 _SENT_WITH: Final = {401: ("WWW-Authenticate",), 405: ("Allow",), 412: ("ETag",), 503: ("Retry-After",)}
 
 

@@ -1,0 +1,91 @@
+"""Where the server listens, under which conditions, and with room for how many connections."""
+
+import contextlib
+import ipaddress
+import logging
+import resource
+import socket
+import ssl
+from typing import Final
+
+from sessionary.config import Settings
+from sessionary.errors import InvalidRequest, Unavailable
+
+_BACKLOG: Final = 2048
+_FILES_OF_OUR_OWN: Final = 256
+"""What a process needs beside its connections: the store's files and connections, and those it is just refusing."""
+# TLS 1.3 chooses by itself. Of 1.2 only what keeps a recorded conversation secret after the key was stolen.
+_CIPHERS_OF_TLS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_logger: Final = logging.getLogger("sessionary.listening")
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Listen on the address; raises InvalidRequest if it would be exposed and Unavailable if it cannot be had."""
+    with contextlib.ExitStack() as undone:
+        try:
+            family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+            _check_exposure(settings, str(address[0]))
+            listener = undone.enter_context(socket.socket(family))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            place = f"{shown_host(settings.host)}:{settings.port}"
+            raise Unavailable(f"Cannot listen on {place}: {error.strerror}.") from error
+        undone.pop_all()
+        return listener
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Read the certificate and its key, None if there is none; raises InvalidRequest if they cannot be used."""
+    if not settings.tls_certificate and not settings.tls_key:
+        return None
+    if not settings.tls_certificate or not settings.tls_key:
+        raise InvalidRequest("TLS takes both: --tls-certificate and --tls-key.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS_OF_TLS_1_2)
+    try:
+        # Without a password given, a key that has one would be asked for on the terminal.
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    except OSError as error:
+        raise InvalidRequest(
+            f"The TLS certificate {settings.tls_certificate} with the key {settings.tls_key} cannot be used:"
+            f" {error.strerror or 'they are not PEM files, do not belong together, or the key has a password'}."
+        ) from None
+    return context
+
+
+def room_for(connections: int) -> int:
+    """Make room for so many open connections among this process's files; answers how many there is room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _FILES_OF_OUR_OWN
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    room = max(1, soft - _FILES_OF_OUR_OWN)
+    if room < connections:
+        _logger.warning("This process may open %d files, so it takes %d connections, not %d.", soft, room, connections)
+    return min(room, connections)
+
+
+def shown_host(host: str) -> str:
+    """Spell a host as URLs do."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _check_exposure(settings: Settings, address: str) -> None:
+    if settings.behind_proxy or settings.tls_certificate or _is_loopback(address):
+        return
+    raise InvalidRequest(
+        f"Listening on {settings.host} without TLS would show tokens and messages to the network. Give"
+        " --tls-certificate and --tls-key, or --behind-proxy if only a proxy that ends TLS can reach this address."
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback

@@ -1,0 +1,126 @@
+"""A server is seen beyond its own machine only over TLS, its own or that of a proxy that was named."""
+
+import http.client
+import socket
+import ssl
+import time
+import warnings
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sessionary import Client
+from sessionary.errors import ConnectionFailed
+from tests.e2e.starting import started, wait_for_text
+from tests.harness.certificates import self_signed
+from tests.harness.processes import free_port
+from tests.harness.server import run_sessionary
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what these tests are about
+BEYOND = [EVERYWHERE, "::", "::ffff:0.0.0.0"]
+OF_THIS_MACHINE = ["127.0.0.1", "127.0.0.7", "localhost", "::1"]
+
+
+@pytest.mark.parametrize("host", BEYOND)
+def test_beyond_the_loopback_a_server_without_tls_does_not_start(tmp_path: Path, host: str) -> None:
+    completed = run_sessionary("serve", "--host", host, "--port", "0", directory=tmp_path)
+    assert completed.returncode == 1
+    assert completed.stdout == ""
+    assert completed.stderr.count("\n") == 1
+    for word in (host, "--tls-certificate", "--tls-key", "--behind-proxy"):
+        assert word in completed.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing was touched"
+
+
+@pytest.mark.parametrize("words", [*((host,) for host in OF_THIS_MACHINE), (EVERYWHERE, "--behind-proxy")])
+def test_on_the_loopback_or_behind_a_proxy_it_starts(tmp_path: Path, words: tuple[str, ...]) -> None:
+    port = free_port()
+    with started(tmp_path, "serve", "--port", str(port), "--host", *words, stdout=tmp_path / "printed"):
+        wait_for_text(tmp_path / "printed", "-d '{")
+        address = {EVERYWHERE: "127.0.0.1", "::1": "[::1]"}.get(words[0], words[0])
+        assert httpx.get(f"http://{address}:{port}/health/live", trust_env=False).status_code == 200
+
+
+def test_with_a_certificate_it_speaks_tls_and_the_client_checks_it(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    port = free_port()
+    words = ("serve", "--host", EVERYWHERE, "--port", str(port))
+    files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
+    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+        printed = wait_for_text(tmp_path / "printed", "-d '{")
+        assert f"listens on https://{EVERYWHERE}:{port} " in printed
+        token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
+        url = f"https://localhost:{port}"
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        with Client(url, token=token, organisation="demo", verify=trusting) as client:
+            said = {"role": "user", "content": "x" * 500_000}
+            session = client.create_session("ada", initial_messages=[said])
+            assert client.get_session(session.session_id).messages[0]["content"] == said["content"]
+        with (
+            Client(url, token=token, organisation="demo", retries=0) as distrusting,
+            pytest.raises(ConnectionFailed, match=r"(?i)certificate"),
+        ):
+            distrusting.list_sessions()
+        with pytest.raises((httpx.TransportError, http.client.HTTPException)):
+            httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False)
+
+
+def test_of_tls_only_what_keeps_secrets_is_spoken(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    port = free_port()
+    files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
+    with started(tmp_path, "serve", "--port", str(port), *files, stdout=tmp_path / "printed"):
+        wait_for_text(tmp_path / "printed", "-d '{")
+        assert negotiated(port, certificate, "1.3", "ALL") == "TLSv1.3"
+        assert negotiated(port, certificate, "1.2", "ECDHE+AESGCM") == "TLSv1.2"
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            negotiated(port, certificate, "1.2", "ECDHE+AES:!AESGCM:!AESCCM")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            negotiated(port, certificate, "1.1", "ALL:@SECLEVEL=0")
+
+
+def negotiated(port: int, certificate: Path, version: str, ciphers: str) -> str | None:
+    """Shake hands with exactly this version and these ciphers, and return what came of it."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[f"TLSv{version.replace('.', '_')}"]
+    context.set_ciphers(ciphers)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as wire,
+        context.wrap_socket(wire, server_hostname="localhost") as secured,
+    ):
+        return secured.version()
+
+
+def test_a_handshake_takes_no_longer_than_headers_may(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    port = free_port()
+    files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
+    words = ("serve", "--port", str(port), "--header-seconds", "0.6")
+    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+        wait_for_text(tmp_path / "printed", "-d '{")
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as silent:
+            begun = time.monotonic()
+            assert silent.recv(100) == b""
+            assert 0.5 < time.monotonic() - begun < 4
+
+
+def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    _, other_key = self_signed(tmp_path, "other")
+    before = sorted(tmp_path.iterdir())
+    for files, said in (
+        (("--tls-certificate", str(certificate)), "TLS takes both"),
+        (("--tls-key", str(key)), "TLS takes both"),
+        (("--tls-certificate", "nowhere.pem", "--tls-key", str(key)), "nowhere.pem"),
+        (("--tls-certificate", str(certificate), "--tls-key", str(other_key)), "cannot be used"),
+        (("--tls-certificate", str(key), "--tls-key", str(key)), "cannot be used"),
+    ):
+        completed = run_sessionary("serve", "--port", "0", *files, directory=tmp_path)
+        assert completed.returncode == 1
+        assert said in completed.stderr
+        assert completed.stderr.count("\n") == 1
+        assert "PRIVATE" not in completed.stderr
+    assert sorted(tmp_path.iterdir()) == before, "nothing was touched"
