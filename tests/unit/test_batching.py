@@ -136,7 +136,7 @@ async def test_an_error_is_an_answer() -> None:
 async def test_too_many_items_are_refused_at_once() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(waiting_max=3))
+    lane = Lane[int, int](run, bounds(waiting_max=4))
     answers = [lane.put(0)]
     await run.started.wait()
     answers += [lane.put(number) for number in (1, 2, 3)]
@@ -151,7 +151,7 @@ async def test_too_many_items_are_refused_at_once() -> None:
 
 async def test_too_many_bytes_are_refused_at_once() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds(waiting_bytes_max=10))
+    lane = Lane[int, int](run, bounds(waiting_bytes_max=14))
     answers = [lane.put(0, 6), lane.put(1, 4)]
 
     with pytest.raises(Overloaded):
@@ -162,7 +162,7 @@ async def test_too_many_bytes_are_refused_at_once() -> None:
 
 
 async def test_room_is_given_back_when_items_run() -> None:
-    lane = Lane[int, int](Doubler(), bounds(waiting_max=2, waiting_bytes_max=10))
+    lane = Lane[int, int](Doubler(), bounds(waiting_max=3, waiting_bytes_max=14))
 
     for _ in range(20):
         assert await all_of(lane.put(1, 5), lane.put(2, 5)) == [2, 4]
@@ -189,7 +189,7 @@ async def test_only_late_items_are_refused() -> None:
     lane = Lane[int, int](run, bounds(seconds_max=2, batch_max=1))
     stuck, late = lane.put(0), lane.put(1)
     await asyncio.sleep(0.5)
-    punctual = lane.put(2)
+    punctual = lane.put(2, 0, "another")
 
     assert isinstance(await late, Overloaded)
     assert not punctual.done()
@@ -202,7 +202,7 @@ async def test_only_late_items_are_refused() -> None:
 async def test_a_queue_of_late_items_has_room_again() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(seconds_max=FAST, batch_max=1, waiting_max=3, waiting_bytes_max=3))
+    lane = Lane[int, int](run, bounds(seconds_max=FAST, batch_max=1, waiting_max=4, waiting_bytes_max=4))
     answers = [lane.put(0, 1)]
     await run.started.wait()
     answers += [lane.put(number, 1) for number in (1, 2, 3)]
@@ -211,7 +211,7 @@ async def test_a_queue_of_late_items_has_room_again() -> None:
 
     run.gate.set()
 
-    assert await all_of(*(lane.put(number, 1) for number in (5, 6, 7))) == [10, 12, 14]
+    assert await all_of(*(lane.put(number, 1, str(number)) for number in (5, 6, 7))) == [10, 12, 14]
 
 
 async def test_a_run_past_its_time_is_cancelled_and_its_outcome_unknown() -> None:

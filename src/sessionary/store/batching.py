@@ -6,17 +6,24 @@ all the time.
 
 import asyncio
 import logging
-from collections import deque
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
 from sessionary.errors import Overloaded, SessionaryError, StoreUnavailable
+from sessionary.store.queueing import FairQueue, Waiting, share_of
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+_WAIT_PART: Final = 10
+"""The part of its time that an item may be expected to wait, one in so many."""
+_BELIEVED_AFTER: Final = 4
+"""A change of pace is believed after about so many batches."""
+_LOOKS: Final = 16
+"""How often in half of an item's time the late ones are looked for: it costs a look at every line."""
 
 _logger: Final = logging.getLogger("sessionary.store")
 
@@ -24,7 +31,8 @@ _logger: Final = logging.getLogger("sessionary.store")
 class LaneLimits(Struct, frozen=True):
     """How much a lane takes: items and bytes that wait, items and bytes a batch, seconds until an item is answered.
 
-    Half of the seconds may pass while an item waits, the other half while its batch runs.
+    Half of the seconds may pass while an item waits, the other half while its batch runs; an item that must be expected
+    to wait more than a tenth of them is refused at once.
     """
 
     waiting_max: int
@@ -34,18 +42,13 @@ class LaneLimits(Struct, frozen=True):
     seconds_max: float
 
 
-class _Waiting(Generic[Item, Answer]):
-    __slots__ = ("answer", "item", "late_at", "size")
-
-    def __init__(self, item: Item, size: int, late_at: float, answer: asyncio.Future[Answer]) -> None:
-        self.item = item
-        self.size = size
-        self.late_at = late_at
-        self.answer = answer
+class _Ticket(Waiting, Generic[Item, Answer], eq=False):
+    item: Item
+    answer: asyncio.Future[Answer]
 
 
 class Lane(Generic[Item, Answer]):
-    """A bounded queue in front of one batch at a time.
+    """A bounded queue in front of one batch at a time, in which owners take turns.
 
     ``run`` takes the items of a batch and answers each of them in order, an error being an answer too. It is cancelled
     when its time is over; whatever it raises is told to the callers and never stops the lane.
@@ -58,27 +61,32 @@ class Lane(Generic[Item, Answer]):
         self._run: Final = run
         self._bounds: Final = bounds
         self._half: Final = bounds.seconds_max / 2
-        self._waiting: deque[_Waiting[Item, Answer | SessionaryError]] = deque()
-        self._waiting_bytes = 0
+        self._queue: Final = FairQueue[_Ticket[Item, Answer | SessionaryError]](
+            bounds.waiting_max, bounds.waiting_bytes_max
+        )
+        self._calm_count: Final = min(bounds.batch_max, share_of(bounds.waiting_max))
+        self._calm_size: Final = share_of(bounds.waiting_bytes_max)
+        self._batch_began = math.inf
+        self._batch_seconds = 0.0
         self._runner: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def check_room(self, count: int, size: int) -> None:
-        """Raise Overloaded unless ``count`` items of ``size`` bytes together could wait now."""
-        if (
-            len(self._waiting) + count > self._bounds.waiting_max
-            or self._waiting_bytes + size > self._bounds.waiting_bytes_max
-        ):
-            raise Overloaded
+    def check_room(self, count: int, size: int, owner: str = "") -> None:
+        """Raise Overloaded unless ``count`` items of ``size`` bytes together could wait now, and in good hope."""
+        self._queue.check_room(count, size, owner)
+        if self._queue.count >= self._bounds.batch_max:
+            self._check_wait(owner, asyncio.get_running_loop().time())
 
-    def put(self, item: Item, size: int = 0) -> asyncio.Future[Answer | SessionaryError]:
-        """Let an item of ``size`` bytes wait for the next batch; raises Overloaded if there is no room."""
-        self.check_room(1, size)
+    def put(self, item: Item, size: int = 0, owner: str = "") -> asyncio.Future[Answer | SessionaryError]:
+        """Let an item of ``size`` bytes wait for its owner's turn; raises Overloaded if there is no room."""
+        queue = self._queue
+        # Up to here nobody's share is used up and nobody waits for more than a batch: nothing has to be looked up.
+        if queue.count >= self._calm_count or queue.size + size > self._calm_size:
+            self.check_room(1, size, owner)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer | SessionaryError] = loop.create_future()
         late_at = loop.time() + self._half
-        self._waiting.append(_Waiting(item, size, late_at, answer))
-        self._waiting_bytes += size
+        queue.add(_Ticket(size, late_at, item, answer), owner)
         if self._runner is None:
             self._runner = loop.create_task(self._run_all())
         if self._timer is None:
@@ -94,19 +102,25 @@ class Lane(Generic[Item, Answer]):
             self._timer = None
 
     async def _run_all(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            while self._waiting:
-                batch = self._gather()
-                if batch:
+            while self._queue.count:
+                gathered = self._queue.gather(self._bounds.batch_max, self._bounds.batch_bytes_max)
+                # A caller that hung up while it waited never began; its command is not applied.
+                if batch := [ticket for ticket in gathered if not ticket.answer.done()]:
+                    self._batch_began = loop.time()
                     await self._run_one(batch)
+                    seconds = loop.time() - self._batch_began
+                    self._batch_seconds += (seconds - self._batch_seconds) / _BELIEVED_AFTER
         finally:
+            self._batch_began = math.inf
             self._runner = None
 
-    async def _run_one(self, batch: list[_Waiting[Item, Answer | SessionaryError]]) -> None:
+    async def _run_one(self, batch: list[_Ticket[Item, Answer | SessionaryError]]) -> None:
         outcomes: Sequence[Answer | SessionaryError]
         try:
             async with asyncio.timeout(self._half):
-                outcomes = _counted(await self._run([waiting.item for waiting in batch]), len(batch))
+                outcomes = _counted(await self._run([ticket.item for ticket in batch]), len(batch))
         except SessionaryError as error:
             outcomes = [error] * len(batch)
         except TimeoutError:
@@ -119,39 +133,37 @@ class Lane(Generic[Item, Answer]):
         except Exception:
             _logger.exception("A batch of %d failed for a reason of ours.", len(batch))
             outcomes = [SessionaryError()] * len(batch)
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            _answer(waiting, outcome)
+        for ticket, outcome in zip(batch, outcomes, strict=True):
+            _answer(ticket, outcome)
 
-    def _gather(self) -> list[_Waiting[Item, Answer | SessionaryError]]:
-        batch: list[_Waiting[Item, Answer | SessionaryError]] = []
-        size = 0
-        while self._waiting and len(batch) < self._bounds.batch_max:
-            size += self._waiting[0].size
-            if batch and size > self._bounds.batch_bytes_max:
-                break
-            waiting = self._take()
-            # A caller that hung up while it waited never began; its command is not applied.
-            if not waiting.answer.done():
-                batch.append(waiting)
-        return batch
+    def _check_wait(self, owner: str, now: float) -> None:
+        """Raise Overloaded if the owner's next item would wait too long: told now, its caller loses no time.
 
-    def _take(self) -> _Waiting[Item, Answer | SessionaryError]:
-        waiting = self._waiting.popleft()
-        self._waiting_bytes -= waiting.size
-        return waiting
+        An owner with nothing waiting is told so only if it would be refused for being late anyway.
+        """
+        batches = self._queue.ahead_of(owner) // self._bounds.batch_max
+        if not batches:
+            return
+        running = max(self._batch_seconds, now - self._batch_began)
+        most = self._bounds.seconds_max / _WAIT_PART if self._queue.waits(owner) else self._half
+        if running + batches * self._batch_seconds > most:
+            raise Overloaded
 
     def _refuse_late(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        while self._waiting and self._waiting[0].late_at <= now:
-            _answer(self._take(), Overloaded())
-        self._timer = loop.call_at(self._waiting[0].late_at, self._refuse_late) if self._waiting else None
+        for ticket in self._queue.take_late(now):
+            _answer(ticket, Overloaded())
+        self._timer = None
+        if self._queue.count:
+            next_at = max(self._queue.late_next(), now + self._half / _LOOKS)
+            self._timer = loop.call_at(next_at, self._refuse_late)
 
 
-def _answer(waiting: _Waiting[Item, Answer | SessionaryError], outcome: Answer | SessionaryError) -> None:
+def _answer(ticket: _Ticket[Item, Answer | SessionaryError], outcome: Answer | SessionaryError) -> None:
     # A caller that hung up has cancelled its future; the batch went on without it.
-    if not waiting.answer.done():
-        waiting.answer.set_result(outcome)
+    if not ticket.answer.done():
+        ticket.answer.set_result(outcome)
 
 
 def _counted(outcomes: Sequence[Answer], count: int) -> Sequence[Answer]:

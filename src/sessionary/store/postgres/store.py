@@ -83,22 +83,26 @@ class PostgresStore:
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply the commands in order; see ``Store``."""
         sizes = [size_of(command) for command in commands]
-        self._commands.check_room(len(commands), sum(sizes))
-        answers = [self._commands.put(command, size) for command, size in zip(commands, sizes, strict=True)]
+        for organisation in {command.organisation for command in commands}:
+            self._commands.check_room(len(commands), sum(sizes), organisation)
+        answers = [
+            self._commands.put(command, size, command.organisation)
+            for command, size in zip(commands, sizes, strict=True)
+        ]
         return [await answer for answer in answers]
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and its messages; see ``Store``."""
         question = Question(organisation, session_id, window)
         # One session is always read in one lane: what many ask for at once is read once.
-        answer = await self._fetches[hash(session_id) % _FETCH_LANES].put(question)
+        answer = await self._fetches[hash(session_id) % _FETCH_LANES].put(question, 0, organisation)
         if isinstance(answer, TooLong):
-            answer = await self._long_fetches.put(question)
+            answer = await self._long_fetches.put(question, 0, organisation)
         return _returned(cast("Conversation | SessionaryError", answer))
 
     async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
         """Read a page of live sessions; see ``Store``."""
-        return _returned(await next(self._lists).put(query))
+        return _returned(await next(self._lists).put(query, 0, query.organisation))
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""

@@ -69,8 +69,12 @@ class SqliteStore:
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply the commands in order; see ``Store``."""
         sizes = [size_of(command) for command in commands]
-        self._commands.check_room(len(commands), sum(sizes))
-        answers = [self._commands.put(command, size) for command, size in zip(commands, sizes, strict=True)]
+        for organisation in {command.organisation for command in commands}:
+            self._commands.check_room(len(commands), sum(sizes), organisation)
+        answers = [
+            self._commands.put(command, size, command.organisation)
+            for command, size in zip(commands, sizes, strict=True)
+        ]
         return [await answer for answer in answers]
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
@@ -83,18 +87,18 @@ class SqliteStore:
             raise translated(error) from error
         if short is not None:
             return short
-        return await self._read(lambda: self._long_reader.fetch_whole(organisation, session_id, window))
+        return await self._read(lambda: self._long_reader.fetch_whole(organisation, session_id, window), organisation)
 
     async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
         """Read a page of live sessions; see ``Store``."""
         filters = (query.user_id, query.session_group, query.model, query.status)
         sifted = sum(given is not None for given in filters) > 1 or query.status is not None
         if sifted or query.offset > _SHORT_OFFSET:
-            return await self._read(lambda: self._long_reader.list_sessions(query))
+            return await self._read(lambda: self._long_reader.list_sessions(query), query.organisation)
         try:
             return self._short_reader.list_sessions(query)
         except apsw.BusyError:
-            return await self._read(lambda: self._long_reader.list_sessions(query))
+            return await self._read(lambda: self._long_reader.list_sessions(query), query.organisation)
         except apsw.Error as error:
             raise translated(error) from error
 
@@ -170,8 +174,8 @@ class SqliteStore:
         self._checkpointer.written()
         return result
 
-    async def _read(self, work: Callable[[], Result]) -> Result:
-        result: Result = _returned(await self._reads.put(work))
+    async def _read(self, work: Callable[[], Result], organisation: str = "") -> Result:
+        result: Result = _returned(await self._reads.put(work, 0, organisation))
         return result
 
     async def _start_log_over(self) -> None:
