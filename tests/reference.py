@@ -38,7 +38,7 @@ from sessionary.store.base import (
     Extended,
     ListQuery,
     Outcome,
-    StoredSession,
+    Page,
     StoredToken,
     Swept,
     Update,
@@ -87,26 +87,28 @@ class Session:
         """The bytes of the turns, each one's messages joined by commas."""
         return sum(len(b",".join(turn)) for turn in self.turns)
 
-    def stored(self) -> StoredSession:
-        """Say the same in the words of the contract."""
-        return StoredSession(
-            organisation=self.organisation,
-            id=self.id,
-            user_id=self.user_id,
-            session_group=self.session_group,
-            title=self.title,
-            model=self.model,
-            status=self.status,
-            metadata=as_json(self.metadata),
-            user_spoke=self.user_spoke,
-            total_messages=len(self.messages),
-            total_tokens=self.total_tokens,
-            total_bytes=self.total_bytes,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-            expires_at=self.expires_at,
-            version=self.version,
-        )
+    @property
+    def summary(self) -> bytes:
+        """What lists and reads show of it, but for its metadata and messages."""
+        shown = {
+            "id": self.id,
+            "title": self.title,
+            "model": self.model,
+            "created_at": spelled(self.created_at),
+            "updated_at": spelled(self.updated_at),
+            "user_id": self.user_id,
+            "session_group": self.session_group,
+            "status": self.status,
+            "total_messages": len(self.messages),
+            "total_tokens": self.total_tokens,
+            "expires_at": spelled(self.expires_at),
+        }
+        return as_json(shown).removeprefix(b"{").removesuffix(b"}")
+
+    @property
+    def listed(self) -> bytes:
+        """The whole object that a list shows."""
+        return b'{%b,"metadata":%b}' % (self.summary, as_json(self.metadata))
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,10 @@ class ReferenceStore:
         """Read a session and the messages of a window."""
         session = self._find(organisation, session_id, self._clock())
         first, end = _bounds(window or Window(), len(session.messages))
-        return Conversation(session.stored(), b",".join(session.messages[first:end]), first)
+        messages = b",".join(session.messages[first:end])
+        return Conversation(session.version, session.summary, as_json(session.metadata), messages, first)
 
-    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+    async def list_sessions(self, query: ListQuery) -> Page:
         """Read the sessions that match everything asked for, newest first."""
         now = self._clock()
         found = [
@@ -153,7 +156,10 @@ class ReferenceStore:
             and session.id < query.after
         ]
         found.sort(key=lambda session: (session.created_at, session.id), reverse=True)
-        return [session.stored() for session in found[query.offset :][: query.limit]]
+        rest = found[query.offset :]
+        shown = rest[: query.limit]
+        more = len(rest) > len(shown)
+        return Page(b",".join(session.listed for session in shown), shown[-1].id if more else None)
 
     async def sweep(self, limit: int) -> Swept:
         """Forget expired sessions and outdated keys."""
@@ -358,9 +364,13 @@ def appended(session: Session, messages: Sequence[bytes], first_user_text: str |
 
 def stamped(message: bytes, now: int) -> bytes:
     """Add ``created_at`` as the last member of a JSON object."""
-    instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now)
-    spelled = instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return message.removesuffix(b"}") + b"," + as_json({"created_at": spelled}).removeprefix(b"{")
+    return message.removesuffix(b"}") + b"," + as_json({"created_at": spelled(now)}).removeprefix(b"{")
+
+
+def spelled(milliseconds: int) -> str:
+    """Spell an instant as it goes over the wire."""
+    instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def title_of(text: str) -> str | None:

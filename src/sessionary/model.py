@@ -164,39 +164,32 @@ class DeletedSession(Struct, rename="camel"):
     message: str
 
 
-class ListedSession(Struct):
+class Summary(Struct):
+    """What a session is, but for its metadata and messages."""
+
+    id: SessionId
+    title: str | None
+    model: str | None
+    created_at: Instant
+    updated_at: Instant
+    user_id: str
+    session_group: str | None
+    status: Status
+    total_messages: Total
+    total_tokens: Total
+    expires_at: Instant
+
+
+class ListedSession(Summary):
     """One session of a list; a list never carries messages."""
 
-    id: SessionId
-    title: str | None
-    model: str | None
-    created_at: Instant
-    updated_at: Instant
-    user_id: str
-    session_group: str | None
-    status: Status
-    total_messages: Total
-    total_tokens: Total
     metadata: JsonObject
-    expires_at: Instant
 
 
-class Session(Struct, omit_defaults=True):
+class Session(ListedSession, omit_defaults=True):
     """What ``get_session`` answers: the session with its messages, in append order."""
 
-    id: SessionId
-    title: str | None
-    model: str | None
     messages: list[JsonObject]
-    created_at: Instant
-    updated_at: Instant
-    user_id: str
-    session_group: str | None
-    status: Status
-    metadata: JsonObject
-    total_messages: Total
-    total_tokens: Total
-    expires_at: Instant
     messages_offset: (
         Annotated[Total, Meta(description="How many messages precede the first one returned; only with a window.")]
         | None

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from sessionary.store.migrate import read_migrations
 from tests.cli.conftest import Run
 from tests.e2e.looking import count, look
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import run_sessionary
 
+NAMES = [migration.name for migration in read_migrations("sqlite")]
+PENDING = "".join(f"pending: {name}\n" for name in NAMES)
+APPLIED = "".join(f"applied: {name}\n" for name in NAMES)
 AT_ONCE = 6
 
 
@@ -29,17 +33,17 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def test_migrations_are_applied_once(database: str, tmp_path: Path) -> None:
     check = run_sessionary("migrate", "--check", "--database", database)
-    assert (check.returncode, check.stdout) == (1, "pending: 0001_sessions\n")
+    assert (check.returncode, check.stdout) == (1, PENDING)
     assert not (tmp_path / "store.db").exists(), "checking makes no file"
 
     first = run_sessionary("migrate", "--database", database)
-    assert (first.returncode, first.stdout) == (0, "applied: 0001_sessions\n")
+    assert (first.returncode, first.stdout) == (0, APPLIED)
 
     second = run_sessionary("migrate", "--database", database)
     assert (second.returncode, second.stdout) == (0, "Nothing was pending.\n")
     check = run_sessionary("migrate", "--check", "--database", database)
     assert (check.returncode, check.stdout) == (0, "Nothing is pending.\n")
-    assert look(database, "SELECT number, name FROM schema_migrations") == [(1, "0001_sessions")]
+    assert look(database, "SELECT number, name FROM schema_migrations") == list(enumerate(NAMES, 1))
     assert count(database, "sessions") == 0
 
 
@@ -57,7 +61,7 @@ def test_many_who_migrate_at_once_do_it_once(database: str) -> None:
 
     assert [code for _, code in ended] == [0] * AT_ONCE, ended
     told = sorted(out for (out, _), _ in ended)
-    assert told == ["Nothing was pending.\n"] * (AT_ONCE - 1) + ["applied: 0001_sessions\n"]
+    assert told == ["Nothing was pending.\n"] * (AT_ONCE - 1) + [APPLIED]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_a_database_from_a_newer_program_is_refused_and_left_alone(run: Run, dat
 
     assert completed.returncode == 1
     assert completed.stderr == (
-        "sessionary: The database was migrated by a newer sessionary (migration 9999; this one knows 1).\n"
+        f"sessionary: The database was migrated by a newer sessionary (migration 9999; this one knows {len(NAMES)}).\n"
     )
     assert count(database, "tokens") == 0
 
@@ -79,7 +83,7 @@ def test_a_database_from_a_newer_program_is_refused_and_left_alone(run: Run, dat
 def test_a_server_told_not_to_migrate_refuses_what_is_not_up_to_date(run: Run, database: str, tmp_path: Path) -> None:
     completed = run("serve", "--port", "0", "--no-migrate", "--database", database)
     assert completed.returncode == 1
-    assert completed.stderr == "sessionary: Migrations are pending: 0001_sessions. Run: sessionary migrate\n"
+    assert completed.stderr == f"sessionary: Migrations are pending: {', '.join(NAMES)}. Run: sessionary migrate\n"
     assert not (tmp_path / "store.db").exists()
 
 
@@ -93,6 +97,6 @@ def test_a_migration_that_fails_leaves_nothing_behind(run: Run, database: str) -
     assert "already exists" in completed.stderr
     assert "Traceback" not in completed.stderr
     check = run("migrate", "--check", "--database", database)
-    assert (check.returncode, check.stdout) == (1, "pending: 0001_sessions\n")
+    assert (check.returncode, check.stdout) == (1, PENDING)
     names = "SELECT name FROM sqlite_schema" if database.startswith("sqlite") else "SELECT tablename FROM pg_tables"
     assert ("sessions",) not in look(database, names)

@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sessionary.store.base import (
@@ -16,7 +19,6 @@ from sessionary.store.base import (
     ListQuery,
     Once,
     Store,
-    StoredSession,
     StoredToken,
     Update,
     Updated,
@@ -26,6 +28,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 HORIZON = 30 * DAY
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NOVEMBER = 1_795_385_340_123  # 2026-11-22T22:09:00.123Z
 
 ORGANISATION = "demo"
@@ -48,6 +51,25 @@ class HandClock:
         """Move forward."""
         assert milliseconds >= 0, "time does not run backwards"
         self.now += milliseconds
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a session shows of itself, its instants in milliseconds."""
+
+    id: str
+    title: str | None
+    model: str | None
+    created_at: int
+    updated_at: int
+    user_id: str
+    session_group: str | None
+    status: str
+    total_messages: int
+    total_tokens: int
+    expires_at: int
+    version: int
+    metadata: bytes
 
 
 class Ids:
@@ -223,9 +245,22 @@ async def prolong(store: Store, command: Extend) -> Extended:
     return await do(store, command, Extended)
 
 
-async def read(store: Store, session: Command) -> StoredSession:
-    """Read the row of an earlier command's session."""
-    return (await store.fetch(session.organisation, session.session_id)).session
+async def read(store: Store, session: Command) -> Shown:
+    """Read what an earlier command's session shows of itself."""
+    return shown_in(await store.fetch(session.organisation, session.session_id))
+
+
+def shown_in(conversation: Conversation) -> Shown:
+    """Decode what a conversation shows of its session."""
+    summary: dict[str, Any] = json.loads(b"{%b}" % conversation.summary)
+    for name in ("created_at", "updated_at", "expires_at"):
+        summary[name] = _milliseconds(summary[name])
+    return Shown(**summary, version=conversation.version, metadata=conversation.metadata)
+
+
+def _milliseconds(instant: str) -> int:
+    assert INSTANT.fullmatch(instant), instant
+    return round(datetime.fromisoformat(instant).timestamp() * 1000)
 
 
 async def read_messages(store: Store, session: Command) -> list[dict[str, Any]]:
@@ -245,9 +280,8 @@ def contents_in(conversation: Conversation) -> list[Any]:
     return [message["content"] for message in messages_in(conversation)]
 
 
-def metadata_of(session: StoredSession) -> dict[str, Any]:
+def metadata_of(session: Shown) -> dict[str, Any]:
     """Decode the metadata of a session that was read."""
-    assert session.metadata is not None
     decoded = json.loads(session.metadata)
     assert isinstance(decoded, dict)
     return decoded
@@ -255,7 +289,8 @@ def metadata_of(session: StoredSession) -> dict[str, Any]:
 
 async def listed(store: Store, query: ListQuery) -> list[str]:
     """List the ids of sessions."""
-    return [session.id for session in await store.list_sessions(query)]
+    page = await store.list_sessions(query)
+    return [session["id"] for session in json.loads(b"[" + page.sessions + b"]")]
 
 
 async def sweep_all(store: Store, limit: int = 1000) -> int:

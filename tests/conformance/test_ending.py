@@ -16,6 +16,7 @@ from tests.conformance.making import (
     listed,
     listing,
     read,
+    shown_in,
     update,
     user,
 )
@@ -49,7 +50,7 @@ async def hang_up_after(store: Store, making: Making, ticks: int) -> None:
     contents = contents_in(conversation)
     kept = [number for number, _ in contents[::2]]
     assert [[number, "answered"] for number in kept] == contents[1::2]
-    assert len(set(kept)) == len(kept) == conversation.session.total_tokens
+    assert len(set(kept)) == len(kept) == shown_in(conversation).total_tokens
     acknowledged = [number for number, answer in enumerate(answers) if not isinstance(answer, BaseException)]
     assert set(acknowledged) <= set(kept)
     assert set(range(1, 60, 2)) <= set(acknowledged)

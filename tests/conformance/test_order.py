@@ -18,6 +18,7 @@ from tests.conformance.making import (
     listing,
     metadata_of,
     read,
+    shown_in,
     update,
     user,
 )
@@ -44,7 +45,7 @@ async def test_each_command_on_a_session_sees_what_the_one_before_it_did(store: 
     assert totals == [(1, 1), (2, 3), (4, 7)]
     conversation = await store.fetch(session.organisation, session.session_id)
     assert contents_in(conversation) == ["one", "two", "three", "four"]
-    assert conversation.session.expires_at == session.created_at + 65 * MINUTE
+    assert shown_in(conversation).expires_at == session.created_at + 65 * MINUTE
 
 
 async def test_a_session_can_be_begun_and_changed_in_one_batch(store: Store, making: Making) -> None:
@@ -59,9 +60,9 @@ async def test_a_session_can_be_begun_and_changed_in_one_batch(store: Store, mak
     assert isinstance(extended, Extended)
     conversation = await store.fetch(session.organisation, session.session_id)
     assert contents_in(conversation) == ["one", "two"]
-    assert conversation.session.status == "completed"
-    assert conversation.session.version == 3
-    assert conversation.session.expires_at == created.expires_at + 10 * MINUTE
+    assert shown_in(conversation).status == "completed"
+    assert conversation.version == 3
+    assert shown_in(conversation).expires_at == created.expires_at + 10 * MINUTE
 
 
 async def test_outcomes_come_in_the_order_of_the_commands(store: Store, making: Making) -> None:
@@ -174,7 +175,7 @@ async def test_an_id_used_again_in_the_batch_that_deletes_it_names_a_new_session
         assert versions(outcomes) == [2, 2, 1]
         conversation = await store.fetch(new.organisation, new.session_id)
         assert contents_in(conversation) == [*(message["content"] for message in messages), "newer"]
-        stored = conversation.session
+        stored = shown_in(conversation)
         assert (stored.user_id, stored.session_group, metadata_of(stored)) == ("bob", None, {})
         assert stored.expires_at == new.created_at + 5 * MINUTE
         assert await listed(store, listing(user_id="ada")) == []

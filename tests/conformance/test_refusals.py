@@ -28,6 +28,7 @@ from tests.conformance.making import (
     do,
     extend,
     key,
+    shown_in,
     update,
     user,
 )
@@ -141,6 +142,6 @@ async def test_what_the_database_itself_refuses_harms_only_itself(store: Store, 
     refused = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, SessionaryError)]
     assert refused == [4]
     assert await seen(store, taken) == before
-    assert (await seen(store, other)).session.total_messages == 2
+    assert shown_in(await seen(store, other)).total_messages == 2
     for session in fresh:
-        assert (await seen(store, session)).session.total_messages == 1
+        assert shown_in(await seen(store, session)).total_messages == 1

@@ -3,7 +3,7 @@
 import asyncio
 
 from sessionary.store.base import Store, Window
-from tests.conformance.making import Making, assistant, begin, change, contents_in, update, user
+from tests.conformance.making import Making, assistant, begin, change, contents_in, shown_in, update, user
 
 TURNS = (3, 1, 4, 1, 2)
 TOTAL = sum(TURNS)
@@ -31,7 +31,7 @@ async def test_every_window_shows_what_it_asks_for(store: Store, making: Making)
             assert contents_in(shown) == expected(offset, limit), (offset, limit)
             before = expected(offset, limit)[0] if expected(offset, limit) else TOTAL
             assert shown.offset == before, (offset, limit)
-            assert shown.session.total_messages == TOTAL
+            assert shown_in(shown).total_messages == TOTAL
 
 
 async def test_a_session_without_messages_shows_none(store: Store, making: Making) -> None:
@@ -83,7 +83,7 @@ async def test_a_read_sees_one_instant_while_others_write(store: Store, making: 
     while not writing.done():
         shown = await store.fetch(session.organisation, session.session_id)
         count = len(contents_in(shown))
-        assert count == shown.session.total_messages == shown.session.total_tokens
+        assert count == shown_in(shown).total_messages == shown_in(shown).total_tokens
         seen.append(count)
         await asyncio.sleep(0)
 

@@ -6,16 +6,16 @@ MEMBERS = [
     "id",
     "title",
     "model",
-    "messages",
     "created_at",
     "updated_at",
     "user_id",
     "session_group",
     "status",
-    "metadata",
     "total_messages",
     "total_tokens",
     "expires_at",
+    "metadata",
+    "messages",
 ]
 
 

@@ -21,8 +21,8 @@ LISTED = [
     "status",
     "total_messages",
     "total_tokens",
-    "metadata",
     "expires_at",
+    "metadata",
 ]
 CROWD = 103
 LINK = re.compile(r'<([^<>"\s]+)>; rel="next"')

@@ -271,6 +271,6 @@ described: st.SearchStrategy[Given] = st.one_of(
 batches = st.lists(described, min_size=1, max_size=8)
 
 
-def plain(metadata: bytes | None) -> str:
-    """Spell metadata so that equal means equal: 1, 1.0 and true differ, the order of members does not count."""
-    return repr(sorted(json.loads(metadata or b"null").items()))
+def plain(spelled: bytes) -> str:
+    """Spell JSON so that equal means equal: 1, 1.0 and true differ, the order of members does not count."""
+    return repr(json.loads(spelled, object_pairs_hook=sorted))

@@ -11,6 +11,7 @@ from sessionary.store.base import (
     Conversation,
     ListQuery,
     Outcome,
+    Page,
     StoredKey,
     StoredSession,
     Swept,
@@ -19,6 +20,7 @@ from sessionary.store.base import (
     Window,
 )
 from sessionary.store.deciding import Folded, OnceKey, SessionKey, fold, once_key, session_key
+from sessionary.store.summaries import page_of, summary_of
 from sessionary.store.windows import cut, span
 
 TurnKey = tuple[str, str, int]
@@ -68,9 +70,10 @@ class FoldedStore:
             (turn.first, turn.body) for key, turn in self.turns.items() if key[:2] == (organisation, session_id)
         )
         begin, end = span(window, session.total_messages)
-        return Conversation(session, cut(turns, begin, end), begin)
+        messages = cut(turns, begin, end)
+        return Conversation(session.version, summary_of(session), session.metadata or b"", messages, begin)
 
-    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+    async def list_sessions(self, query: ListQuery) -> Page:
         """Read sessions, newest first."""
         asked = {
             "organisation": query.organisation,
@@ -87,7 +90,8 @@ class FoldedStore:
             and all(value in (None, getattr(session, name)) for name, value in asked.items())
         ]
         found.sort(key=lambda session: session.id, reverse=True)
-        return found[query.offset : query.offset + query.limit]
+        rows = [(session.id, summary_of(session), session.metadata) for session in found[query.offset :]]
+        return page_of(rows, query.limit, str)
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired."""

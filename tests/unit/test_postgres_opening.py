@@ -6,16 +6,17 @@ import pytest
 
 from sessionary.errors import StoreUnavailable
 from sessionary.store.base import Updated
+from sessionary.store.migrate import read_migrations
 from sessionary.store.opening import migrate, pending_migrations
 from sessionary.store.postgres.store import PostgresStore
-from tests.conformance.making import NOVEMBER, HandClock, Making, begin, update, user
+from tests.conformance.making import NOVEMBER, HandClock, Making, begin, read, update, user
 from tests.harness.postgres import PostgresServer
 from tests.harness.processes import free_port
 from tests.harness.proxy import Proxy
 from tests.harness.waiting import Deadline
 from tests.unit.postgres_stores import ask, connected, opened
 
-ALL = ["0001_sessions"]
+ALL = [migration.name for migration in read_migrations("postgres")]
 LEDGER = "SELECT array_agg(m.name ORDER BY m.number) FROM schema_migrations AS m"
 
 
@@ -109,8 +110,8 @@ async def test_statements_that_outlive_a_change_of_the_tables_are_prepared_again
         session = await begin(store, Making(clock).create())
         await store.fetch(session.organisation, session.session_id)
         async with connected(postgres_database) as connection:
-            await connection.execute('ALTER TABLE sessions ALTER COLUMN title TYPE varchar(600) COLLATE "C"')
-        assert (await store.fetch(session.organisation, session.session_id)).session.id == session.session_id
+            await connection.execute("ALTER TABLE sessions ALTER COLUMN total_bytes TYPE bigint")
+        assert (await read(store, session)).id == session.session_id
         (outcome,) = await store.apply([update(session, user("hello"))])
         assert isinstance(outcome, Updated)
 

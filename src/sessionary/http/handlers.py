@@ -12,7 +12,7 @@ from sessionary.http import replies
 from sessionary.http.conditions import is_known
 from sessionary.http.jsonbodies import read_json
 from sessionary.http.parameters import ParameterReader
-from sessionary.http.replies import Reply, json_reply
+from sessionary.http.replies import Reply, json_reply, spelled_reply
 from sessionary.http.requests import Headers
 from sessionary.model import CreateSession, ExtendSession, ListParameters, UpdateSession, WindowParameters
 from sessionary.operations import sessions
@@ -59,7 +59,7 @@ async def list_sessions(ctx: Context, request: Request) -> Reply:
         raise InvalidParameter(
             "cursor and offset exclude each other.", faults=(Fault("cursor", "Not together with offset."),)
         )
-    page, after = await sessions.list_sessions(
+    page = await sessions.list_sessions(
         ctx,
         user_id=asked.user_id,
         session_group=asked.session_group,
@@ -69,8 +69,8 @@ async def list_sessions(ctx: Context, request: Request) -> Reply:
         offset=asked.offset or 0,
         after=None if asked.cursor is None else replies.read_cursor(asked.cursor),
     )
-    links = [] if after is None else [(b"link", _link_to_next(request.path, asked, after))]
-    return json_reply(200, [replies.listed(session) for session in page], *links)
+    links = [] if page.after is None else [(b"link", _link_to_next(request.path, asked, page.after))]
+    return spelled_reply(200, replies.listed(page), *links)
 
 
 def _link_to_next(path: bytes, asked: ListParameters, after: str) -> bytes:
@@ -92,11 +92,11 @@ async def get_session(ctx: Context, request: Request) -> Reply:
     windowed = asked.messages_limit is not None or asked.messages_offset is not None
     window = Window(asked.messages_offset, asked.messages_limit) if windowed else None
     read = await sessions.get_session(ctx, request.session_id, window)
-    tag = replies.tag_of(read.session.version)
-    if is_known(request.headers, read.session.version):
+    tag = replies.tag_of(read.version)
+    if is_known(request.headers, read.version):
         return Reply(304, b"", [tag, replies.KEPT_AND_ASKED_AGAIN])
     answer = replies.conversation(read, windowed=windowed)
-    return json_reply(200, answer, tag, caching=replies.KEPT_AND_ASKED_AGAIN)
+    return spelled_reply(200, answer, tag, caching=replies.KEPT_AND_ASKED_AGAIN)
 
 
 async def update_session(ctx: Context, request: Request) -> Reply:

@@ -23,12 +23,10 @@ from sessionary.model import (
     DeletedSession,
     ExtendedSession,
     FaultReport,
-    ListedSession,
     Problem,
-    Session,
     UpdatedSession,
 )
-from sessionary.store.base import Conversation, Created, Deleted, Effect, Extended, StoredSession, Updated
+from sessionary.store.base import Conversation, Created, Deleted, Effect, Extended, Page, Updated
 
 Header = tuple[bytes, bytes]
 
@@ -57,9 +55,14 @@ class Reply(Struct):
     headers: list[Header]
 
 
-def json_reply(status: int, answer: Any, *headers: Header, caching: Header = NOT_KEPT) -> Reply:
+def json_reply(status: int, answer: Any, *headers: Header) -> Reply:
     """Answer with a struct as JSON."""
-    return Reply(status, _encode(answer), [_JSON, caching, *headers])
+    return spelled_reply(status, _encode(answer), *headers)
+
+
+def spelled_reply(status: int, answer: bytes, *headers: Header, caching: Header = NOT_KEPT) -> Reply:
+    """Answer with JSON that is spelled already."""
+    return Reply(status, answer, [_JSON, caching, *headers])
 
 
 def created(outcome: Created) -> CreatedSession:
@@ -90,48 +93,15 @@ def deleted() -> DeletedSession:
     return DeletedSession("Session deleted successfully")
 
 
-def listed(session: StoredSession) -> ListedSession:
-    """Spell a session of a list."""
-    return ListedSession(
-        session.id,
-        session.title,
-        session.model,
-        instant(session.created_at),
-        instant(session.updated_at),
-        session.user_id,
-        session.session_group,
-        session.status,
-        session.total_messages,
-        session.total_tokens,
-        _as_is(session.metadata),
-        instant(session.expires_at),
-    )
+def listed(page: Page) -> bytes:
+    """Spell a page of a list."""
+    return b"[%b]" % page.sessions
 
 
-def conversation(read: Conversation, *, windowed: bool) -> Session:
-    """Spell a session with its messages."""
-    session = read.session
-    return Session(
-        id=session.id,
-        title=session.title,
-        model=session.model,
-        messages=_as_is(b"[%b]" % read.messages),
-        created_at=instant(session.created_at),
-        updated_at=instant(session.updated_at),
-        user_id=session.user_id,
-        session_group=session.session_group,
-        status=session.status,
-        metadata=_as_is(session.metadata),
-        total_messages=session.total_messages,
-        total_tokens=session.total_tokens,
-        expires_at=instant(session.expires_at),
-        messages_offset=read.offset if windowed else None,
-    )
-
-
-def _as_is(json: bytes | None) -> Any:
-    # Stored JSON goes out as the bytes it is kept in; decoding it would cost more than all the rest of an answer.
-    return msgspec.Raw(json or b"{}")
+def conversation(read: Conversation, *, windowed: bool) -> bytes:
+    """Spell a session with its messages, all of it as it is kept: decoding would cost more than all the rest."""
+    place = b',"messages_offset":%d' % read.offset if windowed else b""
+    return b'{%b,"metadata":%b,"messages":[%b]%b}' % (read.summary, read.metadata, read.messages, place)
 
 
 def problem(error: SessionaryError, headers: Sequence[Header] = ()) -> Reply:

@@ -22,7 +22,7 @@ from sessionary.store.base import (
     Extended,
     ListQuery,
     Outcome,
-    StoredSession,
+    Page,
     Update,
     Updated,
     Window,
@@ -75,21 +75,19 @@ async def list_sessions(  # noqa: PLR0913 - one parameter a field of the request
     limit: int = limits.PAGE_LIMIT_DEFAULT,
     offset: int = 0,
     after: str | None = None,
-) -> tuple[list[StoredSession], str | None]:
-    """Read a page of live sessions, newest first, and the id to go on ``after``, or None on the last page."""
+) -> Page:
+    """Read a page of live sessions, newest first."""
     query = ListQuery(
         organisation=ctx.organisation,
         user_id=user_id,
         session_group=session_group,
         model=model,
         status=status,
-        limit=limit + 1,
+        limit=limit,
         offset=offset,
         after=after or CURSOR_START,
     )
-    sessions = await ctx.service.store.list_sessions(query)
-    page = sessions[:limit]
-    return page, page[-1].id if len(sessions) > limit else None
+    return await ctx.service.store.list_sessions(query)
 
 
 async def get_session(ctx: Context, session_id: str, window: Window | None = None) -> Conversation:

@@ -129,7 +129,7 @@ Outcome = Effect | SessionaryError
 
 
 class StoredSession(Struct):
-    """A session as it is kept. ``metadata`` is None only inside a batch that does not need it.
+    """A session as a batch finds and leaves it. ``metadata`` is None where no command of the batch needs it.
 
     The fields stand in the order in which the statements select them: a row becomes a session as it is.
     """
@@ -184,11 +184,24 @@ class Window(Struct, frozen=True):
 
 
 class Conversation(Struct, frozen=True):
-    """A session and its messages as JSON joined by commas; ``offset`` of them come before the first."""
+    """A session and its messages, as JSON that goes out as it is.
 
-    session: StoredSession
+    ``summary`` is what ``summary_of`` spells, ``metadata`` an object, ``messages`` are objects joined by commas;
+    ``offset`` of them come before the first.
+    """
+
+    version: int
+    summary: bytes
+    metadata: bytes
     messages: bytes
     offset: int
+
+
+class Page(Struct, frozen=True):
+    """Sessions of a list as JSON objects joined by commas; the next page is what comes ``after`` this id, if any."""
+
+    sessions: bytes
+    after: str | None
 
 
 class ListQuery(Struct, frozen=True, kw_only=True):
@@ -248,7 +261,7 @@ class Store(Protocol):
         """Read a session and its messages as of one instant; raises SessionNotFound."""
         ...
 
-    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+    async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions, newest created first."""
         ...
 

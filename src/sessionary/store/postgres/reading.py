@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
+import asyncpg
 from msgspec import Struct
 
 from sessionary.errors import SessionaryError, SessionNotFound
-from sessionary.store.base import Clock, Conversation, ListQuery, StoredSession, Window
+from sessionary.store.base import Clock, Conversation, ListQuery, Page, Window
 from sessionary.store.postgres.connections import Connection, Rows
-from sessionary.store.postgres.rows import to_session
+from sessionary.store.summaries import page_of
 from sessionary.store.windows import cut, span
 
 
@@ -28,10 +29,10 @@ Answer = Conversation | TooLong | SessionaryError
 
 
 class _Part(Struct, frozen=True):
-    """A window on a session: the messages from one number up to another."""
+    """A window on a session that was found: the messages from one number up to another."""
 
     question: Question
-    session: StoredSession
+    row: asyncpg.Record
     begin: int
     end: int
 
@@ -52,22 +53,21 @@ class Reader:
         parts: list[_Part] = []
         for row in await self._fetch_sessions(places):
             question = places[row["place"] - 1]
-            session = to_session(question.organisation, question.session_id, row)
-            if session.total_bytes > self._bytes_max:
+            if row["total_bytes"] > self._bytes_max:
                 answers[question] = TooLong()
             elif question.window is None:
-                answers[question] = Conversation(session, row["messages"] or b"", 0)
+                answers[question] = _conversation(row, row["messages"] or b"", 0)
             else:
-                parts.append(_Part(question, session, *span(question.window, session.total_messages)))
+                parts.append(_Part(question, row, *span(question.window, row["total_messages"])))
         if parts:
             answers.update(await self._fetch_parts(parts))
         return [answers.get(question) or SessionNotFound() for question in questions]
 
-    async def list_pages(self, queries: Sequence[ListQuery]) -> list[list[StoredSession]]:
+    async def list_pages(self, queries: Sequence[ListQuery]) -> list[Page]:
         """Read pages of live sessions."""
         return [await self._list_sessions(query) for query in queries]
 
-    async def _list_sessions(self, query: ListQuery) -> list[StoredSession]:
+    async def _list_sessions(self, query: ListQuery) -> Page:
         if query.user_id is not None:
             statement = "list_sessions_by_user"
         elif query.session_group is not None:
@@ -83,12 +83,12 @@ class Reader:
             "model": query.model,
             "status": query.status,
             "after": query.after,
-            "limit": query.limit,
+            "limit": query.limit + 1,
             "offset": query.offset,
             "now": self._clock(),
         }
         rows = await self._connection.call(statement, bindings)
-        return [to_session(query.organisation, str(row[0]), row) for row in rows]
+        return page_of(rows, query.limit, str)
 
     async def _fetch_sessions(self, questions: Sequence[Question]) -> Rows:
         bindings = {
@@ -103,8 +103,8 @@ class Reader:
     async def _fetch_parts(self, parts: Sequence[_Part]) -> dict[Question, Answer]:
         # Turns never change: up to the end that the session had a moment ago, they are those of that moment.
         bindings = {
-            "organisation": [part.session.organisation for part in parts],
-            "id": [part.session.id for part in parts],
+            "organisation": [part.question.organisation for part in parts],
+            "id": [part.question.session_id for part in parts],
             "from": [part.begin for part in parts],
             "until": [part.end for part in parts],
         }
@@ -112,8 +112,12 @@ class Reader:
         for row in await self._connection.call("fetch_turns", bindings):
             turns[row["place"] - 1].append((row["first"], row["body"]))
         return {
-            part.question: Conversation(part.session, cut(found, part.begin, part.end), part.begin)
+            part.question: _conversation(part.row, cut(found, part.begin, part.end), part.begin)
             for part, found in zip(parts, turns, strict=True)
             # A session with messages but no turns was removed since.
             if found or part.begin == part.end
         }
+
+
+def _conversation(row: asyncpg.Record, messages: bytes, offset: int) -> Conversation:
+    return Conversation(row["version"], row["summary"], row["metadata"], messages, offset)

@@ -8,6 +8,7 @@ import asyncpg
 
 from sessionary.store.base import StoredKey, StoredSession, StoredToken
 from sessionary.store.deciding import Folded, OnceKey, SessionKey
+from sessionary.store.summaries import summary_of
 
 Columns = dict[str, list[Any]]
 Getters = tuple[tuple[str, Callable[[Any], Any]], ...]
@@ -42,7 +43,9 @@ def from_folded(folded: Folded, stored: Mapping[SessionKey, StoredSession]) -> C
             [stored[key].version for key in folded.deleted],
         ),
         **_columns(_INSERTED, folded.inserted),
+        "inserted_summary": list(map(summary_of, folded.inserted)),
         **_columns(_UPDATED, folded.updated),
+        "updated_summary": list(map(summary_of, folded.updated)),
         "updated_read_version": [stored[row.organisation, row.id].version for row in folded.updated],
         **_columns(_TURNS, folded.turns),
         **_columns(_KEYS, folded.keys),
@@ -78,7 +81,7 @@ def _columns(getters: Getters, rows: Iterable[object]) -> Columns:
 
 
 def to_session(organisation: str, session_id: str, row: asyncpg.Record) -> StoredSession:
-    """Read the columns from ``user_id`` to ``metadata``: after a place or an id, in the order of the fields."""
+    """Read the columns from ``user_id`` to ``metadata``: after a place, in the order of the fields."""
     return StoredSession(organisation, session_id, *row[1:15])
 
 

@@ -13,7 +13,7 @@ from sessionary.store.base import (
     Conversation,
     ListQuery,
     Outcome,
-    StoredSession,
+    Page,
     StoredToken,
     Swept,
     Window,
@@ -100,7 +100,7 @@ class PostgresStore:
             answer = await self._long_fetches.put(question, 0, organisation)
         return _returned(cast("Conversation | SessionaryError", answer))
 
-    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+    async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions; see ``Store``."""
         return _returned(await next(self._lists).put(query, 0, query.organisation))
 

@@ -6,10 +6,11 @@ import apsw
 
 from sessionary.errors import SessionNotFound
 from sessionary.limits import SESSION_BYTES_MAX
-from sessionary.store.base import Clock, Conversation, ListQuery, StoredSession, StoredToken, Window
+from sessionary.store.base import Clock, Conversation, ListQuery, Page, StoredToken, Window
 from sessionary.store.queries import read_queries
 from sessionary.store.sqlite import connections
-from sessionary.store.sqlite.rows import id_from_bytes, id_to_bytes, to_session, to_token
+from sessionary.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_token
+from sessionary.store.summaries import page_of
 from sessionary.store.windows import cut, span
 
 
@@ -33,33 +34,33 @@ class Reader:
     def fetch(self, organisation: str, session_id: str, window: Window | None, bytes_max: int) -> Conversation | None:
         """Read a session and its messages, or None if it holds more than ``bytes_max``; raises SessionNotFound."""
         if window is None:
-            session, messages = self._session(organisation, session_id, bytes_max)
-            return None if session.total_bytes > bytes_max else Conversation(session, messages or b"", 0)
+            total_bytes, _, version, summary, metadata, messages = self._session(organisation, session_id, bytes_max)
+            return None if total_bytes > bytes_max else Conversation(version, summary, metadata, messages or b"", 0)
         self._connection.execute("BEGIN")
         try:
-            session, _ = self._session(organisation, session_id, 0)
-            if session.total_bytes > bytes_max:
+            total_bytes, total_messages, version, summary, metadata, _ = self._session(organisation, session_id, 0)
+            if total_bytes > bytes_max:
                 return None
-            begin, end = span(window, session.total_messages)
+            begin, end = span(window, total_messages)
             bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "from": begin, "until": end}
             turns: Any = list(self._connection.execute(self._sql["fetch_turns"], bindings))
         finally:
             self._connection.execute("COMMIT")
-        return Conversation(session, cut(turns, begin, end), begin)
+        return Conversation(version, summary, metadata, cut(turns, begin, end), begin)
 
-    def _session(self, organisation: str, session_id: str, bytes_max: int) -> tuple[StoredSession, bytes | None]:
+    def _session(self, organisation: str, session_id: str, bytes_max: int) -> Row:
         bindings = {
             "organisation": organisation,
             "id": id_to_bytes(session_id),
             "now": self._clock(),
             "bytes_max": bytes_max,
         }
-        for row in self._connection.execute(self._sql["fetch_sessions"], bindings):
-            messages: Any = row[-1]
-            return to_session(organisation, session_id, row[:-1]), messages
-        raise SessionNotFound
+        row: Row | None = self._connection.execute(self._sql["fetch_sessions"], bindings).fetchone()
+        if row is None:
+            raise SessionNotFound
+        return row
 
-    def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+    def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions."""
         if query.user_id is not None:
             statement = "list_sessions_by_user"
@@ -76,12 +77,12 @@ class Reader:
             "model": query.model,
             "status": query.status,
             "after": id_to_bytes(query.after),
-            "limit": query.limit,
+            "limit": query.limit + 1,
             "offset": query.offset,
             "now": self._clock(),
         }
-        rows = self._connection.execute(self._sql[statement], bindings)
-        return [to_session(query.organisation, id_from_bytes(row[0]), row[1:]) for row in rows]
+        rows: list[Row] = self._connection.execute(self._sql[statement], bindings).fetchall()
+        return page_of(rows, query.limit, id_from_bytes)
 
     def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token."""

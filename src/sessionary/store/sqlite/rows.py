@@ -3,6 +3,7 @@
 from typing import Any
 
 from sessionary.store.base import StoredKey, StoredSession, StoredToken, Turn
+from sessionary.store.summaries import summary_of
 
 Row = tuple[Any, ...]
 Bindings = dict[str, Any]
@@ -42,6 +43,7 @@ def from_session(session: StoredSession) -> Bindings:
         "updated_at": session.updated_at,
         "expires_at": session.expires_at,
         "version": session.version,
+        "summary": summary_of(session),
         "metadata": session.metadata,
     }
 

@@ -15,7 +15,7 @@ from sessionary.store.base import (
     Delete,
     ListQuery,
     Outcome,
-    StoredSession,
+    Page,
     StoredToken,
     Swept,
     Window,
@@ -89,7 +89,7 @@ class SqliteStore:
             return short
         return await self._read(lambda: self._long_reader.fetch_whole(organisation, session_id, window), organisation)
 
-    async def list_sessions(self, query: ListQuery) -> list[StoredSession]:
+    async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions; see ``Store``."""
         filters = (query.user_id, query.session_group, query.model, query.status)
         sifted = sum(given is not None for given in filters) > 1 or query.status is not None

@@ -69,22 +69,22 @@ RETURNING s.id;
 INSERT INTO sessions (
     organisation, id, user_id, session_group, title, model, status, user_spoke,
     total_messages, total_tokens, total_bytes,
-    created_at, updated_at, expires_at, sweep_after, version, metadata
+    created_at, updated_at, expires_at, sweep_after, version, summary, metadata
 )
 SELECT w.organisation, w.id, w.user_id, w.session_group, w.title, w.model, w.status, w.user_spoke,
        w.total_messages, w.total_tokens, w.total_bytes,
-       w.created_at, w.updated_at, w.expires_at, w.expires_at, w.version, w.metadata
+       w.created_at, w.updated_at, w.expires_at, w.expires_at, w.version, w.summary, w.metadata
 FROM unnest(
     :inserted_organisation::text[], :inserted_id::uuid[], :inserted_user_id::text[],
     :inserted_session_group::text[], :inserted_title::text[], :inserted_model::text[],
     :inserted_status::text[], :inserted_user_spoke::boolean[],
     :inserted_total_messages::integer[], :inserted_total_tokens::integer[], :inserted_total_bytes::integer[],
     :inserted_created_at::bigint[], :inserted_updated_at::bigint[], :inserted_expires_at::bigint[],
-    :inserted_version::bigint[], :inserted_metadata::bytea[]
+    :inserted_version::bigint[], :inserted_summary::bytea[], :inserted_metadata::bytea[]
 ) AS w (
     organisation, id, user_id, session_group, title, model, status, user_spoke,
     total_messages, total_tokens, total_bytes,
-    created_at, updated_at, expires_at, version, metadata
+    created_at, updated_at, expires_at, version, summary, metadata
 );
 
 -- name: update_sessions
@@ -99,16 +99,17 @@ SET title = w.title,
     updated_at = w.updated_at,
     expires_at = w.expires_at,
     version = w.version,
+    summary = w.summary,
     metadata = coalesce(w.metadata, s.metadata)
 FROM unnest(
     :updated_organisation::text[], :updated_id::uuid[], :updated_read_version::bigint[],
     :updated_title::text[], :updated_model::text[], :updated_status::text[], :updated_user_spoke::boolean[],
     :updated_total_messages::integer[], :updated_total_tokens::integer[], :updated_total_bytes::integer[],
     :updated_updated_at::bigint[], :updated_expires_at::bigint[], :updated_version::bigint[],
-    :updated_metadata::bytea[]
+    :updated_summary::bytea[], :updated_metadata::bytea[]
 ) AS w (
     organisation, id, read_version, title, model, status, user_spoke,
-    total_messages, total_tokens, total_bytes, updated_at, expires_at, version, metadata
+    total_messages, total_tokens, total_bytes, updated_at, expires_at, version, summary, metadata
 )
 WHERE s.organisation = w.organisation
   AND s.id = w.id
@@ -157,9 +158,7 @@ WHERE k.organisation = w.organisation
 -- name: fetch_sessions
 -- With the messages of those that are wanted whole and hold no more than :bytes_max.
 SELECT w.place,
-       s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata,
+       s.total_bytes, s.total_messages, s.version, s.summary, s.metadata,
        CASE WHEN w.whole AND s.total_bytes <= :bytes_max::integer THEN (
            SELECT string_agg(o.body, ',')
            FROM (
@@ -200,9 +199,7 @@ CROSS JOIN LATERAL (
 ) AS o;
 
 -- name: list_sessions
-SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+SELECT s.id, s.summary, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation::text
   AND s.id < :after::uuid
@@ -214,9 +211,7 @@ LIMIT :limit::integer OFFSET :offset::integer;
 -- name: list_sessions_by_user
 -- Spelled so that only its own index has the order: where statistics know of one user alone, an equality would let the
 -- planner read the whole organisation in the order of ids. So it is below, too.
-SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+SELECT s.id, s.summary, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation::text
   AND s.user_id >= :user_id::text
@@ -229,9 +224,7 @@ ORDER BY s.user_id DESC, s.id DESC
 LIMIT :limit::integer OFFSET :offset::integer;
 
 -- name: list_sessions_by_group
-SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+SELECT s.id, s.summary, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation::text
   AND s.session_group >= :session_group::text
@@ -243,9 +236,7 @@ ORDER BY s.session_group DESC, s.id DESC
 LIMIT :limit::integer OFFSET :offset::integer;
 
 -- name: list_sessions_by_model
-SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+SELECT s.id, s.summary, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation::text
   AND s.model >= :model::text

@@ -33,12 +33,12 @@ WHERE organisation = :organisation
 INSERT INTO sessions (
     organisation, id, user_id, session_group, title, model, status, user_spoke,
     total_messages, total_tokens, total_bytes,
-    created_at, updated_at, expires_at, sweep_after, version, metadata
+    created_at, updated_at, expires_at, sweep_after, version, summary, metadata
 )
 VALUES (
     :organisation, :id, :user_id, :session_group, :title, :model, :status, :user_spoke,
     :total_messages, :total_tokens, :total_bytes,
-    :created_at, :updated_at, :expires_at, :expires_at, :version, :metadata
+    :created_at, :updated_at, :expires_at, :expires_at, :version, :summary, :metadata
 );
 
 -- name: update_sessions
@@ -53,6 +53,7 @@ SET title = :title,
     updated_at = :updated_at,
     expires_at = :expires_at,
     version = :version,
+    summary = :summary,
     metadata = coalesce(:metadata, metadata)
 WHERE organisation = :organisation
   AND id = :id;
@@ -74,9 +75,7 @@ WHERE organisation = :organisation
 
 -- name: fetch_sessions
 -- One statement sees one instant; a conversation longer than :bytes_max is left to a thread.
-SELECT s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata,
+SELECT s.total_bytes, s.total_messages, s.version, s.summary, s.metadata,
        CASE WHEN s.total_bytes <= :bytes_max THEN (
            SELECT CAST(group_concat(t.body, ',') AS BLOB)
            FROM (
@@ -112,9 +111,7 @@ WHERE t.organisation = :organisation
 ORDER BY t.first;
 
 -- name: list_sessions
-SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+SELECT s.id, s.summary, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation
   AND s.id < :after
@@ -124,9 +121,7 @@ ORDER BY s.id DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: list_sessions_by_user
-SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+SELECT s.id, s.summary, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation
   AND s.user_id = :user_id
@@ -139,9 +134,7 @@ ORDER BY s.id DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: list_sessions_by_group
-SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+SELECT s.id, s.summary, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation
   AND s.session_group = :session_group
@@ -153,9 +146,7 @@ ORDER BY s.id DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: list_sessions_by_model
-SELECT s.id, s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version, s.metadata
+SELECT s.id, s.summary, s.metadata
 FROM sessions AS s
 WHERE s.organisation = :organisation
   AND s.model = :model

@@ -1,0 +1,36 @@
+"""Summaries: what lists and reads show of a session, spelled once when it changes, not each time it is read."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from sessionary.instants import instant
+from sessionary.model import Summary
+from sessionary.store.base import Page, StoredSession
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def summary_of(session: StoredSession) -> bytes:
+    """Spell the members of a session's JSON object, but for metadata and messages, without the braces around them."""
+    summary = Summary(
+        session.id,
+        session.title,
+        session.model,
+        instant(session.created_at),
+        instant(session.updated_at),
+        session.user_id,
+        session.session_group,
+        session.status,
+        session.total_messages,
+        session.total_tokens,
+        instant(session.expires_at),
+    )
+    return _encode(summary)[1:-1]
+
+
+def page_of(rows: Sequence[Any], limit: int, to_id: Callable[[Any], str]) -> Page:
+    """Join at most ``limit`` sessions, rows of id, summary and metadata; one row more says that the list goes on."""
+    objects = [b'{%b,"metadata":%b}' % (summary, metadata) for _, summary, metadata in rows[:limit]]
+    return Page(b",".join(objects), to_id(rows[limit - 1][0]) if len(rows) > limit else None)
