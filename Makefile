@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check bench bench-quick format clean
+.PHONY: help setup serve test soak check bench bench-quick format clean
 
 help: ## say what each verb does
 	@echo 'usage: make VERB [ARGS="..."]'
@@ -25,6 +25,13 @@ serve: setup ## run the server on ./sessionary.db; ARGS go to `sessionary serve`
 test: setup ## run the whole suite with its coverage; ARGS go to pytest
 	@scripts/system-packages
 	$(BIN)/python -m pytest --cov --numprocesses 2 --dist worksteal $(ARGS)
+
+# SOAK is the share of the way from the dose of every day (0) to the long one (1).
+SOAK ?= 1
+
+soak: setup ## let the faults of the suite strike for long, up to an hour; SOAK=0.1 for less; ARGS go to pytest
+	@scripts/system-packages
+	SOAK=$(SOAK) $(BIN)/python -m pytest tests/faults --timeout 3600 -o log_cli=true -o log_cli_level=WARNING $(ARGS)
 
 check: setup ## lint, formatting, types and floors
 	$(BIN)/ruff check

@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness.binaries import PostgresUnavailableError
 from tests.harness.clock import find_faketime
+from tests.harness.injecting import FIU_LIBRARIES
 from tests.harness.postgres import PostgresServer
 
 
@@ -61,6 +62,36 @@ def postgres_15_database(postgres_15: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def harmed_postgres() -> Iterator[dict[int, PostgresServer]]:
+    """Servers that tests stop, freeze and kill, by major version; each is made for the first test that asks."""
+    servers: dict[int, PostgresServer] = {}
+    yield servers
+    for server in servers.values():
+        server.close()
+
+
+@pytest.fixture
+def own_postgres(request: pytest.FixtureRequest, harmed_postgres: dict[int, PostgresServer]) -> PostgresServer:
+    """A running PostgreSQL with an operator's settings, fsync included, that the test may harm; 18 unless told else."""
+    major = int(getattr(request, "param", 18))
+    if major not in harmed_postgres:
+        try:
+            harmed_postgres[major] = PostgresServer(major, fsync=True)
+        except PostgresUnavailableError as error:
+            pytest.skip(str(error))
+    if not harmed_postgres[major].running:
+        harmed_postgres[major].start()
+    return harmed_postgres[major]
+
+
+@pytest.fixture
+def own_database(own_postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database of the test's own, on the server that it may harm."""
+    with own_postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def needs_strace() -> None:
     """Skip the test where strace is not installed."""
     if shutil.which("strace") is None:
@@ -72,3 +103,10 @@ def needs_faketime() -> None:
     """Skip the test where libfaketime is not installed."""
     if find_faketime() is None:
         pytest.skip("libfaketime is not installed: apt-get install libfaketime")
+
+
+@pytest.fixture(scope="session")
+def needs_fiu() -> None:
+    """Skip the test where libfiu's preloadable libraries are not installed."""
+    if not all(library.exists() for library in FIU_LIBRARIES):
+        pytest.skip("libfiu is not installed: apt-get install fiu-utils")

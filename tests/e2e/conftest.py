@@ -6,41 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.calling import Caller, first_token
-from tests.harness.binaries import PostgresUnavailableError
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 
 ENGINES = ("sqlite", "postgres-18", "postgres-15")
-
-
-@pytest.fixture(scope="session")
-def harmed_postgres() -> Iterator[dict[int, PostgresServer]]:
-    """Servers that tests stop, freeze and kill, by major version; each is made for the first test that asks."""
-    servers: dict[int, PostgresServer] = {}
-    yield servers
-    for server in servers.values():
-        server.close()
-
-
-@pytest.fixture
-def own_postgres(request: pytest.FixtureRequest, harmed_postgres: dict[int, PostgresServer]) -> PostgresServer:
-    """A running PostgreSQL with an operator's settings, fsync included, that the test may harm; 18 unless told else."""
-    major = int(getattr(request, "param", 18))
-    if major not in harmed_postgres:
-        try:
-            harmed_postgres[major] = PostgresServer(major, fsync=True)
-        except PostgresUnavailableError as error:
-            pytest.skip(str(error))
-    if not harmed_postgres[major].running:
-        harmed_postgres[major].start()
-    return harmed_postgres[major]
-
-
-@pytest.fixture
-def own_database(own_postgres: PostgresServer) -> Iterator[str]:
-    """The URL of an empty database of the test's own, on the server that it may harm."""
-    with own_postgres.database() as url:
-        yield url
 
 
 @pytest.fixture(params=ENGINES)

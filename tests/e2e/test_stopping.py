@@ -12,7 +12,6 @@ from typing import Self
 import pytest
 
 from tests.e2e.calling import Answer, Caller, first_token, spoken
-from tests.e2e.loading import assert_all_there, load, wait_for_acknowledged
 from tests.e2e.looking import write_lock
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
@@ -131,19 +130,6 @@ def test_a_burst_that_waits_for_the_store_is_answered_and_kept(
     server.start()
     caller.close()
     assert sorted(caller.contents(session)) == sorted(map(str, range(BURST)))
-
-
-@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-def test_a_server_told_to_stop_under_load_keeps_what_it_acknowledged(server: ServerProcess, caller: Caller) -> None:
-    token = first_token(server)
-    sessions = [caller.create() for _ in range(3)]
-    with load(server, token, sessions, "w", 8) as writers:
-        wait_for_acknowledged(server, writers, 50)
-        assert server.terminate(SECONDS_MAX) == 0
-    assert sum(writer.refused.total() for writer in writers) == 0, "what was answered was done"
-    server.start()
-    caller.close()
-    assert_all_there(caller, sessions, writers)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

@@ -176,6 +176,16 @@ async def test_a_full_disk_is_told_as_such(store: SqliteStore, making: Making, d
     assert outcome.detail == "The disk is full."
 
 
+async def test_a_store_whose_disk_was_full_is_ready_again_once_there_is_room(
+    store: SqliteStore, making: Making, disk: Disk
+) -> None:
+    disk.write_error = apsw.FullError
+    await store.apply([making.create()])
+    disk.write_error = None
+    # The machine's own disk has room: what was full is no more.
+    await store.ready()
+
+
 async def test_a_file_that_cannot_be_read_is_told_as_unavailable(
     path: Path, clock: HandClock, making: Making, disk: Disk
 ) -> None:

@@ -1,13 +1,13 @@
 """SQLite: one file, one writer, readers that never wait for it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import apsw
 
-from sessionary.errors import SessionaryError, TokenNotFound
+from sessionary.errors import SessionaryError, StoreUnavailable, TokenNotFound
 from sessionary.store.base import (
     Clock,
     Command,
@@ -24,6 +24,7 @@ from sessionary.store.base import (
 from sessionary.store.batching import Lane, LaneLimits
 from sessionary.store.sqlite.checkpoints import Checkpointer
 from sessionary.store.sqlite.connections import connect, unusable
+from sessionary.store.sqlite.disks import check_room
 from sessionary.store.sqlite.reading import Reader
 from sessionary.store.sqlite.rows import to_token
 from sessionary.store.sqlite.threads import WorkThread, translated
@@ -53,9 +54,11 @@ class SqliteStore:
         self._reading: Final = WorkThread("sessionary-reader", self._long_reader.interrupt)
         batches = LaneLimits(4_096, _WAITING_BYTES, 512, _WAITING_BYTES // 4, seconds_max)
         singles = LaneLimits(1_024, _WAITING_BYTES, 1, _WAITING_BYTES, seconds_max)
-        self._commands: Final = Lane[Command, Outcome](self._run_commands, batches)
-        self._changes: Final = Lane[Work, Any](self._run_change, singles)
+        self._commands: Final = Lane[Command, Outcome](lambda batch: self._noticed(self._run_commands(batch)), batches)
+        self._changes: Final = Lane[Work, Any](lambda work: self._noticed(self._run_change(work)), singles)
         self._reads: Final = Lane[Work, Any](self._run_read, singles)
+        self._path: Final = path
+        self._was_full = False
         self._closed = False
 
     @classmethod
@@ -128,6 +131,9 @@ class SqliteStore:
     async def ready(self) -> None:
         """Return if the file answers; see ``Store``."""
         await self._read(self._long_reader.ping)
+        if self._was_full:
+            await self._read(lambda: check_room(self._path))
+            self._was_full = False
 
     async def close(self) -> None:
         """Finish what was accepted and close the file; see ``Store``."""
@@ -143,6 +149,14 @@ class SqliteStore:
         await self._writing.close()
         await self._reading.close()
         self._short_reader.close()
+
+    async def _noticed(self, writing: Awaitable[Result]) -> Result:
+        """Remember that the disk was full: reads do not tell."""
+        try:
+            return await writing
+        except StoreUnavailable as error:
+            self._was_full = self._was_full or isinstance(error.__cause__, apsw.FullError)
+            raise
 
     async def _run_commands(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         outcomes = await self._prepare(commands)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from sessionary.errors import SessionaryError, StoreUnavailable
+from sessionary.store.sqlite.disks import DISK_FULL
 
 Result = TypeVar("Result")
 
@@ -60,5 +61,5 @@ def translated(error: apsw.Error) -> SessionaryError:
     """Turn what the driver says into what callers are told, and tell the operator all of it."""
     _logger.warning("SQLite refused: %s", error)
     if isinstance(error, apsw.FullError):
-        return StoreUnavailable("The disk is full.")
+        return StoreUnavailable(DISK_FULL)
     return StoreUnavailable()

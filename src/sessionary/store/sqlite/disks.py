@@ -1,0 +1,25 @@
+"""Whether a disk that was full takes something again."""
+
+import errno
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from sessionary.errors import StoreUnavailable
+
+DISK_FULL: Final = "The disk is full."
+
+_BYTES_WANTED: Final = 256 * 1024
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_room(database: Path) -> None:
+    """Raise StoreUnavailable unless a quarter of a megabyte fits beside the database; nothing of it stays."""
+    try:
+        # What is free is not what we may have: only writing tells of quotas and reserves.
+        with tempfile.TemporaryFile(dir=database.parent, buffering=0) as trial:
+            if trial.write(bytes(_BYTES_WANTED)) < _BYTES_WANTED:
+                raise StoreUnavailable(DISK_FULL)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreUnavailable(DISK_FULL) from error

@@ -1,0 +1,165 @@
+"""A database that swallows everything: each request ends in time with 503, nothing else suffers, and it passes."""
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.calling import first_token, spoken
+from tests.e2e.looking import look
+from tests.faults.doses import dose, note
+from tests.harness.proxy import Proxy
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import Deadline
+
+STORE_SECONDS = dose(1, 5)
+HOLE_SECONDS = dose(6, 30)
+# The road there and back, on a machine that has other things to do.
+ROAD_SECONDS = 0.5
+SECONDS_BACK_MAX = 2.0
+COLLECTION = "/api/v3/organizations/demo/ai/sessions"
+# What the event loop says of whatever keeps it from everything else for longer than a tenth of a second.
+BLOCKED = re.compile(r"Executing .* took [\d.]+ seconds")
+CONNECTIONS = """
+SELECT count(*)
+FROM pg_stat_activity
+WHERE application_name = 'sessionary' AND datname = current_database()
+"""
+
+
+@pytest.fixture
+async def proxy(postgres_18_database: str) -> AsyncIterator[Proxy]:
+    async with Proxy(postgres_18_database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def behind(proxy: Proxy) -> AsyncIterator[list[ServerProcess]]:
+    """Two servers that reach their database through the proxy, and whose event loops watch themselves."""
+    words = ("--store-seconds", str(STORE_SECONDS), "--sweep-seconds", "0.5")
+    servers = [ServerProcess(proxy.url, *words, environment={"PYTHONASYNCIODEBUG": "1"}) for _ in range(2)]
+    try:
+        for server in servers:
+            # The proxy lives in this thread's event loop: the server is awaited in another.
+            server.start(wait=False)
+            await asyncio.to_thread(server.wait_until_ready)
+        yield servers
+    finally:
+        for server in servers:
+            await asyncio.to_thread(server.close)
+
+
+class Requests:
+    """Asks one server for everything it does, and notes how each request ended and after how long."""
+
+    def __init__(self, client: httpx.AsyncClient, session: str) -> None:
+        self._client = client
+        self._asked: list[tuple[str, str, Mapping[str, Any] | None]] = [
+            ("GET", f"{COLLECTION}/{session}", None),
+            ("GET", COLLECTION, None),
+            ("POST", COLLECTION, {"userId": "ada", "initialMessages": spoken("hello")}),
+            ("PUT", f"{COLLECTION}/{session}", {"tokensUsed": 1}),
+            ("PUT", f"{COLLECTION}/{session}/extend", {"additionalMinutes": 1}),
+            ("DELETE", f"{COLLECTION}/{session}", None),
+            ("GET", "/health/ready", None),
+        ]
+        self.ends: Counter[tuple[int, str]] = Counter()
+        self.slowest = 0.0
+
+    async def ask_until(self, deadline: Deadline) -> None:
+        """Ask for everything at once, and each for itself again and again."""
+        await asyncio.gather(*(self._ask_until(deadline, *asked) for asked in self._asked))
+
+    async def _ask_until(self, deadline: Deadline, method: str, path: str, body: Mapping[str, Any] | None) -> None:
+        while not deadline.passed:
+            started = time.monotonic()
+            answer = await self._client.request(method, path, json=body)
+            self.slowest = max(self.slowest, time.monotonic() - started)
+            self.ends[answer.status_code, answer.json().get("code", "")] += 1
+
+
+async def test_a_black_hole_costs_each_request_its_deadline_and_nothing_more(
+    postgres_18_database: str, proxy: Proxy, behind: list[ServerProcess]
+) -> None:
+    headers = {"Authorization": f"Bearer {first_token(behind[0])}"}
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=STORE_SECONDS + 10)
+            )
+            for server in behind
+        ]
+        session = (await clients[0].post(COLLECTION, json={"userId": "ada"})).json()["sessionId"]
+        await served_again(clients, session)
+        connections = await connections_of(postgres_18_database)
+        asking = [Requests(client, session) for client in clients]
+        lively = [0, 0]
+        with proxy.black_hole():
+            deadline = Deadline(HOLE_SECONDS)
+            await asyncio.gather(
+                *(requests.ask_until(deadline) for requests in asking),
+                *(count_signs_of_life(clients[number], lively, number, deadline) for number in range(2)),
+            )
+        started = time.monotonic()
+        await served_again(clients, session)
+        seconds_back = time.monotonic() - started
+        # None is missing and none left behind, once the sweepers too have come by.
+        await connections_are(postgres_18_database, connections)
+
+    ends = sum((requests.ends for requests in asking), Counter[tuple[int, str]]())
+    slowest = max(requests.slowest for requests in asking)
+    blocked = [line for server in behind for line in server.log_lines() if BLOCKED.search(line)]
+    assert ends.keys() <= {(503, "STORE_UNAVAILABLE"), (503, "OVERLOADED")}
+    assert slowest <= STORE_SECONDS + ROAD_SECONDS
+    assert blocked == []
+    assert min(lively) > HOLE_SECONDS * 5, "all the time it says that it lives"
+    assert seconds_back <= SECONDS_BACK_MAX
+    note(
+        seconds=HOLE_SECONDS,
+        refused=ends.total(),
+        connections=f"{connections} before and after",
+        **{"slowest refusal": round(slowest, 2), "loop blocked over 100 ms": 0, "served again": round(seconds_back, 2)},
+    )
+
+
+async def connections_of(database: str) -> int:
+    rows = await asyncio.to_thread(look, database, CONNECTIONS)
+    return int(rows[0][0])
+
+
+async def connections_are(database: str, count: int) -> None:
+    deadline = Deadline(5)
+    while (found := await connections_of(database)) != count:
+        deadline.check(f"{count} connections to the database again instead of {found}")
+        await asyncio.sleep(0.1)
+
+
+async def count_signs_of_life(client: httpx.AsyncClient, counts: list[int], place: int, deadline: Deadline) -> None:
+    while not deadline.passed:
+        counts[place] += (await client.get("/health/live")).status_code == 200
+        await asyncio.sleep(0.01)
+
+
+async def served_again(clients: list[httpx.AsyncClient], session: str) -> None:
+    """Return when each server does everything."""
+    for client in clients:
+        deadline = Deadline(30)
+        while not await everything_works(client, session):
+            deadline.check("a server that serves again")
+            await asyncio.sleep(0.02)
+
+
+async def everything_works(client: httpx.AsyncClient, session: str) -> bool:
+    answers = await asyncio.gather(
+        client.get(f"{COLLECTION}/{session}"),
+        *(client.get(COLLECTION) for _ in range(4)),
+        client.put(f"{COLLECTION}/{session}", json={"tokensUsed": 1}),
+        client.get("/health/ready"),
+    )
+    return all(answer.status_code == 200 for answer in answers)

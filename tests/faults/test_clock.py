@@ -1,0 +1,166 @@
+"""The machine's clock put back an hour and forth again, under load: nothing comes back, nothing goes before its time."""
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from tests.e2e.calling import Answer, Caller, spoken
+from tests.e2e.looking import count
+from tests.faults.doses import dose, note
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+pytestmark = pytest.mark.usefixtures("needs_faketime")
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WRITES_A_STEP = 30
+
+
+@pytest.fixture(params=["sqlite", "postgres-18"])
+def server(request: pytest.FixtureRequest, tmp_path: Path, postgres_18: PostgresServer) -> Iterator[ServerProcess]:
+    with contextlib.ExitStack() as stack:
+        sqlite = request.param == "sqlite"
+        url = f"sqlite:///{tmp_path}/store.db" if sqlite else stack.enter_context(postgres_18.database())
+        yield stack.enter_context(ServerProcess(url, "--sweep-seconds", "0.3", movable_clock=True))
+
+
+@pytest.fixture
+def token(server: ServerProcess) -> str:
+    return server.create_token("demo")
+
+
+class Chronicler:
+    """Begins sessions and appends to one, without a pause, and keeps every answer."""
+
+    def __init__(self, server: ServerProcess, token: str) -> None:
+        self.created: list[dict[str, Any]] = []
+        self.updated: list[str] = []
+        self.refused: list[Answer] = []
+        self._caller = Caller(server.base_url, token)
+        self._session = self._caller.create(expirationMinutes=1440)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(30)
+        self._caller.close()
+
+    def wait_for_more(self) -> None:
+        """Return when some more writes are acknowledged."""
+        wanted = len(self.updated) + WRITES_A_STEP
+        poll(lambda: self.refused or len(self.updated) >= wanted, "more writes", seconds=30)
+
+    def listed(self) -> list[str]:
+        """Every session begun here, in the order of the list."""
+        with_offsets = (f"{self._caller.path}?userId=w&limit=100&offset={first}" for first in range(0, 100_000, 100))
+        pages = iter(lambda: self._caller.call("GET", next(with_offsets)).expect(200).json, [])
+        return [item["id"] for page in pages for item in page]
+
+    def _run(self) -> None:
+        while not self._stopped.is_set() and not self.refused:
+            created = self._caller.call("POST", self._caller.path, {"userId": "w", "expirationMinutes": 1440})
+            updated = self._caller.append(self._session, f"{len(self.updated)}")
+            self.refused += [answer for answer in (created, updated) if answer.status not in {200, 201}]
+            if not self.refused:
+                self.created.append(created.json)
+                self.updated.append(updated.json["updatedAt"])
+
+
+def test_a_clock_put_back_and_forth_brings_nothing_back_and_takes_nothing_early(
+    server: ServerProcess, token: str
+) -> None:
+    clock = server.clock
+    assert clock is not None
+    expired: list[str] = []
+    with Caller(server.base_url, token) as caller, Chronicler(server, token) as chronicler:
+
+        def move(seconds: float) -> None:
+            """Move the clock under load; whatever was seen expired stays so."""
+            chronicler.wait_for_more()
+            clock.move(seconds)
+            chronicler.wait_for_more()
+            assert visible(caller, expired) == []
+
+        for _ in range(dose(1, 5)):
+            five, hour, two_hours = (caller.create(expirationMinutes=minutes) for minutes in (5, 60, 120))
+            move(6 * MINUTE)
+            assert visible(caller, [five, hour, two_hours]) == [hour, two_hours]
+            expired.append(five)
+            move(-HOUR)
+            assert visible(caller, [hour, two_hours]) == [hour, two_hours]
+            lately = caller.create(expirationMinutes=60)  # on a clock that has not gone back
+            move(+HOUR)
+            assert visible(caller, [hour, two_hours, lately]) == [hour, two_hours, lately]
+            move(+HOUR)
+            assert visible(caller, [hour, two_hours, lately]) == [two_hours], "what its date says, and no more"
+            expired += [hour, lately]
+        assert_order(chronicler)
+        chronicler.__exit__()
+        ids = [created["sessionId"] for created in chronicler.created]
+        assert chronicler.listed() == ids[::-1], "newest first is the order in which they were begun"
+    note(writes=2 * len(chronicler.updated), jumps=4 * dose(1, 5), errors=0, **{"seen expired and came back": 0})
+
+
+def visible(caller: Caller, sessions: Iterable[str]) -> list[str]:
+    """Tell which of these sessions can be read, and check that the list says the same."""
+    read = [name for name in sessions if caller.call("GET", f"{caller.path}/{name}").status == 200]
+    listed = {item["id"] for item in caller.call("GET", f"{caller.path}?userId=ada&limit=100").expect(200).json}
+    assert [name for name in sessions if name in listed] == read
+    return read
+
+
+def assert_order(chronicler: Chronicler) -> None:
+    """Check that no instant and no id lies before an earlier one, and that nothing was refused."""
+    assert chronicler.refused == []
+    for instants in (
+        chronicler.updated,
+        [created["createdAt"] for created in chronicler.created],
+        [created["expiresAt"] for created in chronicler.created],
+        [created["sessionId"] for created in chronicler.created],
+    ):
+        assert instants == sorted(instants)
+
+
+def test_an_answer_is_given_again_after_its_session_expired_until_its_key_is_a_day_old(
+    server: ServerProcess, token: str
+) -> None:
+    clock = server.clock
+    assert clock is not None
+    with Caller(server.base_url, token) as caller:
+        body = {"userId": "ada", "expirationMinutes": 5, "initialMessages": spoken("hello")}
+        first = keyed(caller, "POST", caller.path, body).expect(201)
+        session = f"{caller.path}/{first.json['sessionId']}"
+        updated = keyed(caller, "PUT", session, {"tokensUsed": 1}).expect(200)
+        clock.move(6 * MINUTE)
+        caller.call("GET", session).expect(404)
+        poll(lambda: count(server.database, "sessions") == 0, "a session that is swept")
+        for method, path, asked, answer in (
+            ("POST", caller.path, body, first),
+            ("PUT", session, {"tokensUsed": 1}, updated),
+        ):
+            again = keyed(caller, method, path, asked)
+            assert (again.status, again.body) == (answer.status, answer.body)
+            assert again.headers["Idempotent-Replayed"] == "true"
+        assert count(server.database, "keys") == 2
+
+        clock.move(DAY)
+        poll(lambda: count(server.database, "keys") == 0, "keys that are swept")
+        anew = keyed(caller, "POST", caller.path, body).expect(201)
+        assert anew.headers["Idempotent-Replayed"] is None
+        assert anew.json["sessionId"] != first.json["sessionId"]
+
+
+def keyed(caller: Caller, method: str, path: str, body: object) -> Answer:
+    return caller.call(method, path, body, {"Idempotency-Key": '"the same"'})

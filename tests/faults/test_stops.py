@@ -1,0 +1,43 @@
+"""SIGTERM under load, again and again: what was accepted is answered, what was not answered was not done."""
+
+import time
+from pathlib import Path
+
+from tests.e2e.calling import Caller
+from tests.e2e.loading import assert_all_there, load, wait_for_acknowledged
+from tests.faults.doses import dose, note
+from tests.harness.server import ServerProcess
+
+SECONDS_MAX = 10
+
+
+def test_no_accepted_request_fails_when_a_server_is_told_to_stop(tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as server:
+        stop_and_start([server], dose(3, 10))
+
+
+def test_no_accepted_request_fails_when_one_of_two_servers_is_told_to_stop(postgres_18_database: str) -> None:
+    with ServerProcess(postgres_18_database) as first, ServerProcess(postgres_18_database) as second:
+        stop_and_start([first, second], dose(3, 10))
+
+
+def stop_and_start(servers: list[ServerProcess], times: int) -> None:
+    token = servers[0].create_token("demo")
+    seconds: list[float] = []
+    for cycle in range(times):
+        server = servers[cycle % len(servers)]
+        with Caller(server.base_url, token) as caller:
+            sessions = [caller.create() for _ in range(3)]
+        with load(server, token, sessions, f"{cycle}", 8) as writers:
+            wait_for_acknowledged(server, writers, 50)
+            started = time.monotonic()
+            assert server.terminate(SECONDS_MAX) == 0
+            seconds.append(time.monotonic() - started)
+        server.start()
+        with Caller(server.base_url, token) as caller:
+            assert_all_there(caller, sessions, writers)
+            stored = {asked for session in sessions for asked in caller.contents(session)[::2]}
+        assert sum(writer.refused.total() for writer in writers) == 0, "what was answered was done"
+        answered = {f"{turn}:asked" for writer in writers for turn in writer.acknowledged}
+        assert stored == answered, "what was done was answered"
+    note(stops=times, **{"accepted and failed": 0, "seconds to the end, at most": round(max(seconds), 2)})
