@@ -20,19 +20,38 @@ _LOG_FRAMES_MAX: Final = 16_384
 class Checkpointer:
     """Checkpoints soon after writes, never when nothing was written."""
 
-    def __init__(self, connection: apsw.Connection, start_log_over: Callable[[], Awaitable[None]]) -> None:
-        """Use a connection of its own; ``start_log_over`` begins the log anew between two batches."""
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        start_log_over: Callable[[], Awaitable[None]],
+        empty_log: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Use a connection of its own; the two others begin the log anew, or cut it to nothing, between two batches."""
         self._connection: Final = connection
         self._start_log_over: Final = start_log_over
+        self._empty_log: Final = empty_log
         self._thread: Final = WorkThread("sessionary-checkpointer", connection.interrupt)
         self._task: asyncio.Task[None] | None = None
         self._due = False
+        # At first unknown: a process before may have removed something and been killed.
+        self._remembers = True
+        self._forgets = False
 
     def written(self) -> None:
         """Say that there is something to copy."""
         self._due = True
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._checkpoint_while_due())
+
+    def removed(self) -> None:
+        """Say that the log may hold what is meant to be gone."""
+        self._remembers = True
+
+    def forget(self) -> None:
+        """Have the log emptied soon, if it holds what is meant to be gone."""
+        if self._remembers:
+            self._forgets = True
+            self.written()
 
     async def close(self) -> None:
         """Wait for the checkpoint that runs, then close the connection."""
@@ -47,11 +66,23 @@ class Checkpointer:
             self._due = False
             try:
                 frames = await self._thread.run(self._checkpoint)
-                if frames > _LOG_FRAMES_MAX:
+                if self._forgets:
+                    await self._forget()
+                elif frames > _LOG_FRAMES_MAX:
                     await self._start_log_over()
             except Exception as error:  # noqa: BLE001 - housekeeping
                 _logger.warning("A checkpoint failed (%s); the next write will ask for another.", type(error).__name__)
         self._task = None
+
+    async def _forget(self) -> None:
+        # In the file what was removed is zeros by now; in the log it still stands as it was.
+        self._remembers = self._forgets = False
+        try:
+            await self._empty_log()
+        except BaseException:
+            # A reader is in the way, such as a backup: the next sweep asks again.
+            self._remembers = True
+            raise
 
     def _checkpoint(self) -> int:
         frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -15,7 +15,8 @@ WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 def connect(path: Path, *, busy_seconds: float) -> apsw.Connection:
     """Open the file for its owner only; another process's lock is waited for at most ``busy_seconds``.
 
-    Every commit is on the disk before it returns. Checkpoints are left to whoever calls for them.
+    Every commit is on the disk before it returns, and what is removed is overwritten with zeros. Checkpoints are left
+    to whoever calls for them.
     """
     # SQLite would create it as the umask says; -wal and -shm take over the mode of the file itself.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -29,6 +30,7 @@ def connect(path: Path, *, busy_seconds: float) -> apsw.Connection:
         f"cache_size = -{CACHE_KIBIBYTES}",
         "temp_store = MEMORY",
         "trusted_schema = OFF",
+        "secure_delete = ON",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection

@@ -18,6 +18,7 @@ from sessionary.store.base import (
     Page,
     StoredToken,
     Swept,
+    Update,
     Window,
     size_of,
 )
@@ -49,7 +50,7 @@ class SqliteStore:
         self._writer: Final = Writer(connect(path, busy_seconds=busy_seconds), clock, busy_seconds)
         self._short_reader: Final = Reader(connect(path, busy_seconds=0), clock)
         self._long_reader: Final = Reader(connect(path, busy_seconds=busy_seconds), clock)
-        self._checkpointer: Final = Checkpointer(connect(path, busy_seconds=0), self._start_log_over)
+        self._checkpointer: Final = Checkpointer(connect(path, busy_seconds=0), self._start_log_over, self._empty_log)
         self._writing: Final = WorkThread("sessionary-writer", self._writer.interrupt)
         self._reading: Final = WorkThread("sessionary-reader", self._long_reader.interrupt)
         batches = LaneLimits(4_096, _WAITING_BYTES, 512, _WAITING_BYTES // 4, seconds_max)
@@ -107,7 +108,12 @@ class SqliteStore:
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""
-        return await self._change(lambda: self._writer.sweep(limit))
+        swept = await self._change(lambda: self._writer.sweep(limit))
+        if swept.removed:
+            self._checkpointer.removed()
+        if not swept.more:
+            self._checkpointer.forget()
+        return swept
 
     async def create_token(self, token: StoredToken) -> None:
         """Keep a token; see ``Store``."""
@@ -164,6 +170,8 @@ class SqliteStore:
             outcomes = await self._writing.run(lambda: self._writer.apply(commands))
         else:
             await self._writing.run(self._writer.commit)
+        if any(map(_removes, commands)):
+            self._checkpointer.removed()
         self._checkpointer.written()
         return outcomes
 
@@ -195,6 +203,13 @@ class SqliteStore:
     async def _start_log_over(self) -> None:
         # This leaves nothing new to copy: called a write, it would be followed by another one, for ever.
         _returned(await self._changes.put(self._writer.start_log_over))
+
+    async def _empty_log(self) -> None:
+        _returned(await self._changes.put(self._writer.empty_log))
+
+
+def _removes(command: Command) -> bool:
+    return isinstance(command, Delete) or (isinstance(command, Update) and command.metadata is not None)
 
 
 def _returned(answer: Any) -> Any:

@@ -36,6 +36,8 @@ Result = TypeVar("Result")
 _SWEPT_BYTES_MAX: Final = 32 * 1024 * 1024
 """One transaction removes about so much, whatever the number of sessions: writers wait for it."""
 
+_READERS_MILLISECONDS: Final = 100
+
 
 class Writer:
     """Owns the write connection; to be called by one thread at a time."""
@@ -183,6 +185,14 @@ class Writer:
     def start_log_over(self) -> None:
         """Copy the log into the file and begin it anew, while nobody writes."""
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+
+    def empty_log(self) -> None:
+        """Copy the log into the file and cut it to nothing; a reader of it is waited for only shortly."""
+        self._connection.set_busy_timeout(_READERS_MILLISECONDS)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        finally:
+            self._connection.set_busy_timeout(self._busy_milliseconds)
 
 
 def _some(expired: Sequence[Row]) -> Sequence[Row]:
