@@ -103,11 +103,12 @@ async def test_every_statement_finds_its_rows_by_an_index_with_stale_statistics(
 
 async def test_a_list_reads_the_index_to_the_row_and_no_further(migrated: str) -> None:
     await _fill(migrated, organisations=1, users=100, sessions=5_000)
-    arguments = {"organisation": "o0", "user_id": "u7", "after": "f" * 32, "now": 0, "limit": 20, "offset": 0}
+    nothing: list[None] = [None]
+    arguments = {"organisation": ["o0"], "user_id": ["u7"], "after": ["f" * 32], "now": 0, "limit": [20], "offset": [0]}
     connection = await connect(migrated, 10.0)
     try:
         statement = read_statements()["list_sessions_by_user"]
-        values = [arguments.get(parameter) for parameter in statement.parameters]
+        values = [arguments.get(parameter, nothing) for parameter in statement.parameters]
         (plan,) = await (await connection.prepare(statement.sql)).explain(*values, analyze=True)
     finally:
         await connection.close()

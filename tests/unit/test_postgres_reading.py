@@ -3,16 +3,24 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from sessionary.errors import SessionNotFound
-from sessionary.store.base import Conversation, Create, Window
+from sessionary.store.base import CURSOR_START, Conversation, Create, ListQuery, Window
 from sessionary.store.postgres.store import PostgresStore
 from tests.conformance.making import HandClock, Making, assistant, begin, contents_in, shown_in, update, user
 from tests.harness.proxy import Proxy
 from tests.unit.postgres_stores import begun, connected, opened
 
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"user_id": "ada"},
+    {"session_group": "web"},
+    {"model": "small"},
+    {"user_id": "eve"},
+]
 EXECUTE = b"E\0\0\0\x09\0"
 FETCH_TURNS = b"\0fetch_turns\0"
 
@@ -103,6 +111,37 @@ async def test_bytes_come_back_as_they_were_written(store: PostgresStore, making
     (message,) = json.loads(b"[" + (await _fetch(store, session)).messages + b"]")
     assert message.pop("created_at")
     assert message == odd
+
+
+async def test_many_pages_at_once_take_few_statements(store: PostgresStore, proxy: Proxy, making: Making) -> None:
+    await begun(store, making, 5)
+    queries = [ListQuery(organisation="demo", user_id="ada", limit=limit) for limit in range(1, 33)]
+    await asyncio.gather(*map(store.list_sessions, queries))
+    proxy.sent.clear()
+    await asyncio.gather(*map(store.list_sessions, queries))
+    assert proxy.sent.count(EXECUTE) <= 6
+
+
+async def test_pages_that_are_read_together_do_not_mix(store: PostgresStore, making: Making) -> None:
+    made = [
+        making.create(organisation=organisation, user_id=user_id, session_group=group, model=model)
+        for organisation in ("demo", "other")
+        for user_id in ("ada", "bob")
+        for group in (None, "web")
+        for model in (None, "large", "small")
+        for _ in range(3)
+    ]
+    await store.apply(made)
+    queries = [
+        ListQuery(organisation=organisation, limit=limit, offset=offset, after=after, **filters)
+        for organisation in ("demo", "other")
+        for filters in FILTERS
+        for limit, offset, after in ((2, 0, CURSOR_START), (3, 2, made[-5].session_id), (100, 1, made[20].session_id))
+    ]
+    alone = [await store.list_sessions(query) for query in queries]
+    together = await asyncio.gather(*map(store.list_sessions, queries))
+    assert together == alone
+    assert len({page.sessions for page in together}) > len(queries) // 2
 
 
 async def _fetch(store: PostgresStore, session: Create, window: Window | None = None) -> Conversation:

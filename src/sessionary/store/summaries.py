@@ -31,6 +31,6 @@ def summary_of(session: StoredSession) -> bytes:
 
 
 def page_of(rows: Sequence[Any], limit: int, to_id: Callable[[Any], str]) -> Page:
-    """Join at most ``limit`` sessions, rows of id, summary and metadata; one row more says that the list goes on."""
-    objects = [b'{%b,"metadata":%b}' % (summary, metadata) for _, summary, metadata in rows[:limit]]
-    return Page(b",".join(objects), to_id(rows[limit - 1][0]) if len(rows) > limit else None)
+    """Join at most ``limit`` sessions, of rows that end with id, summary and metadata; one row more says there are."""
+    objects = [b'{%b,"metadata":%b}' % (row[-2], row[-1]) for row in rows[:limit]]
+    return Page(b",".join(objects), to_id(rows[limit - 1][-3]) if len(rows) > limit else None)

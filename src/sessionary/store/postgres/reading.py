@@ -1,4 +1,4 @@
-"""Reading: conversations in batches, lists one by one."""
+"""Reading: conversations and pages of lists, in batches."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -64,31 +64,30 @@ class Reader:
         return [answers.get(question) or SessionNotFound() for question in questions]
 
     async def list_pages(self, queries: Sequence[ListQuery]) -> list[Page]:
-        """Read pages of live sessions."""
-        return [await self._list_sessions(query) for query in queries]
+        """Read pages of live sessions: those that one index orders in one statement."""
+        pages: dict[int, Page] = {}
+        for statement in dict.fromkeys(map(_statement_for, queries)):
+            places = [place for place, query in enumerate(queries) if _statement_for(query) == statement]
+            found = await self._list_sessions(statement, [queries[place] for place in places])
+            pages.update(zip(places, found, strict=True))
+        return [pages[place] for place in range(len(queries))]
 
-    async def _list_sessions(self, query: ListQuery) -> Page:
-        if query.user_id is not None:
-            statement = "list_sessions_by_user"
-        elif query.session_group is not None:
-            statement = "list_sessions_by_group"
-        elif query.model is not None:
-            statement = "list_sessions_by_model"
-        else:
-            statement = "list_sessions"
+    async def _list_sessions(self, statement: str, queries: Sequence[ListQuery]) -> list[Page]:
         bindings = {
-            "organisation": query.organisation,
-            "user_id": query.user_id,
-            "session_group": query.session_group,
-            "model": query.model,
-            "status": query.status,
-            "after": query.after,
-            "limit": query.limit + 1,
-            "offset": query.offset,
+            "organisation": [query.organisation for query in queries],
+            "user_id": [query.user_id for query in queries],
+            "session_group": [query.session_group for query in queries],
+            "model": [query.model for query in queries],
+            "status": [query.status for query in queries],
+            "after": [query.after for query in queries],
+            "limit": [query.limit + 1 for query in queries],
+            "offset": [query.offset for query in queries],
             "now": self._clock(),
         }
-        rows = await self._connection.call(statement, bindings)
-        return page_of(rows, query.limit, str)
+        rows: list[list[asyncpg.Record]] = [[] for _ in queries]
+        for row in await self._connection.call(statement, bindings):
+            rows[row[0] - 1].append(row)
+        return [page_of(found, query.limit, str) for found, query in zip(rows, queries, strict=True)]
 
     async def _fetch_sessions(self, questions: Sequence[Question]) -> Rows:
         bindings = {
@@ -121,3 +120,11 @@ class Reader:
 
 def _conversation(row: asyncpg.Record, messages: bytes, offset: int) -> Conversation:
     return Conversation(row["version"], row["summary"], row["metadata"], messages, offset)
+
+
+def _statement_for(query: ListQuery) -> str:
+    if query.user_id is not None:
+        return "list_sessions_by_user"
+    if query.session_group is not None:
+        return "list_sessions_by_group"
+    return "list_sessions" if query.model is None else "list_sessions_by_model"

@@ -40,6 +40,8 @@ _FETCH_BATCH_MAX: Final = 32
 _SHORT_CONVERSATION_BYTES: Final = 256 * 1024
 """A longer conversation is read by itself: a batch takes at most 32 times as much memory."""
 _LIST_LANES: Final = 2
+_LIST_BATCH_MAX: Final = 8
+"""Pages may be of a hundred sessions, each with 64 KiB of metadata."""
 _READY_SECONDS_MAX: Final = 1.0
 
 
@@ -62,8 +64,9 @@ class PostgresStore:
         ]
         self._long_fetches: Final = self._lane(Reader(self._connection(), clock, SESSION_BYTES_MAX).fetch)
         self._lists: Final = cycle(
-            [self._lane(Reader(self._connection(), clock, 0).list_pages) for _ in range(_LIST_LANES)]
+            [self._lane(Reader(self._connection(), clock, 0).list_pages, _LIST_BATCH_MAX) for _ in range(_LIST_LANES)]
         )
+        self._long_lists: Final = self._lane(Reader(self._connection(), clock, 0).list_pages)
         self._sweeper: Final = Sweeper(self._connection(), clock)
         self._sweeps: Final = self._lane(_run)
         self._tokens: Final = Tokens(self._connection(), clock)
@@ -102,7 +105,8 @@ class PostgresStore:
 
     async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions; see ``Store``."""
-        return _returned(await next(self._lists).put(query, 0, query.organisation))
+        lane = next(self._lists) if query.is_quick else self._long_lists
+        return _returned(await lane.put(query, 0, query.organisation))
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""

@@ -36,7 +36,6 @@ Work = Callable[[], Any]
 
 _SHORT_CONVERSATION_BYTES: Final = 128 * 1024
 """A conversation up to this size is read faster than a thread is woken."""
-_SHORT_OFFSET: Final = 1_000
 _SHORT_BATCH_BYTES: Final = 1024 * 1024
 _WAITING_BYTES: Final = 64 * 1024 * 1024
 
@@ -95,9 +94,7 @@ class SqliteStore:
 
     async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions; see ``Store``."""
-        filters = (query.user_id, query.session_group, query.model, query.status)
-        sifted = sum(given is not None for given in filters) > 1 or query.status is not None
-        if sifted or query.offset > _SHORT_OFFSET:
+        if not query.is_quick:
             return await self._read(lambda: self._long_reader.list_sessions(query), query.organisation)
         try:
             return self._short_reader.list_sessions(query)

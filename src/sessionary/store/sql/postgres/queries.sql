@@ -199,52 +199,88 @@ CROSS JOIN LATERAL (
 ) AS o;
 
 -- name: list_sessions
-SELECT s.id, s.summary, s.metadata
-FROM sessions AS s
-WHERE s.organisation = :organisation::text
-  AND s.id < :after::uuid
-  AND s.expires_at > :now::bigint
-  AND (:status::text IS NULL OR s.status = :status::text)
-ORDER BY s.id DESC
-LIMIT :limit::integer OFFSET :offset::integer;
+SELECT w.place, o.id, o.summary, o.metadata
+FROM unnest(
+    :organisation::text[], :status::text[],
+    :after::uuid[], :limit::integer[], :offset::integer[]
+) WITH ORDINALITY AS w (
+    organisation, status, after, row_limit, row_offset, place
+)
+CROSS JOIN LATERAL (
+    SELECT s.id, s.summary, s.metadata
+    FROM sessions AS s
+    WHERE s.organisation = w.organisation
+      AND s.id < w.after
+      AND s.expires_at > :now::bigint
+      AND (w.status IS NULL OR s.status = w.status)
+    ORDER BY s.id DESC
+    LIMIT w.row_limit OFFSET w.row_offset
+) AS o;
 
 -- name: list_sessions_by_user
 -- Spelled so that only its own index has the order: where statistics know of one user alone, an equality would let the
 -- planner read the whole organisation in the order of ids. So it is below, too.
-SELECT s.id, s.summary, s.metadata
-FROM sessions AS s
-WHERE s.organisation = :organisation::text
-  AND s.user_id >= :user_id::text
-  AND (s.user_id, s.id) < (:user_id::text, :after::uuid)
-  AND s.expires_at > :now::bigint
-  AND (:session_group::text IS NULL OR s.session_group = :session_group::text)
-  AND (:model::text IS NULL OR s.model = :model::text)
-  AND (:status::text IS NULL OR s.status = :status::text)
-ORDER BY s.user_id DESC, s.id DESC
-LIMIT :limit::integer OFFSET :offset::integer;
+SELECT w.place, o.id, o.summary, o.metadata
+FROM unnest(
+    :organisation::text[], :user_id::text[], :session_group::text[], :model::text[], :status::text[],
+    :after::uuid[], :limit::integer[], :offset::integer[]
+) WITH ORDINALITY AS w (
+    organisation, user_id, session_group, model, status, after, row_limit, row_offset, place
+)
+CROSS JOIN LATERAL (
+    SELECT s.id, s.summary, s.metadata
+    FROM sessions AS s
+    WHERE s.organisation = w.organisation
+      AND s.user_id >= w.user_id
+      AND (s.user_id, s.id) < (w.user_id, w.after)
+      AND s.expires_at > :now::bigint
+      AND (w.session_group IS NULL OR s.session_group = w.session_group)
+      AND (w.model IS NULL OR s.model = w.model)
+      AND (w.status IS NULL OR s.status = w.status)
+    ORDER BY s.user_id DESC, s.id DESC
+    LIMIT w.row_limit OFFSET w.row_offset
+) AS o;
 
 -- name: list_sessions_by_group
-SELECT s.id, s.summary, s.metadata
-FROM sessions AS s
-WHERE s.organisation = :organisation::text
-  AND s.session_group >= :session_group::text
-  AND (s.session_group, s.id) < (:session_group::text, :after::uuid)
-  AND s.expires_at > :now::bigint
-  AND (:model::text IS NULL OR s.model = :model::text)
-  AND (:status::text IS NULL OR s.status = :status::text)
-ORDER BY s.session_group DESC, s.id DESC
-LIMIT :limit::integer OFFSET :offset::integer;
+SELECT w.place, o.id, o.summary, o.metadata
+FROM unnest(
+    :organisation::text[], :session_group::text[], :model::text[], :status::text[],
+    :after::uuid[], :limit::integer[], :offset::integer[]
+) WITH ORDINALITY AS w (
+    organisation, session_group, model, status, after, row_limit, row_offset, place
+)
+CROSS JOIN LATERAL (
+    SELECT s.id, s.summary, s.metadata
+    FROM sessions AS s
+    WHERE s.organisation = w.organisation
+      AND s.session_group >= w.session_group
+      AND (s.session_group, s.id) < (w.session_group, w.after)
+      AND s.expires_at > :now::bigint
+      AND (w.model IS NULL OR s.model = w.model)
+      AND (w.status IS NULL OR s.status = w.status)
+    ORDER BY s.session_group DESC, s.id DESC
+    LIMIT w.row_limit OFFSET w.row_offset
+) AS o;
 
 -- name: list_sessions_by_model
-SELECT s.id, s.summary, s.metadata
-FROM sessions AS s
-WHERE s.organisation = :organisation::text
-  AND s.model >= :model::text
-  AND (s.model, s.id) < (:model::text, :after::uuid)
-  AND s.expires_at > :now::bigint
-  AND (:status::text IS NULL OR s.status = :status::text)
-ORDER BY s.model DESC, s.id DESC
-LIMIT :limit::integer OFFSET :offset::integer;
+SELECT w.place, o.id, o.summary, o.metadata
+FROM unnest(
+    :organisation::text[], :model::text[], :status::text[],
+    :after::uuid[], :limit::integer[], :offset::integer[]
+) WITH ORDINALITY AS w (
+    organisation, model, status, after, row_limit, row_offset, place
+)
+CROSS JOIN LATERAL (
+    SELECT s.id, s.summary, s.metadata
+    FROM sessions AS s
+    WHERE s.organisation = w.organisation
+      AND s.model >= w.model
+      AND (s.model, s.id) < (w.model, w.after)
+      AND s.expires_at > :now::bigint
+      AND (w.status IS NULL OR s.status = w.status)
+    ORDER BY s.model DESC, s.id DESC
+    LIMIT w.row_limit OFFSET w.row_offset
+) AS o;
 
 -- name: sweep_due
 -- Locks what is due and not locked by another sweeper or a writer; it is removed by statements that come after.
