@@ -61,6 +61,14 @@ def _first_sentence(error: type[SessionaryError]) -> str:
     return (error.__doc__ or "").partition("\n")[0]
 
 
+class NotModified(SessionaryError):
+    """The session has not changed since the version the caller has."""
+
+    code = "NOT_MODIFIED"
+    status = 304
+    title = "Not modified"
+
+
 class InvalidRequest(SessionaryError):
     """The request is not valid."""
 

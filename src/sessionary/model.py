@@ -18,6 +18,8 @@ ACCEPT_IDEMPOTENCY_KEY: Final = "Accept-Idempotency-Key"
 
 Named after ``Accept-Ranges``, ``Accept-Patch`` and their kin, with which a server says what later requests may carry.
 """
+IDEMPOTENT_REPLAYED: Final = "Idempotent-Replayed"
+"""The header of an answer, then ``true``, that its idempotency key was given before."""
 
 PYTHON_END: Final = r"(?!\n)"
 """What makes ``$`` the very end: Python's also matches before a last newline."""

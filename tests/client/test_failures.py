@@ -14,6 +14,7 @@ from sessionary import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    NotModified,
     Overloaded,
     PreconditionFailed,
     RateLimited,
@@ -60,7 +61,7 @@ def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryErro
     ("status", "kind"),
     [
         (301, BadResponse),
-        (304, BadResponse),
+        (304, NotModified),
         (400, InvalidRequest),
         (401, Unauthenticated),
         (402, InvalidRequest),

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from importlib.abc import MetaPathFinder
 from typing import Final
 
 import pytest
 
 import sessionary
+from sessionary import AsyncClient
+from tests.client.calling import Place
 
 # What the client may load beside httpx, msgspec and asyncio: its own modules and a few of the standard library's.
 OWN_MODULES_MAX: Final = 25
@@ -61,3 +64,18 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
         sessionary.Nothing  # noqa: B018 - asking is the test
     with pytest.raises(ImportError):
         exec("from sessionary import failure_of")  # noqa: S102 - our own words
+
+
+async def test_no_call_looks_for_a_module_that_is_not_there(ours: Place) -> None:
+    looked_for: list[str] = []
+
+    class Watcher(MetaPathFinder):
+        def find_spec(self, fullname: str, *_: object) -> None:
+            looked_for.append(fullname)
+
+    async with AsyncClient(ours.url, token=ours.token, organisation="acme") as client:
+        await client.list_sessions()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "meta_path", [Watcher(), *sys.meta_path])
+            await client.list_sessions()
+    assert looked_for == []

@@ -1,9 +1,20 @@
 """What only our server offers, through both clients."""
 
+from typing import Any
+
 import httpx
 import pytest
 
-from sessionary import BadResponse, Client, Fault, Forbidden, InvalidRequest, MetadataTooLarge, ScopeMissing
+from sessionary import (
+    BadResponse,
+    Client,
+    Fault,
+    Forbidden,
+    InvalidRequest,
+    MetadataTooLarge,
+    NotModified,
+    ScopeMissing,
+)
 from tests.client.answering import client_of, in_turn
 from tests.client.calling import Place, make_client
 from tests.harness.server import ServerProcess
@@ -139,3 +150,51 @@ def test_a_path_before_the_api_belongs_to_the_servers_url(ours: Place, flavour: 
     ) as client:
         client.list_sessions(organisation="a b")
     assert asked == ["https://host.test/chat/api/v3/organizations/a%20b/ai/sessions?limit=50"]
+
+
+def test_messages_of_the_wrong_type_are_refused_where_they_are_wrong(our_client: Client) -> None:
+    session_id = our_client.create_session("someone").session_id
+    wrong: list[tuple[Any, str]] = [("Hello", "/newMessages"), (["Hello"], "/newMessages/0"), ({}, "/newMessages")]
+    for new_messages, pointer in wrong:
+        with pytest.raises(InvalidRequest) as raised:
+            our_client.update_session(session_id, new_messages=new_messages)
+        assert [fault.pointer for fault in raised.value.faults] == [pointer]
+
+
+def test_a_session_that_has_not_changed_is_not_sent_again(our_client: Client) -> None:
+    session_id = our_client.create_session("someone").session_id
+    tag = our_client.get_session.with_response(session_id).response.headers["ETag"]
+    with pytest.raises(NotModified) as raised:
+        our_client.get_session(session_id, headers={"If-None-Match": tag})
+    assert (raised.value.status, raised.value.code) == (304, "NOT_MODIFIED")
+    assert raised.value.response is not None
+    assert raised.value.response.headers["ETag"] == tag
+    our_client.update_session(session_id, tokens_used=1)
+    assert our_client.get_session(session_id, headers={"If-None-Match": tag}).total_tokens == 1
+
+
+def test_what_a_conversation_does_takes_headers_and_a_timeout_for_once(flavour: str) -> None:
+    asked: list[httpx.Request] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={})
+
+    with (
+        client_of(flavour, respond, timeout=30) as client,
+        client.session(session_id="s", timeout=20, headers={"X-All": "1", "X-Both": "1"}) as chat,
+    ):
+        chat.say("user", "Hello", name="ada", timeout=5, headers={"X-Both": "2", "X-Once": "3"})
+        chat.extend(5, timeout=6, headers={"X-Both": "4"})
+        chat.complete(timeout=None)
+        chat.refresh(headers={"X-Request-Id": "mine"})
+    names = ("x-all", "x-both", "x-once", "x-request-id")
+    assert [[request.headers.get(name) for name in names] for request in asked] == [
+        ["1", "1", None, None],
+        ["1", "2", "3", None],
+        ["1", "4", None, None],
+        ["1", "1", None, None],
+        ["1", "1", None, "mine"],
+    ]
+    assert [request.extensions["timeout"]["read"] for request in asked] == [20, 5, 6, None, 20]
+    assert asked[1].read() == b'{"newMessages":[{"role":"user","content":"Hello","name":"ada"}]}'

@@ -64,3 +64,16 @@ def test_an_iteration_with_wrong_arguments_is_refused_at_once() -> None:
     with pytest.raises(InvalidRequest):
         iterate_sessions(user_id="\udfff")
     assert Answered._fields == ("answer", "response")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"new_messages": "Hello"}, b'{"newMessages":"Hello"}'),
+        ({"new_messages": {"role": "user", "content": "Hello"}}, b'{"newMessages":{"role":"user","content":"Hello"}}'),
+        ({"new_messages": ["Hello", 7]}, b'{"newMessages":["Hello",7]}'),
+        ({"new_messages": 7, "metadata": ["a"]}, b'{"newMessages":7,"metadata":["a"]}'),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_sent_for_the_server_to_refuse(given: Any, sent: bytes) -> None:
+    assert calls.update_session("s", **given).body == sent

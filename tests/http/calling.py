@@ -4,10 +4,10 @@ import http.client
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -57,21 +57,75 @@ class Answer(Struct, frozen=True):
         return [fault["pointer"] for fault in self.problem.get("errors", [])]
 
 
+class Asked(Struct, frozen=True):
+    """A request as a test wants it sent."""
+
+    method: str
+    path: str
+    token: str | None
+    body: bytes | None
+    headers: Mapping[str, str]
+
+
+class Way(Protocol):
+    """How the requests of a caller, and of its copies, get to the server."""
+
+    def carry(self, asked: Asked) -> Answer:
+        """Send a request and return what came back."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+class Connection:
+    """Carries requests byte for byte, over one connection."""
+
+    def __init__(self, port: int) -> None:
+        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def carry(self, asked: Asked) -> Answer:
+        """Send a request with its headers, and Host, Authorization and Content-Length beside them."""
+        connection = self._http
+        try:
+            connection.putrequest(asked.method, asked.path, skip_accept_encoding=True)
+            if asked.token is not None:
+                connection.putheader("Authorization", f"Bearer {asked.token}")
+            if asked.body is not None:
+                connection.putheader("Content-Length", str(len(asked.body)))
+            for name, value in asked.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(asked.body)
+            response = connection.getresponse()
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Hang up."""
+        self._http.close()
+
+
 class Caller:
     """Speaks for one organisation over one connection; every method answers whatever came back, refusals too."""
+
+    make_way: ClassVar[Callable[[int], Way]] = Connection
+    """What carries the requests to a port; `tests.http.through_client` puts the client there."""
 
     def __init__(self, port: int, token: str | None, organisation: str) -> None:
         self.port = port
         self.token = token
         self.organisation = organisation
         self.sessions = f"/api/v3/organizations/{quote(organisation, safe='')}/ai/sessions"
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._way = Caller.make_way(port)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        self._way.close()
 
     def spelled(self, spelling: str) -> "Caller":
         """The same caller on the same connection, spelling the path another way."""
@@ -89,23 +143,7 @@ class Caller:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Send a request with these headers, and Host, Authorization and Content-Length beside them."""
-        connection = self._connection
-        try:
-            connection.putrequest(method, path, skip_accept_encoding=True)
-            if self.token is not None:
-                connection.putheader("Authorization", f"Bearer {self.token}")
-            if body is not None:
-                connection.putheader("Content-Length", str(len(body)))
-            for name, value in (headers or {}).items():
-                connection.putheader(name, value)
-            connection.endheaders(body)
-            response = connection.getresponse()
-            return Answer(
-                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
-            )
-        except BaseException:
-            connection.close()
-            raise
+        return self._way.carry(Asked(method, path, self.token, body, headers or {}))
 
     def create(self, **fields: Any) -> Answer:
         """Create a session of `someone`, unless told whose."""

@@ -74,12 +74,13 @@ PRIVATE_LIMITS = {
     "MILLISECONDS_PER_MINUTE",
     "ONCE_KEPT_MILLISECONDS",
 }
-# Failures that no answer carries: bases of others, those of commands and of our client, and those not served yet.
+# Failures that no body tells: bases of others, those of commands and of our client, and those not served yet.
 PRIVATE_FAILURES = {
     errors.BadResponse,
     errors.Conflict,
     errors.ConnectionFailed,
     errors.DeadlineExceeded,
+    errors.NotModified,
     errors.RateLimited,
     errors.TokenNotFound,
     errors.TooLarge,

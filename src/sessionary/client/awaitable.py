@@ -3,16 +3,17 @@
 import asyncio
 import functools
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 import httpx
+from msgspec import UNSET, UnsetType
 
 from sessionary.client import calls, walks
 from sessionary.client.answers import Answered
 from sessionary.client.calls import Call
-from sessionary.client.conversations import Beginning, Transcript, check_one_given, options_of
+from sessionary.client.conversations import Beginning, Transcript, check_one_given, for_one_call, options_of
 from sessionary.client.failures import translated
 from sessionary.client.retry import Attempts
 from sessionary.client.server import ClientOptions, Server, proxy_from
@@ -196,29 +197,55 @@ class AsyncConversation(Transcript):
     ) -> None:
         pass
 
-    async def say(self, role: str, content: Any, *, tokens_used: int | None = None, **members: Any) -> UpdatedSession:
+    async def say(
+        self,
+        role: str,
+        content: Any,
+        *,
+        tokens_used: int | None = None,
+        timeout: float | UnsetType | None = UNSET,  # noqa: ASYNC109 - a call's own deadline
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> UpdatedSession:
         """Append one message, with any further members it has; raises SessionaryError."""
         message = {"role": role, "content": content, **members}
-        updated = await self._client.update_session(
-            self.id, new_messages=[message], tokens_used=tokens_used, **self._options
-        )
+        options = for_one_call(self._options, timeout, headers)
+        updated = await self._client.update_session(self.id, new_messages=[message], tokens_used=tokens_used, **options)
         self._note_updated(updated, message)
         return updated
 
-    async def extend(self, minutes: int = ADDITIONAL_MINUTES_DEFAULT) -> ExtendedSession:
+    async def extend(
+        self,
+        minutes: int = ADDITIONAL_MINUTES_DEFAULT,
+        *,
+        timeout: float | UnsetType | None = UNSET,  # noqa: ASYNC109 - as above
+        headers: Mapping[str, str] | None = None,
+    ) -> ExtendedSession:
         """Let the session live for so many minutes more; raises SessionaryError."""
-        extended = await self._client.extend_session(self.id, minutes, **self._options)
+        options = for_one_call(self._options, timeout, headers)
+        extended = await self._client.extend_session(self.id, minutes, **options)
         self._note_extended(extended)
         return extended
 
-    async def complete(self) -> UpdatedSession:
+    async def complete(
+        self,
+        *,
+        timeout: float | UnsetType | None = UNSET,  # noqa: ASYNC109 - as above
+        headers: Mapping[str, str] | None = None,
+    ) -> UpdatedSession:
         """Mark the conversation as completed; raises SessionaryError."""
-        updated = await self._client.update_session(self.id, status="completed", **self._options)
+        options = for_one_call(self._options, timeout, headers)
+        updated = await self._client.update_session(self.id, status="completed", **options)
         self._note_updated(updated)
         return updated
 
-    async def refresh(self) -> Session:
+    async def refresh(
+        self,
+        *,
+        timeout: float | UnsetType | None = UNSET,  # noqa: ASYNC109 - as above
+        headers: Mapping[str, str] | None = None,
+    ) -> Session:
         """Read the conversation anew, with what others said in it; raises SessionaryError."""
-        session = await self._client.get_session(self.id, **self._options)
+        session = await self._client.get_session(self.id, **for_one_call(self._options, timeout, headers))
         self._note_read(session)
         return session

@@ -13,7 +13,6 @@ from sessionary.model import (
     DeletedSession,
     ExtendedSession,
     ExtendSession,
-    JsonObject,
     ListedSession,
     ListParameters,
     Session,
@@ -220,9 +219,12 @@ def _session(session_id: str) -> str:
     return f"/{segment(session_id, 'session id')}"
 
 
-def _messages(messages: Iterable[Mapping[str, Any]] | None) -> list[JsonObject] | None:
-    return None if messages is None else [dict(message) for message in messages]
+def _messages(messages: Iterable[Mapping[str, Any]] | None) -> Any:
+    if isinstance(messages, Iterable) and not isinstance(messages, str | bytes | Mapping):
+        return [_object(message) for message in messages]
+    return messages
 
 
-def _object(members: Mapping[str, Any] | None) -> JsonObject | None:
-    return None if members is None else dict(members)
+def _object(members: Mapping[str, Any] | None) -> Any:
+    # What is no object, against all types, goes as it is: the server says where and why it is wrong.
+    return dict(members) if isinstance(members, Mapping) else members

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from sessionary.client.calls import CallOptions
 from sessionary.errors import InvalidRequest
 from sessionary.model import CreatedSession, ExtendedSession, JsonObject, Session, UpdatedSession
@@ -62,3 +64,15 @@ def options_of(beginning: Beginning) -> CallOptions:
     """Pick what goes with every call of a conversation from what began it."""
     options: Any = {name: value for name, value in beginning.items() if name in CallOptions.__annotations__}
     return options  # type: ignore[no-any-return]  # a subset of its keys
+
+
+def for_one_call(
+    options: CallOptions, timeout: float | UnsetType | None, headers: Mapping[str, str] | None
+) -> CallOptions:
+    """Add what is said of one call to what goes with every call of a conversation; its headers win."""
+    once = options.copy()
+    if timeout is not UNSET:
+        once["timeout"] = timeout
+    if headers:
+        once["headers"] = {**options.get("headers", {}), **headers}
+    return once

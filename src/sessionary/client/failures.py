@@ -15,11 +15,13 @@ from sessionary.errors import (
     Fault,
     InvalidRequest,
     MethodNotAllowed,
+    NotModified,
     PreconditionFailed,
     SessionaryError,
     Unavailable,
 )
 
+_NO_SUCCESS: Final = 300
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _DETAIL_LENGTH_MAX: Final = 1_000
@@ -31,7 +33,7 @@ def _tree(error: type[SessionaryError]) -> Iterator[type[SessionaryError]]:
         yield from _tree(below)
 
 
-_ANSWERED: Final = [error for error in _tree(SessionaryError) if error.status >= _CLIENT_ERROR]
+_ANSWERED: Final = [error for error in _tree(SessionaryError) if error.status >= _NO_SUCCESS]
 _BY_CODE: Final = {(error.status, error.code): error for error in reversed(_ANSWERED)}
 # The first of a status is the widest: what stands below it says more than a bare status does.
 _BY_STATUS: Final = {error.status: error for error in reversed(_ANSWERED)} | {
@@ -94,9 +96,9 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
 
 
 def _kind(status: int, code: str) -> type[SessionaryError]:
-    if status < _CLIENT_ERROR:
-        return BadResponse
-    widest = InvalidRequest if status < _SERVER_ERROR else SessionaryError
+    widest: type[SessionaryError] = BadResponse
+    if status >= _CLIENT_ERROR:
+        widest = InvalidRequest if status < _SERVER_ERROR else SessionaryError
     return _BY_CODE.get((status, code)) or _BY_STATUS.get(status, widest)
 
 
@@ -115,6 +117,8 @@ def _detail(response: httpx.Response, problem: dict[str, Any]) -> str:
     said = _text(problem, "detail") or _text(problem, "message") or _text(problem, "error")
     if said:
         return said[:_DETAIL_LENGTH_MAX]
+    if response.status_code == NotModified.status:
+        return ""
     if response.has_redirect_location:
         return f"The answer is a redirect to {response.headers['location']}: give the client that server's address."
     return f"The answer is HTTP {response.status_code} without a reason."

@@ -23,7 +23,7 @@ from sessionary.http.schemas import (
     schema_of,
     schemas,
 )
-from sessionary.model import IDEMPOTENCY_KEY, ExtendSession, Health, Organisation, SessionId
+from sessionary.model import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, ExtendSession, Health, Organisation, SessionId
 
 PATH: Final = b"/openapi.json"
 
@@ -188,7 +188,7 @@ def _responses(route: Route) -> dict[str, JsonSchema]:
 
 
 def _success(route: Route) -> JsonSchema:
-    replayed = () if route.method == "GET" else ("Idempotent-Replayed",)
+    replayed = () if route.method == "GET" else (IDEMPOTENT_REPLAYED,)
     if get_origin(route.answers) is list:
         (kind,) = get_args(route.answers)
         schema = {"type": "array", "maxItems": limits.PAGE_LIMIT_MAX, "items": reference(name_of(kind))}

@@ -19,6 +19,7 @@ from sessionary.errors import (
 )
 from sessionary.instants import instant
 from sessionary.model import (
+    IDEMPOTENT_REPLAYED,
     CreatedSession,
     DeletedSession,
     ExtendedSession,
@@ -42,7 +43,7 @@ SAFE: Final = (
     (b"x-content-type-options", b"nosniff"),
 )
 """Tell a browser that no answer of ours is a page, whatever it is made to look like."""
-_REPLAYED: Final = (b"idempotent-replayed", b"true")
+_REPLAYED: Final = (IDEMPOTENT_REPLAYED.lower().encode(), b"true")
 _RETRY_AFTER_SECONDS: Final = b"1"
 _CURSOR_BYTES: Final = 16
 

@@ -7,7 +7,7 @@ from sessionary import errors, limits
 from sessionary.errors import SessionaryError
 from sessionary.http.routes import Route
 from sessionary.http.schemas import JsonSchema, name_of, prose, reference
-from sessionary.model import ACCEPT_IDEMPOTENCY_KEY, Problem
+from sessionary.model import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, Problem
 
 JSON: Final = "application/json"
 _PROBLEM_JSON: Final = "application/problem+json"
@@ -66,7 +66,7 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "required": True,
         "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'},
     },
-    "Idempotent-Replayed": {
+    IDEMPOTENT_REPLAYED: {
         "description": "Present if this is the answer that the request's idempotency key got before.",
         "schema": {"type": "string", "const": "true"},
     },

@@ -53,8 +53,8 @@ class FairQueue(Generic[Ticket]):
 
     def __init__(self, count_max: int, size_max: int) -> None:
         """Start empty, with room for ``count_max`` items of ``size_max`` bytes together."""
-        self.count = 0
-        self.size = 0
+        self.count: int = 0
+        self.size: int = 0
         self._count_max: Final = count_max
         self._size_max: Final = size_max
         self._lines: Final[dict[str, _Line[Ticket]]] = {}

@@ -15,13 +15,11 @@ from sessionary.cli.transfer.rejects import Rejects, Tally
 from sessionary.cli.transfer.shapes import Record, read_record
 from sessionary.cli.transfer.steps import Step, steps_of
 from sessionary.errors import Forbidden, InvalidRequest, NotFound, TooLarge
-from sessionary.model import IDEMPOTENCY_KEY, JsonObject
+from sessionary.model import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, JsonObject
 
 if TYPE_CHECKING:
     import sessionary
 
-_REPLAYED: Final = "idempotent-replayed"
-"""The header with which our server says that a key was used before."""
 _SESSIONS_AT_ONCE: Final = 8
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 """How much of a file is on its way at once; one record alone may be longer."""
@@ -140,13 +138,13 @@ class Import:
         if step.operation == "create":
             created, response = await self._client.create_session.with_response(**step.arguments, **options)
             begun = entry._replace(session_id=created.session_id)
-            if _REPLAYED in response.headers and not await self._is_there(begun.session_id):
+            if IDEMPOTENT_REPLAYED in response.headers and not await self._is_there(begun.session_id):
                 # It was deleted since. Its id makes the next key another one.
                 return await self._take(begun, step, number)
-            return begun, _REPLAYED not in response.headers
+            return begun, IDEMPOTENT_REPLAYED not in response.headers
         call = self._client.update_session if step.operation == "update" else self._client.extend_session
         _, response = await call.with_response(entry.session_id, **step.arguments, **options)
-        return entry, _REPLAYED not in response.headers
+        return entry, IDEMPOTENT_REPLAYED not in response.headers
 
     async def _is_there(self, session_id: str) -> bool:
         try:
