@@ -21,7 +21,6 @@ from sessionary.errors import (
     SessionaryError,
     SessionFull,
     SessionNotFound,
-    StoreUnavailable,
     TokenNotFound,
     TotalTooLarge,
 )
@@ -174,9 +173,7 @@ class ReferenceStore:
         return Swept(removed=len(expired[:limit]), more=len(expired) > limit or len(outdated) > limit)
 
     async def create_token(self, token: StoredToken) -> None:
-        """Keep a token, unless one with its id is kept."""
-        if token.id in self._tokens:
-            raise StoreUnavailable
+        """Keep a token."""
         self._tokens[token.id] = token
 
     async def find_token(self, token_id: str) -> StoredToken | None:

@@ -1,11 +1,13 @@
 """The server's connections: uvicorn's, with the bounds it lacks.
 
 A header section that is too long or too slow, a connection too many, and bytes that are no HTTP are refused here, in
-the shape every other error has.
+the shape every other error has. Who sends on after a refusal, or does not read the answer, is hung up on.
 """
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
@@ -15,16 +17,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary import limits
 from sessionary.clocks import request_ids
-from sessionary.errors import HeadersTooLarge, InvalidRequest, Overloaded, RequestTimeout, SessionaryError
+from sessionary.errors import HeadersTooLarge, InvalidRequest, Overloaded, QueryTooLong, RequestTimeout, SessionaryError
 from sessionary.http.replies import SAFE, problem
 from sessionary.http.requests import Headers, request_id_of
 
 _REASONS: Final = {
     400: b"Bad Request",
     408: b"Request Timeout",
+    414: b"URI Too Long",
     431: b"Request Header Fields Too Large",
     503: b"Service Unavailable",
 }
+_URL_BYTES_MAX: Final = 65_535
+_LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
 _logger: Final = logging.getLogger("sessionary.connections")
 
@@ -53,7 +58,11 @@ class _BoundedProtocol(HttpToolsProtocol):
     _in_message = False
     _wishes_upgrade = False
     _head_bytes = 0
+    _refused_bytes = 0
+    _unread_bytes = 0
+    _answering: Any = None
     _timer: asyncio.TimerHandle | None = None
+    _reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -64,6 +73,10 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_reader_timer()
+        # uvicorn tells only the last of several pipelined requests; the one that is being answered would write on.
+        if self._answering is not None:
+            self._answering.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -76,7 +89,9 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._read_without_upgrade(data[wish.args[0] :])
             return
         except httptools.HttpParserError:
-            self._refuse(InvalidRequest("The request is not valid HTTP."))
+            # The parser takes no URL of 64 KiB or more, whatever is in it.
+            long = self._in_message and self._in_head and len(self.url) > _URL_BYTES_MAX
+            self._refuse(QueryTooLong() if long else InvalidRequest("The request is not valid HTTP."))
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -87,6 +102,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         elif self.cycle.response_complete:
             # The rest of a body that was refused, or line ends between two requests: thrown away, but not for ever.
             self._start_timer(self.bounds.body_seconds if self._in_message else self.timeout_keep_alive)
+            self._refused_bytes += len(data)
+            if self._refused_bytes > limits.REFUSED_BYTES_READ_MAX:
+                self._close()
         else:
             self._stop_timer()
 
@@ -100,7 +118,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
-        self._head_bytes = 0
+        self._head_bytes = self._refused_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -115,6 +133,25 @@ class _BoundedProtocol(HttpToolsProtocol):
             return
         self._in_message = False
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_reader_timer()
+        if self.transport.is_closing():
+            self._watch_reader()
+
+    def on_response_complete(self) -> None:
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
 
     def _read_without_upgrade(self, rest: bytes) -> None:
         # The parser takes what follows such a head for the other protocol. We speak none, so the request is read again
@@ -136,12 +173,38 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    def _close(self) -> None:
+        self.transport.close()
+        self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        # Closing waits for what was written to be taken: by a caller that does not read, for ever.
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        if self._unread_bytes and self._reader_timer is None:
+            self._reader_timer = self.loop.call_later(self.bounds.body_seconds, self._check_reader)
+
+    def _check_reader(self) -> None:
+        self._reader_timer = None
+        least = max(0, self._unread_bytes - limits.ANSWER_BYTES_TAKEN_MIN)
+        if self.transport.get_write_buffer_size() <= least:
+            self._watch_reader()
+            return
+        _logger.info("A connection was closed: its caller does not read the answer.")
+        # What the kernel holds of it shall go too.
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self.transport.abort()
+
+    def _stop_reader_timer(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
     def _late(self) -> None:
         self._timer = None
         if self._in_head:
             self._refuse(RequestTimeout("The headers did not arrive in time."))
         else:
-            self.transport.close()
+            self._close()
 
     def _refuse(self, error: SessionaryError) -> None:
         self._stop_timer()
@@ -157,7 +220,7 @@ class _BoundedProtocol(HttpToolsProtocol):
             return
         if not in_body or not cycle.response_started:
             self.transport.write(self._spelled(error))
-        self.transport.close()
+        self._close()
 
     def _spelled(self, error: SessionaryError) -> bytes:
         reply = problem(error)

@@ -22,6 +22,10 @@ BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 HEADERS_BYTES_MAX: Final = 32 * 1024
 HEADERS_BYTES_READ_MAX: Final = 256 * 1024
 """Headers longer than this are refused by the connection before any rule looks at them."""
+REFUSED_BYTES_READ_MAX: Final = 2 * BODY_BYTES_MAX
+"""So much of a body that was refused is read and thrown away, so that its sender hears of the refusal."""
+ANSWER_BYTES_TAKEN_MIN: Final = 1024 * 1024
+"""So much of a long answer must be taken in the time that a body has to arrive."""
 QUERY_BYTES_MAX: Final = 8 * 1024
 NESTING_MAX: Final = 64
 

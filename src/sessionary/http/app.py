@@ -82,6 +82,8 @@ class Application:
         except Disconnected:
             return
         except SessionaryError as error:
+            # The way it came holds the error, and with it the whole request, until the next full collection.
+            error.__traceback__ = None
             # What was not read of a late body could be taken for the next request.
             late = isinstance(error, RequestTimeout)
             reply = problem(error, [(b"connection", b"close")] if late else [])

@@ -65,7 +65,8 @@ def decide(state: State, command: Command, now: int) -> Decision:
             raise PreconditionFailed(state.version)
         return _change(state, command, now)
     except SessionaryError as error:
-        return state, error, None
+        # The way it came would hold the whole batch in memory for as long as its caller holds the answer.
+        return state, error.with_traceback(None), None
 
 
 def _change(state: StoredSession, command: Command, now: int) -> Decision:

@@ -322,11 +322,10 @@ VALUES (
     :created_at::bigint, :expires_at::bigint
 );
 
--- name: find_tokens
+-- name: find_token
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
-FROM unnest(:id::text[]) AS w (id)
-JOIN tokens AS t
-  ON t.id = w.id;
+FROM tokens AS t
+WHERE t.id = :id::text;
 
 -- name: list_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
