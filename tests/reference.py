@@ -21,6 +21,7 @@ from sessionary.errors import (
     SessionaryError,
     SessionFull,
     SessionNotFound,
+    StoreUnavailable,
     TokenNotFound,
     TotalTooLarge,
 )
@@ -173,7 +174,9 @@ class ReferenceStore:
         return Swept(removed=len(expired[:limit]), more=len(expired) > limit or len(outdated) > limit)
 
     async def create_token(self, token: StoredToken) -> None:
-        """Keep a token."""
+        """Keep a token, unless one with its id is kept."""
+        if token.id in self._tokens:
+            raise StoreUnavailable
         self._tokens[token.id] = token
 
     async def find_token(self, token_id: str) -> StoredToken | None:

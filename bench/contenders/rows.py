@@ -10,12 +10,15 @@ from uuid import UUID
 
 from bench.workloads.archive import LIFE_MS, ArchivedSession, archive
 from bench.workloads.payload import MESSAGES_PER_APPEND, METADATA, TOKENS_PER_APPEND, turn
+from sessionary.store.base import StoredSession
+from sessionary.store.summaries import summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MILLISECOND_NS = 1_000_000
 METADATA_JSON = json.dumps(METADATA, separators=(",", ":")).encode()
+FIELDS = StoredSession.__struct_fields__
 # Taken once, so that a batch has the same ids whenever it is asked for them.
 NOW_MS = time.time_ns() // MILLISECOND_NS
 
@@ -40,6 +43,7 @@ class Batch:
         }
         for session in self._archive():
             row = {**_session_row(session, id_type), **totals, "organisation": self.organisation}
+            row["summary"] = _summary(row)
             yield tuple(row[column] for column in columns)
 
     def turn_rows(self, columns: list[str], id_type: type) -> Iterator[tuple[Any, ...]]:
@@ -88,6 +92,11 @@ def _session_row(session: ArchivedSession, id_type: type) -> dict[str, Any]:
         "version": 1,
         "metadata": METADATA_JSON,
     }
+
+
+def _summary(row: dict[str, Any]) -> bytes:
+    session_id = str(UUID(bytes=row["id"]) if isinstance(row["id"], bytes) else row["id"])
+    return summary_of(StoredSession(**{field: row[field] for field in FIELDS} | {"id": session_id}))
 
 
 def _id(session: ArchivedSession, id_type: type) -> bytes | UUID:

@@ -44,9 +44,13 @@ INSERT = """
 INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
 VALUES (?, ?, ?, ?, ?, 1, ?, ?)
 """
-READ_SESSION = "SELECT * FROM sessions WHERE organisation = ? AND id = ? AND expires_at > ?"
+SHOWN = (
+    "id, user_id, session_group, title, model, status, total_messages, total_tokens,"
+    " created_at, updated_at, expires_at, metadata"
+)
+READ_SESSION = f"SELECT {SHOWN} FROM sessions WHERE organisation = ? AND id = ? AND expires_at > ?"  # noqa: S608 - ours
 READ_TURNS = "SELECT body FROM turns WHERE organisation = ? AND session_id = ? ORDER BY first"
-LIST = "SELECT * FROM sessions WHERE organisation = ?{} AND expires_at > ? ORDER BY id DESC LIMIT 50"
+LIST = "SELECT " + SHOWN + " FROM sessions WHERE organisation = ?{} AND expires_at > ? ORDER BY id DESC LIMIT 50"  # noqa: S608
 LISTS = {
     "list-user": (LIST.format(" AND user_id = ?"), (ARCHIVE, "user-000001")),
     "list-group": (LIST.format(" AND session_group = ?"), (ARCHIVE, "group-0000")),

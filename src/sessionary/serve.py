@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TextIO
 
 import uvicorn
@@ -24,12 +24,13 @@ from sessionary.listening import listen, room_for, shown_host, tls_context
 from sessionary.operations.context import Service
 from sessionary.operations.expiry import sweep_forever
 from sessionary.operations.identifiers import SessionIds
-from sessionary.operations.tokens import TokenMaker, create_token, list_tokens
+from sessionary.operations.tokens import TokenMaker, create_first_token
 from sessionary.store.base import Clock, Store
 from sessionary.store.opening import migrate, open_store, pending_migrations, shown_place
 
 FIRST_ORGANISATION: Final = "demo"
 _CLOSING_SECONDS_MAX: Final = 1.5
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _logger: Final = logging.getLogger("sessionary.serve")
 
@@ -38,7 +39,17 @@ def serve(settings: Settings) -> None:
     """Run a server until it is told to stop; raises Unavailable if it cannot start."""
     logs.configure(settings.log_format, settings.log_level)
     tls = tls_context(settings)
-    uvloop.run(_serve(settings, tls), loop_factory=lambda: _Loop(settings.header_seconds))
+    # Told to stop while it still started: there is nothing to finish, and nothing went wrong.
+    with contextlib.suppress(asyncio.CancelledError):
+        uvloop.run(_stoppable(_serve(settings, tls)), loop_factory=lambda: _Loop(settings.header_seconds))
+
+
+async def _stoppable(serving: Coroutine[Any, Any, None]) -> None:
+    """Give up on SIGTERM and SIGINT, until the server itself listens to them."""
+    task = asyncio.create_task(serving)
+    for number in _STOPS:
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await task
 
 
 async def _serve(settings: Settings, tls: ssl.SSLContext | None) -> None:
@@ -136,27 +147,27 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         stop: Callable[[signal.Signals], None] = lambda number: self.handle_exit(number, None)  # noqa: E731
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPS:
             loop.add_signal_handler(number, stop, number)
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _STOPS:
                 loop.remove_signal_handler(number)
 
 
 async def _greet(settings: Settings, store: Store, clock: Clock, base_url: str, stream: TextIO = sys.stdout) -> None:
     place = shown_place(settings.database)
     print(f"sessionary listens on {base_url} and keeps its data in {place}", file=stream, flush=True)
-    if not settings.first_token or await list_tokens(store, 1):
+    if not settings.first_token:
         return
-    maker = TokenMaker(store, clock, secrets.token_bytes)
-    _, text = await create_token(maker, FIRST_ORGANISATION, "first")
-    print(
-        _WELCOME.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION),
-        file=stream,
-        flush=True,
-    )
+    text = await create_first_token(TokenMaker(store, clock, secrets.token_bytes), FIRST_ORGANISATION)
+    if text is not None:
+        print(
+            _WELCOME.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION),
+            file=stream,
+            flush=True,
+        )
 
 
 _WELCOME: Final = """

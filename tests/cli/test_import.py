@@ -389,6 +389,27 @@ def test_an_import_that_was_killed_goes_on_without_doubles(place: Place, stored:
     assert conversations.census(stored()) == conversations.census(conversations.lines(file))
 
 
+def test_an_import_whose_server_was_killed_ends_and_goes_on_without_doubles(run: Run, tmp_path: Path) -> None:
+    file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(200)))
+    with serving(tmp_path) as place:
+        process = place.start("import", str(file), directory=tmp_path)
+        _wait_for_more_than(place, 20)
+        place.server.kill9()
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 5, told
+        assert b"Traceback" not in told
+        place.server.start()
+        assert 20 < len(_ids(place)) < 200
+
+        finished = run("import", str(file), environment=place.environment)
+
+        assert finished.returncode == 0, finished.stderr
+        assert run("export", "--output", "out.jsonl", environment=place.environment).returncode == 0
+        assert conversations.census(conversations.lines(Path("out.jsonl"))) == conversations.census(
+            conversations.lines(file)
+        )
+
+
 def _wait_for_more_than(place: Place, count: int) -> None:
     poll(lambda: len(_ids(place)) > count, "some imported sessions", seconds=60)
 

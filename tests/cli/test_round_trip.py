@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conversations import census, lines, session, write
 from tests.cli.serving import Measured, Place, serving
 
-SESSIONS = int(os.environ.get("ROUND_TRIP_SESSIONS", "500"))
+SESSIONS = int(os.environ.get("ROUND_TRIP_SESSIONS", "250"))
 MEGABYTES_MAX = 200
 
 pytestmark = pytest.mark.timeout(120 + SESSIONS // 5)

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from sessionary import Client, ConnectionFailed, InvalidRequest, Surroundings
-from sessionary.client.server import proxy_from
+from sessionary.client.server import proxy_from, tls_for
 from tests.client.answering import Respond, always, client_of
-from tests.client.calling import make_client
+from tests.client.calling import Place, make_client
 from tests.client.faults import FaultProxy
 from tests.client.vendor import TOKEN, VendorServer
 
@@ -199,3 +199,36 @@ def test_tls_is_verified_by_the_context_that_is_given(flavour: str, certificate:
             assert len(client.list_sessions()) == 1
         with make_client(flavour, vendor.base_url, verify=False, **given) as client:
             assert len(client.list_sessions()) == 1
+
+
+def test_only_a_client_that_will_speak_tls_reads_the_authorities() -> None:
+    spared = tls_for("http://a.test", None, verify=True)
+    assert isinstance(spared, ssl.SSLContext)
+    assert (spared.verify_mode, spared.cert_store_stats()["x509"]) == (ssl.CERT_REQUIRED, 0)
+    own = ssl.create_default_context()
+    assert tls_for("http://a.test", None, verify=own) is own
+    assert tls_for("http://a.test", "https://p.test", verify=True) is True
+    assert tls_for("https://a.test", None, verify=True) is True
+    assert tls_for("https://a.test", None, verify=False) is False
+
+
+def test_an_argument_that_nobody_takes_is_a_type_error(flavour: str) -> None:
+    misspelt: Any = {"userid": "someone"}
+    with client_of(flavour, always(200, b"[]")) as client:
+        with pytest.raises(TypeError, match=r"list_sessions\(\) got an unexpected keyword argument 'userid'"):
+            client.list_sessions(**misspelt)
+        with pytest.raises(TypeError, match="userid"):
+            client.iterate_sessions(**misspelt)
+        with pytest.raises(TypeError, match="userid"):
+            client.session(session_id="s", **misspelt)
+    with pytest.raises(TypeError, match="userid"):
+        Client("http://a.test", **misspelt)
+
+
+def test_headers_that_frame_a_body_are_the_clients_own(flavour: str, ours: Place) -> None:
+    with make_client(flavour, ours.url, token=ours.token, organisation="acme") as client:
+        for header in ("Content-Length", "transfer-encoding"):
+            with pytest.raises(InvalidRequest, match="for the client to say"):
+                client.create_session("someone", headers={header: "5"})
+        with pytest.raises(InvalidRequest, match="URL too long"):
+            client.get_session("x" * 100_000)

@@ -1,6 +1,7 @@
 """The timeout of a call bounds every kind of waiting, also against a server that does nothing at all."""
 
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from sessionary import Client, ConnectionFailed, DeadlineExceeded
+from sessionary import Client, ConnectionFailed, DeadlineExceeded, InvalidRequest
 from tests.client.calling import make_client
 from tests.client.vendor import TOKEN, VendorServer
 
@@ -103,3 +104,16 @@ def test_a_call_without_a_timeout_is_waited_for(vendor: VendorServer) -> None:
     with Client(vendor.base_url, timeout=None, **GIVEN) as client:
         assert client.list_sessions() == []
         assert client.list_sessions(timeout=5) == []
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e12, 10**9])
+def test_a_timeout_beyond_all_clocks_is_none(flavour: str, vendor: VendorServer, timeout: float) -> None:
+    with make_client(flavour, vendor.base_url, **GIVEN) as client:
+        assert client.list_sessions(timeout=timeout) == []
+
+
+def test_a_timeout_that_is_no_number_is_refused(flavour: str, vendor: VendorServer) -> None:
+    with make_client(flavour, vendor.base_url, **GIVEN) as client:
+        with pytest.raises(InvalidRequest, match="number of seconds"):
+            client.create_session("someone", timeout=math.nan)
+        assert client.list_sessions() == []

@@ -22,8 +22,8 @@ def _nested(depth: int) -> Any:
 
 @pytest.mark.parametrize(
     "value",
-    [math.nan, -math.inf, [{"a": (1, math.inf)}], "\ud800", object(), {(1, 2): 3}, _nested(10_000)],
-    ids=["nan", "infinity", "deep infinity", "surrogate", "object", "key", "depth"],
+    [math.nan, -math.inf, [{"a": (1, math.inf)}], {math.nan}, "\ud800", object(), {(1, 2): 3}, _nested(10_000)],
+    ids=["nan", "infinity", "deep infinity", "nan in a set", "surrogate", "object", "key", "depth"],
 )
 def test_what_json_cannot_hold_is_refused_before_it_is_sent(value: Any) -> None:
     with pytest.raises(InvalidRequest, match="cannot be written as JSON") as raised:

@@ -1,9 +1,13 @@
 """Tokens are kept as they are given, found by id, listed in order and revoked for good."""
 
+import asyncio
+import secrets
+
 import msgspec
 import pytest
 
-from sessionary.errors import TokenNotFound
+from sessionary.errors import StoreUnavailable, TokenNotFound
+from sessionary.operations.tokens import TokenMaker, create_first_token, find_token
 from sessionary.store.base import Store
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import DAY, MINUTE, HandClock, Making, sweep_all
@@ -35,6 +39,27 @@ async def test_a_token_may_have_one_scope(store: Store, making: Making) -> None:
     await store.create_token(given)
 
     assert await store.find_token("t1") == given
+
+
+async def test_a_token_is_not_kept_in_the_place_of_another(store: Store, making: Making) -> None:
+    first = making.token("t1", name="first")
+    await store.create_token(first)
+
+    with pytest.raises(StoreUnavailable):
+        await store.create_token(making.token("t1", name="second"))
+
+    assert await store.find_token("t1") == first
+
+
+async def test_of_several_servers_one_makes_the_first_token(store: Store, reopen: Reopen, making: Making) -> None:
+    makers = [TokenMaker(place, making.clock, secrets.token_bytes) for place in (store, await reopen())]
+
+    made = await asyncio.gather(*(create_first_token(maker, "demo") for maker in makers * 4))
+
+    (text,) = [text for text in made if text is not None]
+    (kept,) = await store.list_tokens(10)
+    assert await find_token(store, text) == kept
+    assert await create_first_token(makers[0], "demo") is None
 
 
 async def test_an_unknown_token_is_not_found(store: Store, making: Making) -> None:

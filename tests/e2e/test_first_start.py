@@ -176,3 +176,23 @@ def test_two_servers_that_start_at_once_on_an_empty_store_both_serve(database: s
     finally:
         for server in servers:
             server.close()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+def test_of_servers_that_start_at_once_on_an_empty_store_one_prints_a_first_token(database: str) -> None:
+    servers = [ServerProcess(database) for _ in range(4)]
+    try:
+        for server in servers:
+            server.start(wait=False)
+        for server in servers:
+            server.wait_until_ready()
+        printed = [line.strip() for server in servers for line in server.log_lines() if "sny_" in line]
+        tokens = [line for line in printed if line.startswith("sny_")]
+        assert len(tokens) == 1
+        assert count(database, "tokens") == 1
+        for server in servers:
+            with Caller(server.base_url, tokens[0]) as caller:
+                caller.create("one")
+    finally:
+        for server in servers:
+            server.close()

@@ -1,5 +1,6 @@
 """SIGTERM: what was accepted is finished and stored, nothing new is accepted, and the exit code is 0."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -7,8 +8,10 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Self
 
+import asyncpg
 import pytest
 
 from tests.e2e.calling import Answer, Caller, first_token, spoken
@@ -18,6 +21,9 @@ from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline, poll
 
 SECONDS_MAX = 10
+# What every sessionary locks while it migrates.
+MIGRATING = int.from_bytes(b"sessiona")
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 BURST = 32
 
 
@@ -169,6 +175,39 @@ def test_a_body_that_never_comes_and_a_database_that_never_answers_do_not_hold_u
             stalled.read()
             finishing.join()
             waiting.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_told_to_stop_while_it_waits_for_a_file_ends_with_0(tmp_path: Path, number: signal.Signals) -> None:
+    file = tmp_path / "sessionary.db"
+    with ServerProcess(f"sqlite:///{file}", directory=tmp_path) as server:
+        assert server.terminate() == 0
+        with write_lock(server.database):
+            server.start(wait=False)
+            poll(lambda: file in files_of(server.pid), "a server that has opened its file")
+            os.kill(server.pid, number)
+            assert wait_for_end(server, SECONDS_MAX) == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_a_server_told_to_stop_while_another_one_migrates_ends_with_0(postgres_18_database: str) -> None:
+    with asyncio.Runner() as runner, ServerProcess(postgres_18_database) as server:
+        assert server.terminate() == 0
+        other = runner.run(asyncpg.connect(postgres_18_database))
+        runner.run(other.execute("SELECT pg_advisory_lock($1)", MIGRATING))
+        server.start(wait=False)
+        poll(lambda: runner.run(other.fetchval(WAITING)), "a server that waits")
+        os.kill(server.pid, signal.SIGTERM)
+        assert wait_for_end(server, SECONDS_MAX) == 0
+        runner.run(other.close())
+        assert "Traceback" not in server.log.read_text()
+
+
+def files_of(pid: int) -> set[Path]:
+    """Tell which files a process has open."""
+    with contextlib.suppress(OSError):
+        return {link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()}
+    return set()
 
 
 def wait_for_end(server: ServerProcess, seconds: float) -> int:

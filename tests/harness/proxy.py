@@ -29,7 +29,7 @@ class Proxy:
         self._marker = b""
         self._cut: Cut = "before"
         self._hold: Hold | None = None
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._clients: set[_Wire] = set()
         self.sent = bytearray()
         """What clients have sent; a test that counts empties it first."""
 
@@ -64,7 +64,12 @@ class Proxy:
     def tell_clients(self, data: bytes) -> None:
         """Send something to every client, as if the server had."""
         for client in self._clients:
-            client.write(data)
+            client.writer.write(data)
+
+    def forget_clients(self) -> None:
+        """Swallow whatever the clients of now send, as a firewall does that has forgotten them; new ones are served."""
+        for client in self._clients:
+            client.mute = True
 
     def hold_at(self, marker: bytes) -> "Hold":
         """Keep the marker from the server when the client sends it."""
@@ -92,13 +97,13 @@ class Proxy:
                 await self._join(_Wire(reader, writer), _Wire(server_reader, server_writer))
 
     async def _join(self, client: "_Wire", server: "_Wire") -> None:
-        self._clients.add(client.writer)
+        self._clients.add(client)
         onwards = asyncio.create_task(self._pass_on(client, server))
         back = asyncio.create_task(self._pass_back(server, client))
         try:
             await asyncio.wait((onwards, back), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._clients.discard(client.writer)
+            self._clients.discard(client)
             onwards.cancel()
             back.cancel()
             await asyncio.gather(onwards, back, return_exceptions=True)
@@ -106,6 +111,8 @@ class Proxy:
     async def _pass_on(self, client: "_Wire", server: "_Wire") -> None:
         while data := await client.reader.read(_CHUNK):
             await self._passable.wait()
+            if client.mute:
+                continue
             self.sent += data
             if self._hold is not None and self._hold.marker in data:
                 await self._hold.wait()
@@ -149,7 +156,7 @@ class Hold:
 
 
 class _Wire:
-    """One end of a connection; a mute one's answers are not passed on."""
+    """One end of a connection; what a mute one says is not passed on."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader

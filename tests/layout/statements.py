@@ -9,7 +9,7 @@ LINE_LENGTH_MAX = 110
 
 # Statements that may leave the organisation out, in every engine, and why.
 WITHOUT_ORGANISATION: Mapping[str, str] = {
-    "find_token": "a token is what tells the organisation",
+    "find_tokens": "a token is what tells the organisation",
     "insert_token": "tokens are kept by id; an operator's token has no organisation",
     "list_tokens": "the operator's list is of all organisations",
     "revoke_token": "a token is named by its id",

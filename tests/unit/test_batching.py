@@ -416,3 +416,15 @@ async def test_a_thousand_callers_over_many_batches_are_each_answered_their_own(
     await asyncio.gather(*map(call, range(300)))
 
     assert sorted(number for batch in run.batches for number in batch) == list(range(3000))
+
+
+async def test_an_outage_that_is_over_keeps_nobody_out() -> None:
+    run = Doubler()
+    run.gate.clear()
+    lane = Lane[int, int](run, bounds(batch_max=1, seconds_max=FAST))
+    for _ in range(4):
+        assert isinstance(await lane.put(0), StoreUnavailable)
+
+    run.gate.set()
+
+    assert await all_of(*(lane.put(number) for number in (1, 2, 3))) == [2, 4, 6]

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sessionary.errors import StoreUnavailable, Unavailable
-from sessionary.store.base import ListQuery, Outcome, Update, Updated
+from sessionary.store.base import Created, ListQuery, Outcome, Update, Updated
 from sessionary.store.postgres.store import PostgresStore
-from tests.conformance.making import DAY, HandClock, Making, begin, contents_in, key, update, user
+from tests.conformance.making import DAY, HandClock, Making, begin, contents_in, key, listed, listing, update, user
 from tests.harness.postgres import PostgresServer
 from tests.harness.proxy import Cut, Proxy
 from tests.harness.waiting import Deadline
@@ -20,6 +20,9 @@ WRITE_BATCH = b"\0write_batch\0"
 LOCK_SESSIONS = b"\0lock_sessions\0"
 FETCH_SESSIONS = b"\0fetch_sessions\0"
 COMMIT = b"COMMIT\0"
+
+_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+SHUTTING_DOWN = b"E" + (len(_FIELDS) + 4).to_bytes(4) + _FIELDS
 
 BUSY = """
 SELECT count(*)
@@ -226,11 +229,36 @@ async def test_connections_that_have_been_told_to_end_and_have_not_yet_are_repla
     store: PostgresStore, proxy: Proxy, making: Making
 ) -> None:
     session = await begin(store, making.create())
-    fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
-    proxy.tell_clients(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+    proxy.tell_clients(SHUTTING_DOWN)
     (outcome,) = await store.apply([update(session, user("hello"))])
     assert isinstance(outcome, Updated)
     assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["hello"]
+
+
+@pytest.mark.parametrize("death", ["forgotten by the network", "told to end"])
+async def test_a_creation_on_a_connection_that_died_in_silence_is_not_lost(
+    store: PostgresStore, proxy: Proxy, making: Making, death: str
+) -> None:
+    await begin(store, making.create())
+    await asyncio.sleep(0.3)
+    if death == "told to end":
+        proxy.tell_clients(SHUTTING_DOWN)
+    else:
+        proxy.forget_clients()
+    (outcome,) = await store.apply([making.create()])
+    assert isinstance(outcome, Created)
+    assert len(await listed(store, listing())) == 2
+
+
+async def test_a_connection_in_use_is_not_asked_whether_it_lives(
+    store: PostgresStore, proxy: Proxy, making: Making
+) -> None:
+    await begin(store, making.create())
+    proxy.sent.clear()
+    for _ in range(20):
+        await begin(store, making.create())
+    assert proxy.sent.count(WRITE_BATCH) == 20
+    assert b"SELECT 1" not in proxy.sent
 
 
 async def test_a_closed_store_connects_no_more(postgres_database: str, making: Making, clock: HandClock) -> None:

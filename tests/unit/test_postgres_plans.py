@@ -34,7 +34,7 @@ INDEXES: Mapping[str, set[str]] = {
     "sweep_later": {"sessions_pkey"},
     "sweep_keys": {"keys_to_sweep", "keys_pkey"},
     "insert_token": set(),
-    "find_token": {"tokens_pkey"},
+    "find_tokens": {"tokens_pkey"},
     "list_tokens": {"tokens_pkey"},
     "revoke_token": {"tokens_pkey"},
 }

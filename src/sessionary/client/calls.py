@@ -40,6 +40,13 @@ class CallOptions(TypedDict, total=False):
     """More headers; they win over all others."""
 
 
+def check_names(given: Mapping[str, Any], known: type, what: str) -> None:
+    """Refuse names that a TypedDict does not have, as Python does those of arguments; raises TypeError."""
+    unknown = given.keys() - known.__annotations__
+    if unknown:
+        raise TypeError(f"{what}() got an unexpected keyword argument {min(unknown)!r}")
+
+
 class Call(Struct, Generic[Answer], frozen=True, kw_only=True):
     """One call of an operation, before anything is sent."""
 
@@ -50,6 +57,10 @@ class Call(Struct, Generic[Answer], frozen=True, kw_only=True):
     options: CallOptions
     query: str = ""
     body: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a misspelt argument, which the options would swallow; raises TypeError."""
+        check_names(self.options, CallOptions, self.operation)
 
     @property
     def repeatable(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from sessionary.client.calls import CallOptions
+from sessionary.client.calls import CallOptions, check_names
 from sessionary.errors import InvalidRequest
 from sessionary.model import CreatedSession, ExtendedSession, JsonObject, Session, UpdatedSession
 
@@ -62,6 +62,7 @@ def check_one_given(session_id: str | None, user_id: str | None) -> None:
 
 def options_of(beginning: Beginning) -> CallOptions:
     """Pick what goes with every call of a conversation from what began it."""
+    check_names(beginning, Beginning, "session")
     options: Any = {name: value for name, value in beginning.items() if name in CallOptions.__annotations__}
     return options  # type: ignore[no-any-return]  # a subset of its keys
 

@@ -1,5 +1,6 @@
 """The course of one call: what to send, what the answer means, whether to try again. It does no I/O itself."""
 
+import math
 from typing import Any, Final, Generic
 
 import httpx
@@ -13,6 +14,7 @@ from sessionary.errors import (
     BadResponse,
     ConnectionFailed,
     DeadlineExceeded,
+    InvalidRequest,
     NotFound,
     Overloaded,
     RateLimited,
@@ -21,6 +23,8 @@ from sessionary.errors import (
 )
 from sessionary.model import IDEMPOTENCY_KEY, DeletedSession
 
+TIMEOUT_SECONDS_MAX: Final = 1e9
+"""About 30 years: longer means for as long as it takes."""
 CONNECT_SECONDS_MAX: Final = 10.0
 PAUSE_SECONDS_FIRST: Final = 0.25
 PAUSE_SECONDS_MAX: Final = 8.0
@@ -39,9 +43,9 @@ class Attempts(Generic[Answer]):
         self._call: Final = call
         self._server: Final = server
         self._surroundings: Final = surroundings
-        self._url: Final = httpx.URL(server.address_of(call))
+        self._url: Final = _url(server.address_of(call))
         self._headers: Final = server.headers_of(call)
-        timeout = call.options.get("timeout", server.timeout)
+        timeout = _seconds(call.options.get("timeout", server.timeout))
         self.ends_at: Final = None if timeout is None else surroundings.clock() + timeout
         self._number = 0
         self._started = surroundings.clock()
@@ -131,6 +135,22 @@ class Attempts(Generic[Answer]):
                     seconds=self._surroundings.clock() - self._started,
                 )
             )
+
+
+def _url(address: str) -> httpx.URL:
+    try:
+        return httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise InvalidRequest(f"The request cannot be sent: {error}.") from error
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if math.isnan(timeout):
+        raise InvalidRequest("The timeout must be a number of seconds, or None.")
+    # No clock of the system counts further, infinity least of all.
+    return timeout if timeout < TIMEOUT_SECONDS_MAX else None
 
 
 def _may_pass(error: SessionaryError) -> bool:

@@ -1,5 +1,6 @@
 """What a client knows of the server it talks to: where it is, as whom to ask, how patiently."""
 
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Final, TypedDict
 from urllib.parse import urlsplit
@@ -8,7 +9,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 import httpx
 from msgspec import Struct
 
-from sessionary.client.calls import Answer, Call
+from sessionary.client.calls import Answer, Call, check_names
 from sessionary.client.writing import segment
 from sessionary.errors import InvalidRequest
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
@@ -26,6 +27,8 @@ _ALWAYS: Final = {
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": "sessionary-python",
 }
+
+_OF_FRAMES: Final = {"content-length", "transfer-encoding"}
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -58,14 +61,15 @@ class ClientOptions(TypedDict, total=False):
     headers: Mapping[str, str]
     """Headers for every request."""
     on_attempt: Callable[[Attempt], None]
-    """Is told of each request once it has ended, for logs and metrics."""
+    """Is told of each request once it has ended, for logs and metrics; what it raises comes out of the call."""
 
 
 class Server:
     """A server as one client sees it."""
 
     def __init__(self, url: str | None, options: ClientOptions, environment: Mapping[str, str]) -> None:
-        """Read the options, then the environment; raises InvalidRequest."""
+        """Read the options, then the environment; raises InvalidRequest, and TypeError for options of nobody."""
+        check_names(options, ClientOptions, "Client")
         token = options.get("token") or environment.get(TOKEN_VARIABLE)
         self.url: Final = _origin(url or environment.get(URL_VARIABLE))
         self.timeout: Final = options.get("timeout", TIMEOUT_SECONDS_DEFAULT)
@@ -73,7 +77,7 @@ class Server:
         self.on_attempt: Final = options.get("on_attempt")
         self.honours_keys: bool = False
         self._organisation: Final = options.get("organisation") or environment.get(ORGANISATION_VARIABLE)
-        self._headers: Final = _headers(token) | dict(options.get("headers", {}))
+        self._headers: Final = _headers(token) | dict(options.get("headers") or {})
 
     def address_of(self, call: Call[Answer]) -> str:
         """Spell the URL of a call; raises InvalidRequest where nobody named an organisation."""
@@ -90,15 +94,26 @@ class Server:
             headers.update(_headers(call.options.get("token")))
             if call.body is not None:
                 headers["Content-Type"] = "application/json"
-            headers.update(dict(call.options.get("headers", {})))
+            headers.update(dict(call.options.get("headers") or {}))
         except UnicodeEncodeError:
             raise InvalidRequest("A header holds other characters than ASCII has.") from None
+        if headers.keys() & _OF_FRAMES:
+            raise InvalidRequest("How long a body is, and how it is sent, is for the client to say.")
         return headers
 
     def learn_from(self, response: httpx.Response) -> None:
         """Note whether this server honours idempotency keys; a gateway's failures on the way to it say nothing."""
         declared = response.headers.get(ACCEPT_IDEMPOTENCY_KEY) == _TRUE
         self.honours_keys = declared or (self.honours_keys and not response.is_success)
+
+
+def tls_for(url: str, proxy: str | httpx.Proxy | None, *, verify: ssl.SSLContext | bool) -> ssl.SSLContext | bool:
+    """Spare a client that will never speak TLS the reading of all authorities, most of the time it takes to make one.
+
+    What it gets instead trusts nobody.
+    """
+    plain = url.startswith("http://") and proxy is None and verify is True
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else verify
 
 
 def proxy_from(environment: Mapping[str, str], url: str) -> str | None:

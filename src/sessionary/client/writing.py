@@ -17,7 +17,7 @@ def body_of(request: Struct) -> bytes:
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error
     # NaN and the infinities are written as null, which would not come back as what it was.
-    if b"null" in body and _holds_no_number(given):
+    if b"null" in body and _holds_no_number(msgspec.to_builtins(given)):
         raise InvalidRequest("The request cannot be written as JSON: it holds NaN or an infinity.")
     return body
 

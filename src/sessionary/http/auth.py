@@ -1,5 +1,6 @@
 """From the ``Authorization`` header to the token behind it."""
 
+import asyncio
 import re
 from collections import OrderedDict
 from typing import Final
@@ -23,6 +24,7 @@ class Authenticator:
         self._store: Final = store
         self._clock: Final = clock
         self._remembered: Final = OrderedDict[bytes, tuple[int, StoredToken | None]]()
+        self._looking: Final = dict[bytes, asyncio.Task[StoredToken | None]]()
 
     async def authenticate(self, authorization: bytes | None) -> StoredToken:
         """Find the good token a header carries; raises Unauthenticated."""
@@ -40,7 +42,16 @@ class Authenticator:
         bearer = _BEARER.fullmatch(authorization)
         if bearer is None:
             return None
-        token = await find_token(self._store, bearer[1].decode("ascii"))
+        # Everyone asks at once when a few seconds are over: one look is enough for all, whoever of them hangs up.
+        looking = self._looking.get(authorization)
+        if looking is None:
+            looking = asyncio.create_task(self._look_up(authorization, bearer[1].decode("ascii"), now))
+            self._looking[authorization] = looking
+            looking.add_done_callback(lambda _: self._looking.pop(authorization))
+        return await asyncio.shield(looking)
+
+    async def _look_up(self, authorization: bytes, text: str, now: int) -> StoredToken | None:
+        token = await find_token(self._store, text)
         self._remembered[authorization] = (now, token)
         self._remembered.move_to_end(authorization)
         if len(self._remembered) > _REMEMBERED_MAX:

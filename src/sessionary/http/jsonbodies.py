@@ -66,7 +66,10 @@ def _too_deep() -> InvalidRequest:
 def _keys_add_up(body: bytes, keys: int) -> bool:
     # Each key is followed by a colon. If there are as many quotes before a colon as keys were kept, and no white space
     # stands before any colon, then none was dropped. A quote before a colon inside a text only makes the count larger.
-    return body.count(b'":') == keys and not any(white in body for white in (b" :", b"\t:", b"\n:", b"\r:"))
+    if body.count(b'":') != keys:
+        return False
+    # Where there are no other colons, none has white space before it: one search instead of four.
+    return body.count(b":") == keys or not any(white in body for white in (b" :", b"\t:", b"\n:", b"\r:"))
 
 
 def _refuse_duplicate_keys(body: bytes) -> None:

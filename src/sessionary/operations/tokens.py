@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from sessionary.errors import Fault
+from sessionary.errors import Fault, Unavailable
 from sessionary.limits import NAME_LENGTH_MAX, ORGANISATION_LENGTH_MAX
 from sessionary.operations.faults import invalid
 from sessionary.store.base import Clock, Store, StoredToken
@@ -23,6 +23,7 @@ WRITE: Final = "sessions:write"
 SCOPES: Final = (READ, WRITE)
 
 _SECRET_BYTES: Final = 32
+_FIRST_ID: Final = "0" * 20
 _SHAPE: Final = re.compile(r"sny_([0-9a-f]{20})_([0-9a-f]{64})([0-9a-f]{8})")
 # A shell passes bytes that are no UTF-8 on as lone surrogates.
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -49,10 +50,9 @@ async def create_token(
     """
     now = maker.clock()
     _check(organisation, name, scopes, expires_at, now)
-    token_id = f"{now:012x}{maker.random_bytes(4).hex()}"
     secret = maker.random_bytes(_SECRET_BYTES).hex()
     token = StoredToken(
-        id=token_id,
+        id=f"{now:012x}{maker.random_bytes(4).hex()}",
         organisation=organisation,
         name=name,
         scopes=tuple(scope for scope in SCOPES if scope in scopes),
@@ -61,7 +61,30 @@ async def create_token(
         expires_at=expires_at,
     )
     await maker.store.create_token(token)
-    return token, f"sny_{token_id}_{secret}{_check_of(token_id, secret)}"
+    return token, _text_of(token.id, secret)
+
+
+async def create_first_token(maker: TokenMaker, organisation: str) -> str | None:
+    """Make the first token of a store and answer its text; None if there is one, though made in this very moment."""
+    if await maker.store.list_tokens(1):
+        return None
+    secret = maker.random_bytes(_SECRET_BYTES).hex()
+    # Of several servers that start at once one makes it: a store keeps an id once.
+    token = StoredToken(
+        id=_FIRST_ID,
+        organisation=organisation,
+        name="first",
+        scopes=SCOPES,
+        secret_hash=_hashed(secret),
+        created_at=maker.clock(),
+    )
+    try:
+        await maker.store.create_token(token)
+    except Unavailable:
+        if await maker.store.list_tokens(1):
+            return None
+        raise
+    return _text_of(token.id, secret)
 
 
 async def list_tokens(store: Store, limit: int, after: str = "") -> list[StoredToken]:
@@ -91,6 +114,10 @@ async def find_token(store: Store, text: str) -> StoredToken | None:
 def is_good(token: StoredToken, now: int) -> bool:
     """Say whether a token is neither revoked nor expired."""
     return token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
+
+
+def _text_of(token_id: str, secret: str) -> str:
+    return f"sny_{token_id}_{secret}{_check_of(token_id, secret)}"
 
 
 def _check(organisation: str | None, name: str, scopes: Sequence[str], expires_at: int | None, now: int) -> None:

@@ -279,7 +279,7 @@ class Store(Protocol):
         ...
 
     async def create_token(self, token: StoredToken) -> None:
-        """Keep a token."""
+        """Keep a token; raises StoreUnavailable where one with its id is kept already, which stays as it is."""
         ...
 
     async def find_token(self, token_id: str) -> StoredToken | None:

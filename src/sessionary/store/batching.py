@@ -109,14 +109,16 @@ class Lane(Generic[Item, Answer]):
                 # A caller that hung up while it waited never began; its command is not applied.
                 if batch := [ticket for ticket in gathered if not ticket.answer.done()]:
                     self._batch_began = loop.time()
-                    await self._run_one(batch)
-                    seconds = loop.time() - self._batch_began
-                    self._batch_seconds += (seconds - self._batch_seconds) / _BELIEVED_AFTER
+                    # An outage tells nothing of the pace: the first to come after it are not refused for its sake.
+                    if await self._run_one(batch):
+                        seconds = loop.time() - self._batch_began
+                        self._batch_seconds += (seconds - self._batch_seconds) / _BELIEVED_AFTER
         finally:
             self._batch_began = math.inf
             self._runner = None
 
-    async def _run_one(self, batch: list[_Ticket[Item, Answer | SessionaryError]]) -> None:
+    async def _run_one(self, batch: list[_Ticket[Item, Answer | SessionaryError]]) -> bool:
+        """Answer a batch, and tell whether the store did."""
         outcomes: Sequence[Answer | SessionaryError]
         try:
             async with asyncio.timeout(self._half):
@@ -135,6 +137,7 @@ class Lane(Generic[Item, Answer]):
             outcomes = [SessionaryError()] * len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             _answer(ticket, outcome)
+        return not all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
 
     def _check_wait(self, owner: str, now: float) -> None:
         """Raise Overloaded if the owner's next item would wait too long: told now, its caller loses no time.

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -40,7 +41,12 @@ async def migrate(url: str, now: int) -> list[str]:
         return await postgres.migrate(url, now)
     from sessionary.store.sqlite import migrations as sqlite  # noqa: PLC0415
 
-    return await asyncio.to_thread(sqlite.migrate, sqlite_path(url), now)
+    # A thread cannot be cancelled, only told.
+    given_up = threading.Event()
+    try:
+        return await asyncio.to_thread(sqlite.migrate, sqlite_path(url), now, given_up.is_set)
+    finally:
+        given_up.set()
 
 
 async def pending_migrations(url: str) -> list[str]:

@@ -21,6 +21,8 @@ _logger: Final = logging.getLogger("sessionary.store")
 _NOTHING: Final[Bindings] = {}
 _SERVER_VERSION_MIN: Final = 15
 _GOODBYE_SECONDS: Final = 1.0
+_SILENCE_SECONDS_MAX: Final = 0.2
+"""Under load a connection is never silent for so long; on one that was, a round trip is no price."""
 _DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _UNFIT_CLASSES: Final = ("22", "23", "54", "P0", "XX")
 """Values, constraints, limits, and rows that cannot be read: one item may be to blame for all."""
@@ -73,9 +75,11 @@ class Connection:
         self._closed = False
         self._in_transaction = False
         self._down = False
+        self._heard_at = 0.0
 
     async def call(self, name: str, bindings: Bindings = _NOTHING, *, commits: bool = False) -> Rows:
         """Run a statement; raises Refused, Lost, or, where it ``commits``, StoreUnavailable if it may have done so."""
+        await self._make_sure()
         prepared = self._prepared.get(name)
         if prepared is None or self._gone:
             prepared = await self._judged(self._prepare(name))
@@ -85,6 +89,7 @@ class Connection:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """Commit what is done inside, or undo it on any error; raises as ``call`` does."""
+        await self._make_sure()
         await self._execute("BEGIN")
         self._in_transaction = True
         try:
@@ -131,6 +136,17 @@ class Connection:
     def _gone(self) -> bool:
         return self._connection is None or self._connection.is_closed()
 
+    async def _make_sure(self) -> None:
+        """Drop a connection that died in silence, before something is sent on it whose outcome would be unknown."""
+        now = asyncio.get_running_loop().time()
+        if self._connection is None or self._in_transaction or now - self._heard_at < _SILENCE_SECONDS_MAX:
+            return
+        try:
+            async with asyncio.timeout(self._seconds_max / 8):
+                await self._judged(self._connection.execute("SELECT 1"))
+        except (Refused, Lost, TimeoutError):
+            self.drop()
+
     async def _prepare(self, name: str) -> PreparedStatement:
         connection = await self.open()
         prepared = await connection.prepare(self._statements[name].sql, name=name)
@@ -147,12 +163,14 @@ class Connection:
 
     async def _judged(self, work: Awaitable[Result], *, commits: bool = False) -> Result:
         try:
-            return await work
+            result = await work
         except _DRIVER_ERRORS as error:
             raise self._verdict(error, commits=commits) from error
         except BaseException:
             self.drop()
             raise
+        self._heard_at = asyncio.get_running_loop().time()
+        return result
 
     def _verdict(self, error: Exception, *, commits: bool) -> Exception:
         sqlstate = _sqlstate_of_refusal(error)

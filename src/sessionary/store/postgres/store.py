@@ -42,6 +42,7 @@ _SHORT_CONVERSATION_BYTES: Final = 256 * 1024
 _LIST_LANES: Final = 2
 _LIST_BATCH_MAX: Final = 8
 """Pages may be of a hundred sessions, each with 64 KiB of metadata."""
+_LOOKUP_BATCH_MAX: Final = 256
 _READY_SECONDS_MAX: Final = 1.0
 
 
@@ -71,6 +72,8 @@ class PostgresStore:
         self._sweeps: Final = self._lane(_run)
         self._tokens: Final = Tokens(self._connection(), clock)
         self._errands: Final = self._lane(_run)
+        # Apart, and many at once: whoever makes tokens up keeps nobody waiting whose token is good.
+        self._lookups: Final = self._lane(Tokens(self._connection(), clock).find, _LOOKUP_BATCH_MAX)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, seconds_max: float = 5.0) -> Self:
@@ -118,7 +121,7 @@ class PostgresStore:
 
     async def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token; see ``Store``."""
-        return await _done(self._errands, lambda: self._tokens.find(token_id))
+        return _returned(await self._lookups.put(token_id))
 
     async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
         """Read a page of tokens; see ``Store``."""

@@ -1,5 +1,6 @@
-"""Tokens: plain statements, one at a time."""
+"""Tokens: found in batches, kept one at a time."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sessionary.errors import TokenNotFound
@@ -20,10 +21,11 @@ class Tokens:
         """Keep a token."""
         await self._connection.call("insert_token", from_token(token), commits=True)
 
-    async def find(self, token_id: str) -> StoredToken | None:
-        """Read a token."""
-        rows = await self._connection.call("find_token", {"id": token_id})
-        return to_token(rows[0]) if rows else None
+    async def find(self, token_ids: Sequence[str]) -> list[StoredToken | None]:
+        """Read tokens."""
+        rows = await self._connection.call("find_tokens", {"id": token_ids})
+        found = {row["id"]: to_token(row) for row in rows}
+        return [found.get(token_id) for token_id in token_ids]
 
     async def list(self, limit: int, after: str) -> list[StoredToken]:
         """Read a page of tokens."""

@@ -1,7 +1,8 @@
 """Bring a file's schema up to date."""
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,16 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 ) STRICT
 """
 _LOCK_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.05
 
 
-def migrate(path: Path, now: int) -> list[str]:
-    """Apply what is pending, all of it or nothing, and name it. Several processes may try at once."""
+def migrate(path: Path, now: int, given_up: Callable[[], bool] = lambda: False) -> list[str]:
+    """Apply what is pending, all of it or nothing, and name it. Several processes may try at once.
+
+    ``given_up`` is asked again and again while another process holds the file: true ends the waiting.
+    """
     with _opened(path) as connection:
+        connection.set_busy_handler(lambda count: _waits(count) and not given_up())
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_LEDGER)
         todo = numbered.pending(numbered.read_migrations("sqlite"), _applied(connection))
@@ -55,6 +61,11 @@ def _opened(path: Path) -> Iterator[apsw.Connection]:
             close(connection)
     except (apsw.Error, OSError) as error:
         raise unusable(path, error) from error
+
+
+def _waits(count: int) -> bool:
+    time.sleep(_LOOK_SECONDS)
+    return count * _LOOK_SECONDS < _LOCK_SECONDS
 
 
 def _applied(connection: apsw.Connection) -> set[int]:

@@ -86,7 +86,7 @@ class Reader:
 
     def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token."""
-        for row in self._connection.execute(self._sql["find_token"], {"id": token_id}):
+        for row in self._connection.execute(self._sql["find_tokens"], {"id": token_id}):
             return to_token(row)
         return None
 

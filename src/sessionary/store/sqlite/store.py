@@ -118,7 +118,12 @@ class SqliteStore:
 
     async def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token; see ``Store``."""
-        return await self._read(lambda: self._long_reader.find_token(token_id))
+        try:
+            return self._short_reader.find_token(token_id)
+        except apsw.BusyError:
+            return await self._read(lambda: self._long_reader.find_token(token_id))
+        except apsw.Error as error:
+            raise translated(error) from error
 
     async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
         """Read a page of tokens; see ``Store``."""

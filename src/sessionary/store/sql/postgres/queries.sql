@@ -322,10 +322,11 @@ VALUES (
     :created_at::bigint, :expires_at::bigint
 );
 
--- name: find_token
+-- name: find_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
-FROM tokens AS t
-WHERE t.id = :id::text;
+FROM unnest(:id::text[]) AS w (id)
+JOIN tokens AS t
+  ON t.id = w.id;
 
 -- name: list_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at

@@ -183,7 +183,7 @@ WHERE rowid IN (
 INSERT INTO tokens (id, organisation, name, scopes, secret_hash, created_at, expires_at)
 VALUES (:id, :organisation, :name, :scopes, :secret_hash, :created_at, :expires_at);
 
--- name: find_token
+-- name: find_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
 FROM tokens AS t
 WHERE t.id = :id;

@@ -1,0 +1,81 @@
+"""Looking tokens up: once for all who come at the same time, and many different ones in one statement."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sessionary.http.auth import REMEMBERED_MILLISECONDS, Authenticator
+from sessionary.operations.tokens import TokenMaker, create_token
+from sessionary.store.postgres.store import PostgresStore
+from tests.conformance.making import HandClock
+from tests.harness.proxy import Proxy
+from tests.unit.postgres_stores import opened
+
+EXECUTE = b"E\0\0\0\x09\0"
+COUNT = 64
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def proxy(postgres_database: str) -> AsyncIterator[Proxy]:
+    async with Proxy(postgres_database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def store(proxy: Proxy, clock: HandClock) -> AsyncIterator[PostgresStore]:
+    async with opened(proxy.url, clock) as store:
+        yield store
+
+
+async def headers_of_new_tokens(store: PostgresStore, clock: HandClock, count: int) -> list[bytes]:
+    maker = TokenMaker(store, clock, secrets.token_bytes)
+    made = [await create_token(maker, "demo", "ci") for _ in range(count)]
+    return [b"Bearer " + text.encode() for _, text in made]
+
+
+async def test_a_token_that_many_bring_at_once_is_looked_up_once(
+    store: PostgresStore, clock: HandClock, proxy: Proxy
+) -> None:
+    (header,) = await headers_of_new_tokens(store, clock, 1)
+    authenticator = Authenticator(store, clock)
+    await authenticator.authenticate(header)
+    clock.move(REMEMBERED_MILLISECONDS)
+    proxy.sent.clear()
+
+    found = await asyncio.gather(*(authenticator.authenticate(header) for _ in range(COUNT)))
+
+    assert len({token.id for token in found}) == 1
+    assert proxy.sent.count(EXECUTE) == 1
+
+
+async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: HandClock, proxy: Proxy) -> None:
+    headers = await headers_of_new_tokens(store, clock, COUNT)
+    authenticator = Authenticator(store, clock)
+    await authenticator.authenticate(headers[0])
+    clock.move(REMEMBERED_MILLISECONDS)
+    proxy.sent.clear()
+
+    found = await asyncio.gather(*map(authenticator.authenticate, headers))
+
+    assert len({token.id for token in found}) == COUNT
+    assert proxy.sent.count(EXECUTE) <= 2
+
+
+async def test_who_hangs_up_during_a_look_up_ends_it_for_nobody_else(store: PostgresStore, clock: HandClock) -> None:
+    (header,) = await headers_of_new_tokens(store, clock, 1)
+    authenticator = Authenticator(store, clock)
+    first, second = (asyncio.ensure_future(authenticator.authenticate(header)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+
+    token = await second
+
+    assert first.cancelled()
+    assert token.name == "ci"
