@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import signal
@@ -71,6 +72,9 @@ async def _answer(
     await _greet(settings, store, clock, base_url)
     sweeper = asyncio.create_task(sweep_forever(store, settings.sweep_seconds))
     try:
+        # What is here now lives as long as the server: the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
         config = _server_config(settings, store, clock)
         config.load()
         config.ssl = tls
