@@ -44,6 +44,7 @@ from sessionary.store.base import (
     Swept,
     Update,
     Updated,
+    Usage,
     Window,
 )
 
@@ -173,6 +174,16 @@ class ReferenceStore:
             del self._keys[key]
         return Swept(removed=len(expired[:limit]), more=len(expired) > limit or len(outdated) > limit)
 
+    async def measure_usage(self, organisation: str) -> Usage:
+        """Count what is live and what it holds."""
+        now = self._clock()
+        live = [
+            session
+            for (owner, _), session in self._sessions.items()
+            if owner == organisation and session.expires_at > now
+        ]
+        return Usage(len(live), sum(session.total_bytes for session in live))
+
     async def create_token(self, token: StoredToken) -> None:
         """Keep a token, unless one with its id is kept."""
         if token.id in self._tokens:
@@ -257,6 +268,8 @@ class ReferenceStore:
 
     def _effect(self, command: Command, now: int) -> Effect:
         if isinstance(command, Create):
+            if command.if_version is not None:
+                raise PreconditionFailed(0)
             return self._create(command)
         session = self._find(command.organisation, command.session_id, now)
         if command.if_version not in (None, session.version):

@@ -15,6 +15,7 @@ from msgspec.structs import fields
 
 from sessionary import limits
 from sessionary.errors import InvalidRequest
+from sessionary.operations.allowances import Burst, Count, RequestsPerSecond
 from sessionary.store.opening import without_password
 
 PREFIX: Final = "SESSIONARY_"
@@ -67,6 +68,27 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shutdown_seconds: Annotated[
         Seconds, Meta(description="How long requests may take to finish once the server is told to stop.")
     ] = 6.0
+    organisation_rate: Annotated[
+        RequestsPerSecond, Meta(description="How many requests each organisation may make a second; 0 counts none.")
+    ] = 0.0
+    organisation_burst: Annotated[
+        Burst, Meta(description="How many of them may come at once; 0 means those of one second.")
+    ] = 0
+    organisation_sessions: Annotated[
+        Count, Meta(description="How many live sessions each organisation may have; 0 counts none.")
+    ] = 0
+    organisation_stored_bytes: Annotated[
+        Count, Meta(description="How many bytes of messages each organisation's live sessions may hold; 0 counts none.")
+    ] = 0
+    token_rate: Annotated[
+        RequestsPerSecond, Meta(description="How many requests each token may make a second; 0 counts none.")
+    ] = 0.0
+    token_burst: Annotated[
+        Burst, Meta(description="How many of them may come at once; 0 means those of one second.")
+    ] = 0
+    limits_file: Annotated[
+        str, Meta(description="A TOML file with other limits for some organisations and tokens.")
+    ] = ""
     log_format: Annotated[
         LogFormat, Meta(description="json, text, or auto: text on a terminal and JSON elsewhere.")
     ] = "auto"

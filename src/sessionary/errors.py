@@ -254,6 +254,20 @@ class RateLimited(SessionaryError):
     status = 429
     title = "Too many requests"
 
+    def __init__(
+        self, detail: str | None = None, *, faults: tuple[Fault, ...] = (), retry_after: float | None = None
+    ) -> None:
+        """Say in how many seconds there will be room."""
+        super().__init__(detail, faults=faults)
+        self.retry_after = retry_after
+
+
+class QuotaExceeded(RateLimited):
+    """The organisation's quota is used up; delete sessions or let them expire."""
+
+    code = "QUOTA_EXCEEDED"
+    title = "Quota exceeded"
+
 
 class HeadersTooLarge(SessionaryError):
     """The headers together are too large."""

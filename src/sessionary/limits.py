@@ -52,5 +52,9 @@ IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 ONCE_KEPT_MILLISECONDS: Final = 24 * 60 * 60 * 1000
 """How long the answer to a command that names a key is kept for its repetition."""
 
+REQUESTS_PER_SECOND_MAX: Final = 1_000_000
+BURST_MAX: Final = 1_000_000
+"""The widest rate an operator may set; without one requests are not counted."""
+
 MILLISECONDS_PER_MINUTE: Final = 60_000
 MILLISECONDS_PER_DAY: Final = 86_400_000

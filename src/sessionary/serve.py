@@ -9,22 +9,28 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TextIO
 
 import uvicorn
 import uvloop
+from msgspec import Struct
 
 from sessionary import limits, logs
+from sessionary.allowances import allowances_of
 from sessionary.clocks import request_ids, steady_clock
 from sessionary.config import Settings
 from sessionary.connections import Bounds, bounded_protocol
 from sessionary.errors import StoreUnavailable
 from sessionary.http.app import Application
 from sessionary.listening import listen, room_for, shown_host, tls_context
+from sessionary.operations.allowances import Allowances
 from sessionary.operations.context import Service
 from sessionary.operations.expiry import sweep_forever
 from sessionary.operations.identifiers import SessionIds
+from sessionary.operations.quotas import Quotas
+from sessionary.operations.rates import Rates
 from sessionary.operations.tokens import TokenMaker, create_first_token
 from sessionary.store.base import Clock, Store
 from sessionary.store.opening import migrate, open_store, pending_migrations, shown_place
@@ -39,10 +45,10 @@ _logger: Final = logging.getLogger("sessionary.serve")
 def serve(settings: Settings) -> None:
     """Run a server until it is told to stop; raises Unavailable if it cannot start."""
     logs.configure(settings.log_format, settings.log_level)
-    tls = tls_context(settings)
+    prepared = _Prepared(settings, tls_context(settings), allowances_of(settings))
     # Told to stop while it still started: there is nothing to finish, and nothing went wrong.
     with contextlib.suppress(asyncio.CancelledError):
-        uvloop.run(_stoppable(_serve(settings, tls)), loop_factory=lambda: _Loop(settings.header_seconds))
+        uvloop.run(_stoppable(_serve(prepared)), loop_factory=lambda: _Loop(settings.header_seconds))
 
 
 async def _stoppable(serving: Coroutine[Any, Any, None]) -> None:
@@ -53,21 +59,29 @@ async def _stoppable(serving: Coroutine[Any, Any, None]) -> None:
     await task
 
 
-async def _serve(settings: Settings, tls: ssl.SSLContext | None) -> None:
+class _Prepared(Struct, frozen=True):
+    """What is read before anything is touched."""
+
+    settings: Settings
+    tls: ssl.SSLContext | None
+    allowances: Allowances
+
+
+async def _serve(prepared: _Prepared) -> None:
+    settings = prepared.settings
     clock = steady_clock()
     # First the address: where it is taken nothing else shall have been touched.
     with listen(settings) as listener:
         store = await _open(settings, clock)
         try:
-            await _answer(settings, store, clock, listener, tls)
+            await _answer(prepared, store, clock, listener)
         finally:
             await _close(store)
 
 
-async def _answer(
-    settings: Settings, store: Store, clock: Clock, listener: socket.socket, tls: ssl.SSLContext | None
-) -> None:
-    scheme = "https" if tls else "http"
+async def _answer(prepared: _Prepared, store: Store, clock: Clock, listener: socket.socket) -> None:
+    settings = prepared.settings
+    scheme = "https" if prepared.tls else "http"
     base_url = f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{settings.path_prefix}"
     await _greet(settings, store, clock, base_url)
     sweeper = asyncio.create_task(sweep_forever(store, settings.sweep_seconds))
@@ -75,9 +89,9 @@ async def _answer(
         # What is here now lives as long as the server: the collector need not walk it again and again.
         gc.collect()
         gc.freeze()
-        config = _server_config(settings, store, clock)
+        config = _server_config(prepared, store, clock)
         config.load()
-        config.ssl = tls
+        config.ssl = prepared.tls
         await _Server(config).serve(sockets=[listener])
     finally:
         sweeper.cancel()
@@ -101,22 +115,29 @@ async def _open(settings: Settings, clock: Clock) -> Store:
     return await open_store(settings.database, clock, settings.store_seconds)
 
 
-def _server_config(settings: Settings, store: Store, clock: Clock) -> uvicorn.Config:
-    application = Application(
+def _application(prepared: _Prepared, store: Store, clock: Clock) -> Application:
+    settings, allowances = prepared.settings, prepared.allowances
+    return Application(
         Service(
             store=store,
             clock=clock,
             session_ids=SessionIds(clock, secrets.randbits),
             expiry_horizon=settings.expiry_horizon_days * limits.MILLISECONDS_PER_DAY,
+            rates=Rates(allowances, time.monotonic) if allowances.has_rates else None,
+            quotas=Quotas(store, allowances, time.monotonic) if allowances.has_quotas else None,
         ),
         request_ids=request_ids(),
         on_answer=logs.AccessLog(settings.log_level, as_json=logs.wants_json(settings.log_format, sys.stderr)),
         path_prefix=settings.path_prefix,
         body_seconds_max=settings.body_seconds,
     )
+
+
+def _server_config(prepared: _Prepared, store: Store, clock: Clock) -> uvicorn.Config:
+    settings = prepared.settings
     bounds = Bounds(settings.header_seconds, settings.body_seconds, room_for(settings.connections))
     return uvicorn.Config(
-        application,
+        _application(prepared, store, clock),
         http=bounded_protocol(bounds),
         ws="none",
         lifespan="off",

@@ -15,6 +15,7 @@ from sessionary import (
     InvalidRequest,
     NotFound,
     Overloaded,
+    QuotaExceeded,
     RateLimited,
     SessionaryError,
     Unavailable,
@@ -119,6 +120,14 @@ def test_a_retry_after_that_is_too_long_is_told_at_once(flavour: str) -> None:
     with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(RateLimited) as raised:
         client.get_session("s")
     assert raised.value.retry_after == 61.0
+    assert time.pauses == []
+
+
+def test_a_quota_that_is_used_up_is_told_at_once(flavour: str) -> None:
+    time = Time()
+    respond = always(429, b'{"code": "QUOTA_EXCEEDED"}', retry_after="1")
+    with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(QuotaExceeded):
+        client.get_session("s")
     assert time.pauses == []
 
 

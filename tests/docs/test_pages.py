@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from sessionary import model
-from sessionary.config import effective
+from sessionary.allowances import allowances_of
+from sessionary.config import Settings, effective
 from tests.docs.blocks import blocks, pasted, run_shell
 from tests.harness.server import ServerProcess
 from tests.layout.places import DOCS, ROOT
@@ -68,6 +69,11 @@ def test_every_settings_file_that_is_shown_is_accepted(tmp_path: Path) -> None:
     for block in blocks("docs/operating.md", "toml"):
         file.write_text(block.text)
         shown = tomllib.loads(block.text)
+        if block.text.startswith("# limits.toml"):
+            allowances = allowances_of(Settings(limits_file=str(file)))
+            assert set(allowances.quotas) == set(shown["organisations"])
+            assert set(allowances.token_rates) == set(shown["tokens"])
+            continue
         found = effective({}, {}, str(file)).settings
         assert {name: getattr(found, name) for name in shown} == shown
 

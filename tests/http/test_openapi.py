@@ -68,11 +68,13 @@ QUERIES: dict[str, dict[str, dict[str, Any]]] = {
 }
 # Bounds that a caller of the API has nothing to do with.
 PRIVATE_LIMITS = {
+    "BURST_MAX",
     "DERIVED_TITLE_LENGTH_MAX",
     "HEADERS_BYTES_READ_MAX",
     "MILLISECONDS_PER_DAY",
     "MILLISECONDS_PER_MINUTE",
     "ONCE_KEPT_MILLISECONDS",
+    "REQUESTS_PER_SECOND_MAX",
 }
 # Failures that no body tells: bases of others, those of commands and of our client, and those not served yet.
 PRIVATE_FAILURES = {
@@ -81,7 +83,6 @@ PRIVATE_FAILURES = {
     errors.ConnectionFailed,
     errors.DeadlineExceeded,
     errors.NotModified,
-    errors.RateLimited,
     errors.TokenNotFound,
     errors.TooLarge,
     errors.Unavailable,
@@ -262,7 +263,13 @@ def test_every_failure_is_told() -> None:
 
 
 def test_every_failure_has_one_shape_and_every_answer_its_headers() -> None:
-    more = {"401": {"WWW-Authenticate"}, "405": {"Allow"}, "412": {"ETag"}, "503": {"Retry-After"}}
+    more = {
+        "401": {"WWW-Authenticate"},
+        "405": {"Allow"},
+        "412": {"ETag"},
+        "429": {"Retry-After"},
+        "503": {"Retry-After"},
+    }
     versioned = {"createAISession", "getAISession", "updateAISession", "extendAISession"}
     for _, _, operation in _operations():
         for status, response in operation["responses"].items():

@@ -138,6 +138,7 @@ def test_every_setting_can_be_given_in_each_way(tmp_path: Path, name: str) -> No
         "path_prefix": "/chat",
         "tls_certificate": "certificate.pem",
         "tls_key": "key.pem",
+        "limits_file": "limits.toml",
         "log_format": "json",
         "log_level": "debug",
     }

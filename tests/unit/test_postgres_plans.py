@@ -30,6 +30,7 @@ INDEXES: Mapping[str, set[str]] = {
     "list_sessions_by_user": {"sessions_by_user"},
     "list_sessions_by_group": {"sessions_by_group"},
     "list_sessions_by_model": {"sessions_by_model"},
+    "measure_usage": {"sessions_pkey"},
     "sweep_due": {"sessions_to_sweep"},
     "sweep_later": {"sessions_pkey"},
     "sweep_keys": {"keys_to_sweep", "keys_pkey"},

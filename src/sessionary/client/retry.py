@@ -17,6 +17,7 @@ from sessionary.errors import (
     InvalidRequest,
     NotFound,
     Overloaded,
+    QuotaExceeded,
     RateLimited,
     RequestTimeout,
     SessionaryError,
@@ -155,7 +156,7 @@ def _seconds(timeout: float | None) -> float | None:
 
 def _may_pass(error: SessionaryError) -> bool:
     """Tell whether the same request might fare better later."""
-    if (error.retry_after or 0.0) > RETRY_AFTER_SECONDS_MAX or isinstance(error, DeadlineExceeded):
+    if (error.retry_after or 0.0) > RETRY_AFTER_SECONDS_MAX or isinstance(error, DeadlineExceeded | QuotaExceeded):
         return False
     if isinstance(error, BadResponse):
         # JSON that breaks off was cut on the way; a page in another format will be there again.

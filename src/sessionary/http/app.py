@@ -5,18 +5,19 @@ Every request walks the same way: path, method, token, organisation and scope, s
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
 
-from sessionary.errors import MethodNotAllowed, RequestTimeout, SessionaryError
+from sessionary.errors import MethodNotAllowed, RateLimited, RequestTimeout, SessionaryError
 from sessionary.http import health, openapi
+from sessionary.http.admission import rate_headers
 from sessionary.http.auth import Authenticator, authorize
 from sessionary.http.conditions import once_of, version_wanted
 from sessionary.http.handlers import Request
 from sessionary.http.paths import place_of
-from sessionary.http.replies import SAFE, Reply, problem
+from sessionary.http.replies import SAFE, Header, Reply, problem
 from sessionary.http.requests import (
     Disconnected,
     Headers,
@@ -31,6 +32,7 @@ from sessionary.http.requests import (
 from sessionary.http.routes import route_of
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
 from sessionary.operations.context import Context, Service
+from sessionary.operations.rates import Admission
 
 _NOT_MODIFIED: Final = 304
 _READS: Final = frozenset({"GET", "HEAD"})
@@ -48,6 +50,7 @@ class Exchange(Struct):
     route: str | None = None
     status: int = 0
     milliseconds: float = 0.0
+    rate_headers: Sequence[Header] = ()
 
 
 class Application:
@@ -106,6 +109,8 @@ class Application:
         exchange.route = route.name
         token = await self._authenticator.authenticate(headers.get(b"authorization"))
         authorize(token, place.organisation, route.scope)
+        if self._service.rates is not None:
+            _admit(exchange, self._service.rates.admit(token.id, place.organisation))
         query: bytes = scope["query_string"]
         check_size(headers, query)
         body = b""
@@ -132,11 +137,18 @@ class Application:
         return openapi.document_reply(prefix)
 
 
+def _admit(exchange: Exchange, admission: Admission) -> None:
+    exchange.rate_headers = rate_headers(admission.standings)
+    if admission.wait:
+        raise RateLimited(retry_after=admission.wait)
+
+
 _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})
 
 
 async def _send(send: Send, reply: Reply, exchange: Exchange) -> None:
     headers = [*reply.headers, (b"x-request-id", exchange.request_id.encode()), *_EVERY_ANSWER]
+    headers.extend(exchange.rate_headers)
     if reply.status != _NOT_MODIFIED:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

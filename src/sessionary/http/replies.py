@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from sessionary.errors import (
     InvalidCursor,
     MethodNotAllowed,
     PreconditionFailed,
+    RateLimited,
     SessionaryError,
     Unauthenticated,
     Unavailable,
@@ -44,7 +46,6 @@ SAFE: Final = (
 )
 """Tell a browser that no answer of ours is a page, whatever it is made to look like."""
 _REPLAYED: Final = (IDEMPOTENT_REPLAYED.lower().encode(), b"true")
-_RETRY_AFTER_SECONDS: Final = b"1"
 _CURSOR_BYTES: Final = 16
 
 
@@ -140,8 +141,8 @@ def _headers_of(error: SessionaryError) -> list[Header]:
             return [(b"allow", error.allowed.encode())]
         case PreconditionFailed():
             return [tag_of(error.version)]
-        case Unavailable():
-            return [(b"retry-after", _RETRY_AFTER_SECONDS)]
+        case RateLimited() | Unavailable():
+            return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0)))]
         case _:
             return []
 

@@ -22,6 +22,7 @@ _ALWAYS: Final[Failures] = (
     errors.MethodNotAllowed,
     errors.QueryTooLong,
     errors.HeadersTooLarge,
+    errors.RateLimited,
     errors.SessionaryError,
     errors.Overloaded,
     errors.StoreUnavailable,
@@ -34,13 +35,15 @@ _OF_BODIES: Final[Failures] = (
     errors.UnsupportedMediaType,
 )
 _OF_OPERATIONS: Final[dict[str, Failures]] = {
-    "create_session": (errors.MetadataTooLarge, errors.SessionFull),
+    "create_session": (errors.MetadataTooLarge, errors.SessionFull, errors.QuotaExceeded),
     "list_sessions": (errors.InvalidParameter, errors.InvalidCursor),
     "get_session": (errors.InvalidParameter, errors.InvalidHeader),
-    "update_session": (errors.MetadataTooLarge, errors.TotalTooLarge, errors.SessionFull),
+    "update_session": (errors.MetadataTooLarge, errors.TotalTooLarge, errors.SessionFull, errors.QuotaExceeded),
     "extend_session": (errors.ExpiryTooFar,),
     "delete_session": (),
 }
+
+_ITEM: Final = '"(token|organisation)";'
 
 HEADERS: Final[dict[str, JsonSchema]] = {
     "X-Request-Id": {
@@ -89,9 +92,23 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
+    "RateLimit": {
+        "description": "Where requests are counted: how many are left (`r`), all of them in how many seconds (`t`).",
+        "schema": {"type": "string", "pattern": f"^{_ITEM}r=[0-9]+;t=[0-9]+(, {_ITEM}r=[0-9]+;t=[0-9]+)?$"},
+    },
+    "RateLimit-Policy": {
+        "description": "Where requests are counted: how many may come (`q`) in how many seconds (`w`).",
+        "schema": {"type": "string", "pattern": f"^{_ITEM}q=[0-9]+;w=[0-9]+(, {_ITEM}q=[0-9]+;w=[0-9]+)?$"},
+    },
 }
 _ALWAYS_SENT: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY, "Cache-Control")
-_SENT_WITH: Final = {401: ("WWW-Authenticate",), 405: ("Allow",), 412: ("ETag",), 503: ("Retry-After",)}
+_SENT_WITH: Final = {
+    401: ("WWW-Authenticate",),
+    405: ("Allow",),
+    412: ("ETag",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
+}
 
 
 def response(

@@ -3,16 +3,20 @@
 from msgspec import Struct
 
 from sessionary.operations.identifiers import SessionIds
+from sessionary.operations.quotas import Quotas
+from sessionary.operations.rates import Rates
 from sessionary.store.base import Clock, Once, Store
 
 
 class Service(Struct, frozen=True):
-    """What all requests share; ``expiry_horizon`` is in milliseconds."""
+    """What all requests share; ``expiry_horizon`` is in milliseconds. Without rates or quotas nothing is counted."""
 
     store: Store
     clock: Clock
     session_ids: SessionIds
     expiry_horizon: int
+    rates: Rates | None = None
+    quotas: Quotas | None = None
 
 
 class Context(Struct, frozen=True):

@@ -155,6 +155,8 @@ async def delete_session(ctx: Context, session_id: str) -> Deleted:
 
 
 async def _apply(ctx: Context, command: Command) -> Outcome:
+    if ctx.service.quotas is not None:
+        return await ctx.service.quotas.apply(command)
     outcomes = await ctx.service.store.apply((command,))
     return outcomes[0]
 

@@ -20,6 +20,7 @@ CURSOR_START: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 _NEAR: Final = 1_000
+_INSTANT_BYTES: Final = len(',"created_at":"2026-11-22T22:09:00.123Z"')
 
 
 class Once(Struct, frozen=True):
@@ -88,6 +89,13 @@ def size_of(command: Command) -> int:
     """Count the bytes of a command that are worth counting: its messages."""
     if isinstance(command, Create | Update) and command.messages:
         return sum(map(len, command.messages))
+    return 0
+
+
+def stored_size_of(command: Command) -> int:
+    """Count the bytes a command adds to ``total_bytes``: its messages, each with its instant, joined by commas."""
+    if isinstance(command, Create | Update) and command.messages:
+        return size_of(command) + len(command.messages) * (_INSTANT_BYTES + 1) - 1
     return 0
 
 
@@ -239,6 +247,13 @@ class StoredToken(Struct, frozen=True, kw_only=True):
     revoked_at: int | None = None
 
 
+class Usage(Struct, frozen=True):
+    """What an organisation's live sessions come to: their number, and the bytes of their messages."""
+
+    sessions: int
+    stored_bytes: int
+
+
 class Swept(Struct, frozen=True):
     """What one bounded sweep did: how many expired sessions are gone, and whether more may be due."""
 
@@ -272,6 +287,10 @@ class Store(Protocol):
 
     async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions, newest created first."""
+        ...
+
+    async def measure_usage(self, organisation: str) -> Usage:
+        """Count an organisation's live sessions and the bytes of their messages; takes as long as there are many."""
         ...
 
     async def sweep(self, limit: int) -> Swept:

@@ -58,6 +58,9 @@ def decide(state: State, command: Command, now: int) -> Decision:
     """
     try:
         if isinstance(command, Create):
+            if command.if_version is not None:
+                # What is not yet there has no version: only what was begun before under the same key is answered.
+                raise PreconditionFailed(0)
             return _create(command)
         if state is None or state.expires_at <= now:
             raise SessionNotFound

@@ -16,6 +16,7 @@ from sessionary.store.base import (
     Page,
     StoredToken,
     Swept,
+    Usage,
     Window,
     size_of,
 )
@@ -110,6 +111,10 @@ class PostgresStore:
         """Read a page of live sessions; see ``Store``."""
         lane = next(self._lists) if query.is_quick else self._long_lists
         return _returned(await lane.put(query, 0, query.organisation))
+
+    async def measure_usage(self, organisation: str) -> Usage:
+        """Count what an organisation has; see ``Store``."""
+        return await _done(self._sweeps, lambda: self._sweeper.measure_usage(organisation))
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""

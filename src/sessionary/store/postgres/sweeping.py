@@ -6,7 +6,7 @@ from typing import Final
 import asyncpg
 
 from sessionary.limits import MESSAGES_PER_SESSION_MAX
-from sessionary.store.base import Clock, Swept
+from sessionary.store.base import Clock, Swept, Usage
 from sessionary.store.postgres.connections import Connection
 from sessionary.store.postgres.rows import from_deleted
 
@@ -41,6 +41,11 @@ class Sweeper:
             keys = await self._connection.call("sweep_keys", bindings)
         more = len(due) == limit or len(keys) == limit or len(gone) < len(expired)
         return Swept(removed=len(gone), more=more)
+
+    async def measure_usage(self, organisation: str) -> Usage:
+        """Count an organisation's live sessions and their bytes: here, because it may take long and nobody minds."""
+        rows = await self._connection.call("measure_usage", {"organisation": organisation, "now": self._clock()})
+        return Usage(rows[0]["sessions"], rows[0]["stored_bytes"])
 
 
 def _some(sessions: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:

@@ -6,7 +6,7 @@ import apsw
 
 from sessionary.errors import SessionNotFound
 from sessionary.limits import SESSION_BYTES_MAX
-from sessionary.store.base import Clock, Conversation, ListQuery, Page, StoredToken, Window
+from sessionary.store.base import Clock, Conversation, ListQuery, Page, StoredToken, Usage, Window
 from sessionary.store.queries import read_queries
 from sessionary.store.sqlite import connections
 from sessionary.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_token
@@ -83,6 +83,12 @@ class Reader:
         }
         rows: list[Row] = self._connection.execute(self._sql[statement], bindings).fetchall()
         return page_of(rows, query.limit, id_from_bytes)
+
+    def measure_usage(self, organisation: str) -> Usage:
+        """Count an organisation's live sessions and their bytes."""
+        bindings = {"organisation": organisation, "now": self._clock()}
+        ((sessions, stored_bytes),) = self._connection.execute(self._sql["measure_usage"], bindings)
+        return Usage(int(sessions), int(stored_bytes))
 
     def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token."""

@@ -19,6 +19,7 @@ from sessionary.store.base import (
     StoredToken,
     Swept,
     Update,
+    Usage,
     Window,
     size_of,
 )
@@ -102,6 +103,10 @@ class SqliteStore:
             return await self._read(lambda: self._long_reader.list_sessions(query), query.organisation)
         except apsw.Error as error:
             raise translated(error) from error
+
+    async def measure_usage(self, organisation: str) -> Usage:
+        """Count what an organisation has; see ``Store``."""
+        return await self._read(lambda: self._long_reader.measure_usage(organisation), organisation)
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""

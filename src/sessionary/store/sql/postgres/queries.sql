@@ -282,6 +282,12 @@ CROSS JOIN LATERAL (
     LIMIT w.row_limit OFFSET w.row_offset
 ) AS o;
 
+-- name: measure_usage
+SELECT count(*) AS sessions, coalesce(sum(s.total_bytes), 0)::bigint AS stored_bytes
+FROM sessions AS s
+WHERE s.organisation = :organisation::text
+  AND s.expires_at > :now::bigint;
+
 -- name: sweep_due
 -- Locks what is due and not locked by another sweeper or a writer; it is removed by statements that come after.
 SELECT s.organisation, s.id, s.version, s.expires_at, s.total_messages

@@ -156,6 +156,12 @@ WHERE s.organisation = :organisation
 ORDER BY s.id DESC
 LIMIT :limit OFFSET :offset;
 
+-- name: measure_usage
+SELECT count(*) AS sessions, coalesce(sum(s.total_bytes), 0) AS stored_bytes
+FROM sessions AS s
+WHERE s.organisation = :organisation
+  AND s.expires_at > :now;
+
 -- name: sweep_due
 SELECT s.organisation, s.id, s.expires_at, s.total_bytes
 FROM sessions AS s

@@ -1,0 +1,66 @@
+"""What an organisation's live sessions come to is counted on demand."""
+
+import msgspec
+import pytest
+
+from sessionary.errors import PreconditionFailed
+from sessionary.store.base import Created, Deleted, Once, Store, Usage, stored_size_of
+from tests.conformance.making import MINUTE, OTHER, HandClock, Making, begin, change, delete, do, update, user
+
+
+async def test_an_organisation_nobody_knows_has_nothing(store: Store) -> None:
+    assert await store.measure_usage("nobody") == Usage(0, 0)
+
+
+async def test_live_sessions_and_their_bytes_are_counted_to_the_byte(store: Store, making: Making) -> None:
+    beginnings = [making.create(), making.create(user("ä"), user("b")), making.create(user("c"))]
+    for beginning in beginnings:
+        await begin(store, beginning)
+    appended = update(beginnings[1], user("d"), user("e"), user("f"))
+    await change(store, appended)
+
+    usage = await store.measure_usage(beginnings[0].organisation)
+
+    assert usage == Usage(3, sum(map(stored_size_of, [*beginnings, appended])))
+    assert usage.stored_bytes > 6 * len('{"role":"user","content":"a","created_at":"2026-11-22T22:09:00.123Z"}')
+
+
+async def test_what_is_deleted_expired_or_anothers_is_not_counted(
+    store: Store, making: Making, clock: HandClock
+) -> None:
+    kept = await begin(store, making.create(user("kept"), minutes=60))
+    gone = await begin(store, making.create(user("gone"), minutes=60))
+    await begin(store, making.create(user("expired"), minutes=5))
+    await begin(store, making.create(user("another's"), organisation=OTHER))
+    await do(store, delete(gone), Deleted)
+    clock.move(5 * MINUTE)
+
+    assert (await store.measure_usage(kept.organisation)).sessions == 1
+    assert (await store.measure_usage(OTHER)).sessions == 1
+
+
+async def test_a_beginning_that_names_a_version_begins_nothing_but_is_answered_again(
+    store: Store, making: Making
+) -> None:
+    beginning = making.create(once=Once("ada", "key", b"print"))
+    first = await do(store, beginning, Created)
+    again = making.create(once=beginning.once)
+    unheard = making.create(once=Once("ada", "other", b"print"))
+
+    answers = await store.apply([msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
+
+    assert isinstance(answers[0], Created)
+    assert (answers[0].session_id, answers[0].replayed) == (first.session_id, True)
+    assert isinstance(answers[1], PreconditionFailed)
+    assert (await store.measure_usage(beginning.organisation)).sessions == 1
+
+
+@pytest.mark.parametrize("messages", [0, 1, 2, 7])
+def test_a_size_is_foretold_without_asking_the_store(messages: int) -> None:
+    beginning = Making(HandClock()).create(*[user("x" * number) for number in range(messages)])
+    spelled = [
+        f'{{"role":"user","content":"{"x" * number}","created_at":"2026-11-22T22:09:00.123Z"}}'
+        for number in range(messages)
+    ]
+
+    assert stored_size_of(beginning) == len(",".join(spelled))

@@ -1,0 +1,128 @@
+"""Tokens that somebody makes up cost one indexed look-up each, and no memory that stays."""
+
+import asyncio
+import hashlib
+import resource
+import secrets
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from sessionary.http.app import Application
+from sessionary.operations.allowances import Allowances, Rate
+from sessionary.operations.context import Service
+from sessionary.operations.identifiers import SessionIds
+from sessionary.operations.rates import Rates
+from sessionary.operations.tokens import TokenMaker, create_token
+from sessionary.store.queries import read_queries
+from sessionary.store.sqlite.migrations import migrate
+from sessionary.store.sqlite.store import SqliteStore
+from tests.conformance.making import NOVEMBER, HandClock
+from tests.unit.test_rates import HandTimer
+
+TOKENS = 100_000
+AT_ONCE = 100
+MEBIBYTE = 1024 * 1024
+PATH = b"/api/v3/organizations/acme/ai/sessions"
+
+
+class Counting(SqliteStore):
+    """The store, and how often it was asked for a token."""
+
+    asked = 0
+
+    async def find_token(self, token_id: str) -> Any:
+        """Count, and ask."""
+        self.asked += 1
+        return await super().find_token(token_id)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Counting]:
+    migrate(tmp_path / "store.db", NOVEMBER)
+    store = await Counting.open(tmp_path / "store.db", HandClock(), 10.0)
+    yield store
+    await store.close()
+
+
+def application_on(store: SqliteStore) -> Application:
+    clock = HandClock()
+    allowances = Allowances(organisation_rate=Rate(requests_per_second=1e6), token_rate=Rate(requests_per_second=1e6))
+    service = Service(
+        store=store,
+        clock=clock,
+        session_ids=SessionIds(clock, secrets.randbits),
+        expiry_horizon=0,
+        rates=Rates(allowances, HandTimer()),
+    )
+    return Application(service, request_ids=lambda: "id", on_answer=lambda _: None)
+
+
+async def status_of(application: Application, token: str) -> int:
+    """List the sessions of acme with a token."""
+    told: list[int] = []
+
+    async def send(event: MutableMapping[str, Any]) -> None:
+        told.append(event.get("status", 0))
+
+    async def receive() -> MutableMapping[str, Any]:
+        raise AssertionError("a list has no body")
+
+    headers = [(b"authorization", b"Bearer " + token.encode())]
+    scope = {"type": "http", "method": "GET", "raw_path": PATH, "query_string": b"", "headers": headers}
+    await application(scope, receive, send)
+    return told[0]
+
+
+def made_up(number: int) -> str:
+    """Make up a token with a right check: only the store can tell that it is none."""
+    token_id, secret = f"{number:020x}", hashlib.sha256(b"%d" % number).hexdigest()
+    return f"sny_{token_id}_{secret}{zlib.crc32(f'{token_id}{secret}'.encode()):08x}"
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.slow
+async def test_a_hundred_thousand_made_up_tokens_cost_a_look_up_each_and_bounded_memory(store: Counting) -> None:
+    application = application_on(store)
+    _, good = await create_token(TokenMaker(store, HandClock(), secrets.token_bytes), "acme", "good")
+    assert await status_of(application, good) == 200
+    store.asked = 0
+    before = resident_bytes()
+
+    statuses: Counter[int] = Counter()
+    for first in range(0, TOKENS, AT_ONCE):
+        asking = (status_of(application, made_up(number)) for number in range(first, first + AT_ONCE))
+        statuses.update(await asyncio.gather(*asking))
+
+    assert statuses == {401: TOKENS}
+    assert store.asked == TOKENS
+    assert resident_bytes() - before < 50 * MEBIBYTE
+    assert await status_of(application, good) == 200
+
+
+async def test_a_token_of_the_wrong_form_is_never_looked_up(store: Counting) -> None:
+    application = application_on(store)
+
+    for number in range(100):
+        assert await status_of(application, f"sny_{number:020x}_{'0' * 72}") == 401
+
+    assert store.asked == 0
+
+
+def test_a_look_up_reads_one_row_by_its_index(tmp_path: Path) -> None:
+    migrate(tmp_path / "store.db", NOVEMBER)
+    file = apsw.Connection(str(tmp_path / "store.db"))
+    plan = [row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {read_queries('sqlite')['find_tokens']}", {"id": "a"})]
+    file.close()
+
+    assert len(plan) == 1
+    assert "USING INDEX" in plan[0]
+    assert "id=?" in plan[0]
