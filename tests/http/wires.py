@@ -8,7 +8,7 @@ from typing import Final, Self
 from tests.harness.waiting import Deadline
 from tests.http.calling import Answer
 
-_CONTINUE: Final = 100
+_WITHOUT_BODY: Final = frozenset({100, 304})
 
 
 class HungUpError(Exception):
@@ -50,7 +50,7 @@ class Wire:
         line, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
         status = int(line.split(" ")[1])
-        length = 0 if bodiless or status == _CONTINUE else int(headers["content-length"])
+        length = 0 if bodiless or status in _WITHOUT_BODY else int(headers["content-length"])
         while len(rest) < length:
             rest += self._more()
         self._received = rest[length:]
