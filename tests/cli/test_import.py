@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, Popen
 from typing import Any
 
 import pytest
@@ -15,7 +15,18 @@ from sessionary import Client
 from tests.cli import conversations
 from tests.cli.conftest import Run
 from tests.cli.serving import Place, serving
-from tests.client.faults import FaultProxy, dropped_after, dropped_before, overloaded, passed, refused, truncated
+from tests.client.faults import (
+    Fault,
+    FaultProxy,
+    delayed,
+    dropped_after,
+    dropped_before,
+    overloaded,
+    passed,
+    refused,
+    truncated,
+    unanswered,
+)
 from tests.harness.waiting import poll
 
 Import = Callable[..., CompletedProcess[str]]
@@ -372,42 +383,55 @@ def test_a_session_that_was_half_sent_is_sent_to_its_end_or_anew(
     assert (session["id"] == half["id"]) is not removed
 
 
-def test_an_import_that_was_killed_goes_on_without_doubles(place: Place, stored: Stored, tmp_path: Path) -> None:
+def test_an_import_that_was_killed_goes_on_without_doubles(
+    run_import: Import, place: Place, stored: Stored, tmp_path: Path
+) -> None:
     file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(200)))
-    seen = 0
-    for _ in range(2):
-        process = place.start("import", str(file), directory=tmp_path)
-        _wait_for_more_than(place, seen + 20)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=10)
-        seen = len(_ids(place))
-    assert seen < 200
+    with FaultProxy(place.server.port) as proxy:
+        for _ in range(2):
+            process = _start_import(place, proxy, file, unanswered)
+            process.kill()
+            process.communicate(timeout=60)
+        assert 20 < len(_ids(place)) < 200
+        proxy.plan = []
 
-    finished = place.run("import", str(file), directory=tmp_path)
+        finished = run_import(str(file), SESSIONARY_URL=proxy.base_url)
 
     assert finished.returncode == 0, finished.stderr
     assert conversations.census(stored()) == conversations.census(conversations.lines(file))
 
 
-def test_an_import_whose_server_was_killed_ends_and_goes_on_without_doubles(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("back_in_time", [True, False], ids=["back in time", "away for long"])
+def test_an_import_outlives_a_killed_server_or_goes_on_later_without_doubles(
+    run: Run, tmp_path: Path, *, back_in_time: bool
+) -> None:
     file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(200)))
-    with serving(tmp_path) as place:
-        process = place.start("import", str(file), directory=tmp_path)
-        _wait_for_more_than(place, 20)
+    with serving(tmp_path) as place, FaultProxy(place.server.port) as proxy:
+        process = _start_import(place, proxy, file, delayed(0.1), "--timeout", "60" if back_in_time else "3")
         place.server.kill9()
-        _, told = process.communicate(timeout=60)
-        assert process.returncode == 5, told
+        proxy.plan = []
+        if back_in_time:
+            place.server.start()
+        _, told = process.communicate(timeout=90)
+        assert process.returncode == (0 if back_in_time else 5), told
         assert b"Traceback" not in told
-        place.server.start()
-        assert 20 < len(_ids(place)) < 200
+        environment = place.environment | {"SESSIONARY_URL": proxy.base_url}
+        if not back_in_time:
+            place.server.start()
+            assert 20 < len(_ids(place)) < 200
+            assert run("import", str(file), environment=environment).returncode == 0
+        assert run("export", "--output", "out.jsonl", environment=environment).returncode == 0
+    found = conversations.census(conversations.lines(Path("out.jsonl")))
+    assert found == conversations.census(conversations.lines(file))
 
-        finished = run("import", str(file), environment=place.environment)
 
-        assert finished.returncode == 0, finished.stderr
-        assert run("export", "--output", "out.jsonl", environment=place.environment).returncode == 0
-        assert conversations.census(conversations.lines(Path("out.jsonl"))) == conversations.census(
-            conversations.lines(file)
-        )
+def _start_import(place: Place, proxy: FaultProxy, file: Path, then: Fault, *words: str) -> Popen[bytes]:
+    """Start an import, of whose requests sixty pass unharmed and the others do not; return in the midst of it."""
+    proxy.plan = [*[passed] * 60, *[then] * 1_000]
+    begun = len(proxy.arrived)
+    process = place.start("import", str(file), "--url", proxy.base_url, *words, directory=file.parent)
+    poll(lambda: len(proxy.arrived) > begun + 60, "an import in full swing", seconds=60)
+    return process
 
 
 def _wait_for_more_than(place: Place, count: int) -> None:
@@ -419,18 +443,19 @@ def _ids(place: Place) -> list[str]:
         return [session.id for session in client.iterate_sessions()]
 
 
-def test_an_import_that_is_interrupted_says_how_to_go_on(place: Place, tmp_path: Path) -> None:
+def test_an_import_that_is_interrupted_says_how_to_go_on(run_import: Import, place: Place, tmp_path: Path) -> None:
     file = conversations.write(tmp_path / "data.jsonl", map(conversations.session, range(200)))
-    process = place.start("import", str(file), directory=tmp_path)
-    _wait_for_more_than(place, 5)
-    process.send_signal(signal.SIGINT)
-    printed, told = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert b"Run the same command again to go on." in told
-    imported = int(printed.split()[1])
-    # What was on its way was brought to its end, and written down.
-    assert len(_ids(place)) == imported
-    assert f"{200 - imported} imported" in place.run("import", str(file), directory=tmp_path).stdout.decode()
+    with FaultProxy(place.server.port) as proxy:
+        process = _start_import(place, proxy, file, delayed(0.2))
+        process.send_signal(signal.SIGINT)
+        printed, told = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert b"Run the same command again to go on." in told
+        imported = int(printed.split()[1])
+        # What was on its way was brought to its end, and written down.
+        assert len(_ids(place)) == imported
+        proxy.plan = []
+        assert f"{200 - imported} imported" in run_import(str(file), SESSIONARY_URL=proxy.base_url).stdout
 
 
 def test_a_server_that_is_away_ends_the_import_with_its_exit_code(run_import: Import) -> None:

@@ -148,6 +148,12 @@ def delayed(seconds: float) -> Fault:
     return fault
 
 
+def unanswered(exchange: Exchange) -> None:
+    """The request gets nowhere, and the connection stays open."""
+    exchange.proxy.closing.wait()
+    exchange.hang_up()
+
+
 def trickling(seconds: float, *, head: bool) -> Fault:
     """The answer comes byte by byte, from its head on or only its body."""
 
