@@ -95,6 +95,17 @@ def test_the_reference_stands_on_its_own_feet() -> None:
     assert borrowed == set()
 
 
+SERVER_MODULES_MAX = 370
+"""Beside what Python itself has loaded when it starts."""
+
+
+def test_the_server_loads_few_modules() -> None:
+    script = "import sys; before = set(sys.modules); import sessionary.serve, sessionary.store.sqlite.store"
+    count = f"{script}; print(len(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", count], check=True, capture_output=True, text=True)
+    assert int(run.stdout) <= SERVER_MODULES_MAX
+
+
 def test_the_server_starts_without_the_clients_http_library() -> None:
     script = "import sys, sessionary, sessionary.cli.main, sessionary.serve; sys.exit('httpx' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)

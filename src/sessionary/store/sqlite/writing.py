@@ -1,6 +1,6 @@
 """The one connection that writes: a batch of commands is one transaction on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import apsw
@@ -123,7 +123,7 @@ class Writer:
         stored = self._lock_sessions(commands)
         keys = self._lock_keys(commands)
         folded = fold(commands, stored, keys, self._clock())
-        self._write(folded)
+        self._write(folded, stored)
         return folded.outcomes
 
     def _lock_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
@@ -150,7 +150,7 @@ class Writer:
                 keys[name] = StoredKey(*name, *row)
         return keys
 
-    def _write(self, folded: Folded) -> None:
+    def _write(self, folded: Folded, stored: Mapping[SessionKey, StoredSession]) -> None:
         many, sql = self._connection.executemany, self._sql
         if folded.deleted:
             gone = [{"organisation": organisation, "id": id_to_bytes(id_)} for organisation, id_ in folded.deleted]
@@ -160,6 +160,8 @@ class Writer:
             many(sql["insert_sessions"], map(from_session, folded.inserted))
         if folded.updated:
             many(sql["update_sessions"], map(from_session, folded.updated))
+            changed = [row for row in folded.updated if row.model != stored[row.organisation, row.id].model]
+            many(sql["update_models"], [_with_model(row) for row in changed])
         if folded.turns:
             many(sql["insert_turns"], map(from_turn, folded.turns))
         for organisation, principal, command, key in folded.outdated_keys:
@@ -207,3 +209,7 @@ def _some(expired: Sequence[Row]) -> Sequence[Row]:
 
 def _named(row: Row) -> Bindings:
     return {"organisation": row[0], "id": row[1]}
+
+
+def _with_model(session: StoredSession) -> Bindings:
+    return {"organisation": session.organisation, "id": id_to_bytes(session.id), "model": session.model}

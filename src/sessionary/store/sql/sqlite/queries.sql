@@ -1,5 +1,6 @@
 -- SQLite runs these in this process: one row a statement costs no round trip, so writes come row by row
 -- where PostgreSQL takes arrays.
+-- INDEXED BY stands where statistics of a small table, made when it was one, would have it read from end to end.
 
 -- name: lock_sessions
 -- The transaction holds the write lock already; :with_metadata spares reading what no command changes.
@@ -13,14 +14,14 @@ WHERE s.organisation = :organisation
 
 -- name: lock_keys
 SELECT k.fingerprint, k.effect, k.expires_at
-FROM keys AS k
+FROM keys AS k INDEXED BY sqlite_autoindex_keys_1
 WHERE k.organisation = :organisation
   AND k.principal = :principal
   AND k.command = :command
   AND k.key = :key;
 
 -- name: delete_turns
-DELETE FROM turns
+DELETE FROM turns INDEXED BY sqlite_autoindex_turns_1
 WHERE organisation = :organisation
   AND session_id = :id;
 
@@ -44,7 +45,6 @@ VALUES (
 -- name: update_sessions
 UPDATE sessions
 SET title = :title,
-    model = :model,
     status = :status,
     user_spoke = :user_spoke,
     total_messages = :total_messages,
@@ -58,6 +58,13 @@ SET title = :title,
 WHERE organisation = :organisation
   AND id = :id;
 
+-- name: update_models
+-- Apart: SQLite writes an index of a column anew whenever the column is named, whether it changes or not.
+UPDATE sessions
+SET model = :model
+WHERE organisation = :organisation
+  AND id = :id;
+
 -- name: insert_turns
 INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
 VALUES (:organisation, :session_id, :first, :count, :tokens, 1, :created_at, :body);
@@ -67,7 +74,7 @@ INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, ex
 VALUES (:organisation, :principal, :command, :key, :fingerprint, :effect, :expires_at);
 
 -- name: delete_keys
-DELETE FROM keys
+DELETE FROM keys INDEXED BY sqlite_autoindex_keys_1
 WHERE organisation = :organisation
   AND principal = :principal
   AND command = :command
@@ -176,10 +183,10 @@ WHERE organisation = :organisation
   AND id = :id;
 
 -- name: sweep_keys
-DELETE FROM keys
-WHERE rowid IN (
-    SELECT k.rowid
-    FROM keys AS k
+DELETE FROM keys INDEXED BY sqlite_autoindex_keys_1
+WHERE (organisation, principal, command, key) IN (
+    SELECT k.organisation, k.principal, k.command, k.key
+    FROM keys AS k INDEXED BY keys_to_sweep
     WHERE k.expires_at <= :now
     ORDER BY k.expires_at
     LIMIT :limit
