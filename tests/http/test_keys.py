@@ -110,6 +110,15 @@ def test_a_refusal_that_changed_nothing_is_not_pinned_to_its_key(caller: Caller)
     assert not is_replay(update(caller, session_id, status="completed"))
 
 
+def test_a_precondition_that_failed_is_not_pinned_to_its_key(caller: Caller) -> None:
+    session_id = caller.begin()
+    caller.update(session_id, tokensUsed=1)
+    assert update(caller, session_id, KEY | {"If-Match": '"1"'}, tokensUsed=2).status == 412
+    applied = update(caller, session_id, KEY | {"If-Match": '"2"'}, tokensUsed=2)
+    assert (applied.status, is_replay(applied)) == (200, False)
+    assert caller.read(session_id)["total_tokens"] == 3
+
+
 def test_twins_in_flight_have_one_effect_and_the_same_answer(server: ServerProcess, caller: Caller) -> None:
     answers: list[Answer] = []
     begin = threading.Barrier(16)

@@ -188,6 +188,20 @@ async def test_a_batch_of_appends_takes_two_statements_and_no_lock(
         assert proxy.sent.count(EXECUTE) == 1
 
 
+async def test_keys_and_preconditions_cost_no_statement_more(
+    postgres_database: str, clock: HandClock, making: Making
+) -> None:
+    async with Proxy(postgres_database) as proxy, opened(proxy.url, clock) as store:
+        sessions = await begun(store, making, 10)
+        proxy.sent.clear()
+        created = await store.apply([making.create(once=key(f"{number}")) for number in range(10)])
+        assert proxy.sent.count(EXECUTE) == 1
+        proxy.sent.clear()
+        updated = await store.apply([update(session, user(), once=key("k"), if_version=1) for session in sessions[:1]])
+        assert proxy.sent.count(EXECUTE) == 2
+        assert [type(outcome) for outcome in created + updated] == [Created] * 10 + [Updated]
+
+
 async def test_appends_touch_no_index_of_the_sessions(
     store: PostgresStore, postgres_database: str, making: Making
 ) -> None:

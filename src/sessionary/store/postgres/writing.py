@@ -91,7 +91,8 @@ class Writer:
         return folded.outcomes
 
     async def _read(self, wanted: _Wanted) -> tuple[Stored, Keys]:
-        if not wanted.sessions and not wanted.keys:
+        if not wanted.sessions:
+            # Keys of creations are nearly always new: one that is not makes the write fail, and is looked up then.
             return {}, {}
         bindings = {**from_sessions_wanted(wanted.sessions), **from_keys_wanted(wanted.keys)}
         rows = await self._connection.call("read_batch", bindings)
