@@ -114,6 +114,15 @@ def test_a_code_counts_only_with_its_own_status() -> None:
     assert type(failure_of(httpx.Response(503, json={"code": "CONNECTION_FAILED"}))) is Unavailable
 
 
+@pytest.mark.parametrize(
+    ("tag", "version"), [('"7"', 7), ('"' + "9" * 5_000 + '"', 0), ('W/"7"', 0), ("7", 0), ("", 0)]
+)
+def test_a_failed_precondition_tells_the_version_there_is(tag: str, version: int) -> None:
+    error = failure_of(httpx.Response(412, headers={"ETag": tag}))
+    assert isinstance(error, PreconditionFailed)
+    assert error.version == version
+
+
 def test_a_redirect_is_not_followed_and_says_where_to(flavour: str) -> None:
     respond = always(308, location="https://elsewhere.test/api")
     with client_of(flavour, respond) as client, pytest.raises(BadResponse, match=r"https://elsewhere\.test/api"):

@@ -15,7 +15,7 @@ from sessionary import (
     NotModified,
     ScopeMissing,
 )
-from tests.client.answering import client_of, in_turn
+from tests.client.answering import always, client_of, in_turn
 from tests.client.calling import Place, make_client
 from tests.harness.server import ServerProcess
 
@@ -87,6 +87,12 @@ def test_a_link_is_followed_by_its_query_alone(flavour: str) -> None:
         assert [item.id for item in client.iterate_sessions(page_limit=1)] == ["1", "2"]
     assert [(url.host, url.path) for url in asked] == [("server.test", "/api/v3/organizations/acme/ai/sessions")] * 2
     assert asked[1].query == b"cursor=c"
+
+
+def test_a_link_that_cannot_be_read_is_told(flavour: str) -> None:
+    respond = always(200, b'[{"id": "1"}]', Link='<http://[::1>; rel="next"')
+    with client_of(flavour, respond) as client, pytest.raises(BadResponse, match="cannot be read"):
+        list(client.iterate_sessions())
 
 
 def test_links_in_a_circle_are_not_followed_for_ever(flavour: str) -> None:

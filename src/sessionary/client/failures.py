@@ -1,5 +1,6 @@
 """From responses and broken connections to errors: the one place where a client does that."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,7 @@ _NO_SUCCESS: Final = 300
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _DETAIL_LENGTH_MAX: Final = 1_000
+_VERSION: Final = re.compile(r'"([0-9]{1,18})"')
 
 
 def _tree(error: type[SessionaryError]) -> Iterator[type[SessionaryError]]:
@@ -108,8 +110,8 @@ def _make(
     if kind is MethodNotAllowed:
         return MethodNotAllowed(response.headers.get("allow", ""))
     if kind is PreconditionFailed:
-        tag = response.headers.get("etag", "").strip('"')
-        return PreconditionFailed(int(tag) if tag.isdecimal() else 0)
+        tag = _VERSION.fullmatch(response.headers.get("etag", ""))
+        return PreconditionFailed(int(tag[1]) if tag else 0)
     return kind(detail, faults=faults)
 
 

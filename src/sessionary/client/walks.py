@@ -80,7 +80,11 @@ class _Pages:
 
     def _follow(self, link: str, options: CallOptions) -> Call[list[ListedSession]]:
         # Only the link's query counts: a proxy may have changed the path, and the token goes to no other server.
-        following = listing(urlsplit(link).query, options)
+        try:
+            query = urlsplit(link).query
+        except ValueError as error:
+            raise BadResponse(f"The server's link to the next page cannot be read: {error}.") from error
+        following = listing(query, options)
         if self.call is not None and following.query == self.call.query:
             raise BadResponse("The server's links lead in a circle.")
         return following
