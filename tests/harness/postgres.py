@@ -188,6 +188,11 @@ class PostgresServer:
             self.drop_database(url)
 
     @property
+    def directory(self) -> Path:
+        """Where the cluster's files lie."""
+        return self._home
+
+    @property
     def _home(self) -> Path:
         if self._directory is None:
             raise AssertionError("PostgreSQL was never started")

@@ -80,5 +80,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise InvalidJson(f"The key {key[:100]!r} appears twice in one object.")
+            raise InvalidJson("A key appears twice in one object.")
         seen.add(key)

@@ -27,6 +27,9 @@ def fault_from(error: msgspec.ValidationError) -> Fault:
     where = _WHERE.search(text)
     pointer = "".join(f"/{name or number}" for name, number in _STEP.findall(where[1])) if where else ""
     detail = text[: where.start()] if where else text
+    if detail.startswith("Invalid enum value"):
+        # What it was instead is the caller's, and may be a secret.
+        detail = "It is none of the words that may stand here"
     if "matching regex" in detail:
         detail = "Control characters are not allowed"
     return Fault(pointer, f"{detail[:_DETAIL_LENGTH_MAX].replace('`', '')}.")

@@ -1,0 +1,151 @@
+"""What callers entrust to a server stands in no log, no error and, of tokens, in no file of the database."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess, run_sessionary
+from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
+from tests.http.wires import Wire, head
+
+CANARY = "kanarienvogel"
+
+
+@pytest.fixture(params=["json", "text"])
+def log_format(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["sqlite", "postgres-18"])
+def server(
+    request: pytest.FixtureRequest, postgres_18: PostgresServer, log_format: str, tmp_path: Path
+) -> Iterator[ServerProcess]:
+    """A server on each store that logs all it can."""
+    words = ("--no-first-token", "--log-level=debug", f"--log-format={log_format}", "--header-seconds=1")
+    if request.param == "sqlite":
+        with ServerProcess(f"sqlite:///{tmp_path}/store.db", *words, directory=tmp_path) as server:
+            yield server
+    else:
+        with postgres_18.database() as url, ServerProcess(url, *words, directory=tmp_path) as server:
+            yield server
+
+
+def wronged(caller: Caller) -> list[Answer]:
+    """Go wrong in every way with the canary in every place."""
+    session_id = caller.begin(
+        userId=CANARY, sessionGroup=CANARY, metadata={CANARY: CANARY}, initialMessages=[message(CANARY)]
+    )
+    path = f"{caller.sessions}/{session_id}"
+    said = message(CANARY, **{CANARY: CANARY})
+    bad_members: list[dict[str, Any]] = [
+        {"newMessages": [message(CANARY, CANARY)]},
+        {"newMessages": [{CANARY: CANARY}]},
+        {"newMessages": [CANARY]},
+        {"newMessages": [message({CANARY: CANARY})]},
+        {"newMessages": [message([CANARY])]},
+        {"newMessages": [said] * 1_001},
+        {"newMessages": [message(CANARY * 100_000)]},
+        {"metadata": {CANARY: "\0"}},
+        {"metadata": {CANARY: CANARY * 10_000}},
+        {"metadata": CANARY},
+        {"metadata": [CANARY]},
+        {"status": CANARY},
+        {"title": f"\n{CANARY}"},
+        {"model": CANARY * 100},
+        {"tokensUsed": CANARY},
+    ]
+    raw = CANARY.encode()
+    bad_bodies = [
+        b'{"' + raw,
+        b'{"metadata":{"%b":1,"%b":2}}' % (raw, raw),
+        b'{"newMessages":[{"role":"user","content":"%b","%b":1,"%b":1}]}' % (raw, raw, raw),
+        b"\xff" + raw,
+        b'{"a":"\\ud800%b"}' % raw,
+        b'{"a":%b}' % raw,
+        b"[" * 70 + b'"%b"' % raw + b"]" * 70,
+        b'{"metadata":{"%b":1e999}}' % raw,
+        b'"%b"' % raw,
+    ]
+    tokens = [f"sny_{CANARY}", f"{caller.token}{CANARY}", str(caller.token)[:-1] + "x"]
+    return [
+        *(caller.update(session_id, **members) for members in bad_members),
+        *(caller.create(**{**members, "userId": "ada\n" + CANARY}) for members in bad_members),
+        *(caller.update_raw(session_id, body) for body in bad_bodies),
+        *(caller.create_raw(body) for body in bad_bodies),
+        *(caller.extend_raw(session_id, body) for body in bad_bodies[:1] + bad_bodies[3:4]),
+        *(caller.bearing(token).list() for token in tokens),
+        caller.bearing(None).list(f"?access_token={caller.token}"),
+        caller.send("PUT", path, as_json({"newMessages": [said]}), {**JSON, "If-Match": f'"{CANARY}"'}),
+        caller.send("PUT", path, b"{}", {**JSON, "Idempotency-Key": f"é{CANARY}"}),
+        caller.send("PUT", path, as_json({"metadata": {CANARY: 1}}), {"Content-Type": f"text/{CANARY}"}),
+        caller.get(unknown_id()),
+        caller.send("PATCH", path, as_json(said), JSON),
+        *connections_refused(caller),
+    ]
+
+
+def connections_refused(caller: Caller) -> Iterator[Answer]:
+    """Be refused before there is a request."""
+    bearing = {"Authorization": f"Bearer {caller.token}", "X-A": CANARY}
+    for sent in (
+        head("GET", caller.sessions, bearing)[:-2] + b"no colon " + CANARY.encode() + b"\r\n\r\n",
+        head("GET", caller.sessions, bearing)[:-2],
+        head("GET", caller.sessions, {**bearing, "X-B": CANARY * 30_000}),
+        head("GET", f"{caller.sessions}?x={CANARY * 8_000}", bearing),
+    ):
+        with Wire(caller.port) as wire:
+            wire.send(sent)
+            yield wire.receive()
+
+
+def test_no_canary_is_in_an_error_a_log_or_what_the_command_line_prints(server: ServerProcess) -> None:
+    token = server.create_token_object("demo")
+    secret = token["token"].rpartition("_")[2]
+    with Caller(server.port, token["token"], "demo") as caller:
+        answers = wronged(caller)
+        assert CANARY in json.dumps(caller.list().json), "it was kept, and is told to who may read it"
+    revoked = run_sessionary("tokens", "revoke", token["id"], "--database", server.database)
+    shown = run_sessionary("tokens", "list", "--json", "--database", server.database)
+    assert server.terminate() == 0
+
+    for answer in answers:
+        assert answer.status >= 400, answer
+        told = answer.body.decode() + json.dumps(dict(answer.headers))
+        assert CANARY not in told
+        assert secret[:32] not in told
+    for printed in (server.log.read_text(), revoked.stdout + revoked.stderr, shown.stdout + shown.stderr):
+        assert printed
+        assert CANARY not in printed
+        assert secret[:32] not in printed
+
+
+def files_with(directory: Path, secret: str) -> list[str]:
+    """Name the files below a directory in whose bytes a secret stands."""
+    found = subprocess.run(["grep", "-rlaF", secret, directory], capture_output=True, text=True, check=False)
+    assert found.returncode < 2, found.stderr
+    return found.stdout.splitlines()
+
+
+@pytest.mark.parametrize("log_format", ["json"], indirect=True)
+def test_no_token_is_in_the_databases_files(server: ServerProcess, postgres_18: PostgresServer, tmp_path: Path) -> None:
+    directory = tmp_path if server.database.startswith("sqlite") else postgres_18.directory
+    tokens = [server.create_token("demo", name=f"name-{CANARY}") for _ in range(3)]
+    for token in tokens:
+        with Caller(server.port, token, "demo") as caller:
+            caller.begin(userId=f"user-{CANARY}")
+    assert files_with(directory, f"user-{CANARY}"), "we look where things are kept"
+
+    def kept() -> list[str]:
+        secrets = [token.rpartition("_")[2] for token in tokens]
+        pieces = [piece for secret in secrets for piece in (secret[:64], secret[16:48])]
+        pieces += [bytes.fromhex(secret[:64]).hex() for secret in secrets]
+        return [file for piece in pieces for file in files_with(directory, piece)]
+
+    assert kept() == []
+    assert server.terminate() == 0
+    assert kept() == []
