@@ -138,12 +138,12 @@ class Connection:
 
     async def _make_sure(self) -> None:
         """Drop a connection that died in silence, before something is sent on it whose outcome would be unknown."""
-        now = asyncio.get_running_loop().time()
-        if self._connection is None or self._in_transaction or now - self._heard_at < _SILENCE_SECONDS_MAX:
+        connection, silence = self._connection, asyncio.get_running_loop().time() - self._heard_at
+        if connection is None or connection.is_closed() or self._in_transaction or silence < _SILENCE_SECONDS_MAX:
             return
         try:
             async with asyncio.timeout(self._seconds_max / 8):
-                await self._judged(self._connection.execute("SELECT 1"))
+                await self._judged(connection.execute("SELECT 1"))
         except (Refused, Lost, TimeoutError):
             self.drop()
 
