@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sessionary import Client
 from tests.cli import conversations
 from tests.cli.conftest import Run
 from tests.cli.serving import Place, serving
+from tests.client.faults import Fault, FaultProxy, delayed, passed, unanswered
 from tests.client.vendor import TOKEN, VendorServer
 from tests.harness.waiting import poll
 
@@ -109,25 +111,35 @@ def test_a_file_is_for_its_owner_alone_and_replaced_only_when_the_new_one_is_who
 def test_an_export_that_was_killed_goes_on_where_it_ended(
     run: Run, place: Place, client: Client, tmp_path: Path
 ) -> None:
-    ids = [client.create_session("ada").session_id for _ in range(450)]
-    process = place.start("export", "--output", "out.jsonl", directory=tmp_path)
+    ids = [client.create_session("ada").session_id for _ in range(150)]
     journal = tmp_path / "out.jsonl.part.journal"
-    poll(journal.exists, "a first page", seconds=60)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=10)
-    mark = json.loads(journal.read_bytes())
-    assert 100 <= mark["sessions"] < 450
-    assert not (tmp_path / "out.jsonl").exists()
-    # As if it had died in the middle of the next page; and what came before is not read again.
-    part = tmp_path / "out.jsonl.part"
-    part.write_bytes(part.read_bytes()[: mark["size"]] + b'{"id": "tor')
-    client.delete_session(ids[-1])
-    client.create_session("later")
+    with FaultProxy(place.server.port) as proxy:
+        process = _start_export(place, proxy, tmp_path, unanswered)
+        poll(journal.exists, "a first page", seconds=60)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        mark = json.loads(journal.read_bytes())
+        assert mark["sessions"] == 100
+        assert not (tmp_path / "out.jsonl").exists()
+        # As if it had died in the middle of the next page; and what came before is not read again.
+        part = tmp_path / "out.jsonl.part"
+        part.write_bytes(part.read_bytes()[: mark["size"]] + b'{"id": "tor')
+        client.delete_session(ids[-1])
+        client.create_session("later")
+        proxy.plan = []
 
-    found = exported(run, place)
+        found = exported(run, place, "--url", proxy.base_url)
 
     assert [session["id"] for session in found] == ids[::-1]
     assert {each.name for each in tmp_path.iterdir()} == {"out.jsonl"}
+
+
+def _start_export(place: Place, proxy: FaultProxy, directory: Path, then: Fault) -> subprocess.Popen[bytes]:
+    """Start an export that gets its first page, and little of the second one unharmed; return in the midst of it."""
+    proxy.plan = [*[passed] * 115, *[then] * 1_000]
+    process = place.start("export", "--output", "out.jsonl", "--url", proxy.base_url, directory=directory)
+    poll(lambda: len(proxy.arrived) > 115, "a second page", seconds=60)
+    return process
 
 
 def test_what_another_question_left_is_not_gone_on_with(run: Run, place: Place, client: Client, tmp_path: Path) -> None:
@@ -139,18 +151,19 @@ def test_what_another_question_left_is_not_gone_on_with(run: Run, place: Place, 
 
 
 def test_sessions_that_go_meanwhile_are_left_out(client: Client, place: Place, tmp_path: Path) -> None:
-    for _ in range(300):
+    for _ in range(150):
         client.create_session("ada", expiration_minutes=5)
-    process = place.start("export", "--output", "out.jsonl", directory=tmp_path)
-    poll((tmp_path / "out.jsonl.part.journal").exists, "a first page", seconds=60)
-    process.send_signal(signal.SIGSTOP)
-    for session in client.iterate_sessions():
-        client.delete_session(session.id)
-    process.send_signal(signal.SIGCONT)
-    _, told = process.communicate(timeout=60)
+    with FaultProxy(place.server.port) as proxy:
+        process = _start_export(place, proxy, tmp_path, delayed(0.5))
+        process.send_signal(signal.SIGSTOP)
+        for session in client.iterate_sessions():
+            client.delete_session(session.id)
+        process.send_signal(signal.SIGCONT)
+        proxy.plan = []
+        _, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     found = list(conversations.lines(tmp_path / "out.jsonl"))
-    assert 100 <= len(found) < 300
+    assert 100 <= len(found) < 150
     assert told == f"out.jsonl: {len(found)} sessions\n".encode()
 
 

@@ -67,6 +67,7 @@ class Exchange(BaseHTTPRequestHandler):
     """One request that arrived at the proxy, and what a fault may do with it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     proxy: FaultProxy
 
     def suffer(self) -> None:
