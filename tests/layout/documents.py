@@ -9,6 +9,7 @@ from pathlib import Path
 BLOCK_LANGUAGES = {"console", "http", "json", "python", "sh", "sql", "text", "toml"}
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)", re.MULTILINE)
+_NAMED_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 _HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
 # Spelled in pieces: this file is tracked too.
 _REGISTRY_HOSTS = [
@@ -53,6 +54,21 @@ def undocumented(words: Iterable[str], pages: Iterable[Path]) -> list[str]:
         raise AssertionError("nothing to look for")
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     return [word for word in wanted if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text)]
+
+
+def tests_named_but_missing(root: Path, page: Path) -> list[str]:
+    """Every test that a page names as `file::test` is there; a page that names none is a mistake of the caller's."""
+    named = sorted(set(_NAMED_TEST.findall(page.read_text(encoding="utf-8"))))
+    if not named:
+        raise AssertionError(f"{page} names no test")
+    return [f"{file}::{test}" for file, test in named if not _has_test(root / file, test)]
+
+
+def _has_test(file: Path, test: str) -> bool:
+    return (
+        file.is_file()
+        and re.search(rf"^(async )?def {test}\(", file.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    )
 
 
 def headings(page: Path) -> list[str]:

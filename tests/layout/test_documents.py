@@ -32,6 +32,26 @@ def test_every_code_block_is_of_a_kind_that_something_runs() -> None:
     assert documents.blocks_nothing_runs(ROOT) == []
 
 
+def test_every_defence_that_is_claimed_has_its_test() -> None:
+    page = ROOT / "SECURITY.md"
+    assert documents.tests_named_but_missing(ROOT, page) == []
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 10
+    assert [row for row in rows if "tests/" not in row.rpartition(" | ")[2]] == []
+
+
+def test_a_test_that_is_named_and_missing_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("`tests/test_a.py::test_one`, `tests/test_a.py::test_two`, `tests/test_b.py::test_one`")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text("async def test_one() -> None: ...\n\n\ndef test_two_more(): ...\n")
+    missing = ["tests/test_a.py::test_two", "tests/test_b.py::test_one"]
+    assert documents.tests_named_but_missing(tmp_path, page) == missing
+    page.write_text("none")
+    with pytest.raises(AssertionError, match="names no test"):
+        documents.tests_named_but_missing(tmp_path, page)
+
+
 def test_no_file_names_a_registry_host_or_a_path_of_this_machine() -> None:
     assert documents.places_named(ROOT) == []
 
