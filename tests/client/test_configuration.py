@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sessionary import Client, ConnectionFailed, InvalidRequest, Surroundings
+from sessionary import AsyncClient, Client, ConnectionFailed, InvalidRequest, Surroundings
 from sessionary.client.server import proxy_from, tls_for
 from tests.client.answering import Respond, always, client_of
 from tests.client.calling import Place, make_client
@@ -232,3 +232,13 @@ def test_headers_that_frame_a_body_are_the_clients_own(flavour: str, ours: Place
                 client.create_session("someone", headers={header: "5"})
         with pytest.raises(InvalidRequest, match="URL too long"):
             client.get_session("x" * 100_000)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("proxy", ["nonsense://p.test", "http://[::1", "http://p.test:port"])
+def test_a_proxy_that_cannot_be_used_is_told(kind: type[Client | AsyncClient], proxy: str) -> None:
+    surroundings: Any = _surroundings("blocking", {"http_proxy": proxy})
+    with pytest.raises(InvalidRequest, match="The proxy cannot be used"):
+        kind("http://a.test", surroundings=surroundings)
+    with pytest.raises(InvalidRequest, match="The proxy cannot be used"):
+        kind("http://a.test", proxy=proxy)

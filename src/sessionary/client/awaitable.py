@@ -16,7 +16,7 @@ from sessionary.client.calls import Call
 from sessionary.client.conversations import Beginning, Transcript, check_one_given, for_one_call, options_of
 from sessionary.client.failures import translated
 from sessionary.client.retry import Attempts
-from sessionary.client.server import ClientOptions, Server, proxy_from, tls_for
+from sessionary.client.server import ClientOptions, Server, proxy_checked, proxy_from, tls_for
 from sessionary.client.surroundings import Surroundings
 from sessionary.client.walks import Walk
 from sessionary.errors import SessionaryError
@@ -126,7 +126,9 @@ class AsyncClient:
         self._server: Final = Server(url, options, environment)
         proxy = proxy or proxy_from(environment, self._server.url)
         verify = tls_for(self._server.url, proxy, verify=verify)
-        self._http: Final = httpx.AsyncClient(transport=transport or httpx.AsyncHTTPTransport(verify, proxy=proxy))
+        with proxy_checked():
+            own = transport or httpx.AsyncHTTPTransport(verify, proxy=proxy)
+        self._http: Final = httpx.AsyncClient(transport=own)
 
     create_session: Final = AsyncOperation(calls.create_session)
     list_sessions: Final = AsyncOperation(calls.list_sessions)

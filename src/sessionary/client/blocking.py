@@ -18,7 +18,7 @@ from sessionary.client.conversations import Beginning, Transcript, check_one_giv
 from sessionary.client.deadlines import Deadline, DeadlineTransport
 from sessionary.client.failures import translated
 from sessionary.client.retry import Attempts
-from sessionary.client.server import ClientOptions, Server, proxy_from, tls_for
+from sessionary.client.server import ClientOptions, Server, proxy_checked, proxy_from, tls_for
 from sessionary.client.surroundings import Surroundings
 from sessionary.client.walks import Walk
 from sessionary.errors import SessionaryError
@@ -121,7 +121,8 @@ class Client:
         self._deadline: Final = Deadline(self._surroundings.clock)
         proxy = proxy or proxy_from(environment, self._server.url)
         verify = tls_for(self._server.url, proxy, verify=verify)
-        own = transport or DeadlineTransport(self._deadline, verify=verify, proxy=proxy)
+        with proxy_checked():
+            own = transport or DeadlineTransport(self._deadline, verify=verify, proxy=proxy)
         self._http: Final = httpx.Client(transport=own)
 
     create_session: Final = Operation(calls.create_session)

@@ -1,7 +1,8 @@
 """What a client knows of the server it talks to: where it is, as whom to ask, how patiently."""
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, TypedDict
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
@@ -114,6 +115,15 @@ def tls_for(url: str, proxy: str | httpx.Proxy | None, *, verify: ssl.SSLContext
     """
     plain = url.startswith("http://") and proxy is None and verify is True
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else verify
+
+
+@contextmanager
+def proxy_checked() -> Iterator[None]:
+    """Tell of a proxy that httpx cannot use, whoever named it; raises InvalidRequest."""
+    try:
+        yield
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        raise InvalidRequest(f"The proxy cannot be used: {error}.") from error
 
 
 def proxy_from(environment: Mapping[str, str], url: str) -> str | None:
