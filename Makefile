@@ -29,9 +29,9 @@ test: setup ## run the whole suite with its coverage; ARGS go to pytest
 # SOAK is the share of the way from the dose of every day (0) to the long one (1).
 SOAK ?= 1
 
-soak: setup ## let the faults of the suite strike for long, about 15 minutes; SOAK=0.1 for less; ARGS go to pytest
+soak: setup ## let faults and overload strike for long, about 15 minutes; SOAK=0.1 for less; ARGS go to pytest
 	@scripts/system-packages
-	SOAK=$(SOAK) $(BIN)/python -m pytest tests/faults --timeout 3600 -o log_cli=true -o log_cli_level=WARNING $(ARGS)
+	SOAK=$(SOAK) $(BIN)/python -m pytest tests/faults tests/overload --timeout 3600 -o log_cli=true -o log_cli_level=WARNING $(ARGS)
 
 check: setup ## lint, formatting, types and floors
 	$(BIN)/ruff check

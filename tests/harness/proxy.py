@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -30,6 +31,10 @@ class Proxy:
         self._cut: Cut = "before"
         self._hold: Hold | None = None
         self._clients: set[_Wire] = set()
+        self.delay_seconds = 0.0
+        """How long everything that clients send is on its way."""
+        self.bytes_per_second = 0.0
+        """How much of what a client sends gets through on each connection; 0 is as much as it likes."""
         self.sent = bytearray()
         """What clients have sent; a test that counts empties it first."""
 
@@ -121,6 +126,8 @@ class Proxy:
                 if self._cut == "before":
                     return
                 server.mute = True
+            if self.delay_seconds or self.bytes_per_second:
+                await asyncio.sleep(self.delay_seconds + len(data) / (self.bytes_per_second or math.inf))
             server.writer.write(data)
             await server.writer.drain()
 

@@ -195,13 +195,13 @@ async def test_what_would_wait_too_long_is_refused_at_once_and_a_quiet_one_is_no
 async def test_one_that_would_be_late_anyway_is_refused_at_once() -> None:
     run = Echo(seconds=0.1)
     run.gate.set()
-    lane = lane_of(run, batch_max=1, seconds=1)
+    lane = lane_of(run, batch_max=1, seconds=2)
     for number in range(8):
         await lane.put(("loud", number), 0, "loud")
     waiting = [lane.put((f"quiet-{number}", 0), 0, f"quiet-{number}") for number in range(4)]
 
     with pytest.raises(Overloaded):
-        waiting += [lane.put((f"quiet-{number}", 0), 0, f"quiet-{number}") for number in range(4, 10)]
+        waiting += [lane.put((f"quiet-{number}", 0), 0, f"quiet-{number}") for number in range(4, 40)]
 
     assert [answer for answer in await asyncio.gather(*waiting) if isinstance(answer, Overloaded)] == []
 

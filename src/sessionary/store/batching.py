@@ -13,15 +13,16 @@ from typing import Final, Generic, TypeVar
 from msgspec import Struct
 
 from sessionary.errors import Overloaded, SessionaryError, StoreUnavailable
+from sessionary.store.pacing import Pace
 from sessionary.store.queueing import FairQueue, Waiting, share_of
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-_WAIT_PART: Final = 10
-"""The part of its time that an item may be expected to wait, one in so many."""
-_BELIEVED_AFTER: Final = 4
-"""A change of pace is believed after about so many batches."""
+_WAIT_PART: Final = 8
+"""The part of its time after which an item must be expected to be answered, one in so many."""
+_LONG_PART: Final = 20
+"""The part of its time that a batch may take without being shortened, one in so many."""
 _LOOKS: Final = 16
 """How often in half of an item's time the late ones are looked for: it costs a look at every line."""
 
@@ -32,7 +33,7 @@ class LaneLimits(Struct, frozen=True):
     """How much a lane takes: items and bytes that wait, items and bytes a batch, seconds until an item is answered.
 
     Half of the seconds may pass while an item waits, the other half while its batch runs; an item that must be expected
-    to wait more than a tenth of them is refused at once.
+    to be answered after more than an eighth of them is refused at once, unless it goes with the next batch.
     """
 
     waiting_max: int
@@ -64,24 +65,24 @@ class Lane(Generic[Item, Answer]):
         self._queue: Final = FairQueue[_Ticket[Item, Answer | SessionaryError]](
             bounds.waiting_max, bounds.waiting_bytes_max
         )
-        self._calm_count: Final = min(bounds.batch_max, share_of(bounds.waiting_max))
+        self._pace: Final = Pace(bounds.batch_max, bounds.seconds_max / _LONG_PART, self._half)
+        self._share: Final = share_of(bounds.waiting_max)
         self._calm_size: Final = share_of(bounds.waiting_bytes_max)
         self._batch_began = math.inf
-        self._batch_seconds = 0.0
         self._runner: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def check_room(self, count: int, size: int, owner: str = "") -> None:
         """Raise Overloaded unless ``count`` items of ``size`` bytes together could wait now, and in good hope."""
         self._queue.check_room(count, size, owner)
-        if self._queue.count >= self._bounds.batch_max:
+        if self._queue.count >= self._pace.batch_max:
             self._check_wait(owner, asyncio.get_running_loop().time())
 
     def put(self, item: Item, size: int = 0, owner: str = "") -> asyncio.Future[Answer | SessionaryError]:
         """Let an item of ``size`` bytes wait for its owner's turn; raises Overloaded if there is no room."""
         queue = self._queue
         # Up to here nobody's share is used up and nobody waits for more than a batch: nothing has to be looked up.
-        if queue.count >= self._calm_count or queue.size + size > self._calm_size:
+        if queue.count >= self._pace.batch_max or queue.count >= self._share or queue.size + size > self._calm_size:
             self.check_room(1, size, owner)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer | SessionaryError] = loop.create_future()
@@ -105,14 +106,13 @@ class Lane(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         try:
             while self._queue.count:
-                gathered = self._queue.gather(self._bounds.batch_max, self._bounds.batch_bytes_max)
+                gathered = self._queue.gather(self._pace.batch_max, self._bounds.batch_bytes_max)
                 # A caller that hung up while it waited never began; its command is not applied.
                 if batch := [ticket for ticket in gathered if not ticket.answer.done()]:
                     self._batch_began = loop.time()
                     # An outage tells nothing of the pace: the first to come after it are not refused for its sake.
                     if await self._run_one(batch):
-                        seconds = loop.time() - self._batch_began
-                        self._batch_seconds += (seconds - self._batch_seconds) / _BELIEVED_AFTER
+                        self._pace.took(len(batch), loop.time() - self._batch_began)
         finally:
             self._batch_began = math.inf
             self._runner = None
@@ -126,6 +126,7 @@ class Lane(Generic[Item, Answer]):
         except SessionaryError as error:
             outcomes = [error] * len(batch)
         except TimeoutError:
+            self._pace.gave_up(len(batch))
             outcomes = [StoreUnavailable()] * len(batch)
         except asyncio.CancelledError:
             # Of the work, by whoever else had a hand in it: the lane goes on. Of the lane itself: everything ends.
@@ -140,16 +141,16 @@ class Lane(Generic[Item, Answer]):
         return not all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
 
     def _check_wait(self, owner: str, now: float) -> None:
-        """Raise Overloaded if the owner's next item would wait too long: told now, its caller loses no time.
+        """Raise Overloaded if the owner's next item would take too long: told now, its caller loses no time.
 
         An owner with nothing waiting is told so only if it would be refused for being late anyway.
         """
-        batches = self._queue.ahead_of(owner) // self._bounds.batch_max
+        batches = self._queue.ahead_of(owner) // self._pace.batch_max
         if not batches:
             return
-        running = max(self._batch_seconds, now - self._batch_began)
+        running = max(self._pace.seconds, now - self._batch_began)
         most = self._bounds.seconds_max / _WAIT_PART if self._queue.waits(owner) else self._half
-        if running + batches * self._batch_seconds > most:
+        if running + (batches + 1) * self._pace.seconds > most:
             raise Overloaded
 
     def _refuse_late(self) -> None:

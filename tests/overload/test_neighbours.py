@@ -1,0 +1,59 @@
+"""One organisation floods the server: its neighbour is never refused, and waits for a counted number of batches."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.proxy import Proxy
+from tests.harness.server import ServerProcess
+from tests.http.calling import Answer, Caller, message
+from tests.overload.loading import Load, Tally
+from tests.overload.test_overload import begin, updates_of
+
+SECONDS = 6.0
+READ_BATCH = b"\0read_batch\0"
+BATCHES_MAX = 3
+"""The batch that runs when the request arrives, one that it may just miss, and its own."""
+
+
+@pytest.fixture
+async def proxy(postgres_18_database: str) -> AsyncIterator[Proxy]:
+    async with Proxy(postgres_18_database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def server(proxy: Proxy, tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    server = ServerProcess(proxy.url, "--no-first-token", "--log-level", "warning", directory=tmp_path)
+    await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.close)
+
+
+@pytest.mark.slow
+async def test_a_flood_refuses_or_delays_nobody_else(proxy: Proxy, server: ServerProcess) -> None:
+    loud_token = await asyncio.to_thread(server.create_token, "acme")
+    quiet_token = await asyncio.to_thread(server.create_token, "quiet")
+    sessions = await asyncio.to_thread(begin, server, loud_token)
+    answers: list[Answer] = []
+    batches: list[int] = []
+    with Caller(server.port, quiet_token, "quiet") as quiet:
+        session_id = await asyncio.to_thread(quiet.begin)
+        proxy.bytes_per_second = 150_000
+
+        async with Load(server.port, updates_of(loud_token, sessions)) as load:
+            flood = asyncio.create_task(load.open(900, SECONDS))
+            await asyncio.sleep(1)
+            while not flood.done():
+                before = proxy.sent.count(READ_BATCH)
+                update = lambda: quiet.update(session_id, newMessages=[message("a")])  # noqa: E731
+                answers.append(await asyncio.to_thread(update))
+                batches.append(proxy.sent.count(READ_BATCH) - before)
+            tally: Tally = flood.result()
+
+    assert tally.statuses[503] > 5 * tally.statuses[200] > 0, tally.statuses
+    assert [answer.status for answer in answers] == [200] * len(answers)
+    assert len(answers) >= 5
+    assert 1 <= max(batches) <= BATCHES_MAX, batches
