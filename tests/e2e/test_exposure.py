@@ -1,10 +1,12 @@
 """A server is seen beyond its own machine only over TLS, its own or that of a proxy that was named."""
 
+import contextlib
 import http.client
 import socket
 import ssl
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ from tests.e2e.starting import started, wait_for_text
 from tests.harness.certificates import self_signed
 from tests.harness.processes import free_port
 from tests.harness.server import run_sessionary
+from tests.http.wires import head
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what these tests are about
 BEYOND = [EVERYWHERE, "::", "::ffff:0.0.0.0"]
@@ -105,6 +108,35 @@ def test_a_handshake_takes_no_longer_than_headers_may(tmp_path: Path) -> None:
             begun = time.monotonic()
             assert silent.recv(100) == b""
             assert 0.5 < time.monotonic() - begun < 4
+
+
+def test_a_caller_over_tls_that_does_not_read_its_answer_is_hung_up_on(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    port = free_port()
+    files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
+    words = ("serve", "--port", str(port), "--idle-seconds", "1", "--body-seconds", "1")
+    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+        printed = wait_for_text(tmp_path / "printed", "-d '{")
+        token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        with Client(f"https://localhost:{port}", token=token, organisation="demo", verify=trusting) as client:
+            said = [{"role": "user", "content": "x" * 1_000_000}] * 7
+            session_id = client.create_session("ada", initial_messages=said).session_id
+        path = f"/api/v3/organizations/demo/ai/sessions/{session_id}"
+        with socket.socket() as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            wire.connect(("127.0.0.1", port))
+            with trusting.wrap_socket(wire, server_hostname="localhost") as deaf:
+                deaf.sendall(head("GET", path, {"Authorization": f"Bearer {token}"}))
+                time.sleep(4)
+                assert 0 < sum(map(len, pieces_from(deaf))) < 7_000_000, "the server has hung up meanwhile"
+
+
+def pieces_from(wire: ssl.SSLSocket) -> Iterator[bytes]:
+    """Read what comes until the connection ends, in whatever way."""
+    with contextlib.suppress(OSError):
+        while piece := wire.recv(1 << 20):
+            yield piece
 
 
 def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
