@@ -27,6 +27,9 @@ from sessionary.errors import (
 )
 from sessionary.model import Status
 from sessionary.store.base import (
+    OPERATOR,
+    AuditAction,
+    AuditRecord,
     Clock,
     Command,
     Conversation,
@@ -130,6 +133,8 @@ class ReferenceStore:
         self._sessions: dict[tuple[str, str], Session] = {}
         self._keys: dict[tuple[str, str, type[Command], str], UsedKey] = {}
         self._tokens: dict[str, StoredToken] = {}
+        self._audit: list[AuditRecord] = []
+        self._noted = 0
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply one after another, all at the instant the batch starts."""
@@ -172,7 +177,10 @@ class ReferenceStore:
             del self._sessions[name]
         for key in outdated[:limit]:
             del self._keys[key]
-        return Swept(removed=len(expired[:limit]), more=len(expired) > limit or len(outdated) > limit)
+        old = [record for record in self._audit if record.at <= now - 400 * DAY]
+        self._audit = [record for record in self._audit if record not in old[:limit]]
+        more = any(len(due) > limit for due in (expired, outdated, old))
+        return Swept(removed=len(expired[:limit]), more=more)
 
     async def measure_usage(self, organisation: str) -> Usage:
         """Count what is live and what it holds."""
@@ -184,11 +192,12 @@ class ReferenceStore:
         ]
         return Usage(len(live), sum(session.total_bytes for session in live))
 
-    async def create_token(self, token: StoredToken) -> None:
+    async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
         """Keep a token, unless one with its id is kept."""
         if token.id in self._tokens:
             raise StoreUnavailable
         self._tokens[token.id] = token
+        self._note(token.organisation, actor, "create_token", token.id, token.created_at)
 
     async def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token, whatever has become of it."""
@@ -198,7 +207,7 @@ class ReferenceStore:
         """Read tokens in the order of their ids."""
         return [self._tokens[name] for name in sorted(self._tokens) if name > after][:limit]
 
-    async def revoke_token(self, token_id: str) -> StoredToken:
+    async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
         """Revoke a token; the first time counts."""
         if token_id not in self._tokens:
             raise TokenNotFound
@@ -206,7 +215,30 @@ class ReferenceStore:
         if token.revoked_at is None:
             token = msgspec.structs.replace(token, revoked_at=self._clock())
             self._tokens[token_id] = token
+            self._note(token.organisation, actor, "revoke_token", token_id, self._clock())
         return token
+
+    async def note(self, record: AuditRecord) -> None:
+        """Keep an audit record."""
+        self._noted += 1
+        self._audit.append(msgspec.structs.replace(record, number=self._noted))
+
+    async def list_audit(self, limit: int, after: int = 0) -> list[AuditRecord]:
+        """Read audit records in the order of their numbers."""
+        return [record for record in self._audit if record.number > after][:limit]
+
+    def _note(self, organisation: str | None, actor: str, action: AuditAction, subject: str, at: int) -> None:
+        self._noted += 1
+        self._audit.append(
+            AuditRecord(
+                number=self._noted,
+                at=at,
+                organisation=organisation,
+                actor=actor,
+                action=action,
+                subject=subject,
+            )
+        )
 
     async def ready(self) -> None:
         """Be ready."""
@@ -281,6 +313,7 @@ class ReferenceStore:
                 return self._extend(session, command, now)
             case Delete():
                 del self._sessions[session.organisation, session.id]
+                self._note(session.organisation, command.actor, "delete_session", session.id, now)
                 return Deleted(session_id=session.id, version=session.version)
         raise AssertionError(command)
 

@@ -51,6 +51,8 @@ WINDOW_LIMIT_MAX: Final = 1_000
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 ONCE_KEPT_MILLISECONDS: Final = 24 * 60 * 60 * 1000
 """How long the answer to a command that names a key is kept for its repetition."""
+AUDIT_KEPT_MILLISECONDS: Final = 400 * 24 * 60 * 60 * 1000
+"""How long it is remembered who deleted what: thirteen months, as auditors like it."""
 
 REQUESTS_PER_SECOND_MAX: Final = 1_000_000
 BURST_MAX: Final = 1_000_000

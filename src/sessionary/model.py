@@ -21,6 +21,9 @@ Named after ``Accept-Ranges``, ``Accept-Patch`` and their kin, with which a serv
 IDEMPOTENT_REPLAYED: Final = "Idempotent-Replayed"
 """The header of an answer, then ``true``, that its idempotency key was given before."""
 
+PURPOSE: Final = "Sessionary-Purpose"
+"""The header in which a caller says what its reads are for: ``export`` at the first page has the export noted."""
+
 PYTHON_END: Final = r"(?!\n)"
 """What makes ``$`` the very end: Python's also matches before a last newline."""
 NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f-\u009f]+$" + PYTHON_END

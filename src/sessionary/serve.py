@@ -186,7 +186,7 @@ async def _greet(settings: Settings, store: Store, clock: Clock, base_url: str, 
     print(f"sessionary listens on {base_url} and keeps its data in {place}", file=stream, flush=True)
     if not settings.first_token:
         return
-    text = await create_first_token(TokenMaker(store, clock, secrets.token_bytes), FIRST_ORGANISATION)
+    text = await create_first_token(TokenMaker(store, clock, secrets.token_bytes, "server"), FIRST_ORGANISATION)
     if text is not None:
         print(
             _WELCOME.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION),

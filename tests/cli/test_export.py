@@ -184,3 +184,15 @@ def test_an_output_that_cannot_be_written_is_told_in_a_sentence(run: Run, place:
     assert completed.returncode == 1
     assert "No such file or directory" in completed.stderr
     assert "Traceback" not in completed.stderr
+
+
+def test_an_export_is_recorded_once_with_the_token_it_came_with(run: Run, place: Place, client: Client) -> None:
+    for _ in range(101):
+        client.create_session("ada")
+    assert len(exported(run, place)) == 101
+
+    told = run("audit", "--json", "--organisation", place.organisation, "--database", place.server.database)
+    records = [json.loads(line) for line in told.stdout.splitlines()]
+
+    assert [(record["action"], record["subject"]) for record in records] == [("export_sessions", place.organisation)]
+    assert records[0]["actor"] in place.token

@@ -15,6 +15,8 @@ WITHOUT_ORGANISATION: Mapping[str, str] = {
     "revoke_token": "a token is named by its id",
     "sweep_due": "one sweep serves every organisation, in the order of their dates",
     "sweep_keys": "as sweep_due",
+    "list_audit": "as list_tokens",
+    "sweep_audit": "as sweep_due",
     "ping": "asks whether the store answers, not for anyone's data",
 }
 # Statements that one engine has and the others do without, and why.

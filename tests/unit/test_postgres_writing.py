@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from sessionary.errors import Overloaded, SessionNotFound, StoreUnavailable
+from sessionary.errors import Overloaded, SessionaryError, SessionNotFound, StoreUnavailable
 from sessionary.store.base import Created, Deleted, Extended, Updated
 from sessionary.store.postgres.connections import connect
 from sessionary.store.postgres.store import PostgresStore
@@ -273,3 +273,24 @@ async def _change_without_committing(
     await transaction.start()
     await connection.execute("UPDATE sessions SET version = version + 1 WHERE id = $1", session_id)
     return transaction
+
+
+async def test_without_an_audit_record_nothing_is_deleted_made_or_revoked(
+    store: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    session = await begin(store, making.create(user("hello")))
+    await store.create_token(making.token("t1"))
+    async with connected(postgres_database) as other:
+        await other.execute("ALTER TABLE audit ADD CHECK (actor = 'nobody') NOT VALID")
+
+    (outcome,) = await store.apply([delete(session)])
+    for deed in (store.create_token(making.token("t2")), store.revoke_token("t1")):
+        with pytest.raises(SessionaryError):
+            await deed
+
+    assert isinstance(outcome, SessionaryError)
+    assert contents_in(await store.fetch("demo", session.session_id)) == ["hello"]
+    assert await store.find_token("t2") is None
+    kept = await store.find_token("t1")
+    assert kept is not None
+    assert kept.revoked_at is None

@@ -246,3 +246,28 @@ async def test_closing_finishes_what_was_accepted(path: Path, clock: HandClock, 
     later = await SqliteStore.open(path, clock, SECONDS_MAX)
     assert len(await listed(later, listing())) == 51
     await later.close()
+
+
+async def test_without_an_audit_record_nothing_is_deleted_made_or_revoked(
+    store: SqliteStore, path: Path, making: Making
+) -> None:
+    session = await begin(store, making.create(user("hello")))
+    await store.create_token(making.token("t1"))
+    with contextlib.closing(apsw.Connection(str(path))) as other:
+        other.execute("DROP TABLE audit")
+
+    deeds: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.apply([delete(session)]),
+        lambda: store.create_token(making.token("t2")),
+        lambda: store.revoke_token("t1"),
+    ]
+    for deed in deeds:
+        (answer,) = await asyncio.gather(deed(), return_exceptions=True)
+        refusal = answer[0] if isinstance(answer, list) else answer
+        assert isinstance(refusal, SessionaryError)
+
+    assert contents_in(await store.fetch("demo", session.session_id)) == ["hello"]
+    assert await store.find_token("t2") is None
+    kept = await store.find_token("t1")
+    assert kept is not None
+    assert kept.revoked_at is None

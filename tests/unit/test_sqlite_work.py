@@ -37,6 +37,10 @@ INDEXES = {
     "sweep_due": {"sessions_to_sweep"},
     "sweep_later": {"sessions PRIMARY KEY"},
     "sweep_keys": {"keys_to_sweep", "keys PRIMARY KEY"},
+    "insert_audit": set[str](),
+    "list_audit": {"rowid"},
+    "sweep_audit": {"audit_to_sweep", "rowid"},
+    "measure_usage": {"sessions PRIMARY KEY"},
     "insert_token": set[str](),
     "find_tokens": {"tokens PRIMARY KEY"},
     "list_tokens": {"tokens PRIMARY KEY"},
@@ -200,6 +204,8 @@ def explained(connection: apsw.Connection, how: str, name: str) -> list[tuple[An
 
 def index_in(step: str) -> str:
     """Name the index a step of a plan searches by."""
+    if "INTEGER PRIMARY KEY" in step:
+        return "rowid"
     if "sqlite_autoindex_" in step:
         return f"{step.split('sqlite_autoindex_')[1].split('_', maxsplit=1)[0]} PRIMARY KEY"
     return step.split("INDEX ")[1].split(" ", maxsplit=1)[0]

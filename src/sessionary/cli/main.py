@@ -5,6 +5,7 @@ import sys
 import click
 
 from sessionary.cli.administration import config_command, migrate_command, openapi_command, serve_command
+from sessionary.cli.audit import audit_command
 from sessionary.cli.chat import chat_command
 from sessionary.cli.exits import FAILED, exit_code_of, sentence_of
 from sessionary.cli.sessions import (
@@ -30,6 +31,7 @@ def commands() -> None:
 commands.add_command(serve_command)
 commands.add_command(migrate_command)
 commands.add_command(tokens_commands)
+commands.add_command(audit_command)
 commands.add_command(config_command)
 commands.add_command(openapi_command)
 commands.add_command(create_session_command)

@@ -1,23 +1,19 @@
 """Commands that make, show and revoke tokens."""
 
-import asyncio
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
-from sessionary.cli.settings import from_flags, settings_options
+from sessionary.cli.settings import settings_options
+from sessionary.cli.stores import operator, with_store
 from sessionary.clocks import steady_clock
 from sessionary.instants import instant
 from sessionary.operations.tokens import SCOPES, TokenMaker, create_token, is_good, list_tokens, revoke_token
 from sessionary.store.base import Store, StoredToken
-from sessionary.store.opening import migrate, open_store
-
-Result = TypeVar("Result")
 
 _PAGE: Final = 200
 _DURATION: Final = re.compile(r"(\d{1,6})([mhd])")
@@ -49,9 +45,10 @@ def create_command(organisation: str | None, **options: Any) -> None:
     expires_at = _expiry(expires, clock()) if expires else None
 
     async def make(store: Store) -> tuple[StoredToken, str]:
-        return await create_token(TokenMaker(store, clock, secrets.token_bytes), organisation, name, scopes, expires_at)
+        maker = TokenMaker(store, clock, secrets.token_bytes, operator())
+        return await create_token(maker, organisation, name, scopes, expires_at)
 
-    token, text = _with_store(options, make)
+    token, text = with_store(options, make)
     click.echo(json.dumps({**_described(token), "token": text}) if as_json else text)
 
 
@@ -68,7 +65,7 @@ def list_command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - a fla
         return found
 
     now = steady_clock()()
-    for token in _with_store(options, read):
+    for token in with_store(options, read):
         described = _described(token)
         if as_json:
             click.echo(json.dumps(described))
@@ -83,23 +80,8 @@ def list_command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - a fla
 @settings_options("database")
 def revoke_command(token_id: str, **options: Any) -> None:
     """Revoke the token with this id, for good; every server notices within five seconds."""
-    token = _with_store(options, lambda store: revoke_token(store, token_id))
+    token = with_store(options, lambda store: revoke_token(store, token_id, operator()))
     click.echo(f"revoked: {token.id}  {token.name}")
-
-
-def _with_store(options: dict[str, Any], work: Callable[[Store], Awaitable[Result]]) -> Result:
-    database = from_flags(options).settings.database
-    clock = steady_clock()
-
-    async def run() -> Result:
-        await migrate(database, clock())
-        store = await open_store(database, clock)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
 
 
 def _described(token: StoredToken) -> dict[str, Any]:

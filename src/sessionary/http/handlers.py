@@ -14,14 +14,16 @@ from sessionary.http.jsonbodies import read_json
 from sessionary.http.parameters import ParameterReader
 from sessionary.http.replies import Reply, json_reply, spelled_reply
 from sessionary.http.requests import Headers
-from sessionary.model import CreateSession, ExtendSession, ListParameters, UpdateSession, WindowParameters
+from sessionary.model import PURPOSE, CreateSession, ExtendSession, ListParameters, UpdateSession, WindowParameters
 from sessionary.operations import sessions
+from sessionary.operations.audit import note_export
 from sessionary.operations.context import Context
 from sessionary.operations.faults import fault_from, invalid
 from sessionary.store.base import Window
 
 _lists: Final = ParameterReader(ListParameters)
 _windows: Final = ParameterReader(WindowParameters)
+_PURPOSE: Final = PURPOSE.lower().encode()
 _JSON_SPACE: Final = b" \t\r\n"
 _PATH_SAFE: Final = "/%!$&'()*+,;=:@~"
 
@@ -59,6 +61,8 @@ async def list_sessions(ctx: Context, request: Request) -> Reply:
         raise InvalidParameter(
             "cursor and offset exclude each other.", faults=(Fault("cursor", "Not together with offset."),)
         )
+    if request.headers.get(_PURPOSE) == b"export" and asked.cursor is None and not asked.offset:
+        await note_export(ctx)
     page = await sessions.list_sessions(
         ctx,
         user_id=asked.user_id,

@@ -16,7 +16,7 @@ from msgspec import Struct
 from sessionary.errors import Fault, Unavailable
 from sessionary.limits import NAME_LENGTH_MAX, ORGANISATION_LENGTH_MAX
 from sessionary.operations.faults import invalid
-from sessionary.store.base import Clock, Store, StoredToken
+from sessionary.store.base import OPERATOR, Clock, Store, StoredToken
 
 READ: Final = "sessions:read"
 WRITE: Final = "sessions:write"
@@ -30,11 +30,15 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class TokenMaker(Struct, frozen=True):
-    """What making tokens takes: a store, a clock, and a source of random bytes such as ``secrets.token_bytes``."""
+    """What making tokens takes: a store, a clock, a source of random bytes such as ``secrets.token_bytes``, and who.
+
+    ``actor`` goes into the audit records.
+    """
 
     store: Store
     clock: Clock
     random_bytes: Callable[[int], bytes]
+    actor: str = OPERATOR
 
 
 async def create_token(
@@ -60,7 +64,7 @@ async def create_token(
         created_at=now,
         expires_at=expires_at,
     )
-    await maker.store.create_token(token)
+    await maker.store.create_token(token, maker.actor)
     return token, _text_of(token.id, secret)
 
 
@@ -79,7 +83,7 @@ async def create_first_token(maker: TokenMaker, organisation: str) -> str | None
         created_at=maker.clock(),
     )
     try:
-        await maker.store.create_token(token)
+        await maker.store.create_token(token, maker.actor)
     except Unavailable:
         if await maker.store.list_tokens(1):
             return None
@@ -92,9 +96,9 @@ async def list_tokens(store: Store, limit: int, after: str = "") -> list[StoredT
     return await store.list_tokens(limit, after)
 
 
-async def revoke_token(store: Store, token_id: str) -> StoredToken:
+async def revoke_token(store: Store, token_id: str, actor: str = OPERATOR) -> StoredToken:
     """Revoke a token for good; raises TokenNotFound."""
-    return await store.revoke_token(token_id)
+    return await store.revoke_token(token_id, actor)
 
 
 async def find_token(store: Store, text: str) -> StoredToken | None:

@@ -5,7 +5,7 @@ other instant is an integer of milliseconds since 1970 in UTC; *metadata* and me
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -247,6 +247,26 @@ class StoredToken(Struct, frozen=True, kw_only=True):
     revoked_at: int | None = None
 
 
+AuditAction = Literal["delete_session", "export_sessions", "create_token", "revoke_token"]
+OPERATOR: Final = "operator"
+"""Who acts past the server, at the command line."""
+
+
+class AuditRecord(Struct, frozen=True, kw_only=True):
+    """That something was done, and nothing of its content: when, by whom, what, and to which session or token.
+
+    ``actor`` is the id of the token a request came with, or says who it was at the command line. ``number`` is the
+    store's own, in the order in which the records were made.
+    """
+
+    number: int = 0
+    at: int
+    organisation: str | None
+    actor: str
+    action: AuditAction
+    subject: str
+
+
 class Usage(Struct, frozen=True):
     """What an organisation's live sessions come to: their number, and the bytes of their messages."""
 
@@ -271,6 +291,7 @@ class Store(Protocol):
     A session of another organisation is absent.
     A command with a key that was used before gets the first effect again and has no second one.
     A command whose ``if_version`` is not the session's version is refused with the version it has.
+    A session is deleted, and a token made or revoked, together with the audit record of it.
     """
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
@@ -294,10 +315,10 @@ class Store(Protocol):
         ...
 
     async def sweep(self, limit: int) -> Swept:
-        """Remove at most ``limit`` expired sessions with their turns, and at most ``limit`` outdated keys."""
+        """Remove at most ``limit`` each of expired sessions with their turns, outdated keys, and old audit records."""
         ...
 
-    async def create_token(self, token: StoredToken) -> None:
+    async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
         """Keep a token; raises StoreUnavailable where one with its id is kept already, which stays as it is."""
         ...
 
@@ -309,8 +330,16 @@ class Store(Protocol):
         """Read at most ``limit`` tokens whose ids follow ``after``, in the order of their ids: oldest first."""
         ...
 
-    async def revoke_token(self, token_id: str) -> StoredToken:
+    async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
         """Revoke a token, once and for good; raises TokenNotFound."""
+        ...
+
+    async def note(self, record: AuditRecord) -> None:
+        """Keep an audit record of something that changes nothing else."""
+        ...
+
+    async def list_audit(self, limit: int, after: int = 0) -> list[AuditRecord]:
+        """Read at most ``limit`` audit records numbered higher than ``after``, oldest first."""
         ...
 
     async def ready(self) -> None:

@@ -24,6 +24,7 @@ from sessionary.errors import (
 )
 from sessionary.instants import instant
 from sessionary.store.base import (
+    AuditRecord,
     Command,
     Create,
     Created,
@@ -201,6 +202,7 @@ class Folded(Struct):
     turns: list[Turn]
     keys: list[StoredKey]
     outdated_keys: list[OnceKey]
+    audit: list[AuditRecord]
 
 
 def session_key(command: Command) -> SessionKey:
@@ -243,6 +245,7 @@ class _Batch:
         self.keys: dict[OnceKey, StoredKey] = {}
         self.begun: set[SessionKey] = set()
         self.turns: list[Turn] = []
+        self.audit: list[AuditRecord] = []
         self.outcomes: list[Outcome] = []
 
     def run(self, command: Command, now: int) -> None:
@@ -264,6 +267,7 @@ class _Batch:
         elif isinstance(outcome, Deleted):
             # What the session was told in this batch goes with it; its id might be used again.
             self.turns = [told for told in self.turns if (told.organisation, told.session_id) != key]
+            self.audit.append(_deletion(command, now))
         if turn is not None:
             self.turns.append(turn)
         if name is not None and command.once is not None:
@@ -288,7 +292,18 @@ class _Batch:
             turns=sorted(self.turns, key=lambda turn: (turn.organisation, turn.session_id, turn.first)),
             keys=[self.keys[name] for name in sorted(self.keys)],
             outdated_keys=[name for name in sorted(self.keys) if name in self.stored_keys],
+            audit=self.audit,
         )
+
+
+def _deletion(command: Command, now: int) -> AuditRecord:
+    return AuditRecord(
+        at=now,
+        organisation=command.organisation,
+        actor=command.actor,
+        action="delete_session",
+        subject=command.session_id,
+    )
 
 
 def _again(earlier: StoredKey, fingerprint: bytes) -> Outcome:

@@ -12,7 +12,7 @@ from msgspec import Struct
 import sessionary
 from sessionary import limits
 from sessionary.errors import NotFound
-from sessionary.model import JsonObject, ListedSession
+from sessionary.model import PURPOSE, JsonObject, ListedSession
 
 _SESSIONS_AT_ONCE: Final = 4
 """More at once would not be faster."""
@@ -53,7 +53,7 @@ class Export:
         """Read the page at a mark: its sessions as lines, None where one went meanwhile; and the mark behind it."""
         place = {"cursor": mark.cursor} if mark.cursor else {"offset": mark.offset}
         page, response = await self._client.list_sessions.with_response(
-            limit=limits.PAGE_LIMIT_MAX, **place, **self._filters
+            limit=limits.PAGE_LIMIT_MAX, **place, **self._filters, headers={PURPOSE: "export"}
         )
         link = response.links.get("next", {}).get("url")
         behind: JsonObject = {"complete": True}

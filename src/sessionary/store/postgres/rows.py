@@ -1,12 +1,12 @@
 """Between rows and what the contract speaks of."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
 import asyncpg
 
-from sessionary.store.base import StoredKey, StoredSession, StoredToken
+from sessionary.store.base import AuditRecord, StoredKey, StoredSession, StoredToken
 from sessionary.store.deciding import Folded, OnceKey, SessionKey
 from sessionary.store.summaries import summary_of
 
@@ -32,6 +32,7 @@ _UPDATED: Final = _getters(
 )
 _TURNS: Final = _getters("turn", "organisation", "session_id", "first", "count", "tokens", "created_at", "body")
 _KEYS: Final = _getters("kept", "organisation", "principal", "command", "key", "fingerprint", "effect", "expires_at")
+_AUDIT: Final = _getters("noted", "at", "organisation", "actor", "action", "subject")
 
 
 def from_folded(folded: Folded, stored: Mapping[SessionKey, StoredSession]) -> Columns:
@@ -49,7 +50,13 @@ def from_folded(folded: Folded, stored: Mapping[SessionKey, StoredSession]) -> C
         "updated_read_version": [stored[row.organisation, row.id].version for row in folded.updated],
         **_columns(_TURNS, folded.turns),
         **_columns(_KEYS, folded.keys),
+        **from_audit(folded.audit),
     }
+
+
+def from_audit(records: Sequence[AuditRecord]) -> Columns:
+    """Bind audit records."""
+    return _columns(_AUDIT, records)
 
 
 def from_deleted(organisations: list[Any], ids: list[Any], versions: list[Any]) -> Columns:
@@ -88,6 +95,11 @@ def to_session(organisation: str, session_id: str, row: asyncpg.Record) -> Store
 def to_key(name: OnceKey, row: asyncpg.Record) -> StoredKey:
     """Read a key."""
     return StoredKey(*name, row["fingerprint"], row["effect"], row["key_expires_at"])
+
+
+def to_audit(row: asyncpg.Record) -> AuditRecord:
+    """Read every column of an audit record."""
+    return AuditRecord(**dict(row))
 
 
 def to_token(row: asyncpg.Record) -> StoredToken:

@@ -18,6 +18,7 @@ _WRITTEN_TOGETHER: Final = (
     "update_sessions",
     "insert_turns",
     "insert_keys",
+    "insert_audit",
 )
 
 

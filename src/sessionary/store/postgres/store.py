@@ -8,6 +8,8 @@ from typing import Any, Final, Self, TypeVar, cast
 from sessionary.errors import SessionaryError, StoreUnavailable
 from sessionary.limits import SESSION_BYTES_MAX
 from sessionary.store.base import (
+    OPERATOR,
+    AuditRecord,
     Clock,
     Command,
     Conversation,
@@ -120,9 +122,9 @@ class PostgresStore:
         """Remove what has expired; see ``Store``."""
         return await _done(self._sweeps, lambda: self._sweeper.sweep(limit))
 
-    async def create_token(self, token: StoredToken) -> None:
+    async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
         """Keep a token; see ``Store``."""
-        await _done(self._errands, lambda: self._tokens.create(token))
+        await _done(self._errands, lambda: self._tokens.create(token, actor))
 
     async def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token; see ``Store``."""
@@ -132,9 +134,17 @@ class PostgresStore:
         """Read a page of tokens; see ``Store``."""
         return await _done(self._errands, lambda: self._tokens.list(limit, after))
 
-    async def revoke_token(self, token_id: str) -> StoredToken:
+    async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
         """Revoke a token; see ``Store``."""
-        return await _done(self._errands, lambda: self._tokens.revoke(token_id))
+        return await _done(self._errands, lambda: self._tokens.revoke(token_id, actor))
+
+    async def note(self, record: AuditRecord) -> None:
+        """Keep an audit record; see ``Store``."""
+        await _done(self._errands, lambda: self._tokens.note(record))
+
+    async def list_audit(self, limit: int, after: int = 0) -> list[AuditRecord]:
+        """Read audit records; see ``Store``."""
+        return await _done(self._errands, lambda: self._tokens.list_audit(limit, after))
 
     async def ready(self) -> None:
         """Return if the database answers; see ``Store``."""

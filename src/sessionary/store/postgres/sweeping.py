@@ -5,7 +5,7 @@ from typing import Final
 
 import asyncpg
 
-from sessionary.limits import MESSAGES_PER_SESSION_MAX
+from sessionary.limits import AUDIT_KEPT_MILLISECONDS, MESSAGES_PER_SESSION_MAX
 from sessionary.store.base import Clock, Swept, Usage
 from sessionary.store.postgres.connections import Connection
 from sessionary.store.postgres.rows import from_deleted
@@ -23,7 +23,7 @@ class Sweeper:
         self._clock: Final = clock
 
     async def sweep(self, limit: int) -> Swept:
-        """Remove at most ``limit`` expired sessions and ``limit`` outdated keys."""
+        """Remove at most ``limit`` expired sessions ``limit`` outdated keys, and ``limit`` old audit records."""
         bindings = {"now": self._clock(), "limit": limit}
         async with self._connection.transaction():
             due = await self._connection.call("sweep_due", bindings)
@@ -39,7 +39,9 @@ class Sweeper:
                 await self._connection.call("delete_turns", removed)
                 await self._connection.call("delete_sessions", removed)
             keys = await self._connection.call("sweep_keys", bindings)
-        more = len(due) == limit or len(keys) == limit or len(gone) < len(expired)
+            old = {"before": self._clock() - AUDIT_KEPT_MILLISECONDS, "limit": limit}
+            audit = await self._connection.call("sweep_audit", old)
+        more = limit in {len(due), len(keys), len(audit)} or len(gone) < len(expired)
         return Swept(removed=len(gone), more=more)
 
     async def measure_usage(self, organisation: str) -> Usage:

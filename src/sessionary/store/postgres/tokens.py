@@ -1,12 +1,15 @@
-"""Tokens: found in batches, kept one at a time."""
+"""Tokens, found in batches and kept one at a time, and the audit records."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from sessionary.errors import TokenNotFound
-from sessionary.store.base import Clock, StoredToken
+from sessionary.store.base import AuditAction, AuditRecord, Clock, StoredToken
 from sessionary.store.postgres.connections import Connection
-from sessionary.store.postgres.rows import from_token, to_token
+from sessionary.store.postgres.rows import from_audit, from_token, to_audit, to_token
+
+# The class has a method by the name of list.
+Records = list[AuditRecord]
 
 
 class Tokens:
@@ -17,9 +20,11 @@ class Tokens:
         self._connection: Final = connection
         self._clock: Final = clock
 
-    async def create(self, token: StoredToken) -> None:
-        """Keep a token."""
-        await self._connection.call("insert_token", from_token(token), commits=True)
+    async def create(self, token: StoredToken, actor: str) -> None:
+        """Keep a token, and who made it."""
+        async with self._connection.transaction():
+            await self._connection.call("insert_token", from_token(token))
+            await self._note("create_token", token, actor)
 
     async def find(self, token_ids: Sequence[str]) -> list[StoredToken | None]:
         """Read tokens."""
@@ -32,13 +37,30 @@ class Tokens:
         rows = await self._connection.call("list_tokens", {"limit": limit, "after": after})
         return [to_token(row) for row in rows]
 
-    async def revoke(self, token_id: str) -> StoredToken:
-        """Revoke a token; raises TokenNotFound."""
-        bindings = {"id": token_id, "now": self._clock()}
-        rows = await self._connection.call("revoke_token", bindings, commits=True)
-        if not rows:
+    async def revoke(self, token_id: str, actor: str) -> StoredToken:
+        """Revoke a token, unless it is, and keep who did; raises TokenNotFound."""
+        async with self._connection.transaction():
+            rows = await self._connection.call("revoke_token", {"id": token_id, "now": self._clock()})
+            if rows:
+                await self._note("revoke_token", to_token(rows[0]), actor)
+        (token,) = [to_token(row) for row in rows] or await self.find([token_id])
+        if token is None:
             raise TokenNotFound
-        return to_token(rows[0])
+        return token
+
+    async def note(self, record: AuditRecord) -> None:
+        """Keep an audit record."""
+        await self._connection.call("insert_audit", from_audit([record]), commits=True)
+
+    async def list_audit(self, limit: int, after: int) -> Records:
+        """Read audit records."""
+        rows = await self._connection.call("list_audit", {"limit": limit, "after": after})
+        return [to_audit(row) for row in rows]
+
+    async def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
+        at = token.revoked_at or token.created_at
+        record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
+        await self._connection.call("insert_audit", from_audit([record]))
 
     async def ping(self) -> None:
         """Ask for one row of the sessions."""

@@ -48,7 +48,7 @@ def _sessions_wanted(commands: Sequence[Command]) -> dict[SessionKey, bool]:
 
 
 def _writes_something(folded: Folded) -> bool:
-    return bool(folded.deleted or folded.inserted or folded.updated or folded.keys)
+    return bool(folded.deleted or folded.inserted or folded.updated or folded.keys or folded.audit)
 
 
 class Writer:

@@ -6,10 +6,10 @@ import apsw
 
 from sessionary.errors import SessionNotFound
 from sessionary.limits import SESSION_BYTES_MAX
-from sessionary.store.base import Clock, Conversation, ListQuery, Page, StoredToken, Usage, Window
+from sessionary.store.base import AuditRecord, Clock, Conversation, ListQuery, Page, StoredToken, Usage, Window
 from sessionary.store.queries import read_queries
 from sessionary.store.sqlite import connections
-from sessionary.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_token
+from sessionary.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_audit, to_token
 from sessionary.store.summaries import page_of
 from sessionary.store.windows import cut, span
 
@@ -100,6 +100,11 @@ class Reader:
         """Read a page of tokens."""
         rows = self._connection.execute(self._sql["list_tokens"], {"limit": limit, "after": after})
         return [to_token(row) for row in rows]
+
+    def list_audit(self, limit: int, after: int) -> list[AuditRecord]:
+        """Read audit records."""
+        rows = self._connection.execute(self._sql["list_audit"], {"limit": limit, "after": after})
+        return [to_audit(row) for row in rows]
 
     def ping(self) -> None:
         """Read one row."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sessionary.store.base import StoredKey, StoredSession, StoredToken, Turn
+from sessionary.store.base import AuditRecord, StoredKey, StoredSession, StoredToken, Turn
 from sessionary.store.summaries import summary_of
 
 Row = tuple[Any, ...]
@@ -72,6 +72,23 @@ def from_key(key: StoredKey) -> Bindings:
         "effect": key.effect,
         "expires_at": key.expires_at,
     }
+
+
+def from_audit(record: AuditRecord) -> Bindings:
+    """Bind every column of an audit record but its number."""
+    return {
+        "at": record.at,
+        "organisation": record.organisation,
+        "actor": record.actor,
+        "action": record.action,
+        "subject": record.subject,
+    }
+
+
+def to_audit(row: Row) -> AuditRecord:
+    """Read every column of an audit record."""
+    number, at, organisation, actor, action, subject = row
+    return AuditRecord(number=number, at=at, organisation=organisation, actor=actor, action=action, subject=subject)
 
 
 def to_token(row: Row) -> StoredToken:

@@ -9,6 +9,8 @@ import apsw
 
 from sessionary.errors import SessionaryError, StoreUnavailable, TokenNotFound
 from sessionary.store.base import (
+    OPERATOR,
+    AuditRecord,
     Clock,
     Command,
     Conversation,
@@ -28,7 +30,6 @@ from sessionary.store.sqlite.checkpoints import Checkpointer
 from sessionary.store.sqlite.connections import connect, unusable
 from sessionary.store.sqlite.disks import check_room
 from sessionary.store.sqlite.reading import Reader
-from sessionary.store.sqlite.rows import to_token
 from sessionary.store.sqlite.threads import WorkThread, translated
 from sessionary.store.sqlite.writing import Writer
 
@@ -117,9 +118,9 @@ class SqliteStore:
             self._checkpointer.forget()
         return swept
 
-    async def create_token(self, token: StoredToken) -> None:
+    async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
         """Keep a token; see ``Store``."""
-        await self._change(lambda: self._writer.create_token(token))
+        await self._change(lambda: self._writer.create_token(token, actor))
 
     async def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token; see ``Store``."""
@@ -134,12 +135,20 @@ class SqliteStore:
         """Read a page of tokens; see ``Store``."""
         return await self._read(lambda: self._long_reader.list_tokens(limit, after))
 
-    async def revoke_token(self, token_id: str) -> StoredToken:
+    async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
         """Revoke a token; see ``Store``."""
-        row = await self._change(lambda: self._writer.revoke_token(token_id))
-        if row is None:
+        token = await self._change(lambda: self._writer.revoke_token(token_id, actor))
+        if token is None:
             raise TokenNotFound
-        return to_token(row)
+        return token
+
+    async def note(self, record: AuditRecord) -> None:
+        """Keep an audit record; see ``Store``."""
+        await self._change(lambda: self._writer.note(record))
+
+    async def list_audit(self, limit: int, after: int = 0) -> list[AuditRecord]:
+        """Read audit records; see ``Store``."""
+        return await self._read(lambda: self._long_reader.list_audit(limit, after))
 
     async def ready(self) -> None:
         """Return if the file answers; see ``Store``."""

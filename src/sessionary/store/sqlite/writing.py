@@ -6,7 +6,10 @@ from typing import Final, TypeVar
 import apsw
 
 from sessionary.errors import StoreUnavailable
+from sessionary.limits import AUDIT_KEPT_MILLISECONDS
 from sessionary.store.base import (
+    AuditAction,
+    AuditRecord,
     Clock,
     Command,
     Create,
@@ -23,12 +26,14 @@ from sessionary.store.sqlite import connections
 from sessionary.store.sqlite.rows import (
     Bindings,
     Row,
+    from_audit,
     from_key,
     from_session,
     from_token,
     from_turn,
     id_to_bytes,
     to_session,
+    to_token,
 )
 
 Result = TypeVar("Result")
@@ -86,15 +91,30 @@ class Writer:
         """Remove what has expired."""
         return self._transaction(lambda: self._sweep(limit))
 
-    def create_token(self, token: StoredToken) -> None:
-        """Keep a token."""
-        self._transaction(lambda: self._connection.execute(self._sql["insert_token"], from_token(token)))
+    def create_token(self, token: StoredToken, actor: str) -> None:
+        """Keep a token, and who made it."""
 
-    def revoke_token(self, token_id: str) -> tuple[object, ...] | None:
-        """Revoke a token; answers its row, or None."""
-        bindings = {"id": token_id, "now": self._clock()}
-        rows = self._transaction(lambda: self._connection.execute(self._sql["revoke_token"], bindings).fetchall())
-        return rows[0] if rows else None
+        def create() -> None:
+            self._connection.execute(self._sql["insert_token"], from_token(token))
+            self._note("create_token", token, actor)
+
+        self._transaction(create)
+
+    def revoke_token(self, token_id: str, actor: str) -> StoredToken | None:
+        """Revoke a token, unless it is, and keep who did; None if there is no such token."""
+
+        def revoke() -> StoredToken | None:
+            bindings = {"id": token_id, "now": self._clock()}
+            for row in self._connection.execute(self._sql["revoke_token"], bindings).fetchall():
+                self._note("revoke_token", to_token(row), actor)
+            found = self._connection.execute(self._sql["find_tokens"], {"id": token_id}).fetchall()
+            return to_token(found[0]) if found else None
+
+        return self._transaction(revoke)
+
+    def note(self, record: AuditRecord) -> None:
+        """Keep an audit record."""
+        self._transaction(lambda: self._connection.execute(self._sql["insert_audit"], from_audit(record)))
 
     def interrupt(self) -> None:
         """Make a statement that runs in another thread end with an error; its transaction is undone."""
@@ -164,11 +184,18 @@ class Writer:
             many(sql["update_models"], [_with_model(row) for row in changed])
         if folded.turns:
             many(sql["insert_turns"], map(from_turn, folded.turns))
+        if folded.audit:
+            many(sql["insert_audit"], map(from_audit, folded.audit))
         for organisation, principal, command, key in folded.outdated_keys:
             bindings = {"organisation": organisation, "principal": principal, "command": command, "key": key}
             self._connection.execute(sql["delete_keys"], bindings)
         if folded.keys:
             many(sql["insert_keys"], map(from_key, folded.keys))
+
+    def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
+        at = token.revoked_at or token.created_at
+        record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
+        self._connection.execute(self._sql["insert_audit"], from_audit(record))
 
     def _sweep(self, limit: int) -> Swept:
         bindings = {"now": self._clock(), "limit": limit}
@@ -181,7 +208,10 @@ class Writer:
         self._connection.executemany(self._sql["delete_sessions"], map(_named, gone))
         self._connection.execute(self._sql["sweep_keys"], bindings)
         keys_removed = self._connection.changes()
-        more = len(due) == limit or keys_removed == limit or len(gone) < len(expired)
+        old = {"before": self._clock() - AUDIT_KEPT_MILLISECONDS, "limit": limit}
+        self._connection.execute(self._sql["sweep_audit"], old)
+        audit_removed = self._connection.changes()
+        more = limit in {len(due), keys_removed, audit_removed} or len(gone) < len(expired)
         return Swept(removed=len(gone), more=more)
 
     def start_log_over(self) -> None:

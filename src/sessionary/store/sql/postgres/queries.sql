@@ -132,6 +132,35 @@ FROM unnest(
     :kept_fingerprint::bytea[], :kept_effect::bytea[], :kept_expires_at::bigint[]
 ) AS w (organisation, principal, command, key, fingerprint, effect, expires_at);
 
+-- name: insert_audit
+INSERT INTO audit (organisation, at, actor, action, subject)
+SELECT w.organisation, w.at, w.actor, w.action, w.subject
+FROM unnest(
+    :noted_organisation::text[], :noted_at::bigint[], :noted_actor::text[], :noted_action::text[],
+    :noted_subject::text[]
+) AS w (organisation, at, actor, action, subject);
+
+-- name: list_audit
+SELECT a.number, a.at, a.organisation, a.actor, a.action, a.subject
+FROM audit AS a
+WHERE a.number > :after::bigint
+ORDER BY a.number
+LIMIT :limit::integer;
+
+-- name: sweep_audit
+WITH due AS MATERIALIZED (
+    SELECT a.number
+    FROM audit AS a
+    WHERE a.at <= :before::bigint
+    ORDER BY a.at
+    LIMIT :limit::integer
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM audit AS a
+USING due AS d
+WHERE a.number = d.number
+RETURNING 1;
+
 -- name: write_batch
 -- All of a batch or nothing: where a session is no longer of the version that was read, this divides by zero and so
 -- undoes the whole statement.
@@ -343,8 +372,9 @@ LIMIT :limit::integer;
 
 -- name: revoke_token
 UPDATE tokens AS t
-SET revoked_at = coalesce(t.revoked_at, :now::bigint)
+SET revoked_at = :now::bigint
 WHERE t.id = :id::text
+  AND t.revoked_at IS NULL
 RETURNING t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at;
 
 -- name: ping

@@ -73,6 +73,27 @@ VALUES (:organisation, :session_id, :first, :count, :tokens, 1, :created_at, :bo
 INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
 VALUES (:organisation, :principal, :command, :key, :fingerprint, :effect, :expires_at);
 
+-- name: insert_audit
+INSERT INTO audit (organisation, at, actor, action, subject)
+VALUES (:organisation, :at, :actor, :action, :subject);
+
+-- name: list_audit
+SELECT a.number, a.at, a.organisation, a.actor, a.action, a.subject
+FROM audit AS a
+WHERE a.number > :after
+ORDER BY a.number
+LIMIT :limit;
+
+-- name: sweep_audit
+DELETE FROM audit
+WHERE number IN (
+    SELECT a.number
+    FROM audit AS a INDEXED BY audit_to_sweep
+    WHERE a.at <= :before
+    ORDER BY a.at
+    LIMIT :limit
+);
+
 -- name: delete_keys
 DELETE FROM keys INDEXED BY sqlite_autoindex_keys_1
 WHERE organisation = :organisation
@@ -165,7 +186,7 @@ LIMIT :limit OFFSET :offset;
 
 -- name: measure_usage
 SELECT count(*) AS sessions, coalesce(sum(s.total_bytes), 0) AS stored_bytes
-FROM sessions AS s
+FROM sessions AS s INDEXED BY sqlite_autoindex_sessions_1
 WHERE s.organisation = :organisation
   AND s.expires_at > :now;
 
@@ -210,8 +231,9 @@ LIMIT :limit;
 
 -- name: revoke_token
 UPDATE tokens
-SET revoked_at = coalesce(revoked_at, :now)
+SET revoked_at = :now
 WHERE id = :id
+  AND revoked_at IS NULL
 RETURNING id, organisation, name, scopes, secret_hash, created_at, expires_at, revoked_at;
 
 -- name: ping

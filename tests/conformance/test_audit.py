@@ -1,0 +1,151 @@
+"""A session is deleted, and a token made or revoked, together with the audit record of it."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from sessionary.errors import SessionNotFound, StoreUnavailable, TokenNotFound
+from sessionary.store.base import AuditRecord, Deleted, Store
+from tests.conformance.making import (
+    DAY,
+    HandClock,
+    Making,
+    begin,
+    delete,
+    do,
+    key,
+    sweep_all,
+    user,
+)
+
+
+def record(clock: HandClock, action: str, subject: str, actor: str, organisation: str | None = "demo") -> AuditRecord:
+    fields = {"at": clock(), "organisation": organisation, "actor": actor, "action": action, "subject": subject}
+    return msgspec.convert(fields, AuditRecord)
+
+
+def without_number(found: AuditRecord) -> AuditRecord:
+    return msgspec.structs.replace(found, number=0)
+
+
+async def audit(store: Store) -> list[AuditRecord]:
+    return [without_number(found) for found in await store.list_audit(1_000)]
+
+
+async def test_a_deletion_is_recorded_with_who_and_when(store: Store, making: Making, clock: HandClock) -> None:
+    session = await begin(store, making.create(user("a secret")))
+    clock.move(5)
+
+    await do(store, msgspec.structs.replace(delete(session), actor="token-1"), Deleted)
+
+    assert await audit(store) == [record(clock, "delete_session", session.session_id, "token-1")]
+
+
+async def test_what_deletes_nothing_is_not_recorded(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    stranger = msgspec.structs.replace(delete(session), organisation="other")
+
+    await do(store, stranger, SessionNotFound)
+    await do(store, delete(session, if_version=1), Deleted)
+    await do(store, delete(session), SessionNotFound)
+
+    assert len(await audit(store)) == 1
+
+
+async def test_a_deletion_that_is_told_again_is_recorded_once(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+    command = delete(session, once=key("k"))
+
+    first = await do(store, command, Deleted)
+    again = await do(store, command, Deleted)
+
+    assert (first.replayed, again.replayed) == (False, True)
+    assert len(await audit(store)) == 1
+
+
+async def test_a_session_begun_and_deleted_in_one_batch_is_recorded(store: Store, making: Making) -> None:
+    session = making.create()
+
+    await store.apply([session, delete(session)])
+
+    assert [found.subject for found in await audit(store)] == [session.session_id]
+
+
+async def test_deletions_in_one_batch_are_recorded_in_order(store: Store, making: Making) -> None:
+    sessions = [await begin(store, making.create()) for _ in range(5)]
+    backwards = [delete(session) for session in reversed(sessions)]
+
+    await asyncio.gather(*(store.apply([command]) for command in backwards))
+
+    assert sorted(found.subject for found in await audit(store)) == [session.session_id for session in sessions]
+
+
+async def test_expiry_is_nobodys_deed(store: Store, making: Making, clock: HandClock) -> None:
+    await begin(store, making.create())
+    clock.move(DAY)
+    assert await sweep_all(store) == 1
+
+    assert await audit(store) == []
+
+
+async def test_a_token_is_recorded_when_it_is_made_and_when_it_is_revoked(
+    store: Store, making: Making, clock: HandClock
+) -> None:
+    await store.create_token(making.token("t1"), "operator ada")
+    await store.create_token(making.token("t2", organisation=None))
+    made = [record(clock, "create_token", "t1", "operator ada"), record(clock, "create_token", "t2", "operator", None)]
+    assert await audit(store) == made
+    clock.move(7)
+
+    await store.revoke_token("t1", "operator bob")
+
+    assert await audit(store) == [*made, record(clock, "revoke_token", "t1", "operator bob")]
+
+
+async def test_a_token_that_was_not_made_or_was_revoked_before_is_not_recorded(store: Store, making: Making) -> None:
+    await store.create_token(making.token("t1"))
+    with pytest.raises(StoreUnavailable):
+        await store.create_token(making.token("t1"))
+    await store.revoke_token("t1")
+    await store.revoke_token("t1")
+    with pytest.raises(TokenNotFound):
+        await store.revoke_token("nobody")
+
+    assert [found.action for found in await audit(store)] == ["create_token", "revoke_token"]
+
+
+async def test_what_changes_nothing_is_noted_as_it_is_told(store: Store, clock: HandClock) -> None:
+    export = record(clock, "export_sessions", "demo", "token-1")
+
+    await store.note(export)
+
+    assert await audit(store) == [export]
+
+
+async def test_records_come_in_pages_in_the_order_they_were_made(store: Store, clock: HandClock) -> None:
+    for number in range(5):
+        await store.note(record(clock, "export_sessions", str(number), "token-1"))
+    found: list[AuditRecord] = []
+    while page := await store.list_audit(2, found[-1].number if found else 0):
+        assert len(page) <= 2
+        found += page
+
+    assert [each.subject for each in found] == list("01234")
+    assert [each.number for each in found] == sorted({each.number for each in found})
+
+
+async def test_records_are_kept_for_thirteen_months(store: Store, clock: HandClock) -> None:
+    for number in range(3):
+        await store.note(record(clock, "export_sessions", str(number), "token-1"))
+    clock.move(400 * DAY - 1)
+    await store.note(record(clock, "export_sessions", "late", "token-1"))
+    await sweep_all(store)
+    assert len(await audit(store)) == 4
+
+    clock.move(1)
+    swept = await store.sweep(2)
+
+    assert swept.more
+    await sweep_all(store)
+    assert [found.subject for found in await audit(store)] == ["late"]
