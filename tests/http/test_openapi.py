@@ -68,6 +68,7 @@ QUERIES: dict[str, dict[str, dict[str, Any]]] = {
 }
 # Bounds that a caller of the API has nothing to do with.
 PRIVATE_LIMITS = {
+    "AUDIT_KEPT_MILLISECONDS",
     "BURST_MAX",
     "DERIVED_TITLE_LENGTH_MAX",
     "HEADERS_BYTES_READ_MAX",
