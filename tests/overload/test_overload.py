@@ -98,7 +98,7 @@ async def test_writes_over_a_narrow_wire_go_on_at_ten_times_what_it_takes(proxy:
 async def test_lists_over_a_long_wire_go_on_at_ten_times_what_it_takes(proxy: Proxy, server: ServerProcess) -> None:
     token = await asyncio.to_thread(server.create_token, "acme")
     await asyncio.to_thread(begin, server, token)
-    proxy.delay_seconds = 0.15
+    proxy.delay_seconds = 0.1
     async with Load(server.port, lists_of(token, [])) as load:
         peak = await load.closed(workers=64, seconds=4)
         before = resident_bytes(server)
