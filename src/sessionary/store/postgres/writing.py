@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from sessionary.errors import SessionaryError
 from sessionary.store.base import Clock, Command, Create, Outcome, StoredKey, StoredSession, Update
 from sessionary.store.deciding import Folded, OnceKey, SessionKey, fold, once_key, session_key
 from sessionary.store.postgres.connections import Connection, Refused, Rows
@@ -51,6 +52,12 @@ def _writes_something(folded: Folded) -> bool:
     return bool(folded.deleted or folded.inserted or folded.updated or folded.keys or folded.audit)
 
 
+def _is_guessed(wanted: _Wanted, folded: Folded) -> bool:
+    """Whether a creation was refused whose key was not looked up: no write would fail if it is known."""
+    unread = wanted.keys and not wanted.sessions
+    return bool(unread) and any(isinstance(outcome, SessionaryError) for outcome in folded.outcomes)
+
+
 class Writer:
     """Applies batches, one at a time, on a connection of its own."""
 
@@ -74,7 +81,7 @@ class Writer:
     async def _apply_at_once(self, wanted: _Wanted) -> list[Outcome]:
         stored, keys = await self._read(wanted)
         folded = fold(wanted.commands, stored, keys, self._clock())
-        if folded.outdated_keys:
+        if folded.outdated_keys or _is_guessed(wanted, folded):
             # The same statement cannot both delete a key and insert it anew.
             return await self._apply_locked(wanted)
         if _writes_something(folded):
@@ -92,7 +99,8 @@ class Writer:
 
     async def _read(self, wanted: _Wanted) -> tuple[Stored, Keys]:
         if not wanted.sessions:
-            # Keys of creations are nearly always new: one that is not makes the write fail, and is looked up then.
+            # Keys of creations are nearly always new: one that is not makes the write fail and is looked up then, as is
+            # that of one that is refused.
             return {}, {}
         bindings = {**from_sessions_wanted(wanted.sessions), **from_keys_wanted(wanted.keys)}
         rows = await self._connection.call("read_batch", bindings)
