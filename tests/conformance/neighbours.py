@@ -69,6 +69,8 @@ class Neighbours:
         await self._change()
         await self._expire()
         await self._use_keys_again()
+        records = await self._store.list_audit(100)
+        self.seen.extend((record.organisation, record.action, record.subject) for record in records)
         return self.seen
 
     async def _begin(self) -> None:

@@ -13,8 +13,6 @@ _WALL = re.compile(
     re.VERBOSE,
 )
 _CONDITION = re.compile(r"^\s*(?:WHERE|ON|AND|OR)\b.*organisation.*$", re.MULTILINE)
-# The index that is ordered by organisation is of no use then, and SQLite refuses to be told to take it.
-_HINT = re.compile(r" INDEXED BY \w+")
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,16 @@ class Wall:
         return f"{self.engine}-{self.statement}-{self.number}"
 
 
+def statements_of(engine: str) -> dict[str, str]:
+    """Read an engine's statements by name, without their comments."""
+    return {name: _COMMENT.sub("", text).strip() for name, text in read_queries(engine).items()}
+
+
 def walls_of(engine: str) -> list[Wall]:
     """List every wall in an engine's statements, in their order."""
     return [
         Wall(engine, name, number)
-        for name, text in _statements(engine).items()
+        for name, text in statements_of(engine).items()
         for number, _ in enumerate(_WALL.finditer(text), 1)
     ]
 
@@ -42,23 +45,18 @@ def conditions_left(engine: str) -> list[str]:
     """List the conditions on an organisation that are in no wall: the pattern above knows too few forms."""
     return [
         f"{name}: {condition.strip()}"
-        for name, text in _statements(engine).items()
+        for name, text in statements_of(engine).items()
         for condition in _CONDITION.findall(_WALL.sub(_opening, text))
     ]
 
 
 def statements_without(wall: Wall) -> dict[str, str]:
     """Take one wall down: the engine's statements by name, one of them changed."""
-    statements = _statements(wall.engine)
+    statements = statements_of(wall.engine)
     text = statements[wall.statement]
     place = list(_WALL.finditer(text))[wall.number - 1]
     opened = text[: place.start()] + _opening(place) + text[place.end() :]
-    return {**statements, wall.statement: _HINT.sub("", opened)}
-
-
-def statements_without_hints(engine: str) -> dict[str, str]:
-    """Leave every wall where it is, and change whatever else taking one down would change."""
-    return {name: _HINT.sub("", text) for name, text in _statements(engine).items()}
+    return {**statements, wall.statement: opened}
 
 
 def write_queries(folder: Path, engine: str, statements: dict[str, str]) -> None:
@@ -66,10 +64,6 @@ def write_queries(folder: Path, engine: str, statements: dict[str, str]) -> None
     file = folder / "sql" / engine / "queries.sql"
     file.parent.mkdir(parents=True)
     file.write_text("\n".join(f"-- name: {name}\n{text};\n" for name, text in statements.items()), encoding="utf-8")
-
-
-def _statements(engine: str) -> dict[str, str]:
-    return {name: _COMMENT.sub("", text).strip() for name, text in read_queries(engine).items()}
 
 
 def _opening(place: re.Match[str]) -> str:
