@@ -36,6 +36,7 @@ from sessionary.store.base import Clock, Store
 from sessionary.store.opening import migrate, open_store, pending_migrations, shown_place
 
 FIRST_ORGANISATION: Final = "demo"
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 20_000
 _CLOSING_SECONDS_MAX: Final = 1.5
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -89,6 +90,8 @@ async def _answer(prepared: _Prepared, store: Store, clock: Clock, listener: soc
         # What is here now lives as long as the server: the collector need not walk it again and again.
         gc.collect()
         gc.freeze()
+        # Requests leave next to no cycles behind, and a large body is millions of objects: looking seldom is enough.
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         config = _server_config(prepared, store, clock)
         config.load()
         config.ssl = prepared.tls

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeVar
@@ -48,6 +49,8 @@ _SETTINGS: Final = {
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
 }
+_PLANS_CALLS_FIRST: Final = 8
+_PLANS_SECONDS_MAX: Final = 60.0
 
 
 class Refused(Exception):
@@ -60,6 +63,31 @@ class Unfit(Refused):
 
 class Lost(Exception):
     """The connection was lost or not made, before anything could have been committed on it."""
+
+
+class _Plans:
+    """When the server's plans are to be made anew.
+
+    A plan that was made while a table held next to nothing may read all of it, which is cheapest then, and the server
+    keeps it until statistics tell of the growth. Made anew after 8 calls, 32, 128 and so on, and each minute, a plan is
+    never much older than what it was made for, and making it costs next to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._calls_max = _PLANS_CALLS_FIRST
+        self._made_at = -math.inf
+
+    def are_outdated(self) -> bool:
+        """Count a call, and say whether plans should be made anew before it."""
+        self._calls += 1
+        now = asyncio.get_running_loop().time()
+        if self._calls < self._calls_max and now - self._made_at < _PLANS_SECONDS_MAX:
+            return False
+        if self._calls >= self._calls_max:
+            self._calls_max *= 4
+        self._made_at = now
+        return True
 
 
 class Connection:
@@ -76,10 +104,13 @@ class Connection:
         self._in_transaction = False
         self._down = False
         self._heard_at = 0.0
+        self._plans: Final = _Plans()
 
     async def call(self, name: str, bindings: Bindings = _NOTHING, *, commits: bool = False) -> Rows:
         """Run a statement; raises Refused, Lost, or, where it ``commits``, StoreUnavailable if it may have done so."""
         await self._make_sure()
+        if self._plans.are_outdated() and not self._gone:
+            await self._execute("DISCARD PLANS")
         prepared = self._prepared.get(name)
         if prepared is None or self._gone:
             prepared = await self._judged(self._prepare(name))

@@ -1,6 +1,7 @@
 -- PostgreSQL is a round trip away: rows travel as arrays, a batch is read by one statement (read_batch) and written
 -- by one (write_batch, with the blocks it names before it). WITH ORDINALITY numbers the places in the arrays: answers
--- name a place instead of an organisation and an id, and rows are locked in the order of the arrays.
+-- name a place instead of an organisation and an id, and rows are locked in the order of the arrays. ORDER BY w.place
+-- also leaves no plan but looking each row up: any other would have to sort, and that is forbidden.
 
 -- name: read_batch
 -- What lock_sessions and lock_keys read, without a lock; sessions and keys share lines only to save a round trip.
@@ -48,7 +49,8 @@ JOIN keys AS k
   ON k.organisation = w.organisation
  AND k.principal = w.principal
  AND k.command = w.command
- AND k.key = w.key;
+ AND k.key = w.key
+ORDER BY w.place;
 
 -- name: delete_turns
 DELETE FROM turns AS t
@@ -203,7 +205,8 @@ FROM unnest(:organisation::text[], :id::uuid[], :whole::boolean[])
 JOIN sessions AS s
   ON s.organisation = w.organisation
  AND s.id = w.id
- AND s.expires_at > :now::bigint;
+ AND s.expires_at > :now::bigint
+ORDER BY w.place;
 
 -- name: fetch_turns
 -- From the turn that holds message :from up to, not including, the one that begins at :until or later.
@@ -359,9 +362,10 @@ VALUES (
 
 -- name: find_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
-FROM unnest(:id::text[]) AS w (id)
+FROM unnest(:id::text[]) WITH ORDINALITY AS w (id, place)
 JOIN tokens AS t
-  ON t.id = w.id;
+  ON t.id = w.id
+ORDER BY w.place;
 
 -- name: list_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
