@@ -1,5 +1,6 @@
 """Everything that can be set or typed is documented, and no file says where it was written."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,17 @@ def test_every_defence_that_is_claimed_has_its_test() -> None:
     rows = [line for line in page.read_text().splitlines() if line.startswith("| ")][1:]
     assert len(rows) > 10
     assert [row for row in rows if "tests/" not in row.rpartition(" | ")[2]] == []
+
+
+def test_every_promise_that_is_made_has_its_test() -> None:
+    page = ROOT / "docs" / "guarantees.md"
+    assert documents.tests_named_but_missing(ROOT, page) == []
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| ")]
+    promises = [row.split(" | ") for row in rows if not row.startswith("| promise ")]
+    assert len(promises) > 30
+    assert [cells[0] for cells in promises if "tests/" not in cells[1]] == []
+    files = set(re.findall(r"`(tests/[\w/]+\.py)", page.read_text()))
+    assert sorted(file for file in files if not (ROOT / file).is_file()) == []
 
 
 def test_a_test_that_is_named_and_missing_is_found(tmp_path: Path) -> None:
