@@ -106,13 +106,12 @@ class Lane(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         try:
             while self._queue.count:
+                self._batch_began = loop.time()
                 gathered = self._queue.gather(self._pace.batch_max, self._bounds.batch_bytes_max)
-                # A caller that hung up while it waited never began; its command is not applied.
-                if batch := [ticket for ticket in gathered if not ticket.answer.done()]:
-                    self._batch_began = loop.time()
-                    # An outage tells nothing of the pace: the first to come after it are not refused for its sake.
-                    if await self._run_one(batch):
-                        self._pace.took(len(batch), loop.time() - self._batch_began)
+                batch = _in_time(gathered, self._batch_began)
+                # An outage tells nothing of the pace: the first to come after it are not refused for its sake.
+                if batch and await self._run_one(batch):
+                    self._pace.took(len(batch), loop.time() - self._batch_began)
         finally:
             self._batch_began = math.inf
             self._runner = None
@@ -162,6 +161,16 @@ class Lane(Generic[Item, Answer]):
         if self._queue.count:
             next_at = max(self._queue.late_next(), now + self._half / _LOOKS)
             self._timer = loop.call_at(next_at, self._refuse_late)
+
+
+def _in_time(
+    gathered: Sequence[_Ticket[Item, Answer | SessionaryError]], now: float
+) -> list[_Ticket[Item, Answer | SessionaryError]]:
+    for ticket in gathered:
+        if ticket.late_at <= now:
+            _answer(ticket, Overloaded())
+    # A caller that hung up while it waited never began; its command is not applied.
+    return [ticket for ticket in gathered if not ticket.answer.done()]
 
 
 def _answer(ticket: _Ticket[Item, Answer | SessionaryError], outcome: Answer | SessionaryError) -> None:

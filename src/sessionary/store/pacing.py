@@ -19,8 +19,8 @@ class Pace:
 
     def __init__(self, batch_max: int, seconds_long: float, seconds_max: float) -> None:
         """Begin with ``batch_max``; batches are to take less than ``seconds_long``, and never ``seconds_max``."""
-        self.batch_max = batch_max
-        self.seconds = 0.0
+        self.batch_max: int = batch_max
+        self.seconds: float = 0.0
         self._most: Final = batch_max
         self._seconds_long: Final = seconds_long
         self._seconds_max: Final = seconds_max
