@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.results import Cell
 
 SIZES = (1_000, 10_000, 100_000)
+ATTEMPTS = 10
 SECONDS = 0.3
 CURSOR = re.compile(r"[?&]cursor=([^&>]+)")
 
@@ -60,11 +61,16 @@ def _pages(contender: Sessionary, organisation: str, size: int, kind: str) -> Pa
 def _next_cursor(address: tuple[str, int], request: bytes) -> str:
     method, target, _ = request.decode().split(" ", 2)
     headers = dict(line.split(": ", 1) for line in request.decode().split("\r\n")[1:] if ": " in line)
-    connection = http.client.HTTPConnection(*address)
-    connection.request(method, target, headers=headers)
-    link = connection.getresponse().getheader("Link", "")
-    connection.close()
-    found = CURSOR.search(link)
+    for _ in range(ATTEMPTS):
+        connection = http.client.HTTPConnection(*address)
+        connection.request(method, target, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        # Skipping a million rows that are not in memory yet may take longer than a server allows.
+        if answer.status != http.HTTPStatus.SERVICE_UNAVAILABLE:
+            break
+    found = CURSOR.search(answer.getheader("Link", ""))
     if found is None:
-        raise RuntimeError(f"no cursor in the Link {link!r}")
+        raise RuntimeError(f"no cursor in an answer of status {answer.status}")
     return found[1]
