@@ -61,16 +61,16 @@ def _pages(contender: Sessionary, organisation: str, size: int, kind: str) -> Pa
 def _next_cursor(address: tuple[str, int], request: bytes) -> str:
     method, target, _ = request.decode().split(" ", 2)
     headers = dict(line.split(": ", 1) for line in request.decode().split("\r\n")[1:] if ": " in line)
-    for _ in range(ATTEMPTS):
+    link, attempts = "", 0
+    while not link and attempts < ATTEMPTS:
+        # Skipping a million rows that are not in memory yet may take longer than a server allows.
+        attempts += 1
         connection = http.client.HTTPConnection(*address)
         connection.request(method, target, headers=headers)
         answer = connection.getresponse()
-        answer.read()
+        link = answer.getheader("Link", "")
         connection.close()
-        # Skipping a million rows that are not in memory yet may take longer than a server allows.
-        if answer.status != http.HTTPStatus.SERVICE_UNAVAILABLE:
-            break
-    found = CURSOR.search(answer.getheader("Link", ""))
+    found = CURSOR.search(link)
     if found is None:
-        raise RuntimeError(f"no cursor in an answer of status {answer.status}")
+        raise RuntimeError(f"no cursor in the Link {link!r}")
     return found[1]
