@@ -138,7 +138,8 @@ def test_an_update_of_a_million_messages_is_refused_before_it_is_read_whole(
     server: ServerProcess, caller: Caller
 ) -> None:
     session_id = caller.begin()
-    one = b'{"role":"user","content":""},'
+    # 90 MB together: far more than a refused body may go on, and the buffers of the kernel beside it.
+    one = b'{"role":"user","content":"%b"},' % (b"x" * 60)
     thousand = b"%x\r\n%b\r\n" % (len(one) * 1_000, one * 1_000)
     reset_peak_of(server.pid)
     before = memory_of(server.pid)
