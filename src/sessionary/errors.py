@@ -284,6 +284,11 @@ class Unavailable(SessionaryError):
     status = 503
     title = "Service unavailable"
 
+    def __init__(self, detail: str | None = None, *, reason: str = "") -> None:
+        """Take what the caller is told, and the ``reason`` for the operator's log, which no caller ever sees."""
+        super().__init__(detail)
+        self.reason: Final = reason
+
 
 class Overloaded(Unavailable):
     """The service is busy and refused the request before doing anything; try again."""
