@@ -27,7 +27,9 @@ from sessionary.errors import (
 )
 from sessionary.model import Status
 from sessionary.store.base import (
+    CURSOR_START,
     OPERATOR,
+    USAGE_PAGE_MAX,
     AuditAction,
     AuditRecord,
     Clock,
@@ -47,7 +49,7 @@ from sessionary.store.base import (
     Swept,
     Update,
     Updated,
-    Usage,
+    UsagePage,
     Window,
 )
 
@@ -182,15 +184,15 @@ class ReferenceStore:
         more = any(len(due) > limit for due in (expired, outdated, old))
         return Swept(removed=len(expired[:limit]), more=more)
 
-    async def measure_usage(self, organisation: str) -> Usage:
-        """Count what is live and what it holds."""
-        now = self._clock()
-        live = [
-            session
-            for (owner, _), session in self._sessions.items()
-            if owner == organisation and session.expires_at > now
-        ]
-        return Usage(len(live), sum(session.total_bytes for session in live))
+    async def measure_usage(
+        self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
+    ) -> UsagePage:
+        """Count what is live of a page and what it holds."""
+        ids = sorted((id_ for owner, id_ in self._sessions if owner == organisation and id_ < after), reverse=True)
+        page = [self._sessions[organisation, id_] for id_ in ids[:limit]]
+        live = [session for session in page if session.expires_at > self._clock()]
+        stored_bytes = sum(session.total_bytes for session in live)
+        return UsagePage(len(live), stored_bytes, ids[limit - 1] if len(page) == limit else None)
 
     async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
         """Keep a token, unless one with its id is kept."""

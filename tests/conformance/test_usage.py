@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from sessionary.errors import PreconditionFailed
-from sessionary.store.base import Created, Deleted, Once, Store, Usage, stored_size_of
+from sessionary.store.base import CURSOR_START, Created, Deleted, Once, Store, UsagePage, stored_size_of
 from tests.conformance.making import MINUTE, OTHER, HandClock, Making, begin, change, delete, do, update, user
 
 
 async def test_an_organisation_nobody_knows_has_nothing(store: Store) -> None:
-    assert await store.measure_usage("nobody") == Usage(0, 0)
+    assert await store.measure_usage("nobody") == UsagePage(0, 0)
 
 
 async def test_live_sessions_and_their_bytes_are_counted_to_the_byte(store: Store, making: Making) -> None:
@@ -21,7 +21,7 @@ async def test_live_sessions_and_their_bytes_are_counted_to_the_byte(store: Stor
 
     usage = await store.measure_usage(beginnings[0].organisation)
 
-    assert usage == Usage(3, sum(map(stored_size_of, [*beginnings, appended])))
+    assert usage == UsagePage(3, sum(map(stored_size_of, [*beginnings, appended])))
     assert usage.stored_bytes > 6 * len('{"role":"user","content":"a","created_at":"2026-11-22T22:09:00.123Z"}')
 
 
@@ -37,6 +37,28 @@ async def test_what_is_deleted_expired_or_anothers_is_not_counted(
 
     assert (await store.measure_usage(kept.organisation)).sessions == 1
     assert (await store.measure_usage(OTHER)).sessions == 1
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 100])
+async def test_it_is_counted_in_pages_newest_first_and_each_session_once(
+    store: Store, making: Making, clock: HandClock, limit: int
+) -> None:
+    beginnings = [making.create(user(str(number)), minutes=5 if number % 3 == 0 else 60) for number in range(7)]
+    for beginning in beginnings:
+        await begin(store, beginning)
+    await begin(store, making.create(user("another's"), organisation=OTHER))
+    clock.move(5 * MINUTE)
+    pages: list[UsagePage] = []
+    after: str | None = CURSOR_START
+
+    while after is not None:
+        pages.append(await store.measure_usage(beginnings[0].organisation, after, limit))
+        after = pages[-1].after
+
+    live = [beginning for number, beginning in enumerate(beginnings) if number % 3]
+    assert sum(page.sessions for page in pages) == len(live)
+    assert sum(page.stored_bytes for page in pages) == sum(map(stored_size_of, live))
+    assert len(pages) == 7 // limit + 1
 
 
 async def test_a_beginning_that_names_a_version_begins_nothing_but_is_answered_again(

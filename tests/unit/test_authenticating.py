@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sessionary.http.auth import REMEMBERED_MILLISECONDS, Authenticator
+from sessionary.errors import Unauthenticated
+from sessionary.http.auth import REMEMBERED_SECONDS, Authenticator
 from sessionary.operations.tokens import TokenMaker, create_token
 from sessionary.store.postgres.store import PostgresStore
 from tests.conformance.making import HandClock
 from tests.harness.proxy import Proxy
 from tests.unit.postgres_stores import opened
+from tests.unit.test_rates import HandTimer
 
 EXECUTE = b"E\0\0\0\x09\0"
 COUNT = 64
@@ -44,9 +46,10 @@ async def test_a_token_that_many_bring_at_once_is_looked_up_once(
     store: PostgresStore, clock: HandClock, proxy: Proxy
 ) -> None:
     (header,) = await headers_of_new_tokens(store, clock, 1)
-    authenticator = Authenticator(store, clock)
+    timer = HandTimer()
+    authenticator = Authenticator(store, clock, timer)
     await authenticator.authenticate(header)
-    clock.move(REMEMBERED_MILLISECONDS)
+    timer.now += REMEMBERED_SECONDS
     proxy.sent.clear()
 
     found = await asyncio.gather(*(authenticator.authenticate(header) for _ in range(COUNT)))
@@ -57,9 +60,10 @@ async def test_a_token_that_many_bring_at_once_is_looked_up_once(
 
 async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: HandClock, proxy: Proxy) -> None:
     headers = await headers_of_new_tokens(store, clock, COUNT)
-    authenticator = Authenticator(store, clock)
+    timer = HandTimer()
+    authenticator = Authenticator(store, clock, timer)
     await authenticator.authenticate(headers[0])
-    clock.move(REMEMBERED_MILLISECONDS)
+    timer.now += REMEMBERED_SECONDS
     proxy.sent.clear()
 
     found = await asyncio.gather(*map(authenticator.authenticate, headers))
@@ -79,3 +83,20 @@ async def test_who_hangs_up_during_a_look_up_ends_it_for_nobody_else(store: Post
 
     assert first.cancelled()
     assert token.name == "ci"
+
+
+async def test_a_revoked_token_is_good_for_five_seconds_at_most_while_the_clock_stands(
+    store: PostgresStore, clock: HandClock
+) -> None:
+    (header,) = await headers_of_new_tokens(store, clock, 1)
+    timer = HandTimer()
+    authenticator = Authenticator(store, clock, timer)
+    token = await authenticator.authenticate(header)
+    await store.revoke_token(token.id)
+
+    timer.now += REMEMBERED_SECONDS - 0.1
+    await authenticator.authenticate(header)
+    timer.now += 0.1
+
+    with pytest.raises(Unauthenticated):
+        await authenticator.authenticate(header)

@@ -20,6 +20,7 @@ class Counting(ReferenceStore):
         super().__init__(clock)
         self.asked: list[int] = []
         self.outages = 0
+        self.errors = 0
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""
@@ -27,6 +28,9 @@ class Counting(ReferenceStore):
         if self.outages:
             self.outages -= 1
             raise StoreUnavailable
+        if self.errors:
+            self.errors -= 1
+            raise ZeroDivisionError
         return await super().sweep(limit)
 
 
@@ -101,5 +105,21 @@ async def test_the_sweeper_outlives_an_outage_of_the_store(
     async def body() -> None:
         await until(lambda: "Swept 3 expired sessions." in caplog.messages)
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 3 + ["INFO"]
+
+    await swept_in_the_background(store, body)
+
+
+async def test_the_sweeper_outlives_an_error_of_ours_and_tells_of_it(
+    store: Counting, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await fill(store, clock, 3)
+    clock.move(HOUR)
+    store.errors = 2
+
+    async def body() -> None:
+        await until(lambda: "Swept 3 expired sessions." in caplog.messages)
+        assert [record.levelname for record in caplog.records] == ["ERROR"] * 2 + ["INFO"]
+        assert caplog.records[0].exc_info is not None
 
     await swept_in_the_background(store, body)

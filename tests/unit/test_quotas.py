@@ -1,15 +1,29 @@
 """Quotas are exact within a process: never one session or byte too many, and never one refused that has room."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from sessionary.errors import QuotaExceeded, SessionaryError, SessionNotFound
+from sessionary.errors import Overloaded, QuotaExceeded, SessionaryError, SessionNotFound, StoreUnavailable
 from sessionary.operations.allowances import Allowances, Quota
-from sessionary.operations.quotas import Quotas
-from sessionary.store.base import Command, Create, Created, Deleted, Once, Outcome, Updated, Usage, stored_size_of
+from sessionary.operations.quotas import MEASURING, Quotas
+from sessionary.operations.usage_counts import UNKNOWN_SECONDS
+from sessionary.store.base import (
+    CURSOR_START,
+    USAGE_PAGE_MAX,
+    Command,
+    Create,
+    Created,
+    Deleted,
+    Once,
+    Outcome,
+    Updated,
+    UsagePage,
+    stored_size_of,
+)
 from sessionary.store.sqlite.migrations import migrate
 from sessionary.store.sqlite.store import SqliteStore
 from tests.conformance.making import MINUTE, NOVEMBER, OTHER, HandClock, Making, delete, extend, update, user
@@ -50,8 +64,10 @@ class SlowlyMeasured(SqliteStore):
         self.told = asyncio.Event()
         self.told.set()
 
-    async def measure_usage(self, organisation: str) -> Usage:
-        usage = await super().measure_usage(organisation)
+    async def measure_usage(
+        self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
+    ) -> UsagePage:
+        usage = await super().measure_usage(organisation, after, limit)
         if not self.told.is_set():
             self.measured.set()
         await self.told.wait()
@@ -73,6 +89,12 @@ async def attempt(quotas: Quotas, command: Command) -> Outcome:
 async def attempts(quotas: Quotas, commands: list[Create]) -> list[Outcome]:
     """Apply commands all at once."""
     return await asyncio.gather(*(attempt(quotas, command) for command in commands))
+
+
+async def measured() -> None:
+    """Wait until nothing is being measured."""
+    while measuring := [task for task in asyncio.all_tasks() if task.get_name() == MEASURING]:
+        await asyncio.wait(measuring)
 
 
 def count_of(kind: type, outcomes: list[Outcome]) -> int:
@@ -166,8 +188,7 @@ async def test_what_other_servers_do_is_seen_after_five_seconds(
     await store.apply([making.create() for _ in range(ALLOWED - 2)])
     timer.now += 5.0
     assert isinstance(await attempt(quotas, making.create()), Created)
-    # The measurement that this set off is through when one that came later is.
-    assert (await store.measure_usage("demo")).sessions == ALLOWED
+    await measured()
 
     assert isinstance(await attempt(quotas, making.create()), QuotaExceeded)
 
@@ -186,7 +207,7 @@ async def test_what_is_done_while_it_is_measured_counts(
     assert count_of(Created, await attempts(quotas, [making.create() for _ in range(5)])) == 5
 
     store.told.set()
-    await asyncio.sleep(0)
+    await measured()
 
     assert count_of(Created, await attempts(quotas, [making.create() for _ in range(20)])) == ALLOWED - 7
     assert (await store.measure_usage("demo")).sessions == ALLOWED
@@ -234,7 +255,8 @@ async def test_a_caller_that_hangs_up_leaves_no_reservation(
         task.cancel()
         await asyncio.wait((task,))
     left = ALLOWED - (await store.measure_usage("demo")).sessions
-    timer.now += 1.0
+    # So long what the store may still do counts as done.
+    timer.now += UNKNOWN_SECONDS + 1.0
 
     outcomes = await attempts(quotas, [making.create() for _ in range(30)])
 
@@ -276,3 +298,205 @@ async def test_without_a_measurement_nothing_is_let_through(
 
     with pytest.raises(SessionaryError):
         await quotas.apply(making.create())
+
+
+class Unsure(SqliteStore):
+    """The store, which does not know what became of what it was given: ``effective`` says whether it was applied."""
+
+    effective = True
+
+    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        if self.effective:
+            await super().apply(commands)
+        return [StoreUnavailable() for _ in commands]
+
+
+async def test_what_may_have_had_its_effect_counts_as_there(
+    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+) -> None:
+    migrate(tmp_path / "unsure.db", NOVEMBER)
+    store = await Unsure.open(tmp_path / "unsure.db", clock, 10.0)
+    quotas = quotas_of(store, timer, sessions=5)
+
+    outcomes: list[Outcome] = []
+    for _ in range(15):
+        outcomes.append(await attempt(quotas, making.create()))
+        timer.now += 0.5
+
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 5 + [QuotaExceeded] * 10
+    assert (await store.measure_usage("demo")).sessions == 5
+    await store.close()
+
+
+async def test_what_had_no_effect_after_all_makes_room_once_that_is_certain(
+    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+) -> None:
+    migrate(tmp_path / "unsure.db", NOVEMBER)
+    store = await Unsure.open(tmp_path / "unsure.db", clock, 10.0)
+    store.effective = False
+    quotas = quotas_of(store, timer, sessions=3)
+    assert count_of(StoreUnavailable, await attempts(quotas, [making.create() for _ in range(5)])) == 3
+
+    timer.now += UNKNOWN_SECONDS - 0.1
+    assert isinstance(await attempt(quotas, making.create()), QuotaExceeded)
+    timer.now += 1.1
+    assert isinstance(await attempt(quotas, making.create()), StoreUnavailable)
+    await store.close()
+
+
+async def test_a_deletion_around_a_measurement_is_counted_once(
+    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+) -> None:
+    migrate(tmp_path / "slow.db", NOVEMBER)
+    store = await SlowlyMeasured.open(tmp_path / "slow.db", clock, 10.0)
+    quotas = quotas_of(store, timer, sessions=3)
+    first, second, _ = [making.create() for _ in range(3)]
+    await attempts(quotas, [first, second, making.create()])
+    for gone in (first, second):
+        # The measurement sees the deletion, and is told after the deletion was answered.
+        timer.now += 5.0
+        store.told.clear()
+        store.measured.clear()
+        assert isinstance(await attempt(quotas, delete(gone)), Deleted)
+        refused_or_not = asyncio.ensure_future(attempt(quotas, making.create()))
+        await store.measured.wait()
+        store.told.set()
+        await refused_or_not
+        await measured()
+
+    outcomes = await attempts(quotas, [making.create() for _ in range(10)])
+
+    assert count_of(Created, outcomes) <= 1
+    assert (await store.measure_usage("demo")).sessions == 3
+    await store.close()
+
+
+async def test_a_deletion_that_ends_after_a_measurement_that_saw_it_is_counted_once(
+    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+) -> None:
+    migrate(tmp_path / "late.db", NOVEMBER)
+    store = await LateAnswers.open(tmp_path / "late.db", clock, 10.0)
+    quotas = quotas_of(store, timer, sessions=3)
+    sessions = [making.create() for _ in range(3)]
+    await attempts(quotas, sessions)
+    store.told.clear()
+    timer.now += 5.0
+    creating = asyncio.ensure_future(attempt(quotas, making.create()))
+    await store.begun.wait()
+    deleting = asyncio.ensure_future(attempt(quotas, delete(sessions[0])))
+    await store.applied.wait()
+    store.go_on.set()
+    await creating
+    await measured()
+    store.told.set()
+    assert isinstance(await deleting, Deleted)
+
+    await attempts(quotas, [making.create() for _ in range(10)])
+
+    assert (await store.measure_usage("demo")).sessions == 3
+    await store.close()
+
+
+class LateAnswers(SqliteStore):
+    """The store, which answers a deletion late, and begins to measure only once that deletion is there."""
+
+    def __init__(self, path: Path, clock: HandClock, seconds_max: float) -> None:
+        super().__init__(path, clock, seconds_max)
+        self.begun, self.applied, self.go_on, self.told = (asyncio.Event() for _ in range(4))
+        self.go_on.set()
+        self.told.set()
+
+    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        outcomes = await super().apply(commands)
+        if isinstance(outcomes[0], Deleted):
+            self.applied.set()
+            await self.told.wait()
+        return outcomes
+
+    async def measure_usage(
+        self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
+    ) -> UsagePage:
+        if not self.told.is_set():
+            self.go_on.clear()
+            self.begun.set()
+            await self.go_on.wait()
+        return await super().measure_usage(organisation, after, limit)
+
+
+class InPages(SqliteStore):
+    """The store, which counts three sessions at once, and often is too busy to."""
+
+    failures = 0
+    asked: ClassVar[list[str]] = []
+
+    async def measure_usage(
+        self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
+    ) -> UsagePage:
+        self.asked.append(after)
+        if self.failures:
+            self.failures -= 1
+            raise Overloaded
+        return await super().measure_usage(organisation, after, min(3, limit))
+
+
+async def test_a_large_organisation_is_measured_in_pages_of_which_none_is_counted_twice(
+    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+) -> None:
+    migrate(tmp_path / "large.db", NOVEMBER)
+    store = await InPages.open(tmp_path / "large.db", clock, 10.0)
+    await store.apply([making.create() for _ in range(20)])
+    store.asked.clear()
+    store.failures = 2
+    quotas = quotas_of(store, timer, sessions=22)
+
+    outcomes = await attempts(quotas, [making.create() for _ in range(9)])
+
+    assert count_of(Created, outcomes) == 2
+    assert store.asked[:3] == [CURSOR_START] * 3, "a page that failed is asked for again"
+    assert len(set(store.asked)) == 7
+    await store.close()
+
+
+async def test_while_a_first_measurement_takes_long_nothing_is_let_through_and_it_is_not_begun_again(
+    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+) -> None:
+    migrate(tmp_path / "slow.db", NOVEMBER)
+    store = await SlowlyMeasured.open(tmp_path / "slow.db", clock, 10.0)
+    store.told.clear()
+    quotas = quotas_of(store, timer, sessions=2)
+
+    with pytest.raises(Overloaded) as caught:
+        await quotas.apply(making.create())
+
+    assert "measured" in caught.value.reason
+    assert (await SqliteStore.measure_usage(store, "demo")).sessions == 0
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(attempts(quotas, [making.create() for _ in range(5)]))
+        await asyncio.sleep(0)
+        assert len([task for task in asyncio.all_tasks() if task.get_name() == MEASURING]) == 1
+        store.told.set()
+    assert count_of(Created, waiting.result()) == 2
+    await store.close()
+
+
+async def test_what_the_store_had_no_room_for_takes_none(
+    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+) -> None:
+    class Busy(SqliteStore):
+        busy = True
+
+        async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+            if self.busy:
+                raise Overloaded
+            return await super().apply(commands)
+
+    migrate(tmp_path / "busy.db", NOVEMBER)
+    store = await Busy.open(tmp_path / "busy.db", clock, 10.0)
+    quotas = quotas_of(store, timer, sessions=1)
+    for _ in range(3):
+        with pytest.raises(Overloaded):
+            await quotas.apply(making.create())
+    store.busy = False
+
+    assert isinstance(await attempt(quotas, making.create()), Created)
+    await store.close()

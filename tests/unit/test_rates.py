@@ -165,6 +165,24 @@ def test_who_was_forgotten_after_all_its_room_came_back_costs_nobody_anything(ti
     assert admitted(rates, "new") == 5
 
 
+def test_a_slow_name_of_its_own_rate_delays_no_new_one_and_is_never_forgotten(timer: HandTimer) -> None:
+    slow = Rate(requests_per_second=0.000_1)
+    rates = rates_of(
+        timer,
+        remembered_max=10,
+        token_rate=Rate(requests_per_second=100, burst=5),
+        token_rates={"slow": slow},
+    )
+    assert admitted(rates, "slow") == 1
+    for number in range(100):
+        timer.now += 0.01
+        rates.admit(f"token-{number}", "organisation")
+    timer.now += 0.05
+
+    assert admitted(rates, "new") == 5
+    assert admitted(rates, "slow") == 0
+
+
 @pytest.mark.parametrize(("remembered_max", "mebibytes"), [(REMEMBERED_MAX, 50), (1_000, 2)])
 def test_a_hundred_thousand_tokens_are_counted_in_bounded_memory(
     timer: HandTimer, remembered_max: int, mebibytes: int

@@ -212,5 +212,5 @@ def index_in(step: str) -> str:
 
 
 def _scans_table(step: str) -> bool:
-    # A subquery's own rows are what was found before, and are few.
-    return step.startswith("SCAN") and step not in {"SCAN t", "SCAN CONSTANT ROW"}
+    # A subquery's own rows are what was found before: few, or a page.
+    return step.startswith("SCAN") and step not in {"SCAN t", "SCAN p", "SCAN CONSTANT ROW"}

@@ -1,15 +1,18 @@
 """From the ``Authorization`` header to the token behind it."""
 
 import asyncio
+import math
 import re
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from sessionary.errors import Forbidden, ScopeMissing, Unauthenticated
 from sessionary.operations.tokens import find_token, is_good
 from sessionary.store.base import Clock, Store, StoredToken
 
-REMEMBERED_MILLISECONDS: Final = 5_000
+REMEMBERED_SECONDS: Final = 5.0
 """How long a token may be taken for good, or for unknown, without asking the store: so long a revoked one lives on."""
 _REMEMBERED_MAX: Final = 10_000
 _HEADER_BYTES_MAX: Final = 256
@@ -19,26 +22,30 @@ _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]+) *")
 class Authenticator:
     """Finds tokens, remembering a bounded number of them for a few seconds."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        """Ask this store, by this clock."""
+    def __init__(self, store: Store, clock: Clock, timer: Callable[[], float] = time.monotonic) -> None:
+        """Ask this store; tokens expire by the clock, and are remembered by the timer, in seconds.
+
+        The clock may be slowed while the machine's is put back: by it a revoked token would live on for longer.
+        """
         self._store: Final = store
         self._clock: Final = clock
-        self._remembered: Final = OrderedDict[bytes, tuple[int, StoredToken | None]]()
+        self._timer: Final = timer
+        self._remembered: Final = OrderedDict[bytes, tuple[float, StoredToken | None]]()
         self._looking: Final = dict[bytes, asyncio.Task[StoredToken | None]]()
 
     async def authenticate(self, authorization: bytes | None) -> StoredToken:
         """Find the good token a header carries; raises Unauthenticated."""
         if authorization is None or len(authorization) > _HEADER_BYTES_MAX:
             raise Unauthenticated
-        now = self._clock()
-        found_at, token = self._remembered.get(authorization, (now - REMEMBERED_MILLISECONDS, None))
-        if now - found_at >= REMEMBERED_MILLISECONDS:
+        now = self._timer()
+        found_at, token = self._remembered.get(authorization, (-math.inf, None))
+        if now - found_at >= REMEMBERED_SECONDS:
             token = await self._find(authorization, now)
-        if token is None or not is_good(token, now):
+        if token is None or not is_good(token, self._clock()):
             raise Unauthenticated
         return token
 
-    async def _find(self, authorization: bytes, now: int) -> StoredToken | None:
+    async def _find(self, authorization: bytes, now: float) -> StoredToken | None:
         bearer = _BEARER.fullmatch(authorization)
         if bearer is None:
             return None
@@ -50,7 +57,7 @@ class Authenticator:
             looking.add_done_callback(lambda _: self._looking.pop(authorization))
         return await asyncio.shield(looking)
 
-    async def _look_up(self, authorization: bytes, text: str, now: int) -> StoredToken | None:
+    async def _look_up(self, authorization: bytes, text: str, now: float) -> StoredToken | None:
         token = await find_token(self._store, text)
         self._remembered[authorization] = (now, token)
         self._remembered.move_to_end(authorization)

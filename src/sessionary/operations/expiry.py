@@ -23,13 +23,16 @@ async def sweep(store: Store) -> int:
 
 
 async def sweep_forever(store: Store, seconds_between: float) -> None:
-    """Sweep every ``seconds_between``, until cancelled; an outage of the store is waited out."""
+    """Sweep every ``seconds_between``, until cancelled; an outage of the store or an error of ours is waited out."""
     while True:
         await asyncio.sleep(seconds_between)
         try:
             removed = await sweep(store)
         except Unavailable as error:
-            _logger.warning("Sweeping was put off: %s", error)
+            _logger.warning("Sweeping was put off: %s", error.reason or error)
+        except Exception:
+            # Nothing else would start the sweeper again, and the disk would fill up unnoticed.
+            _logger.exception("A sweep failed for a reason of ours; the next one is tried in %g s.", seconds_between)
         else:
             if removed:
                 _logger.info("Swept %d expired sessions.", removed)

@@ -1,11 +1,12 @@
 """Quotas: how many live sessions an organisation may have, and how many bytes of messages in them.
 
-What is there is measured when an organisation is first heard of, and from then on counted: room is reserved before a
-command is applied and given back if it had no effect. What this process does not see, sessions that expire and what
-other servers do, is measured again every few seconds, and whenever there seems to be no room.
+What is there is measured when an organisation is first heard of, in bounded pages, and from then on counted: room is
+reserved before a command is applied and given back if it had no effect. What this process does not see, sessions that
+expire and what other servers do, is measured again every few seconds, and whenever there seems to be no room.
 """
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
@@ -13,46 +14,45 @@ from typing import Final
 
 import msgspec
 
-from sessionary.errors import PreconditionFailed, QuotaExceeded, SessionaryError, SessionNotFound
+from sessionary.errors import (
+    Overloaded,
+    PreconditionFailed,
+    QuotaExceeded,
+    SessionaryError,
+    SessionNotFound,
+    StoreUnavailable,
+    Unavailable,
+)
 from sessionary.operations.allowances import Allowances, Quota
-from sessionary.store.base import Command, Create, Deleted, Outcome, Store, Usage, stored_size_of
+from sessionary.operations.usage_counts import NOTHING, UsageCount, total
+from sessionary.store.base import (
+    CURSOR_START,
+    Command,
+    Create,
+    Deleted,
+    Outcome,
+    Store,
+    Usage,
+    UsagePage,
+    stored_size_of,
+)
 
 REMEMBERED_MAX: Final = 10_000
+MEASURING_WAIT_SECONDS: Final = 2.0
+"""A command waits at most so long for a measurement; of an organisation of millions it goes on without the command."""
+MEASURING: Final = "measure-usage"
+"""The name of the tasks that measure."""
 _FULL_MEASURED_SECONDS: Final = 1.0
 _MEASURED_SECONDS: Final = 5.0
 _MEASURED_PART: Final = 10
 """Measuring takes at most one part in so many of the time, however many sessions there are."""
+_PAGE_TRIES: Final = 5
+_PAGE_PAUSE_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 60.0
 """A quota is no pace: room comes by deleting and expiring, and nobody knows when."""
 _IMPOSSIBLE_VERSION: Final = 0
 
-
-class _Tally:
-    """What one organisation has: as measured, and what was done since; ``users`` are the commands that rely on it."""
-
-    def __init__(self, organisation: str) -> None:
-        self.organisation: Final = organisation
-        self.known: Usage | None = None
-        self.since = Usage(0, 0)
-        self.reserved = Usage(0, 0)
-        self.users = 0
-        self.measured_at = 0.0
-        self.measuring: asyncio.Task[None] | None = None
-        self.measuring_seconds = 0.0
-
-    def has_room(self, wanted: Usage, quota: Quota) -> bool:
-        """Whether what is wanted fits beside all that is there or on its way."""
-        held = _sum(self.known or Usage(0, 0), self.reserved)
-        return _fits(held.sessions, wanted.sessions, quota.sessions) and _fits(
-            held.stored_bytes, wanted.stored_bytes, quota.stored_bytes
-        )
-
-    def add(self, done: Usage) -> None:
-        """Count what was done; a measurement on its way may have seen it or not, and so counts it in any case."""
-        if self.known is not None:
-            self.known = _sum(self.known, done)
-        if self.measuring is not None and done.sessions >= 0:
-            self.since = _sum(self.since, done)
+_logger: Final = logging.getLogger("sessionary.quotas")
 
 
 class Quotas:
@@ -70,49 +70,57 @@ class Quotas:
         self._allowances: Final = allowances
         self._clock: Final = clock
         self._remembered_max: Final = remembered_max
-        self._tallies: Final = OrderedDict[str, _Tally]()
+        self._counts: Final = OrderedDict[str, UsageCount]()
 
     async def apply(self, command: Command) -> Outcome:
-        """Apply a command if there is room for what it adds; raises QuotaExceeded, and as ``Store.apply`` does."""
+        """Apply a command if there is room for what it adds; raises QuotaExceeded, and as ``Store.apply`` does.
+
+        Raises Overloaded, with nothing changed, while it is not yet known what there is.
+        """
         quota = self._allowances.quotas.get(command.organisation, self._allowances.quota)
         if not quota.is_any:
             return await self._apply(command)
-        tally = self._tally_of(command.organisation)
-        tally.users += 1
+        count = self._count_of(command.organisation)
+        count.users += 1
         try:
-            return await self._apply_counted(command, tally, quota)
+            wanted = Usage(1 if isinstance(command, Create) else 0, stored_size_of(command))
+            adds = bool(wanted.sessions or wanted.stored_bytes)
+            if adds and not await self._find_room(count, wanted, quota):
+                return await self._repeat(command, quota)
+            return await self._apply_counted(command, count, wanted)
         finally:
-            tally.users -= 1
+            count.users -= 1
 
-    async def _apply_counted(self, command: Command, tally: _Tally, quota: Quota) -> Outcome:
-        wanted = Usage(1 if isinstance(command, Create) else 0, stored_size_of(command))
-        if not (wanted.sessions or wanted.stored_bytes):
-            outcome = await self._apply(command)
-            if isinstance(outcome, Deleted) and not outcome.replayed:
-                tally.add(Usage(-1, 0))
-            return outcome
-        if not await self._find_room(tally, wanted, quota):
-            return await self._repeat(command, quota)
-        tally.reserved = _sum(tally.reserved, wanted)
-        done = wanted
+    async def _apply_counted(self, command: Command, count: UsageCount, wanted: Usage) -> Outcome:
+        change = count.begin(wanted)
         try:
             outcome = await self._apply(command)
-            if isinstance(outcome, SessionaryError) or outcome.replayed:
-                done = Usage(0, 0)
-        finally:
-            # Whoever was not answered may have had the effect: it counts, until it is measured again.
-            tally.reserved = _sum(tally.reserved, Usage(-wanted.sessions, -wanted.stored_bytes))
-            tally.add(done)
+        except Overloaded:
+            # Refused before anything was done.
+            count.end(change, NOTHING)
+            raise
+        except BaseException:
+            # A caller that hung up, or a store that did not answer: what it was sent may still have its effect.
+            count.end_unknown(change, self._clock())
+            raise
+        if _is_unknown(outcome):
+            count.end_unknown(change, self._clock())
+        elif isinstance(outcome, SessionaryError) or outcome.replayed:
+            count.end(change, NOTHING)
+        elif isinstance(outcome, Deleted):
+            count.end_removal(change)
+        else:
+            count.end(change, wanted)
         return outcome
 
-    async def _find_room(self, tally: _Tally, wanted: Usage, quota: Quota) -> bool:
-        if tally.known is None:
-            await self._measured(tally, 0.0)
-        elif self._is_due(tally, _MEASURED_SECONDS):
-            self._measure(tally)
-        if not tally.has_room(wanted, quota):
-            await self._measured(tally, _FULL_MEASURED_SECONDS)
-        return tally.has_room(wanted, quota)
+    async def _find_room(self, count: UsageCount, wanted: Usage, quota: Quota) -> bool:
+        if count.measured is None:
+            await self._measured(count, 0.0)
+        elif self._is_due(count, _MEASURED_SECONDS):
+            self._measure(count)
+        if not count.has_room(wanted, quota):
+            await self._measured(count, _FULL_MEASURED_SECONDS)
+        return count.has_room(wanted, quota)
 
     async def _repeat(self, command: Command, quota: Quota) -> Outcome:
         """Answer what was done before under the same key; nothing new, for there is no room."""
@@ -131,52 +139,74 @@ class Quotas:
     async def _apply(self, command: Command) -> Outcome:
         return (await self._store.apply((command,)))[0]
 
-    async def _measured(self, tally: _Tally, seconds: float) -> None:
-        """Wait for a measurement: the one on its way, or a new one if the last is older than so many seconds."""
-        if tally.measuring is None and (tally.known is None or self._is_due(tally, seconds)):
-            self._measure(tally)
-        if tally.measuring is not None:
-            await asyncio.shield(tally.measuring)
+    async def _measured(self, count: UsageCount, seconds: float) -> None:
+        """Wait, not for ever, for the measurement on its way, or for a new one if the last is older than ``seconds``.
 
-    def _is_due(self, tally: _Tally, seconds: float) -> bool:
-        pause = max(seconds, tally.measuring_seconds * _MEASURED_PART)
-        return tally.measuring is None and self._clock() - tally.measured_at >= pause
+        Raises Overloaded if nothing is known after that.
+        """
+        if count.measurement is None and (count.measured is None or self._is_due(count, seconds)):
+            self._measure(count)
+        if count.measurement is not None:
+            await asyncio.wait((count.measurement,), timeout=MEASURING_WAIT_SECONDS)
+        if count.measured is None:
+            raise Overloaded(reason="an organisation's usage is still being measured for its quota")
 
-    def _measure(self, tally: _Tally) -> None:
-        tally.since = Usage(0, 0)
-        tally.measuring = asyncio.get_running_loop().create_task(self._run_measure(tally))
-        # Where nobody waits for it, the next one to measure sees what is wrong.
-        tally.measuring.add_done_callback(lambda task: task.cancelled() or task.exception())
+    def _is_due(self, count: UsageCount, seconds: float) -> bool:
+        pause = max(seconds, count.measuring_seconds * _MEASURED_PART)
+        return count.measurement is None and self._clock() - count.measured_at >= pause
 
-    async def _run_measure(self, tally: _Tally) -> None:
+    def _measure(self, count: UsageCount) -> None:
+        count.measurement = asyncio.get_running_loop().create_task(self._run_measure(count), name=MEASURING)
+
+    async def _run_measure(self, count: UsageCount) -> None:
         began = self._clock()
         try:
-            usage = await self._store.measure_usage(tally.organisation)
-            tally.known = _sum(usage, tally.since)
+            await count.begin_measurement()
+            count.end_measurement(await self._count_all(count.organisation), began)
+        except Unavailable as error:
+            # Those who wait are told so, the next one tries again, and what was known before holds on.
+            _logger.warning("An organisation's usage could not be measured for its quota: %s", error.reason or error)
+        except Exception:
+            _logger.exception("An organisation's usage could not be measured for its quota, for a reason of ours.")
         finally:
-            tally.measured_at = self._clock()
-            tally.measuring_seconds = tally.measured_at - began
-            tally.measuring = None
+            count.measured_at = self._clock()
+            count.measuring_seconds = count.measured_at - began
+            count.measurement = None
 
-    def _tally_of(self, organisation: str) -> _Tally:
-        tally = self._tallies.get(organisation)
-        if tally is None:
-            tally = self._tallies[organisation] = _Tally(organisation)
+    async def _count_all(self, organisation: str) -> Usage:
+        usage, after = NOTHING, CURSOR_START
+        while True:
+            page = await self._count_page(organisation, after)
+            usage = total(usage, page)
+            if page.after is None:
+                return usage
+            after = page.after
+
+    async def _count_page(self, organisation: str, after: str) -> UsagePage:
+        """Count a page; a store that is busy for a moment shall not cost all the pages before."""
+        for tried in range(_PAGE_TRIES - 1):
+            try:
+                return await self._store.measure_usage(organisation, after)
+            except Unavailable:
+                await asyncio.sleep(_PAGE_PAUSE_SECONDS * 2**tried)
+        return await self._store.measure_usage(organisation, after)
+
+    def _count_of(self, organisation: str) -> UsageCount:
+        count = self._counts.get(organisation)
+        if count is None:
+            count = self._counts[organisation] = UsageCount(organisation)
             self._forget()
-        self._tallies.move_to_end(organisation)
-        return tally
+        self._counts.move_to_end(organisation)
+        return count
 
     def _forget(self) -> None:
-        """Forget the least recently used of too many, unless a command relies on it."""
-        excess = max(0, len(self._tallies) - self._remembered_max)
-        for organisation in list(islice(self._tallies, excess)):
-            if not self._tallies[organisation].users:
-                del self._tallies[organisation]
+        """Forget the least recently used of too many, unless something relies on it."""
+        excess = max(0, len(self._counts) - self._remembered_max)
+        for organisation in list(islice(self._counts, excess)):
+            if not self._counts[organisation].is_needed:
+                del self._counts[organisation]
 
 
-def _fits(held: int, wanted: int, most: int) -> bool:
-    return not most or not wanted or held + wanted <= most
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(one.sessions + other.sessions, one.stored_bytes + other.stored_bytes)
+def _is_unknown(outcome: Outcome) -> bool:
+    """Whether a command may have had its effect, though nobody could say so: also where something of ours broke."""
+    return isinstance(outcome, StoreUnavailable) or type(outcome) is SessionaryError

@@ -42,14 +42,16 @@ class _Pace(Struct, frozen=True):
 class _Counted:
     """The instant up to which each one has used up its requests (GCRA: all of a bucket in one number).
 
-    The least recently used of too many is forgotten, and whoever is not known counts as far as the furthest forgotten
-    one: so nobody gains by being forgotten.
+    Names with a rate of their own are as few as the operator wrote down: they are never forgotten. Of all others, which
+    share one rate, the least recently used of too many is forgotten, and an unknown name counts as far as the furthest
+    forgotten one: so nobody gains by being forgotten, and no slow name of its own rate delays a new one.
     """
 
     def __init__(self, counted: str, rate: Rate, rates: Mapping[str, Rate], remembered_max: int) -> None:
         self._pace: Final = _pace(counted, rate)
         self._paces: Final = {name: _pace(counted, rate) for name, rate in rates.items()}
         self._used_until: Final = OrderedDict[str, float]()
+        self._used_until_of_its_own: Final[dict[str, float]] = {}
         self._remembered_max: Final = remembered_max
         self._forgotten_until = -math.inf
 
@@ -57,9 +59,14 @@ class _Counted:
         return self._paces.get(name, self._pace)
 
     def used_until(self, name: str, now: float) -> float:
+        if name in self._paces:
+            return max(now, self._used_until_of_its_own.get(name, now))
         return max(now, self._used_until.get(name, self._forgotten_until))
 
     def use(self, name: str, until: float) -> None:
+        if name in self._paces:
+            self._used_until_of_its_own[name] = until
+            return
         self._used_until[name] = until
         self._used_until.move_to_end(name)
         if len(self._used_until) > self._remembered_max:

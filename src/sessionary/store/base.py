@@ -274,6 +274,16 @@ class Usage(Struct, frozen=True):
     stored_bytes: int
 
 
+USAGE_PAGE_MAX: Final = 10_000
+"""So many sessions are counted by one read, expired ones included: what any number of them would take has no bound."""
+
+
+class UsagePage(Usage, frozen=True):
+    """The usage of a page of sessions, newest first; the next page is what comes ``after`` this id, if any."""
+
+    after: str | None = None
+
+
 class Swept(Struct, frozen=True):
     """What one bounded sweep did: how many expired sessions are gone, and whether more may be due."""
 
@@ -310,8 +320,10 @@ class Store(Protocol):
         """Read a page of live sessions, newest created first."""
         ...
 
-    async def measure_usage(self, organisation: str) -> Usage:
-        """Count an organisation's live sessions and the bytes of their messages; takes as long as there are many."""
+    async def measure_usage(
+        self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
+    ) -> UsagePage:
+        """Count live sessions and the bytes of their messages among ``limit`` sessions after the session ``after``."""
         ...
 
     async def sweep(self, limit: int) -> Swept:

@@ -8,7 +8,9 @@ from typing import Any, Final, Self, TypeVar, cast
 from sessionary.errors import SessionaryError, StoreUnavailable
 from sessionary.limits import SESSION_BYTES_MAX
 from sessionary.store.base import (
+    CURSOR_START,
     OPERATOR,
+    USAGE_PAGE_MAX,
     AuditRecord,
     Clock,
     Command,
@@ -18,7 +20,7 @@ from sessionary.store.base import (
     Page,
     StoredToken,
     Swept,
-    Usage,
+    UsagePage,
     Window,
     size_of,
 )
@@ -114,9 +116,11 @@ class PostgresStore:
         lane = next(self._lists) if query.is_quick else self._long_lists
         return _returned(await lane.put(query, 0, query.organisation))
 
-    async def measure_usage(self, organisation: str) -> Usage:
-        """Count what an organisation has; see ``Store``."""
-        return await _done(self._sweeps, lambda: self._sweeper.measure_usage(organisation))
+    async def measure_usage(
+        self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
+    ) -> UsagePage:
+        """Count a page of what an organisation has; see ``Store``."""
+        return await _done(self._sweeps, lambda: self._sweeper.measure_usage(organisation, after, limit))
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""

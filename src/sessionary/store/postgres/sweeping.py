@@ -6,7 +6,7 @@ from typing import Final
 import asyncpg
 
 from sessionary.limits import AUDIT_KEPT_MILLISECONDS, MESSAGES_PER_SESSION_MAX
-from sessionary.store.base import Clock, Swept, Usage
+from sessionary.store.base import Clock, Swept, UsagePage
 from sessionary.store.postgres.connections import Connection
 from sessionary.store.postgres.rows import from_deleted
 
@@ -44,10 +44,11 @@ class Sweeper:
         more = limit in {len(due), len(keys), len(audit)} or len(gone) < len(expired)
         return Swept(removed=len(gone), more=more)
 
-    async def measure_usage(self, organisation: str) -> Usage:
-        """Count an organisation's live sessions and their bytes: here, because it may take long and nobody minds."""
-        rows = await self._connection.call("measure_usage", {"organisation": organisation, "now": self._clock()})
-        return Usage(rows[0]["sessions"], rows[0]["stored_bytes"])
+    async def measure_usage(self, organisation: str, after: str, limit: int) -> UsagePage:
+        """Count the live sessions and their bytes of a page: here, because nobody minds if it takes long."""
+        bindings = {"organisation": organisation, "after": after, "limit": limit, "now": self._clock()}
+        (row,) = await self._connection.call("measure_usage", bindings)
+        return UsagePage(row["sessions"], row["stored_bytes"], row["last"] if row["read"] == limit else None)
 
 
 def _some(sessions: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:

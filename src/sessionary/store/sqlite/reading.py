@@ -6,7 +6,7 @@ import apsw
 
 from sessionary.errors import SessionNotFound
 from sessionary.limits import SESSION_BYTES_MAX
-from sessionary.store.base import AuditRecord, Clock, Conversation, ListQuery, Page, StoredToken, Usage, Window
+from sessionary.store.base import AuditRecord, Clock, Conversation, ListQuery, Page, StoredToken, UsagePage, Window
 from sessionary.store.queries import read_queries
 from sessionary.store.sqlite import connections
 from sessionary.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_audit, to_token
@@ -84,11 +84,11 @@ class Reader:
         rows: list[Row] = self._connection.execute(self._sql[statement], bindings).fetchall()
         return page_of(rows, query.limit, id_from_bytes)
 
-    def measure_usage(self, organisation: str) -> Usage:
-        """Count an organisation's live sessions and their bytes."""
-        bindings = {"organisation": organisation, "now": self._clock()}
-        ((sessions, stored_bytes),) = self._connection.execute(self._sql["measure_usage"], bindings)
-        return Usage(int(sessions), int(stored_bytes))
+    def measure_usage(self, organisation: str, after: str, limit: int) -> UsagePage:
+        """Count the live sessions and their bytes of a page."""
+        bindings = {"organisation": organisation, "after": id_to_bytes(after), "limit": limit, "now": self._clock()}
+        ((sessions, stored_bytes, read, last),) = self._connection.execute(self._sql["measure_usage"], bindings)
+        return UsagePage(int(sessions), int(stored_bytes), id_from_bytes(last) if read == limit else None)
 
     def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token."""

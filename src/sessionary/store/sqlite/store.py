@@ -9,7 +9,9 @@ import apsw
 
 from sessionary.errors import SessionaryError, StoreUnavailable, TokenNotFound
 from sessionary.store.base import (
+    CURSOR_START,
     OPERATOR,
+    USAGE_PAGE_MAX,
     AuditRecord,
     Clock,
     Command,
@@ -21,7 +23,7 @@ from sessionary.store.base import (
     StoredToken,
     Swept,
     Update,
-    Usage,
+    UsagePage,
     Window,
     size_of,
 )
@@ -105,9 +107,11 @@ class SqliteStore:
         except apsw.Error as error:
             raise translated(error) from error
 
-    async def measure_usage(self, organisation: str) -> Usage:
-        """Count what an organisation has; see ``Store``."""
-        return await self._read(lambda: self._long_reader.measure_usage(organisation), organisation)
+    async def measure_usage(
+        self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
+    ) -> UsagePage:
+        """Count a page of what an organisation has; see ``Store``."""
+        return await self._read(lambda: self._long_reader.measure_usage(organisation, after, limit), organisation)
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""

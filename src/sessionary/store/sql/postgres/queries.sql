@@ -315,10 +315,21 @@ CROSS JOIN LATERAL (
 ) AS o;
 
 -- name: measure_usage
-SELECT count(*) AS sessions, coalesce(sum(s.total_bytes), 0)::bigint AS stored_bytes
-FROM sessions AS s
-WHERE s.organisation = :organisation::text
-  AND s.expires_at > :now::bigint;
+-- The page is cut before what is expired is left out: else a page of the newest might read every row there is.
+WITH page AS (
+  SELECT s.id, (s.expires_at > :now::bigint)::integer AS live, s.total_bytes
+  FROM sessions AS s
+  WHERE s.organisation = :organisation::text
+    AND s.id < :after::uuid
+  ORDER BY s.id DESC
+  LIMIT :limit::integer
+)
+SELECT
+  coalesce(sum(p.live), 0)::bigint AS sessions,
+  coalesce(sum(p.live * p.total_bytes), 0)::bigint AS stored_bytes,
+  count(*) AS read,
+  min(p.id::text COLLATE "C") AS last
+FROM page AS p;
 
 -- name: sweep_due
 -- Locks what is due and not locked by another sweeper or a writer; it is removed by statements that come after.

@@ -185,10 +185,21 @@ ORDER BY s.id DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: measure_usage
-SELECT count(*) AS sessions, coalesce(sum(s.total_bytes), 0) AS stored_bytes
-FROM sessions AS s INDEXED BY sqlite_autoindex_sessions_1
-WHERE s.organisation = :organisation
-  AND s.expires_at > :now;
+-- The page is cut before what is expired is left out: else a page of the newest might read every row there is.
+WITH page AS (
+  SELECT s.id, s.expires_at > :now AS live, s.total_bytes
+  FROM sessions AS s INDEXED BY sqlite_autoindex_sessions_1
+  WHERE s.organisation = :organisation
+    AND s.id < :after
+  ORDER BY s.id DESC
+  LIMIT :limit
+)
+SELECT
+  coalesce(sum(p.live), 0) AS sessions,
+  coalesce(sum(p.live * p.total_bytes), 0) AS stored_bytes,
+  count(*) AS read,
+  min(p.id) AS last
+FROM page AS p;
 
 -- name: sweep_due
 SELECT s.organisation, s.id, s.expires_at, s.total_bytes
