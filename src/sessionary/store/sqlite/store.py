@@ -1,6 +1,7 @@
 """SQLite: one file, one writer, readers that never wait for it."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -27,8 +28,10 @@ from sessionary.store.base import (
 )
 from sessionary.store.batching import Lane, LaneLimits
 from sessionary.store.sqlite.checkpoints import Checkpointer
-from sessionary.store.sqlite.connections import connect, unusable
+from sessionary.store.sqlite.connections import close, connect, unusable
 from sessionary.store.sqlite.disks import check_room
+from sessionary.store.sqlite.holding import Hold
+from sessionary.store.sqlite.places import real_path
 from sessionary.store.sqlite.reading import Reader
 from sessionary.store.sqlite.threads import WorkThread, translated
 from sessionary.store.sqlite.writing import Writer
@@ -45,13 +48,22 @@ _WAITING_BYTES: Final = 64 * 1024 * 1024
 class SqliteStore:
     """The store contract on one SQLite file."""
 
-    def __init__(self, path: Path, clock: Clock, seconds_max: float) -> None:
-        """Open connections to a file that has been migrated."""
+    def __init__(self, path: Path, clock: Clock, seconds_max: float, hold: Hold | None) -> None:
+        """Open connections to a file that has been migrated, and which ``hold`` keeps from other servers."""
         busy_seconds = seconds_max / 4
-        self._writer: Final = Writer(connect(path, busy_seconds=busy_seconds), clock, busy_seconds)
-        self._short_reader: Final = Reader(connect(path, busy_seconds=0), clock)
-        self._long_reader: Final = Reader(connect(path, busy_seconds=busy_seconds), clock)
-        self._checkpointer: Final = Checkpointer(connect(path, busy_seconds=0), self._start_log_over, self._empty_log)
+        with contextlib.ExitStack() as opened:
+
+            def connected(seconds: float) -> apsw.Connection:
+                connection = connect(path, busy_seconds=seconds)
+                opened.callback(close, connection)
+                return connection
+
+            self._writer: Final = Writer(connected(busy_seconds), clock, busy_seconds)
+            self._short_reader: Final = Reader(connected(0), clock)
+            self._long_reader: Final = Reader(connected(busy_seconds), clock)
+            self._checkpointer: Final = Checkpointer(connected(0), self._start_log_over, self._empty_log)
+            opened.pop_all()
+        self._hold: Final = hold
         self._writing: Final = WorkThread("sessionary-writer", self._writer.interrupt)
         self._reading: Final = WorkThread("sessionary-reader", self._long_reader.interrupt)
         batches = LaneLimits(4_096, _WAITING_BYTES, 512, _WAITING_BYTES // 4, seconds_max)
@@ -64,12 +76,27 @@ class SqliteStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock, seconds_max: float) -> Self:
-        """Open the file; raises StoreUnavailable if that cannot be done."""
+    async def open(cls, path: Path, clock: Clock, seconds_max: float, *, shared: bool = False) -> Self:
+        """Open the file; raises StoreUnavailable if that cannot be done.
+
+        A store has its file for itself, unless it is ``shared``: a command of the administrator's works beside the
+        server that has it, for a short time.
+        """
         try:
-            return await asyncio.to_thread(cls, path, clock, seconds_max)
+            return await asyncio.to_thread(cls._opened, path, clock, seconds_max, shared=shared)
         except (apsw.Error, OSError) as error:
             raise unusable(path, error) from error
+
+    @classmethod
+    def _opened(cls, path: Path, clock: Clock, seconds_max: float, *, shared: bool) -> Self:
+        if shared:
+            return cls(path, clock, seconds_max, None)
+        hold = Hold(real_path(path))
+        try:
+            return cls(path, clock, seconds_max, hold)
+        except BaseException:
+            hold.release()
+            raise
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply the commands in order; see ``Store``."""
@@ -171,6 +198,8 @@ class SqliteStore:
         await self._writing.close()
         await self._reading.close()
         self._short_reader.close()
+        if self._hold is not None:
+            self._hold.release()
 
     async def _noticed(self, writing: Awaitable[Result]) -> Result:
         """Remember that the disk was full: reads do not tell."""

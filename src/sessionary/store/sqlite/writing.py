@@ -71,10 +71,10 @@ class Writer:
             self._connection.execute("BEGIN IMMEDIATE")
             return self._apply(commands)
         except (apsw.BusyError, apsw.ConstraintError):
-            self._undo()
+            self.undo()
             return None
         except BaseException:
-            self._undo()
+            self.undo()
             raise
         finally:
             self._connection.set_busy_timeout(self._busy_milliseconds)
@@ -84,7 +84,7 @@ class Writer:
         try:
             self._connection.execute("COMMIT")
         except BaseException:
-            self._undo()
+            self.undo()
             raise
 
     def sweep(self, limit: int) -> Swept:
@@ -129,12 +129,13 @@ class Writer:
         try:
             result = body()
         except BaseException:
-            self._undo()
+            self.undo()
             raise
         self.commit()
         return result
 
-    def _undo(self) -> None:
+    def undo(self) -> None:
+        """Give up what was prepared."""
         # After some failures SQLite has rolled back by itself.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
