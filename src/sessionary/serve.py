@@ -33,7 +33,7 @@ from sessionary.operations.quotas import Quotas
 from sessionary.operations.rates import Rates
 from sessionary.operations.tokens import TokenMaker, create_first_token
 from sessionary.store.base import Clock, Store
-from sessionary.store.opening import migrate, open_store, pending_migrations, shown_place
+from sessionary.store.opening import check_free, migrate, open_store, pending_migrations, shown_place
 
 FIRST_ORGANISATION: Final = "demo"
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 20_000
@@ -111,6 +111,7 @@ async def _close(store: Store) -> None:
 
 
 async def _open(settings: Settings, clock: Clock) -> Store:
+    await check_free(settings.database)
     if settings.migrate:
         await migrate(settings.database, clock())
     elif missing := await pending_migrations(settings.database):

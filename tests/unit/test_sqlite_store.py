@@ -147,17 +147,17 @@ async def test_of_a_batch_that_the_file_refuses_only_the_culprit_fails(store: Sq
 
 
 async def test_a_sweep_removes_a_bounded_number_of_bytes_at_a_time(
-    store: SqliteStore, clock: HandClock, making: Making
+    patient: SqliteStore, clock: HandClock, making: Making
 ) -> None:
     large = "x" * (MEBIBYTE - 1000)
     for _ in range(5):
-        session = await begin(store, making.create())
+        session = await begin(patient, making.create())
         for _ in range(10):
-            await change(store, update(session, assistant(large)))
+            await change(patient, update(session, assistant(large)))
     clock.move(DAY)
     removed = []
     while True:
-        swept = await store.sweep(500)
+        swept = await patient.sweep(500)
         removed.append(swept.removed)
         if not swept.more:
             break

@@ -18,9 +18,12 @@ _PASSWORD: Final = re.compile(r"(?<=://)([^:/@?#]*):.*@")
 _PASSWORD_PARAMETER: Final = re.compile(r"([?&][a-z]*password)=[^&#]*", re.IGNORECASE)
 
 
-async def open_store(url: str, clock: Clock, seconds_max: float = SECONDS_MAX_DEFAULT) -> Store:
+async def open_store(
+    url: str, clock: Clock, seconds_max: float = SECONDS_MAX_DEFAULT, *, shared: bool = False
+) -> Store:
     """Open the store at ``sqlite:///path`` or ``postgresql://…``, which must have been migrated.
 
+    A SQLite file belongs to one store at a time; ``shared`` opens it beside that one, as administrators' commands do.
     Raises InvalidRequest for another URL and StoreUnavailable if the database cannot be reached.
     """
     if _is_postgres(url):
@@ -30,7 +33,16 @@ async def open_store(url: str, clock: Clock, seconds_max: float = SECONDS_MAX_DE
         return await PostgresStore.open(url, clock, seconds_max)
     from sessionary.store.sqlite.store import SqliteStore  # noqa: PLC0415
 
-    return await SqliteStore.open(sqlite_path(url), clock, seconds_max)
+    return await SqliteStore.open(sqlite_path(url), clock, seconds_max, shared=shared)
+
+
+async def check_free(url: str) -> None:
+    """Raise StoreUnavailable if the file at ``sqlite:///path`` belongs to a server already, before it is touched."""
+    if _is_postgres(url):
+        return
+    from sessionary.store.sqlite import holding  # noqa: PLC0415
+
+    await asyncio.to_thread(holding.check_free, sqlite_path(url))
 
 
 async def migrate(url: str, now: int) -> list[str]:

@@ -41,8 +41,6 @@ Result = TypeVar("Result")
 _SWEPT_BYTES_MAX: Final = 32 * 1024 * 1024
 """One transaction removes about so much, whatever the number of sessions: writers wait for it."""
 
-_READERS_MILLISECONDS: Final = 100
-
 
 class Writer:
     """Owns the write connection; to be called by one thread at a time."""
@@ -71,10 +69,10 @@ class Writer:
             self._connection.execute("BEGIN IMMEDIATE")
             return self._apply(commands)
         except (apsw.BusyError, apsw.ConstraintError):
-            self._undo()
+            self.undo()
             return None
         except BaseException:
-            self._undo()
+            self.undo()
             raise
         finally:
             self._connection.set_busy_timeout(self._busy_milliseconds)
@@ -84,7 +82,7 @@ class Writer:
         try:
             self._connection.execute("COMMIT")
         except BaseException:
-            self._undo()
+            self.undo()
             raise
 
     def sweep(self, limit: int) -> Swept:
@@ -129,12 +127,13 @@ class Writer:
         try:
             result = body()
         except BaseException:
-            self._undo()
+            self.undo()
             raise
         self.commit()
         return result
 
-    def _undo(self) -> None:
+    def undo(self) -> None:
+        """Give up what was prepared."""
         # After some failures SQLite has rolled back by itself.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -214,17 +213,23 @@ class Writer:
         more = limit in {len(due), keys_removed, audit_removed} or len(gone) < len(expired)
         return Swept(removed=len(gone), more=more)
 
-    def start_log_over(self) -> None:
-        """Copy the log into the file and begin it anew, while nobody writes."""
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+    def start_log_over(self) -> bool:
+        """Copy the log into the file and begin it anew; false if somebody reads it, who is not waited for."""
+        return self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
 
-    def empty_log(self) -> None:
-        """Copy the log into the file and cut it to nothing; a reader of it is waited for only shortly."""
-        self._connection.set_busy_timeout(_READERS_MILLISECONDS)
+    def empty_log(self) -> bool:
+        """Copy the log into the file and cut it to nothing; false if somebody reads it, who is not waited for."""
+        return self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def _checkpoint(self, mode: int) -> bool:
+        self._connection.set_busy_timeout(0)
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.wal_checkpoint(mode=mode)
+        except apsw.BusyError:
+            return False
         finally:
             self._connection.set_busy_timeout(self._busy_milliseconds)
+        return True
 
 
 def _some(expired: Sequence[Row]) -> Sequence[Row]:
