@@ -45,6 +45,34 @@ async def check_free(url: str) -> None:
     await asyncio.to_thread(holding.check_free, sqlite_path(url))
 
 
+def back_up(url: str, target: Path) -> dict[str, int]:
+    """Copy the database at ``sqlite:///path`` into a new file, verified; answers the number of rows of each table.
+
+    Raises InvalidRequest for another URL and for a file that is there, and StoreUnavailable if it cannot be done.
+    """
+    path = _file_to_copy(url, "sessionary backup", "pg_dump")
+    from sessionary.store.sqlite import copies  # noqa: PLC0415
+
+    return copies.back_up(path, target)
+
+
+def restore(url: str, copy: Path, *, replace: bool) -> tuple[dict[str, int], Path | None]:
+    """Put a copy into the place of the database at ``sqlite:///path``; answers rows, and where the one before is.
+
+    Raises InvalidRequest and StoreUnavailable as ``back_up`` does, also where a server has the database.
+    """
+    path = _file_to_copy(url, "sessionary restore", "pg_restore")
+    from sessionary.store.sqlite import copies  # noqa: PLC0415
+
+    return copies.restore(copy, path, replace=replace)
+
+
+def _file_to_copy(url: str, command: str, instead: str) -> Path:
+    if _is_postgres(url):
+        raise InvalidRequest(f"{command} is for SQLite; for PostgreSQL use {instead}: see docs/operating.md, Backups.")
+    return sqlite_path(url)
+
+
 async def migrate(url: str, now: int) -> list[str]:
     """Apply the migrations that are pending, once and in order, and name them."""
     if _is_postgres(url):
@@ -74,12 +102,25 @@ async def pending_migrations(url: str) -> list[str]:
 
 def sqlite_path(url: str) -> Path:
     """Take the path out of ``sqlite:///relative`` or ``sqlite:////absolute``; raises InvalidRequest for another URL."""
-    scheme, separator, path = url.partition(":///")
-    if scheme != "sqlite" or not separator or not path:
+    scheme, separator, given = url.partition(":///")
+    if scheme != "sqlite" or not separator:
         raise InvalidRequest(
             f"The database must be sqlite:///path or postgresql://user@host/name, not {without_password(url)!r}."
         )
-    return Path(unquote(path))
+    if "?" in given or "#" in given:
+        raise InvalidRequest(
+            f"The database {url!r} has parameters, and SQLite's takes none; in a path write %3F for ? and %23 for #."
+        )
+    path = unquote(given)
+    if path in {":memory:", "file::memory:"} or path.startswith("file:"):
+        raise InvalidRequest(f"The database {url!r} is none that lasts: name a file, as in sqlite:///sessionary.db.")
+    if not path.strip("/ ") or path.endswith("/") or Path(path).name in {"", ".", ".."}:
+        raise InvalidRequest(f"The database {url!r} names no file: write a path, as in sqlite:///sessionary.db.")
+    if not path.isprintable() or path != path.strip():
+        raise InvalidRequest(
+            f"The database {url!r} has a space at an end of its path, or a character that does not print."
+        )
+    return Path(path)
 
 
 def without_password(url: str) -> str:

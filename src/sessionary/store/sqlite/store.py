@@ -31,9 +31,9 @@ from sessionary.store.base import (
 from sessionary.store.batching import Lane, LaneLimits
 from sessionary.store.sqlite.checkpoints import Checkpointer
 from sessionary.store.sqlite.connections import close, connect, unusable
-from sessionary.store.sqlite.disks import check_room
 from sessionary.store.sqlite.holding import Hold
 from sessionary.store.sqlite.places import real_path
+from sessionary.store.sqlite.readiness import WriteProof
 from sessionary.store.sqlite.reading import Reader
 from sessionary.store.sqlite.threads import WorkThread, translated
 from sessionary.store.sqlite.watching import FileWatch
@@ -51,10 +51,8 @@ _WAITING_BYTES: Final = 64 * 1024 * 1024
 class SqliteStore:
     """The store contract on one SQLite file."""
 
-    def __init__(
-        self, path: Path, clock: Clock, seconds_max: float, hold: Hold | None, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        """Open connections to a file that has been migrated, and which ``hold`` keeps from other servers."""
+    def __init__(self, path: Path, clock: Clock, seconds_max: float) -> None:
+        """Open connections to a file that has been migrated."""
         busy_seconds = seconds_max / 4
         with contextlib.ExitStack() as opened:
 
@@ -64,13 +62,14 @@ class SqliteStore:
                 return connection
 
             self._writer: Final = Writer(connected(busy_seconds), clock, busy_seconds)
-            self._watch: Final = FileWatch(path, lambda: loop.call_soon_threadsafe(self._save_log))
+            self._watch: Final = FileWatch(path, self._save_log)
             self._short_reader: Final = Reader(connected(0), clock)
             self._long_reader: Final = Reader(connected(busy_seconds), clock)
             self._checkpointer: Final = Checkpointer(connected(0), self._start_log_over, self._empty_log)
             self._watch.check_all()
             opened.pop_all()
-        self._hold: Final = hold
+        self._hold: Hold | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._writing: Final = WorkThread("sessionary-writer", self._writer.interrupt)
         self._reading: Final = WorkThread("sessionary-reader", self._long_reader.interrupt)
         batches = LaneLimits(4_096, _WAITING_BYTES, 512, _WAITING_BYTES // 4, seconds_max)
@@ -78,8 +77,7 @@ class SqliteStore:
         self._commands: Final = Lane[Command, Outcome](lambda batch: self._noticed(self._run_commands(batch)), batches)
         self._changes: Final = Lane[Work, Any](lambda work: self._noticed(self._run_change(work)), singles)
         self._reads: Final = Lane[Work, Any](self._run_read, singles)
-        self._path: Final = path
-        self._was_full = False
+        self._proof: Final = WriteProof(real_path(path), self._attempt)
         self._closed = False
 
     @classmethod
@@ -93,15 +91,16 @@ class SqliteStore:
             hold = None if shared else await asyncio.to_thread(lambda: Hold(real_path(path)))
         except OSError as error:
             raise unusable(path, error) from error
-        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.to_thread(cls, path, clock, seconds_max, hold, loop)
+            store = await asyncio.to_thread(cls, path, clock, seconds_max)
         except BaseException as error:
             if hold is not None:
                 hold.release()
             if isinstance(error, apsw.Error | OSError):
                 raise unusable(path, error) from error
             raise
+        store._hold, store._loop = hold, asyncio.get_running_loop()  # noqa: SLF001 - its own
+        return store
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply the commands in order; see ``Store``."""
@@ -145,8 +144,8 @@ class SqliteStore:
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""
-        swept = await self._change(lambda: self._writer.sweep(limit))
-        if swept.removed:
+        swept, left_something = await self._change(lambda: self._writer.sweep(limit))
+        if left_something:
             self._checkpointer.removed()
         if not swept.more:
             self._checkpointer.forget()
@@ -185,12 +184,10 @@ class SqliteStore:
         return await self._read(lambda: self._long_reader.list_audit(limit, after))
 
     async def ready(self) -> None:
-        """Return if the file answers; see ``Store``."""
+        """Return if the file answers and a write would succeed; see ``Store``."""
         self._watch.check_all()
         await self._read(self._long_reader.ping)
-        if self._was_full:
-            await self._read(lambda: check_room(self._path))
-            self._was_full = False
+        await self._proof.check()
 
     async def close(self) -> None:
         """Finish what was accepted and close the file; see ``Store``."""
@@ -210,12 +207,17 @@ class SqliteStore:
             self._hold.release()
 
     async def _noticed(self, writing: Awaitable[Result]) -> Result:
-        """Remember that the disk was full: reads do not tell."""
+        """Remember how writing went: reads do not tell."""
         try:
-            return await writing
-        except StoreUnavailable as error:
-            self._was_full = self._was_full or isinstance(error.__cause__, apsw.FullError)
+            result = await writing
+        except (StoreUnavailable, asyncio.CancelledError):
+            self._proof.failed()
             raise
+        self._proof.succeeded()
+        return result
+
+    async def _attempt(self, really: bool) -> None:  # noqa: FBT001 - as the writer's
+        _returned(await self._changes.put(lambda: self._checked(lambda: self._writer.attempt(really))))
 
     async def _run_commands(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         outcomes = await self._prepare(commands)
@@ -254,7 +256,8 @@ class SqliteStore:
     def _save_log(self) -> None:
         # What the log holds belongs into the file that it was written for, wherever that is now, and not into one that
         # took its place: SQLite would take a log that it finds beside a file for that file's own.
-        self._checkpointer.save()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._checkpointer.save)
 
     async def _run_change(self, work: Sequence[Work]) -> Sequence[Any]:
         return [await self._writing.run(work[0])]
@@ -280,7 +283,10 @@ class SqliteStore:
 
 
 def _removes(command: Command) -> bool:
-    return isinstance(command, Delete) or (isinstance(command, Update) and command.metadata is not None)
+    """Say whether a command leaves something in the log that is meant to be gone: deleted or replaced."""
+    if isinstance(command, Update):
+        return command.title is not None or command.model is not None or command.metadata is not None
+    return isinstance(command, Delete)
 
 
 def _returned(answer: Any) -> Any:

@@ -85,8 +85,8 @@ class Writer:
             self.undo()
             raise
 
-    def sweep(self, limit: int) -> Swept:
-        """Remove what has expired."""
+    def sweep(self, limit: int) -> tuple[Swept, bool]:
+        """Remove what has expired, and tell whether there was anything: a session, a key or an audit record."""
         return self._transaction(lambda: self._sweep(limit))
 
     def create_token(self, token: StoredToken, actor: str) -> None:
@@ -113,6 +113,15 @@ class Writer:
     def note(self, record: AuditRecord) -> None:
         """Keep an audit record."""
         self._transaction(lambda: self._connection.execute(self._sql["insert_audit"], from_audit(record)))
+
+    def attempt(self, really: bool) -> None:  # noqa: FBT001 - what a probe asks for
+        """Begin a transaction and give it up or, if ``really``, write something that changes nothing, and commit."""
+        if really:
+            version = self._connection.pragma("user_version")
+            self._transaction(lambda: self._connection.pragma("user_version", version))
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        self.undo()
 
     def interrupt(self) -> None:
         """Make a statement that runs in another thread end with an error; its transaction is undone."""
@@ -196,7 +205,7 @@ class Writer:
         record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
         self._connection.execute(self._sql["insert_audit"], from_audit(record))
 
-    def _sweep(self, limit: int) -> Swept:
+    def _sweep(self, limit: int) -> tuple[Swept, bool]:
         bindings = {"now": self._clock(), "limit": limit}
         due: list[Row] = self._connection.execute(self._sql["sweep_due"], bindings).fetchall()
         alive = [row for row in due if row[2] > bindings["now"]]
@@ -211,7 +220,7 @@ class Writer:
         self._connection.execute(self._sql["sweep_audit"], old)
         audit_removed = self._connection.changes()
         more = limit in {len(due), keys_removed, audit_removed} or len(gone) < len(expired)
-        return Swept(removed=len(gone), more=more)
+        return Swept(removed=len(gone), more=more), bool(gone or keys_removed or audit_removed)
 
     def start_log_over(self) -> bool:
         """Copy the log into the file and begin it anew; false if somebody reads it, who is not waited for."""
