@@ -16,7 +16,7 @@ class Fault(NamedTuple):
 
 
 class Response(Protocol):
-    """The HTTP response a client's error came with: an ``httpx.Response``, which this module must not import."""
+    """The HTTP response that an answer or an error of the client came in."""
 
     @property
     def status_code(self) -> int:
@@ -33,6 +33,10 @@ class Response(Protocol):
     @property
     def text(self) -> str:
         """The body as text."""
+
+    @property
+    def links(self) -> Mapping[Any, Mapping[str, str]]:
+        """What the ``Link`` headers name, by relation: ``links["next"]["url"]``."""
 
     def json(self) -> Any:
         """Read the body as JSON; raises ValueError if it is not."""
@@ -284,9 +288,9 @@ class Unavailable(SessionaryError):
     status = 503
     title = "Service unavailable"
 
-    def __init__(self, detail: str | None = None, *, reason: str = "") -> None:
+    def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = (), reason: str = "") -> None:
         """Take what the caller is told, and the ``reason`` for the operator's log, which no caller ever sees."""
-        super().__init__(detail)
+        super().__init__(detail, faults=faults)
         self.reason: Final = reason
 
 
@@ -328,3 +332,25 @@ class BadResponse(SessionaryError):
     code = "BAD_RESPONSE"
     status = 0
     title = "Bad response"
+
+
+class WrongAnswerError(BadResponse):
+    """The answer belongs to another request, and is not passed on."""
+
+    code = "WRONG_ANSWER"
+    title = "Wrong answer"
+
+
+class ClientUsageError(SessionaryError):
+    """The client cannot be used here."""
+
+    code = "CLIENT_UNUSABLE"
+    status = 0
+    title = "Client unusable"
+
+
+class ClientClosedError(ClientUsageError):
+    """The client is closed; make a new one."""
+
+    code = "CLIENT_CLOSED"
+    title = "Client closed"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from sessionary import AsyncClient, Attempt, Client, SessionaryError, Surroundings
@@ -39,11 +39,11 @@ def test_no_log_and_no_hook_holds_a_token_or_a_message(
 
 
 def test_what_the_surroundings_inject_goes_with_every_request(flavour: str) -> None:
-    asked: list[httpx.Request] = []
+    asked: list[httpx2.Request] = []
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx.Response(200, json=[])
+        return httpx2.Response(200, json=[])
 
     def inject(headers: Any) -> None:
         headers["traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -79,14 +79,14 @@ def test_without_opentelemetry_nothing_is_added(monkeypatch: pytest.MonkeyPatch)
 
 async def test_the_trace_context_of_a_span_is_sent() -> None:
     trace = pytest.importorskip("opentelemetry.trace", reason="opentelemetry-api is not installed")
-    asked: list[httpx.Request] = []
+    asked: list[httpx2.Request] = []
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx.Response(200, json=[])
+        return httpx2.Response(200, json=[])
 
     context = trace.SpanContext(0x1234, 0x5678, is_remote=False, trace_flags=trace.TraceFlags(1))
-    transport = httpx.MockTransport(respond)
+    transport = httpx2.MockTransport(respond)
     with trace.use_span(trace.NonRecordingSpan(context)):
         Client("http://server.test", organisation="acme", transport=transport).list_sessions()
         await AsyncClient("http://server.test", organisation="acme", transport=transport).list_sessions()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-import httpx
+import httpx2
 import pytest
 from msgspec import Struct
 
@@ -138,7 +138,7 @@ class ThroughClient:
         try:
             answered = operation.with_response(**said.arguments, **said.options)
         except SessionaryError as error:
-            if not isinstance(error.response, httpx.Response):
+            if not isinstance(error.response, httpx2.Response):
                 return self._refused(asked, error)
             check_failure(error, error.response)
             response = error.response
@@ -290,7 +290,7 @@ def _sorted(members: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return sorted(members.items())
 
 
-def check_failure(error: SessionaryError, response: httpx.Response) -> None:
+def check_failure(error: SessionaryError, response: httpx2.Response) -> None:
     """Check that what the client raised is what the answer says."""
     assert error.status == response.status_code
     assert isinstance(error, _KINDS[error.status]), error
@@ -306,7 +306,7 @@ def check_failure(error: SessionaryError, response: httpx.Response) -> None:
     )
 
 
-def check_answer(answer: Any, response: httpx.Response) -> None:
+def check_answer(answer: Any, response: httpx2.Response) -> None:
     """Check that what the client returned is what the answer says, member by member."""
     told = response.json()
     answers, members = (answer, told) if isinstance(answer, list) else ([answer], [told])

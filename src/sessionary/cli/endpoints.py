@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-import httpx
+import httpx2 as httpx
 import msgspec
 
 from sessionary.cli.replying import NoReply, Reply
