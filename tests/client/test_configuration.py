@@ -73,6 +73,7 @@ def test_only_what_is_needed_is_sent(flavour: str) -> None:
         "authorization",
         "host",
         "user-agent",
+        "x-request-id",
         "x-team",
     ]
     assert (read.headers.get_list("x-team"), read.headers["user-agent"]) == (["b"], "mine")

@@ -53,6 +53,8 @@ def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryErro
     assert found.request_id == "r-1"
     if isinstance(found, MethodNotAllowed):
         assert found.allowed == "GET, HEAD"
+    elif isinstance(found, Unauthenticated):
+        assert found.detail.startswith(f"{error.detail} Give")
     else:
         assert found.detail == error.detail
 
@@ -94,7 +96,9 @@ def test_a_body_that_is_not_ours_leaves_the_status_to_speak(
 
 
 def test_a_vendors_words_are_passed_on() -> None:
-    assert str(failure_of(httpx2.Response(404, json={"error": True, "message": "No such session"}))) == "No such session"
+    assert (
+        str(failure_of(httpx2.Response(404, json={"error": True, "message": "No such session"}))) == "No such session"
+    )
     assert str(failure_of(httpx2.Response(400, json={"error": "Bad"}))) == "Bad"
     assert len(str(failure_of(httpx2.Response(400, json={"message": "x" * 10_000})))) == 1_000
 

@@ -25,7 +25,7 @@ def _loaded(statement: str) -> set[str]:
 
 def test_the_client_loads_no_server_and_little_else() -> None:
     client = _loaded("from sessionary import Client, AsyncClient")
-    added = client - _loaded("import httpx2, httpcore, msgspec.structs, asyncio")
+    added = client - _loaded("import httpx2, httpcore2, msgspec.structs, asyncio")
     own = {name for name in added if name.partition(".")[0] == "sessionary"}
     assert {name.split(".")[1] for name in own if "." in name} <= {"client", "errors", "limits", "model"}
     assert len(own) <= OWN_MODULES_MAX

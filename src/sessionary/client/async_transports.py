@@ -23,7 +23,7 @@ class LoopTransport(httpx2.AsyncHTTPTransport):
 
 
 async def open_until_the_loop_ends(transport: httpx2.AsyncBaseTransport) -> AsyncGenerator[None, None]:
-    """Close a transport when this is closed: by the client, or by the event loop, which closes generators at its end."""
+    """Close a transport when this is closed: by the client, or by the event loop, which closes generators last."""
     try:
         yield
     finally:

@@ -65,7 +65,7 @@ class AsyncOperation(Method, Generic[Arguments, Answer]):
 
         function: Any = self._plain.unbound(operation, owner.__name__, name)
         function.with_response = self._whole.unbound(with_response, f"{owner.__name__}.{name}", "with_response")
-        self.function = function
+        self.give_out(function)
 
     @overload
     def __get__(
@@ -105,7 +105,7 @@ class AsyncIteration(Method, Generic[Arguments, Item]):
         def iterate(client: "AsyncClient", /, *args: Any, **kwargs: Any) -> AsyncIterator[Item]:
             return _items(client, walk(*args, **kwargs))
 
-        self.function = self._shown.unbound(iterate, owner.__name__, name)
+        self.give_out(self._shown.unbound(iterate, owner.__name__, name))
 
     @overload
     def __get__(

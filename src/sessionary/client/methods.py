@@ -79,9 +79,12 @@ class Method:
     function: Callable[..., Any]
     """Takes the client, then what the operation takes."""
 
+    def give_out(self, function: Callable[..., Any]) -> None:
+        """Have the class itself give out this function."""
+        self.function = function
+
     @property  # type: ignore[misc]  # the type of an object may be told otherwise
     def __class__(self) -> type:
-        """The type that it passes for."""
         return FunctionType
 
     def __getattr__(self, name: str) -> Any:

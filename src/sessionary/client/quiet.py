@@ -1,8 +1,8 @@
 """What the client writes to logs, and what its HTTP library must not.
 
 The library's loggers describe requests and answers at DEBUG: headers, and with them the query of a link or a header
-that is refused. For what happens in a call of this client they write the name of the event and nothing else. What others
-do with the library is logged as ever: the filter looks whose call it is.
+that is refused. For what happens in a call of this client they write the name of the event and nothing else. What
+others do with the library is logged as ever: the filter looks whose call it is.
 """
 
 import logging

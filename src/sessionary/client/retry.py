@@ -43,6 +43,8 @@ RETRY_AFTER_SECONDS_MAX: Final = 60.0
 """A server that asks to wait for longer is not waited for: the caller is told."""
 
 _SERVER_ERROR: Final = 500
+_BY_GATEWAYS: Final = frozenset({502, 504})
+"""What a gateway answers that does not know what became of the request."""
 _FINAL: Final = DeadlineExceeded | QuotaExceeded | WrongAnswerError | ClientUsageError
 _DELETED_UNHEARD: Final = "The session is gone; the answer to its deletion was lost on the way."
 
@@ -171,8 +173,11 @@ class Attempts(Generic[Answer]):
     def _may_repeat(self, error: SessionaryError) -> bool:
         if isinstance(error, ConnectionFailed) and not error.sent:
             return not isinstance(error, DeadlineExceeded)
+        if not _may_pass(error):
+            return False
         # Where nothing is known of the server yet, it is asked first whether it honours keys.
-        return _may_pass(error) and (self._is_repeatable(error) or self._server.honours_keys is None)
+        unheard = isinstance(error, ConnectionFailed) or error.status in _BY_GATEWAYS or self._unconfirmed is not None
+        return self._is_repeatable(error) or (unheard and self._server.honours_keys is None)
 
     def _is_repeatable(self, error: SessionaryError) -> bool:
         unsent = isinstance(error, ConnectionFailed) and not error.sent

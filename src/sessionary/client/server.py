@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 from urllib.parse import urlsplit
 
 import httpx2
@@ -206,16 +206,17 @@ def _address(url: object) -> httpx2.URL:
     return parts
 
 
-def _retries(given: object) -> int:
+def _retries(given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int):
         raise InvalidRequest("The number of retries must be a whole number.")
     return given
 
 
-def _hook(given: Callable[[Attempt], None] | None) -> Callable[[Attempt], None] | None:
+def _hook(given: Any) -> Callable[[Attempt], None] | None:
     if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
         raise InvalidRequest("on_attempt must be a plain function: it is called, and not awaited.")
-    return given
+    hook: Callable[[Attempt], None] | None = given
+    return hook
 
 
 def _headers(token: object) -> dict[str, str]:
