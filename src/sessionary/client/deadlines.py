@@ -144,7 +144,11 @@ class _Stream(httpcore2.NetworkStream):
     ) -> httpcore2.NetworkStream:
         note_phase(HANDSHAKE, server_hostname or "")
         left = _cut(timeout, httpcore2.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+        try:
+            return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+        except BaseException:
+            self._stream.close()
+            raise
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

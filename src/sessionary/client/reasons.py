@@ -1,5 +1,6 @@
 """Why no answer came, in words: what broke, towards whom, and after how long."""
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -72,7 +73,10 @@ def is_before_the_request(error: BaseException, phase: str) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    text = error.strerror if isinstance(error, OSError) else None
+    text = None
+    if isinstance(error, OSError) and error.errno is not None:
+        # An event loop puts words of its own there.
+        text = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno)
     words = (text or str(error) or type(error).__name__).rstrip(".")
     return words[:1].lower() + words[1:]
 
