@@ -16,7 +16,7 @@ class Fault(NamedTuple):
 
 
 class Response(Protocol):
-    """The HTTP response a client's error came with: an ``httpx.Response``, which this module must not import."""
+    """The HTTP response that an answer or an error of the client came in."""
 
     @property
     def status_code(self) -> int:
@@ -33,6 +33,10 @@ class Response(Protocol):
     @property
     def text(self) -> str:
         """The body as text."""
+
+    @property
+    def links(self) -> Mapping[Any, Mapping[str, str]]:
+        """What the ``Link`` headers name, by relation: ``links["next"]["url"]``."""
 
     def json(self) -> Any:
         """Read the body as JSON; raises ValueError if it is not."""
@@ -328,3 +332,25 @@ class BadResponse(SessionaryError):
     code = "BAD_RESPONSE"
     status = 0
     title = "Bad response"
+
+
+class WrongAnswerError(BadResponse):
+    """The answer belongs to another request, and is not passed on."""
+
+    code = "WRONG_ANSWER"
+    title = "Wrong answer"
+
+
+class ClientUsageError(SessionaryError):
+    """The client cannot be used here."""
+
+    code = "CLIENT_UNUSABLE"
+    status = 0
+    title = "Client unusable"
+
+
+class ClientClosedError(ClientUsageError):
+    """The client is closed; make a new one."""
+
+    code = "CLIENT_CLOSED"
+    title = "Client closed"

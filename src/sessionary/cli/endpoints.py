@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx
+import httpx2 as httpx
 import msgspec
 
 from sessionary import limits
