@@ -33,6 +33,8 @@ def listen(settings: Settings) -> socket.socket:
         except OSError as error:
             place = f"{shown_host(settings.host)}:{settings.port}"
             raise Unavailable(f"Cannot listen on {place}: {error.strerror}.") from error
+        except UnicodeError:
+            raise InvalidRequest(f"Cannot listen on {settings.host}: that is no name of a host.") from None
         undone.pop_all()
         return listener
 
