@@ -42,13 +42,20 @@ def test_every_request_is_one_json_line_that_says_who_what_and_how(server: Serve
     told = entry_of(server, "mine-1")
     assert set(told) == {
         *("time", "level", "logger", "request_id", "organisation", "route", "method", "status", "milliseconds"),
+        *("client", "token_id", "session_id", "request_bytes", "response_bytes"),
     }
+    assert told["client"] == "127.0.0.1"
+    assert told["token_id"] == first_token(server).split("_")[1]
+    assert told["session_id"] == answer.json["sessionId"]
+    assert (told["request_bytes"], told["response_bytes"]) == (len(b'{"userId": "ada"}'), len(answer.body))
     assert (told["level"], told["logger"]) == ("info", "sessionary.access")
     assert (told["organisation"], told["route"], told["method"]) == ("demo", "create_session", "POST")
     assert told["status"] == 201
     assert 0 < told["milliseconds"] < 10_000
     assert entry_of(server, "mine-2")["route"] == "get_session"
+    assert entry_of(server, "mine-2")["session_id"] == answer.json["sessionId"]
     assert (entry_of(server, "mine-3")["route"], entry_of(server, "mine-3")["status"]) == (None, 404)
+    assert entry_of(server, "mine-3")["path"] == "/nowhere"
     assert (entry_of(server, unnamed)["organisation"], entry_of(server, unnamed)["status"]) == ("demo", 405)
 
 
@@ -81,9 +88,11 @@ def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
     os.close(ours)
 
     lines = shown.getvalue().decode().replace("\r\n", "\n").splitlines()
-    assert len(lines) == 2
-    assert " 201 POST   create_session " in lines[0]
-    assert " ms  demo  " in lines[0]
+    requests = [line for line in lines if " INFO " not in line]
+    assert len(requests) == 2
+    assert " 201 POST   create_session " in requests[0]
+    assert " ms  demo  " in requests[0]
+    assert "  /nowhere  " in requests[1]
     assert not any(line.startswith("{") for line in lines)
 
 
@@ -112,8 +121,9 @@ def test_no_body_token_or_message_is_ever_logged(talkative: ServerProcess) -> No
         caller.call("POST", caller.path, b'{"userId": "\\ud800' + CANARY.encode() + b'"}').expect(400)
         caller.call("GET", f"{caller.path}?userId={CANARY}&limit={CANARY}").expect(400)
         caller.call("GET", f"{caller.path}?cursor={CANARY}").expect(400)
-        caller.call("GET", f"{caller.path}/{CANARY}").expect(404)
-        caller.call("GET", f"/{CANARY}").expect(404)
+        caller.call("GET", f"/nowhere?{CANARY}").expect(404)
+        caller.call("GET", f"/{token}").expect(404)
+        caller.call("GET", f"/a/{token.replace('_', '%5F')}").expect(404)
         caller.call("GET", caller.path, headers={"Authorization": f"Bearer {CANARY}"}).expect(401)
         caller.call("GET", caller.path, headers={"Authorization": f"Basic {CANARY}"}).expect(401)
         caller.call("GET", caller.path, headers={"Cookie": CANARY, "User-Agent": CANARY, "X-Request-Id": f"{CANARY} ä"})

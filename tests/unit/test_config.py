@@ -1,6 +1,5 @@
 """Settings: a flag wins over the environment, the environment over the file, the file over the default."""
 
-import contextlib
 import json
 import re
 from pathlib import Path
@@ -177,15 +176,11 @@ def test_the_name_of_a_file_is_checked_too() -> None:
             effective({}, environment, file)
 
 
-def test_no_error_repeats_what_may_be_a_secret() -> None:
-    for name in Settings.__struct_fields__:
-        with contextlib.suppress(InvalidRequest):
-            effective({}, {variable_of(name): "postgresql://ada:geheim@db/x\0"})
-            pytest.fail("it was taken")
-        try:
-            effective({name: "sny_geheim\1"}, {})
-        except InvalidRequest as refusal:
-            assert "geheim" not in refusal.detail
+@pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+def test_no_error_repeats_what_may_be_a_secret(name: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        effective({}, {variable_of(name): "postgresql://ada:geheim@db/x\0"})
+    assert "geheim" not in refusal.value.detail
 
 
 OF_A_SERVICE = {
