@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -17,14 +18,15 @@ _logger: Final = logging.getLogger("sessionary.serve")
 
 
 async def open_when_up(attempt: Callable[[], Awaitable[Opened]], wait_seconds: float) -> Opened:
-    """Repeat an attempt for so long as the database cannot be reached; raises what no waiting would help."""
+    """Repeat an attempt while the database cannot be reached, for so long after the first; raises what stays wrong."""
     loop = asyncio.get_running_loop()
-    ends_at, told_at, pause = loop.time() + wait_seconds, float("-inf"), _PAUSE_SECONDS_FIRST
+    ends_at, told_at, pause = math.inf, -math.inf, _PAUSE_SECONDS_FIRST
     while True:
         try:
             return await attempt()
         except StoreUnavailable as error:
             now = loop.time()
+            ends_at = min(ends_at, now + wait_seconds)
             if not error.unreachable or now >= ends_at:
                 raise
             if now - told_at >= _SECONDS_BETWEEN_LINES:

@@ -17,6 +17,7 @@ class Hangups:
         self._terminal: Final = None if outlives_terminal else _terminal()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reload: Callable[[], None] | None = None
+        self._is_early = False
 
     def take(self) -> None:
         """Take the signal from now on, and to the end."""
@@ -26,10 +27,14 @@ class Hangups:
     def obey(self, reload: Callable[[], None]) -> None:
         """Read again whenever the signal comes, in this event loop."""
         self._loop, self._reload = asyncio.get_running_loop(), reload
+        if self._is_early:
+            # What was read at the start may be older than the signal.
+            reload()
 
     def ignore(self) -> None:
         """Obey no more: the server is at its end."""
-        self._loop = None
+        # Python gives back to the system what it handles itself, and that would end the process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _note(self, _number: int, _frame: object) -> None:
         if self._terminal is not None and not os.isatty(self._terminal):
@@ -37,6 +42,8 @@ class Hangups:
             signal.raise_signal(signal.SIGTERM)
         elif self._loop is not None and self._reload is not None:
             self._loop.call_soon_threadsafe(self._reload)
+        else:
+            self._is_early = True
 
 
 def _terminal() -> int | None:

@@ -75,6 +75,7 @@ def serve(found: Effective, read: Callable[[], Effective], *, outlives_terminal:
             _logger.error("The server did not start: %s", error.detail)  # noqa: TRY400 - for an operator
         raise
     finally:
+        hangups.ignore()
         log.close(_LOG_SECONDS_MAX)
 
 

@@ -211,5 +211,5 @@ def test_a_token_is_made_and_refused_in_a_process_of_its_own(database: str) -> N
     assert (made.returncode, made.stderr) == (0, "")
     assert set(json.loads(made.stdout)) >= {"id", "token"}
     refused = run_sessionary("tokens", "create", "--organisation", "", "--database", database)
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("sessionary: /organisation: ")
