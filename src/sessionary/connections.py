@@ -48,10 +48,16 @@ class Bounds(Struct, frozen=True):
     connections: int
 
 
-def bounded_protocol(bounds: Bounds) -> type[HttpToolsProtocol]:
-    """Make the protocol class that keeps these bounds."""
-    ids = staticmethod(request_ids())
-    return type("BoundedProtocol", (_BoundedProtocol,), {"bounds": bounds, "request_ids": ids})
+def bounded_protocol(
+    bounds: Bounds, on_unavailable: Callable[[SessionaryError], None] = lambda _: None
+) -> type[HttpToolsProtocol]:
+    """Make the protocol class that keeps these bounds; ``on_unavailable`` is told of each refusal that is a 503."""
+    own = {
+        "bounds": bounds,
+        "request_ids": staticmethod(request_ids()),
+        "on_unavailable": staticmethod(on_unavailable),
+    }
+    return type("BoundedProtocol", (_BoundedProtocol,), own)
 
 
 class _BoundedProtocol(HttpToolsProtocol):
@@ -59,6 +65,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     bounds: ClassVar[Bounds]
     request_ids: ClassVar[Callable[[], str]]
+    on_unavailable: ClassVar[Callable[[SessionaryError], None]]
 
     # uvicorn's types know neither our own class nor that there is none before the first request.
     cycle: Any
@@ -87,7 +94,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = Reading(transport)
         if len(self.connections) > self.bounds.connections:
-            self._refuse(Overloaded())
+            self._refuse(Overloaded(reason=f"all {self.bounds.connections} connections are taken"))
         else:
             self._timer = self.loop.call_later(self.bounds.header_seconds, self._late)
 
@@ -373,7 +380,10 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _spelled(self, error: SessionaryError) -> bytes:
         reply = problem(error)
         request_id = request_id_of(Headers(self.headers if self._in_message else []), type(self).request_ids)
-        _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
+        if isinstance(error, Overloaded):
+            type(self).on_unavailable(error)
+        else:
+            _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
         headers = [
             *self.server_state.default_headers,
             *reply.headers,

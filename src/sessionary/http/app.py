@@ -35,6 +35,7 @@ from sessionary.operations.context import Context, Service
 from sessionary.operations.rates import Admission
 
 _NOT_MODIFIED: Final = 304
+_UNAVAILABLE: Final = 503
 _READS: Final = frozenset({"GET", "HEAD"})
 _EVERY_ANSWER: Final = ((ACCEPT_IDEMPOTENCY_KEY.lower().encode(), b"?1"), *SAFE)
 
@@ -51,25 +52,39 @@ class Exchange(Struct):
     status: int = 0
     milliseconds: float = 0.0
     rate_headers: Sequence[Header] = ()
+    client: tuple[str, int] | None = None
+    path: bytes = b""
+    token_id: str | None = None
+    session_id: str | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    forwarded_for: bytes | None = None
 
 
 class Application:
     """Answers the AI Sessions API, the health checks and the OpenAPI document."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is named where it is given
         self,
         service: Service,
         *,
         request_ids: Callable[[], str],
         on_answer: Callable[[Exchange], None],
+        on_unavailable: Callable[[SessionaryError], None] = lambda _: None,
         path_prefix: str = "",
         body_seconds_max: float = 30.0,
+        behind_proxy: bool = False,
     ) -> None:
-        """Serve ``service``; ``request_ids`` names requests without a name, ``on_answer`` is told of each answer."""
+        """Serve ``service``; ``request_ids`` names requests without a name, ``on_answer`` is told of each answer.
+
+        ``on_unavailable`` is told of each error that becomes a 503. ``behind_proxy`` notes whom the proxy asks for.
+        """
         self._service: Final = service
         self._authenticator: Final = Authenticator(service.store, service.clock)
         self._request_ids: Final = request_ids
         self._on_answer: Final = on_answer
+        self._on_unavailable: Final = on_unavailable
+        self._behind_proxy: Final = behind_proxy
         self._prefix: Final = path_prefix.rstrip("/")
         self._body_seconds_max: Final = body_seconds_max
 
@@ -79,7 +94,14 @@ class Application:
             raise NotImplementedError(scope["type"])
         started = time.perf_counter()
         headers = Headers(scope["headers"])
-        exchange = Exchange(request_id_of(headers, self._request_ids), scope["method"])
+        exchange = Exchange(
+            request_id_of(headers, self._request_ids),
+            scope["method"],
+            client=scope.get("client"),
+            path=scope["raw_path"],
+        )
+        if self._behind_proxy:
+            exchange.forwarded_for = headers.get(b"x-forwarded-for")
         try:
             reply = await self._reply(exchange, scope, headers, receive)
         except Disconnected:
@@ -87,6 +109,8 @@ class Application:
         except SessionaryError as error:
             # The way it came holds the error, and with it the whole request, until the next full collection.
             error.__traceback__ = None
+            if error.status == _UNAVAILABLE:
+                self._on_unavailable(error)
             # What was not read of a late body could be taken for the next request.
             late = isinstance(error, RequestTimeout)
             reply = problem(error, [(b"connection", b"close")] if late else [])
@@ -105,9 +129,11 @@ class Application:
             return await self._plain_reply(exchange, path, prefix)
         place = place_of(path)
         exchange.organisation = place.organisation
+        exchange.session_id = place.session_id
         route = route_of(place.kind, exchange.method)
         exchange.route = route.name
         token = await self._authenticator.authenticate(headers.get(b"authorization"))
+        exchange.token_id = token.id
         authorize(token, place.organisation, route.scope)
         if self._service.rates is not None:
             _admit(exchange, self._service.rates.admit(token.id, place.organisation))
@@ -117,6 +143,7 @@ class Application:
         if route.takes_body:
             check_body_headers(headers)
             body = await read_body(receive, self._body_seconds_max)
+            exchange.request_bytes = len(body)
         # As the caller spelled it, also where a proxy took the prefix off.
         path = prefix.encode() + path
         once = if_version = None
@@ -124,7 +151,10 @@ class Application:
             once = once_of(headers, token.id, route.method, path, body)
             if_version = version_wanted(headers)
         ctx = Context(self._service, place.organisation, token.id, once, if_version)
-        return await route.handler(ctx, Request(path, place.session_id, query, headers, body))
+        reply = await route.handler(ctx, Request(path, place.session_id, query, headers, body))
+        if reply.session_id is not None:
+            exchange.session_id = reply.session_id
+        return reply
 
     async def _plain_reply(self, exchange: Exchange, path: bytes, prefix: str) -> Reply:
         if exchange.method not in _READS:
@@ -153,4 +183,5 @@ async def _send(send: Send, reply: Reply, exchange: Exchange) -> None:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     body = b"" if exchange.method == "HEAD" else reply.body
+    exchange.response_bytes = len(body)
     await send({"type": "http.response.body", "body": body})

@@ -51,7 +51,9 @@ async def create_session(ctx: Context, request: Request) -> Reply:
         title=asked.title,
         model=asked.model,
     )
-    return json_reply(201, replies.created(outcome), *replies.headers_of_effect(outcome))
+    reply = json_reply(201, replies.created(outcome), *replies.headers_of_effect(outcome))
+    reply.session_id = outcome.session_id
+    return reply
 
 
 async def list_sessions(ctx: Context, request: Request) -> Reply:

@@ -50,11 +50,15 @@ _CURSOR_BYTES: Final = 16
 
 
 class Reply(Struct):
-    """An answer: status, body and headers, ``content-length`` and ``x-request-id`` left to the funnel."""
+    """An answer: status, body and headers, ``content-length`` and ``x-request-id`` left to the funnel.
+
+    ``session_id`` is that of a session that has just begun: no path names it.
+    """
 
     status: int
     body: bytes
     headers: list[Header]
+    session_id: str | None = None
 
 
 def json_reply(status: int, answer: Any, *headers: Header) -> Reply:

@@ -8,8 +8,11 @@ from sessionary.operations.rates import Rates
 from sessionary.store.base import Clock, Once, Store
 
 
-class Service(Struct, frozen=True):
-    """What all requests share; ``expiry_horizon`` is in milliseconds. Without rates or quotas nothing is counted."""
+class Service(Struct):
+    """What all requests share; ``expiry_horizon`` is in milliseconds. Without rates or quotas nothing is counted.
+
+    Not frozen: an operator may set other rates and quotas while it runs.
+    """
 
     store: Store
     clock: Clock

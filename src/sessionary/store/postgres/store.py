@@ -173,7 +173,7 @@ class PostgresStore:
                     detail = "The database has not been migrated: run `sessionary migrate`."
                     raise StoreUnavailable(detail) from refusal
                 except Lost as lost:
-                    raise StoreUnavailable from lost
+                    raise StoreUnavailable(unreachable=True) from lost
 
     async def _connect(self) -> None:
         # All are waited for, also when one has failed: none may be made after the store is closed.
