@@ -49,7 +49,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool, Meta(description="Make and print a token for the organisation demo if the store has no token.")
     ] = True
     path_prefix: Annotated[
-        str, Meta(pattern="^(/[A-Za-z0-9._~-]+)*$", description="A path a proxy serves this server under, like /chat.")
+        str,
+        Meta(
+            pattern="^/?([A-Za-z0-9._~-]+/)*[A-Za-z0-9._~-]*$",
+            description="A path a proxy serves this server under, like /chat.",
+        ),
     ] = ""
     expiry_horizon_days: Annotated[
         int, Meta(ge=1, le=3650, description="How many days ahead of now extending may move an expiry.")

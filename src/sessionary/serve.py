@@ -24,6 +24,7 @@ from sessionary.config import Settings
 from sessionary.connections import Bounds, bounded_protocol
 from sessionary.errors import StoreUnavailable
 from sessionary.http.app import Application
+from sessionary.http.paths import prefix_of
 from sessionary.listening import listen, room_for, shown_host, tls_context
 from sessionary.operations.allowances import Allowances
 from sessionary.operations.context import Service
@@ -83,7 +84,7 @@ async def _serve(prepared: _Prepared) -> None:
 async def _answer(prepared: _Prepared, store: Store, clock: Clock, listener: socket.socket) -> None:
     settings = prepared.settings
     scheme = "https" if prepared.tls else "http"
-    base_url = f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{settings.path_prefix}"
+    base_url = f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{prefix_of(settings.path_prefix)}"
     await _greet(settings, store, clock, base_url)
     sweeper = asyncio.create_task(sweep_forever(store, settings.sweep_seconds))
     try:

@@ -62,13 +62,10 @@ def _described(schema: _Schema) -> str:
                 f"an integer from {schema['minimum']} to {schema['maximum']}" if "maximum" in schema else "an integer"
             )
         case "string":
-            if "maxLength" not in schema:
-                return "a string"
-            return f"a string of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
+            lengths = (schema.get("minLength", 0), schema.get("maxLength"))
+            return "a string" if lengths[1] is None else f"a string of {lengths[0]} to {lengths[1]} characters"
         case "array":
             return "an array of objects"
-        case "boolean":
-            return "true or false"
         case _:
             return "an object"
 
