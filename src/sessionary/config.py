@@ -59,8 +59,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     path_prefix: Annotated[
         str,
         Meta(
-            pattern=r"(/[A-Za-z0-9._~-]+)*",
-            title="a path like /chat, without a slash at its end",
+            pattern=r"/?([A-Za-z0-9._~-]+/)*[A-Za-z0-9._~-]*",
+            title="a path like /chat",
             description="A path a proxy serves this server under, like /chat.",
         ),
     ] = ""

@@ -25,6 +25,7 @@ from sessionary.database_wait import open_when_up
 from sessionary.errors import StoreUnavailable, Unavailable
 from sessionary.hangups import Hangups
 from sessionary.http.app import Application
+from sessionary.http.paths import prefix_of
 from sessionary.listening import Tls, accept_on, bind, room_for, shown_host, tls_context
 from sessionary.log_queue import LogQueue
 from sessionary.operations.allowances import Allowances
@@ -128,7 +129,7 @@ async def _serve(prepared: _Prepared, log: LogQueue) -> None:
 def _base_url(prepared: _Prepared, listener: socket.socket) -> str:
     settings = prepared.settings
     scheme = "https" if prepared.tls else "http"
-    return f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{settings.path_prefix}"
+    return f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{prefix_of(settings.path_prefix)}"
 
 
 def _log_start(settings: Settings, base_url: str) -> None:
