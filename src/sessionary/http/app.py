@@ -67,7 +67,7 @@ class Application:
     ) -> None:
         """Serve ``service``; ``request_ids`` names requests without a name, ``on_answer`` is told of each answer."""
         self._service: Final = service
-        self._authenticator: Final = Authenticator(service.store, service.clock)
+        self._authenticator: Final = Authenticator(service.store, service.clock, service.token_uses)
         self._request_ids: Final = request_ids
         self._on_answer: Final = on_answer
         self._prefix: Final = path_prefix.rstrip("/")
