@@ -221,6 +221,13 @@ class ReferenceStore:
             self._note(token.organisation, actor, "revoke_token", token_id, self._clock())
         return token
 
+    async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+        """Keep the latest use of each token."""
+        for token_id, at in used_at.items():
+            token = self._tokens.get(token_id)
+            if token is not None and (token.last_used_at or 0) < at:
+                self._tokens[token_id] = msgspec.structs.replace(token, last_used_at=at)
+
     async def note(self, record: AuditRecord) -> None:
         """Keep an audit record."""
         self._noted += 1

@@ -32,6 +32,7 @@ from sessionary.operations.allowances import Allowances
 from sessionary.operations.context import Service
 from sessionary.operations.expiry import sweep_forever
 from sessionary.operations.identifiers import SessionIds
+from sessionary.operations.token_uses import keep_forever
 from sessionary.operations.tokens import TokenMaker, create_first_token
 from sessionary.reloading import Reloader, Running, set_limits
 from sessionary.store.base import Clock, Store
@@ -157,7 +158,10 @@ async def _answer(
         settings.log_level, as_json=logs.wants_json(settings.log_format, sys.stderr), write=log.put
     )
     service = _service(prepared, store, clock)
-    sweeper = asyncio.create_task(sweep_forever(store, settings.sweep_seconds))
+    housekeeping = (
+        asyncio.create_task(sweep_forever(store, settings.sweep_seconds)),
+        asyncio.create_task(keep_forever(service.token_uses, store)),
+    )
     reloader = Reloader(prepared.read, Running(settings, prepared.tls, service, access_log))
     try:
         # What is here now lives as long as the server: the collector need not walk it again and again.
@@ -176,8 +180,9 @@ async def _answer(
     finally:
         prepared.hangups.ignore()
         await reloader.close()
-        sweeper.cancel()
-        await asyncio.wait((sweeper,))
+        for task in housekeeping:
+            task.cancel()
+        await asyncio.wait(housekeeping, timeout=_CLOSING_SECONDS_MAX)
 
 
 async def _close(store: Store) -> None:

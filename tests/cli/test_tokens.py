@@ -51,7 +51,17 @@ def tokens(run: Run, database: str) -> Tokens:
 
 def test_create_prints_one_object_with_id_and_token(tokens: Tokens) -> None:
     created = tokens.create("--organisation", "demo", "--name", "laptop")
-    assert set(created) == {"id", "organisation", "name", "scopes", "created_at", "expires_at", "revoked_at", "token"}
+    assert set(created) == {
+        "id",
+        "organisation",
+        "name",
+        "scopes",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+        "token",
+    }
     assert created["token"].startswith(f"sny_{created['id']}_")
     assert (created["organisation"], created["name"]) == ("demo", "laptop")
     assert created["scopes"] == ["sessions:read", "sessions:write"]
@@ -93,8 +103,9 @@ def test_list_shows_every_token_oldest_first_and_no_secret(tokens: Tokens) -> No
     assert [line[created : created + 16] for line in table] == [
         token["created_at"][:16].replace("T", " ") for token in (one, two)
     ]
-    assert table[0][expires:] == "never"
-    assert table[1][expires:] == two["expires_at"][:16].replace("T", " ")
+    assert table[0][expires:].split() == ["never", "never"]
+    assert table[1][expires : expires + 16] == two["expires_at"][:16].replace("T", " ")
+    assert heading.endswith("LAST USED (UTC)")
     assert "sny_" not in "".join(table)
 
 

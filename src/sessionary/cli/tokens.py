@@ -101,7 +101,8 @@ def _print_tokens(tokens: Sequence[StoredToken], now: int) -> None:
     scopes = Column("SCOPES", [",".join(token.scopes) for token in tokens])
     created = Column("CREATED (UTC)", [_minute(token.created_at) for token in tokens])
     expires = Column("EXPIRES (UTC)", [_minute(token.expires_at) for token in tokens])
-    print_table((*common, scopes, created, expires), (*common, created, expires), (*common, expires))
+    used = Column("LAST USED (UTC)", [_minute(token.last_used_at) for token in tokens])
+    print_table((*common, scopes, created, expires, used), (*common, created, expires, used), (*common, expires, used))
 
 
 def _minute(milliseconds: int | None) -> str:
@@ -126,6 +127,7 @@ def _described(token: StoredToken) -> dict[str, Any]:
         "created_at": instant(token.created_at),
         "expires_at": None if token.expires_at is None else instant(token.expires_at),
         "revoked_at": None if token.revoked_at is None else instant(token.revoked_at),
+        "last_used_at": None if token.last_used_at is None else instant(token.last_used_at),
     }
 
 

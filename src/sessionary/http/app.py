@@ -84,7 +84,7 @@ class Application:
         ``on_unavailable`` is told of each error that becomes a 503. ``behind_proxy`` notes whom the proxy asks for.
         """
         self._service: Final = service
-        self._authenticator: Final = Authenticator(service.store, service.clock)
+        self._authenticator: Final = Authenticator(service.store, service.clock, service.token_uses)
         self._request_ids: Final = request_ids
         self._on_answer: Final = on_answer
         self._on_unavailable: Final = on_unavailable

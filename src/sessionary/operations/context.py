@@ -1,10 +1,11 @@
 """What every operation is given first: the service it works for, and who asks."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from sessionary.operations.identifiers import SessionIds
 from sessionary.operations.quotas import Quotas
 from sessionary.operations.rates import Rates
+from sessionary.operations.token_uses import TokenUses
 from sessionary.store.base import Clock, Once, Store, Versions
 
 
@@ -20,6 +21,7 @@ class Service(Struct):
     expiry_horizon: int
     rates: Rates | None = None
     quotas: Quotas | None = None
+    token_uses: TokenUses = field(default_factory=TokenUses)
 
 
 class Context(Struct, frozen=True):

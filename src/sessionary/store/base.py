@@ -277,6 +277,7 @@ class StoredToken(Struct, frozen=True, kw_only=True):
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
+    last_used_at: int | None = None
 
 
 AuditAction = Literal["delete_session", "export_sessions", "create_token", "revoke_token"]
@@ -379,6 +380,10 @@ class Store(Protocol):
 
     async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
         """Revoke a token, once and for good; raises TokenNotFound."""
+        ...
+
+    async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+        """Keep when each of these tokens was last used, unless a later use is kept; ids that are not there are none."""
         ...
 
     async def note(self, record: AuditRecord) -> None:

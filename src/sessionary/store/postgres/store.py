@@ -1,7 +1,7 @@
 """PostgreSQL: a lane and a connection for each kind of work, so that none waits behind another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -141,6 +141,10 @@ class PostgresStore:
     async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
         """Revoke a token; see ``Store``."""
         return await _done(self._errands, lambda: self._tokens.revoke(token_id, actor))
+
+    async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+        """Keep when tokens were last used; see ``Store``."""
+        await _done(self._errands, lambda: self._tokens.use(used_at))
 
     async def note(self, record: AuditRecord) -> None:
         """Keep an audit record; see ``Store``."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -174,6 +174,10 @@ class SqliteStore:
         if token is None:
             raise TokenNotFound
         return token
+
+    async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+        """Keep when tokens were last used; see ``Store``."""
+        await self._change(lambda: self._writer.note_token_uses(used_at))
 
     async def note(self, record: AuditRecord) -> None:
         """Keep an audit record; see ``Store``."""

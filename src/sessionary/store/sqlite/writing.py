@@ -110,6 +110,11 @@ class Writer:
 
         return self._transaction(revoke)
 
+    def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+        """Keep when tokens were last used."""
+        uses = [{"id": token_id, "used_at": at} for token_id, at in used_at.items()]
+        self._transaction(lambda: self._connection.executemany(self._sql["use_tokens"], uses))
+
     def note(self, record: AuditRecord) -> None:
         """Keep an audit record."""
         self._transaction(lambda: self._connection.execute(self._sql["insert_audit"], from_audit(record)))
