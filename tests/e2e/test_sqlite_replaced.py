@@ -189,3 +189,61 @@ def test_a_file_that_takes_the_others_place_is_not_given_its_log(
         with contextlib.closing(sqlite3.connect(place)) as left:
             assert left.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert left.execute("SELECT count(*) FROM turns").fetchall() == [(len(contents),)]
+
+
+def settled(server: ServerProcess, file: Path) -> None:
+    """Wait until the log has been copied into the file and the store has looked at it."""
+    seen: list[tuple[int, int]] = []
+
+    def rests() -> bool:
+        found = file.stat()
+        seen.append((found.st_mtime_ns, found.st_size))
+        return len(seen) > 10 and len(set(seen[-10:])) == 1
+
+    assert server.running
+    poll(rests, "a file that rests", pause=0.1)
+
+
+def test_a_file_that_another_program_wrote_over_is_written_to_no_more(
+    server: ServerProcess, caller: Caller, file: Path
+) -> None:
+    session = caller.create("one")
+    settled(server, file)
+    older = another(file)
+    caller.append(session, "two").expect(200)
+    settled(server, file)
+    shutil.copyfile(older, file)
+
+    for _ in range(2):
+        for method, path, body in (
+            ("PUT", f"{caller.path}/{session}", {"newMessages": spoken("lost")}),
+            ("POST", caller.path, {"userId": "ada"}),
+        ):
+            assert caller.call(method, path, body).expect(503).json["detail"] == GONE
+        assert caller.call("GET", "/health/ready").expect(503).json["detail"] == GONE
+    assert len(errors_in(server)) == 1
+    poll(lambda: log_of(file).stat().st_size == 0, "a log that is emptied")
+    assert file.read_bytes() == older.read_bytes(), "what was put there is left as it is"
+    server.restart()
+    caller.close()
+    assert caller.contents(session) == ["one"], "and taken as it is by the next start"
+    caller.append(session, "three").expect(200)
+
+
+def test_a_file_that_others_write_to_through_sqlite_or_touch_is_still_the_same(
+    server: ServerProcess, caller: Caller, file: Path
+) -> None:
+    session = caller.create("one")
+    for number in range(4):
+        settled(server, file)
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute(f"PRAGMA user_version = {number}")
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)" if number % 2 else "VACUUM")
+        if number > 1:
+            file.touch()
+        caller.append(session, "more").expect(200)
+        caller.call("GET", "/health/ready").expect(200)
+    settled(server, file)
+    file.touch()
+    caller.append(session, "more").expect(200)
+    assert errors_in(server) == []

@@ -9,6 +9,7 @@ import apsw
 
 from sessionary.store.sqlite import connections
 from sessionary.store.sqlite.threads import WorkThread
+from sessionary.store.sqlite.watching import FileWatch
 
 _logger: Final = logging.getLogger("sessionary.store")
 
@@ -27,6 +28,7 @@ class Checkpointer:
         connection: apsw.Connection,
         start_log_over: Callable[[], Awaitable[bool]],
         empty_log: Callable[[], Awaitable[bool]],
+        watch: FileWatch,
     ) -> None:
         """Use a connection of its own; the two others begin the log anew, or cut it to nothing, between two batches.
 
@@ -35,6 +37,7 @@ class Checkpointer:
         self._connection: Final = connection
         self._start_log_over: Final = start_log_over
         self._empty_log: Final = empty_log
+        self._watch: Final = watch
         self._thread: Final = WorkThread("sessionary-checkpointer", connection.interrupt)
         self._task: asyncio.Task[None] | None = None
         self._due = False
@@ -44,10 +47,12 @@ class Checkpointer:
         self._insists = False
         self._tries = 0
         self._closing = False
+        self._is_complete = False
 
     def written(self) -> None:
         """Say that there is something to copy."""
         self._due = True
+        self._watch.unsettle()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._checkpoint_while_due())
 
@@ -84,10 +89,14 @@ class Checkpointer:
                 _logger.warning("A checkpoint failed (%s); the next write will ask for another.", type(error).__name__)
             if self._insists and not self._closing:
                 self._due = True
+        if self._is_complete:
+            self._watch.settle()
         self._task = None
 
     async def _checkpoint(self) -> None:
+        self._is_complete = False
         frames, copied = await self._thread.run(self._copy)
+        self._is_complete = copied == frames
         if copied < frames:
             # A reader is in the way, such as a backup. The log grows until it is through; the writer goes on.
             return

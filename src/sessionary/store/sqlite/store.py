@@ -32,6 +32,7 @@ from sessionary.store.batching import Lane, LaneLimits
 from sessionary.store.sqlite.checkpoints import Checkpointer
 from sessionary.store.sqlite.connections import close, connect, unusable
 from sessionary.store.sqlite.holding import Hold
+from sessionary.store.sqlite.overwriting import Contents
 from sessionary.store.sqlite.places import real_path
 from sessionary.store.sqlite.readiness import WriteProof
 from sessionary.store.sqlite.reading import Reader
@@ -62,10 +63,11 @@ class SqliteStore:
                 return connection
 
             self._writer: Final = Writer(connected(busy_seconds), clock, busy_seconds)
-            self._watch: Final = FileWatch(path, self._save_log)
+            self._contents: Final = Contents(real_path(path), connected(0))
+            self._watch: Final = FileWatch(path, self._on_lost, self._contents)
             self._short_reader: Final = Reader(connected(0), clock)
             self._long_reader: Final = Reader(connected(busy_seconds), clock)
-            self._checkpointer: Final = Checkpointer(connected(0), self._start_log_over, self._empty_log)
+            self._checkpointer: Final = Checkpointer(connected(0), self._start_log_over, self._empty_log, self._watch)
             self._watch.check_all()
             opened.pop_all()
         self._hold: Hold | None = None
@@ -207,6 +209,7 @@ class SqliteStore:
         await self._writing.close()
         await self._reading.close()
         self._short_reader.close()
+        self._contents.close()
         if self._hold is not None:
             self._hold.release()
 
@@ -257,9 +260,10 @@ class SqliteStore:
         self._watch.check()
         return work()
 
-    def _save_log(self) -> None:
+    def _on_lost(self) -> None:
         # What the log holds belongs into the file that it was written for, wherever that is now, and not into one that
-        # took its place: SQLite would take a log that it finds beside a file for that file's own.
+        # took its place: SQLite would take a log that it finds beside a file for that file's own. Of a file that was
+        # written over, all of the log had been copied before: emptying it changes nothing in what is there now.
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._checkpointer.save)
 
