@@ -68,9 +68,12 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
         asked.append(request)
         return httpx2.Response(200, json={})
 
-    with client_of(flavour, respond) as client, client.session(session_id="s") as chat:
-        with pytest.raises(TypeError, match="unexpected keyword argument"):
-            chat.say("user", "x", **{name: 5})
+    with (
+        client_of(flavour, respond) as client,
+        client.session(session_id="s") as chat,
+        pytest.raises(TypeError, match="unexpected keyword argument"),
+    ):
+        chat.say("user", "x", **{name: 5})
     assert [request.method for request in asked] == ["GET"]
 
 

@@ -109,7 +109,7 @@ def test_a_client_and_its_conversations_show_their_options(kind: Any) -> None:
 
 def _stand_ins() -> list[tuple[str, Callable[[], Any]]]:
     return [
-        ("class", lambda: mock.create_autospec(Client)()),
+        ("class", mock.create_autospec(Client)),
         ("instance", lambda: mock.create_autospec(Client, instance=True)),
         ("client", lambda: mock.create_autospec(_made(Client))),
     ]
@@ -122,10 +122,10 @@ def test_a_stand_in_takes_what_the_client_takes(_: str, make: Callable[[], Any])
     assert client.create_session("u", session_group="g", timeout=3).session_id == "s"
     client.create_session.assert_called_once_with("u", session_group="g", timeout=3)
     for misused in (
-        lambda: client.create_session(),
+        client.create_session,
         lambda: client.create_session("u", "g"),
         lambda: client.create_session("u", sesion_group="g"),
-        lambda: client.iterate_messages(),
+        client.iterate_messages,
     ):
         with pytest.raises(TypeError):
             misused()
