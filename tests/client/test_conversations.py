@@ -63,14 +63,18 @@ def test_whatever_a_server_adds_to_messages_is_left_out(flavour: str) -> None:
 )
 def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str, name: str) -> None:
     asked: list[httpx2.Request] = []
+    mistyped: Any = {name: 5}
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
         return httpx2.Response(200, json={})
 
-    with client_of(flavour, respond) as client, client.session(session_id="s") as chat:
-        with pytest.raises(TypeError, match="unexpected keyword argument"):
-            chat.say("user", "x", **{name: 5})
+    with (
+        client_of(flavour, respond) as client,
+        client.session(session_id="s") as chat,
+        pytest.raises(TypeError, match="unexpected keyword argument"),
+    ):
+        chat.say("user", "x", **mistyped)
     assert [request.method for request in asked] == ["GET"]
 
 
@@ -103,7 +107,8 @@ def test_members_that_messages_have_pass(flavour: str, name: str) -> None:
         client_of(flavour, lambda _: httpx2.Response(200, json={})) as client,
         client.session(session_id="s") as chat,
     ):
-        chat.say("assistant", "x", tokens_used=1, **{name: "kept"})
+        members: Any = {name: "kept"}
+        chat.say("assistant", "x", tokens_used=1, **members)
         assert chat.messages == [{"role": "assistant", "content": "x", name: "kept"}]
 
 

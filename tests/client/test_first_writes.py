@@ -83,7 +83,7 @@ def test_it_is_not_repeated_where_the_server_does_not_say_so(
 
 
 def test_a_server_that_cannot_be_asked_is_asked_again_and_then_the_first_error_is_told(flavour: str) -> None:
-    broken = [
+    broken: list[httpx2.Response | Exception] = [
         httpx2.ReadError("reset"),
         httpx2.ConnectError("refused"),
         httpx2.Response(502),

@@ -105,9 +105,9 @@ def _connections(server: VendorServer) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
 @pytest.mark.parametrize("ends", ["used", "closed"])
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("encrypted", ["", "tls"], ids=["plain", "tls"])
 def test_a_child_lets_the_parents_connection_go_without_a_word(
-    flavour: str, certificate: Path, ends: str, encrypted: bool
+    flavour: str, certificate: Path, ends: str, encrypted: str
 ) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate)

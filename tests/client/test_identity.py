@@ -100,14 +100,14 @@ def test_the_connection_that_brought_it_is_not_used_again(flavour: str, keeper: 
         exchange.send(late.get(connection, content))
         late[connection] = content
 
-    with FaultProxy(keeper.port) as proxy:
-        with make_client(flavour, proxy.base_url, token=TOKEN, organisation="acme", retries=0) as client:
-            ids = [client.create_session("someone").session_id for _ in range(2)]
-            proxy.plan = [out_of_step] * 4
-            assert client.get_session(ids[0]).id == ids[0]
-            with pytest.raises(WrongAnswerError):
-                client.get_session(ids[1])
-            assert client.get_session(ids[1]).id == ids[1]
+    given: dict[str, Any] = {"token": TOKEN, "organisation": "acme", "retries": 0}
+    with FaultProxy(keeper.port) as proxy, make_client(flavour, proxy.base_url, **given) as client:
+        ids = [client.create_session("someone").session_id for _ in range(2)]
+        proxy.plan = [out_of_step] * 4
+        assert client.get_session(ids[0]).id == ids[0]
+        with pytest.raises(WrongAnswerError):
+            client.get_session(ids[1])
+        assert client.get_session(ids[1]).id == ids[1]
 
 
 def test_what_our_server_echoes_is_taken(our_client: Client) -> None:

@@ -36,6 +36,13 @@ OPTIONS: Final = ("organisation", "token", "timeout", "headers")
 KINDS: Final = (Client, AsyncClient)
 
 
+def _pickled(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
+
+
+_SAME: Final[list[Callable[[Any], Any]]] = [copy.copy, copy.deepcopy, _pickled]
+
+
 def _made(kind: Any) -> Any:
     return kind("http://a.test", organisation="acme")
 
@@ -70,8 +77,8 @@ def test_help_shows_arguments_and_what_they_are_for(kind: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_awaitable_operations_are_coroutine_functions(kind: Any, name: str) -> None:
-    for function in (getattr(kind, name), getattr(_made(kind), name)):
-        assert inspect.isfunction(function)
+    shown: list[Any] = [getattr(kind, name), getattr(_made(kind), name)]
+    for function in shown:
         assert inspect.iscoroutinefunction(function) is (kind is AsyncClient)
         assert inspect.iscoroutinefunction(function.with_response) is (kind is AsyncClient)
         assert (function.__name__, function.__qualname__) == (name, f"{kind.__name__}.{name}")
@@ -109,7 +116,7 @@ def test_a_client_and_its_conversations_show_their_options(kind: Any) -> None:
 
 def _stand_ins() -> list[tuple[str, Callable[[], Any]]]:
     return [
-        ("class", lambda: mock.create_autospec(Client)()),
+        ("class", mock.create_autospec(Client)),
         ("instance", lambda: mock.create_autospec(Client, instance=True)),
         ("client", lambda: mock.create_autospec(_made(Client))),
     ]
@@ -122,10 +129,10 @@ def test_a_stand_in_takes_what_the_client_takes(_: str, make: Callable[[], Any])
     assert client.create_session("u", session_group="g", timeout=3).session_id == "s"
     client.create_session.assert_called_once_with("u", session_group="g", timeout=3)
     for misused in (
-        lambda: client.create_session(),
+        client.create_session,
         lambda: client.create_session("u", "g"),
         lambda: client.create_session("u", sesion_group="g"),
-        lambda: client.iterate_messages(),
+        client.iterate_messages,
     ):
         with pytest.raises(TypeError):
             misused()
@@ -154,14 +161,15 @@ async def test_an_operation_of_the_class_can_be_replaced() -> None:
         assert await awaitable.create_session("u") is answer
     with mock.patch.object(blocking, "create_session", autospec=True, return_value=answer):
         assert blocking.create_session("u") is answer
-    assert inspect.isfunction(Client.create_session)
+    operation: Any = Client.create_session
+    assert inspect.isfunction(operation)
 
 
 def test_an_operation_may_be_overridden_and_called_through_its_class() -> None:
     class Counting(Client):
         asked = 0
 
-        def create_session(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        def create_session(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc, override]
             self.asked += 1
             return super().create_session(*args, **kwargs)
 
@@ -176,7 +184,7 @@ def test_an_operation_may_be_overridden_and_called_through_its_class() -> None:
 def test_answers_are_pickled_and_copied_and_clients_are_not(flavour: str) -> None:
     with client_of(flavour, always(200, '{"sessionId": "s", "totalMessages": 3}')) as client:
         answered = client.update_session.with_response("s")
-        for same in (copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))):  # noqa: S301
+        for same in _SAME:
             found: UpdatedSession = same(answered.answer)
             assert found == answered.answer
     copied = pickle.loads(pickle.dumps(answered))  # noqa: S301 - our own

@@ -93,4 +93,5 @@ class Method:
         return getattr(self.function, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Carry out the operation of the client that comes first."""
         return self.function(*args, **kwargs)
