@@ -31,9 +31,9 @@ class LogQueue:
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def put(self, lines: str) -> None:
+    def put(self, lines: str | bytes) -> None:
         """Take lines, each with its end; drops them where too much waits already."""
-        piece = lines.encode("utf-8", "backslashreplace")
+        piece = lines.encode("utf-8", "backslashreplace") if isinstance(lines, str) else lines
         with self._changed:
             if self._closed or self._held + len(piece) > self._bytes_max:
                 self._dropped += piece.count(b"\n")

@@ -20,6 +20,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
 _SERVER_ERROR: Final = 500
 _NOT_FOUND: Final = 404
+_REFUSED: Final = 400
 _LEVELS_OF_ALL: Final = frozenset({"debug", "info"})
 _PROBES: Final = frozenset({LIVE.decode(), READY.decode()})
 _ENTRIES_HELD_MAX: Final = 1_000
@@ -120,7 +121,7 @@ class AccessLog:
         log_level: str,
         *,
         as_json: bool,
-        write: Callable[[str], None],
+        write: Callable[[bytes], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Write as JSON or for people; above the level ``info`` only what failed for a reason of ours."""
@@ -171,7 +172,7 @@ class _Entry(Struct):
     forwarded_for: str | UnsetType = UNSET
 
 
-def _as_json(noted: Iterable[tuple[Exchange, int]]) -> str:
+def _as_json(noted: Iterable[tuple[Exchange, int]]) -> bytes:
     return _encode_lines(
         [
             _Entry(
@@ -186,7 +187,7 @@ def _as_json(noted: Iterable[tuple[Exchange, int]]) -> str:
                 exchange.route,
                 exchange.method,
                 exchange.status,
-                round(exchange.milliseconds, 3),
+                int(exchange.milliseconds * 1000) / 1000,
                 exchange.request_bytes,
                 exchange.response_bytes,
                 _shown(exchange.path) if _has_no_place(exchange) else UNSET,
@@ -194,11 +195,11 @@ def _as_json(noted: Iterable[tuple[Exchange, int]]) -> str:
             )
             for exchange, now in noted
         ]
-    ).decode()
+    )
 
 
-def _as_text(noted: Iterable[tuple[Exchange, int]]) -> str:
-    return "".join(f"{one_line(_text_of(exchange, now))}\n" for exchange, now in noted)
+def _as_text(noted: Iterable[tuple[Exchange, int]]) -> bytes:
+    return "".join(f"{one_line(_text_of(exchange, now))}\n" for exchange, now in noted).encode()
 
 
 def _text_of(exchange: Exchange, now: int) -> str:
@@ -224,7 +225,10 @@ def _has_no_place(exchange: Exchange) -> bool:
 
 def _session_of(exchange: Exchange) -> str | None:
     found = exchange.session_id
-    return found.lower() if found and _SESSION_ID.fullmatch(found) else None
+    if found is None or exchange.status < _REFUSED:
+        # What was answered has been found, and so is one.
+        return found or None
+    return found if _SESSION_ID.fullmatch(found) else None
 
 
 def _shown(raw: bytes) -> str:

@@ -50,7 +50,10 @@ def loggers_as_they_were() -> Iterator[None]:
 
 def access_log(stream: io.StringIO, log_level: str = "info", *, as_json: bool = True) -> AccessLog:
     return AccessLog(
-        log_level, as_json=as_json, write=lambda text: print(text, end="", file=stream), clock=lambda: NOVEMBER_SECONDS
+        log_level,
+        as_json=as_json,
+        write=lambda text: print(text.decode(), end="", file=stream),
+        clock=lambda: NOVEMBER_SECONDS,
     )
 
 
@@ -89,7 +92,7 @@ async def test_a_request_is_one_json_object_a_line() -> None:
         "route": "update_session",
         "method": "PUT",
         "status": 200,
-        "milliseconds": 1.235,
+        "milliseconds": 1.234,
         "client": "10.0.0.7",
         "token_id": "0123456789abcdef0123",
         "session_id": SESSION,
@@ -113,7 +116,7 @@ async def test_a_request_is_one_readable_line_for_people() -> None:
 
 
 async def test_lines_leave_together_and_soon() -> None:
-    writes = asyncio.Queue[str]()
+    writes = asyncio.Queue[bytes]()
     log = AccessLog("info", as_json=True, write=writes.put_nowait)
     for _ in range(50):
         log(EXCHANGE)
