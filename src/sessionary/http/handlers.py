@@ -40,7 +40,7 @@ class Request(Struct, frozen=True):
 
 async def create_session(ctx: Context, request: Request) -> Reply:
     """Read a CreateSession; answer 201."""
-    asked: CreateSession = _read(request.body, CreateSession)
+    asked: CreateSession = await _read(request.body, CreateSession)
     outcome = await sessions.create_session(
         ctx,
         asked.user_id,
@@ -105,7 +105,7 @@ async def get_session(ctx: Context, request: Request) -> Reply:
 
 async def update_session(ctx: Context, request: Request) -> Reply:
     """Read an UpdateSession; answer the totals."""
-    asked: UpdateSession = _read(request.body, UpdateSession)
+    asked: UpdateSession = await _read(request.body, UpdateSession)
     outcome = await sessions.update_session(
         ctx,
         request.session_id,
@@ -121,7 +121,7 @@ async def update_session(ctx: Context, request: Request) -> Reply:
 
 async def extend_session(ctx: Context, request: Request) -> Reply:
     """Read an ExtendSession, which may be left out; answer the new expiry."""
-    asked: ExtendSession = _read(request.body, ExtendSession, optional=True)
+    asked: ExtendSession = await _read(request.body, ExtendSession, optional=True)
     minutes = asked.additional_minutes or limits.ADDITIONAL_MINUTES_DEFAULT
     outcome = await sessions.extend_session(ctx, request.session_id, minutes)
     return json_reply(200, replies.extended(outcome), *replies.headers_of_effect(outcome))
@@ -133,12 +133,12 @@ async def delete_session(ctx: Context, request: Request) -> Reply:
     return json_reply(200, replies.deleted(), *replies.headers_of_effect(outcome))
 
 
-def _read(body: bytes, kind: type[Struct], *, optional: bool = False) -> Any:
+async def _read(body: bytes, kind: type[Struct], *, optional: bool = False) -> Any:
     if not body.strip(_JSON_SPACE):
         if optional:
             return kind()
         raise InvalidJson("A JSON object is required as the body.")
-    value = read_json(body)
+    value = await read_json(body)
     if value is None and optional:
         return kind()
     if not isinstance(value, dict):
