@@ -21,7 +21,8 @@ from sessionary import limits, logs
 from sessionary.allowances import allowances_of
 from sessionary.clocks import request_ids, steady_clock
 from sessionary.config import Settings
-from sessionary.connections import Bounds, bounded_protocol
+from sessionary.connection_answers import Bounds
+from sessionary.connections import bounded_protocol
 from sessionary.errors import StoreUnavailable
 from sessionary.http.app import Application
 from sessionary.listening import listen, room_for, shown_host, tls_context
@@ -138,7 +139,12 @@ def _application(prepared: _Prepared, store: Store, clock: Clock) -> Application
 
 def _server_config(prepared: _Prepared, store: Store, clock: Clock) -> uvicorn.Config:
     settings = prepared.settings
-    bounds = Bounds(settings.header_seconds, settings.body_seconds, room_for(settings.connections))
+    bounds = Bounds(
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+        idle_seconds=settings.idle_seconds,
+        connections=room_for(settings.connections),
+    )
     return uvicorn.Config(
         _application(prepared, store, clock),
         http=bounded_protocol(bounds),
@@ -148,9 +154,8 @@ def _server_config(prepared: _Prepared, store: Store, clock: Clock) -> uvicorn.C
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=True,
+        date_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(settings.idle_seconds) or 1,
         timeout_graceful_shutdown=int(settings.shutdown_seconds) or 1,
     )
 

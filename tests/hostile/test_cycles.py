@@ -54,7 +54,7 @@ class Counted:
             # A turn of the loop lets the signal be handled.
             wire.send(head("GET", "/health/live"))
             wire.receive()
-        return int(poll(lambda: self._found.exists() and self._found.read_text(), "what the collector found"))
+        return int(poll(lambda: self._found.read_text() if self._found.exists() else "", "what the collector found"))
 
     def head(self, method: str, path: str = "", **headers: str) -> bytes:
         """Encode a request's head, with the token."""
