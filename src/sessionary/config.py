@@ -76,7 +76,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Seconds,
         Meta(description="How long the body of a request may take to arrive, or 1 MiB of an answer to be taken."),
     ] = 30.0
-    idle_seconds: Annotated[Seconds, Meta(description="How long a connection may stay open between requests.")] = 60.0
+    idle_seconds: Annotated[Seconds, Meta(description="How long a connection may stay open between requests.")] = 75.0
     connections: Annotated[int, Meta(ge=1, le=100_000, description="How many connections may be open at once.")] = 2_000
     shutdown_seconds: Annotated[
         Seconds, Meta(description="How long requests may take to finish once the server is told to stop.")

@@ -81,6 +81,14 @@ class InvalidRequest(SessionaryError):
     title = "Invalid request"
 
 
+class VersionNotSupported(SessionaryError):
+    """This server speaks HTTP/1.1 and HTTP/1.0."""
+
+    code = "HTTP_VERSION_NOT_SUPPORTED"
+    status = 505
+    title = "HTTP version not supported"
+
+
 class InvalidJson(InvalidRequest):
     """The body is not valid JSON."""
 

@@ -20,7 +20,8 @@ from sessionary import limits, logs
 from sessionary.allowances import allowances_of
 from sessionary.clocks import request_ids, steady_clock
 from sessionary.config import Effective, Settings
-from sessionary.connections import Bounds, bounded_protocol
+from sessionary.connection_answers import Bounds
+from sessionary.connections import bounded_protocol
 from sessionary.database_wait import open_when_up
 from sessionary.errors import StoreUnavailable, Unavailable
 from sessionary.hangups import Hangups
@@ -236,7 +237,12 @@ def _application(prepared: _Prepared, service: Service, access_log: logs.AccessL
 
 def _server_config(prepared: _Prepared, application: Application) -> uvicorn.Config:
     settings = prepared.settings
-    bounds = Bounds(settings.header_seconds, settings.body_seconds, room_for(settings.connections))
+    bounds = Bounds(
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+        idle_seconds=settings.idle_seconds,
+        connections=room_for(settings.connections),
+    )
     return uvicorn.Config(
         application,
         http=bounded_protocol(bounds, prepared.unavailable_log),
@@ -246,9 +252,8 @@ def _server_config(prepared: _Prepared, application: Application) -> uvicorn.Con
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=True,
+        date_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(settings.idle_seconds) or 1,
         timeout_graceful_shutdown=int(settings.shutdown_seconds) or 1,
     )
 

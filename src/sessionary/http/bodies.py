@@ -22,13 +22,13 @@ class BodyReader:
         self._optional: Final = optional
         self._names: Final = Names(kind.__struct_encode_fields__, "The body", "/")
 
-    def read(self, body: bytes, *, strict: bool = False) -> Any:
+    async def read(self, body: bytes, *, strict: bool = False) -> Any:
         """Read a body into the struct; raises InvalidJson, InvalidRequest or UnknownName."""
         if not body.strip(_JSON_SPACE):
             if self._optional:
                 return self._kind()
             raise InvalidJson("A JSON object is required as the body.")
-        value = read_json(body)
+        value = await read_json(body)
         if value is None and self._optional:
             return self._kind()
         if not isinstance(value, dict):
