@@ -53,7 +53,8 @@ class Request(Struct, frozen=True):
 
 async def create_session(ctx: Context, request: Request) -> Reply:
     """Read a CreateSession; answer 201."""
-    _no_parameters.read(request.query, strict=request.strict)
+    if request.query:
+        _no_parameters.read(request.query, strict=request.strict)
     asked: CreateSession = await _creations.read(request.body, strict=request.strict)
     if not holds_for_list(request.headers):
         raise PreconditionFailed(0, LIST_HAS_NO_TAG)
@@ -132,7 +133,8 @@ async def get_session(ctx: Context, request: Request) -> Reply:
 
 async def update_session(ctx: Context, request: Request) -> Reply:
     """Read an UpdateSession; answer the totals."""
-    _no_parameters.read(request.query, strict=request.strict)
+    if request.query:
+        _no_parameters.read(request.query, strict=request.strict)
     asked: UpdateSession = await _updates.read(request.body, strict=request.strict)
     outcome = await sessions.update_session(
         ctx,
@@ -149,7 +151,8 @@ async def update_session(ctx: Context, request: Request) -> Reply:
 
 async def extend_session(ctx: Context, request: Request) -> Reply:
     """Read an ExtendSession, which may be left out; answer the new expiry."""
-    _no_parameters.read(request.query, strict=request.strict)
+    if request.query:
+        _no_parameters.read(request.query, strict=request.strict)
     asked: ExtendSession = await _extensions.read(request.body, strict=request.strict)
     minutes = asked.additional_minutes or limits.ADDITIONAL_MINUTES_DEFAULT
     outcome = await sessions.extend_session(ctx, request.session_id, minutes)
@@ -158,6 +161,7 @@ async def extend_session(ctx: Context, request: Request) -> Reply:
 
 async def delete_session(ctx: Context, request: Request) -> Reply:
     """Answer that the session is gone."""
-    _no_parameters.read(request.query, strict=request.strict)
+    if request.query:
+        _no_parameters.read(request.query, strict=request.strict)
     outcome = await sessions.delete_session(ctx, request.session_id)
     return json_reply(200, replies.deleted(), *replies.headers_of_effect(outcome))
