@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx2 as httpx2
+import httpx2
 import msgspec
 
 from sessionary import limits
