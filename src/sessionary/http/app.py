@@ -89,7 +89,8 @@ class Application:
             error.__traceback__ = None
             # What was not read of a late body could be taken for the next request.
             late = isinstance(error, RequestTimeout)
-            reply = problem(error, [(b"connection", b"close")] if late else [])
+            repeatable = exchange.method in _READS or headers.get(b"idempotency-key") is not None
+            reply = problem(error, [(b"connection", b"close")] if late else [], repeatable=repeatable)
         except Exception:
             _logger.exception("Request %s failed for a reason of ours.", exchange.request_id)
             reply = problem(SessionaryError())

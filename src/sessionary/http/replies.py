@@ -13,7 +13,9 @@ from sessionary.errors import (
     Fault,
     InvalidCursor,
     MethodNotAllowed,
+    Overloaded,
     PreconditionFailed,
+    QuotaExceeded,
     RateLimited,
     SessionaryError,
     Unauthenticated,
@@ -106,18 +108,19 @@ def conversation(read: Conversation, *, windowed: bool) -> bytes:
     return b'{%b,"metadata":%b,"messages":[%b]%b}' % (read.summary, read.metadata, read.messages, place)
 
 
-def problem(error: SessionaryError, headers: Sequence[Header] = ()) -> Reply:
-    """Spell a failure (RFC 9457)."""
+def problem(error: SessionaryError, headers: Sequence[Header] = (), *, repeatable: bool = False) -> Reply:
+    """Answer with a failure (RFC 9457); a ``repeatable`` request has one effect however often it is sent."""
     answer = Problem(
+        detail=error.detail,
         type="about:blank",
         title=error.title,
         status=error.status,
-        detail=error.detail,
         code=error.code,
         message=error.detail,
         errors=[FaultReport(fault.pointer, fault.detail) for fault in error.faults] or None,
     )
-    return Reply(error.status, _encode(answer), [_PROBLEM, NOT_KEPT, *_headers_of(error), *headers])
+    answered = [_PROBLEM, NOT_KEPT, *_headers_of(error, repeatable=repeatable), *headers]
+    return Reply(error.status, _encode(answer), answered)
 
 
 def headers_of_effect(effect: Effect) -> list[Header]:
@@ -133,7 +136,7 @@ def tag_of(version: int) -> Header:
     return b"etag", b'"%d"' % version
 
 
-def _headers_of(error: SessionaryError) -> list[Header]:
+def _headers_of(error: SessionaryError, *, repeatable: bool) -> list[Header]:
     match error:
         case Unauthenticated():
             return [(b"www-authenticate", b"Bearer")]
@@ -141,10 +144,20 @@ def _headers_of(error: SessionaryError) -> list[Header]:
             return [(b"allow", error.allowed.encode())]
         case PreconditionFailed():
             return [tag_of(error.version)]
-        case RateLimited() | Unavailable():
-            return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0)))]
+        case QuotaExceeded():
+            # Nobody knows when there is room, and clients would sleep for nothing.
+            return []
+        case RateLimited() | Overloaded():
+            return [_retry_after(error)]
+        case Unavailable():
+            # The outcome is unknown, and some clients repeat by themselves what they are told to: twice, perhaps.
+            return [_retry_after(error)] if repeatable else []
         case _:
             return []
+
+
+def _retry_after(error: SessionaryError) -> Header:
+    return b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0))
 
 
 def cursor_after(session_id: str) -> str:
