@@ -46,17 +46,19 @@ def test_only_one_organisation_is_shown_on_demand(run: Run, database: str) -> No
     assert [each["organisation"] for each in records(run, database, "--organisation", "other")] == ["other"]
 
 
-def test_people_read_a_line_a_record(run: Run, database: str) -> None:
+def test_people_read_a_line_a_record_under_a_heading(run: Run, database: str) -> None:
     run("tokens", "create", "--organisation", "demo", "--database", database)
 
     completed = run("audit", "--database", database)
 
     assert completed.returncode == 0
-    (line,) = completed.stdout.splitlines()
-    assert "  create_token     " in line
-    assert line.endswith(f"by operator {getpass.getuser()}  in demo")
+    heading, line = completed.stdout.splitlines()
+    assert heading.split() == ["AT", "(UTC)", "ACTION", "SUBJECT", "ORGANISATION", "BY"]
+    assert [line.index("create_token"), line.index("demo")] == [heading.index("ACTION"), heading.index("ORGANISATION")]
+    assert line[heading.index("BY") :] == f"operator {getpass.getuser()}"
 
 
 def test_there_may_be_nothing_to_show(run: Run, database: str) -> None:
-    completed = run("audit", "--database", database)
+    completed = run("audit", "--json", "--database", database)
     assert (completed.returncode, completed.stdout) == (0, "")
+    assert len(run("audit", "--database", database).stdout.splitlines()) == 1, "the heading"

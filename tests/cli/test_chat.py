@@ -13,12 +13,27 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from wcwidth import wcswidth
 
 from sessionary import Client
 from tests.cli.conftest import Run
 from tests.cli.serving import Place, serving
 from tests.client.faults import FaultProxy, dropped_after, dropped_before, passed
 from tests.harness.waiting import poll
+
+PAUSE = b": pause\n\n"
+"""A comment of an event stream, at which an answer pauses."""
+
+
+def streamed(*pieces: str, tokens: int | None = None, end: bytes = b"data: [DONE]\n\n") -> tuple[int, bytes]:
+    """An answer as a stream of server-sent events; an empty piece is a pause."""
+    events = [
+        PAUSE if not piece else b"data: %b\n\n" % json.dumps({"choices": [{"delta": {"content": piece}}]}).encode()
+        for piece in pieces
+    ]
+    usage = {"choices": [], "usage": {"total_tokens": tokens}}
+    events += [b"data: %b\n\n" % json.dumps(usage).encode()] if tokens is not None else []
+    return 200, b"".join([*events, end])
 
 
 class FakeModel:
@@ -28,6 +43,8 @@ class FakeModel:
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.answers: list[tuple[int, bytes]] = []
+        self.hold: threading.Event | None = None
+        """Where it is set, an answer waits for it before it ends."""
         handler = type("Handler", (_Handler,), {"model": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -65,9 +82,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.model.keys.append(self.headers["Authorization"])
         status, body = self.model.answer(self.path, asked)
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        if body.startswith(b"data:"):
+            self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        else:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        first, mark, rest = body.partition(PAUSE)
+        self.wfile.write(first)
+        if mark and self.model.hold is not None:
+            self.model.hold.wait(60)
+        self.wfile.write(rest)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -164,6 +188,83 @@ def test_an_endpoint_that_fails_is_told_and_asked_again(place: Place, client: Cl
     assert said(client) == [("user", "Hello"), ("assistant", "HELLO")]
 
 
+def test_a_streamed_reply_is_stored_once_and_whole(place: Place, client: Client, model: FakeModel) -> None:
+    model.answers = [streamed("Hel", "lo,\nwor", "ld \x1b[2J", tokens=12)]
+    completed = place.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\n")
+    assert completed.returncode == 0, completed.stderr
+    assert model.asked[0]["stream"] is True
+    assert "assistant\n  Hello,\n  world \\x1b[2J\n" in completed.stdout.decode()
+    assert said(client) == [("user", "Hi"), ("assistant", "Hello,\nworld \x1b[2J")]
+    assert client.list_sessions()[0].total_tokens == 12
+
+
+def test_an_endpoint_that_cannot_stream_is_asked_without(place: Place, client: Client, model: FakeModel) -> None:
+    model.answers = [(400, b'{"error": {"message": "Unknown parameter: stream_options"}}')]
+    completed = place.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\nAgain\n")
+    assert completed.returncode == 0, completed.stderr
+    assert ["stream" in asked for asked in model.asked] == [True, False, False]
+    assert said(client) == [("user", "Hi"), ("assistant", "HI"), ("user", "Again"), ("assistant", "AGAIN")]
+
+
+BROKEN_STREAMS = [
+    (streamed("Hal", end=b'data: {"error": {"message": "out of\\nmemory"}}\n\n'), "broke off: out of memory"),
+    (streamed("Hal", end=b"data: <html>\n\n"), "the endpoint's answer is no chat completion"),
+    (streamed("Hal", end=b"data: [1]\n\n"), "the endpoint's answer is no chat completion"),
+    (streamed(), "the endpoint's answer has no text"),
+    (streamed("x" * 600_000, "x" * 600_000), "the endpoint's answer is longer than a message may be"),
+    ((200, b"data: " + b"x" * 3_000_000), "the endpoint's answer is longer than a message may be"),
+]
+
+
+def test_a_stream_that_breaks_is_told_and_not_stored(place: Place, client: Client, model: FakeModel) -> None:
+    model.answers = [answer for answer, _ in BROKEN_STREAMS]
+    completed = place.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\n" + b"\n" * len(BROKEN_STREAMS))
+    assert completed.returncode == 0, completed.stderr
+    told = [line for line in completed.stderr.decode().splitlines() if line.startswith("No reply: ")]
+    assert len(told) == len(BROKEN_STREAMS)
+    assert all(reason in line for line, (_, reason) in zip(told, BROKEN_STREAMS, strict=True))
+    assert said(client) == [("user", "Hi"), ("assistant", "HI")]
+
+
+def test_a_conversation_without_a_message_leaves_no_session_behind(place: Place, client: Client) -> None:
+    for stdin in (b"", b"\n  \n"):
+        completed = place.run("chat", "--echo", "--system", "Be kind.", stdin=stdin)
+        assert completed.returncode == 0, completed.stderr
+        assert b"Go on with" not in completed.stderr
+    assert client.list_sessions() == []
+
+
+def test_a_new_conversation_ends_at_once_where_the_server_does_not_let_it_in(place: Place) -> None:
+    completed = place.run("chat", "--echo", stdin=b"Hello\n", SESSIONARY_TOKEN="sny_wrong")
+    assert completed.returncode == 4
+    assert completed.stdout == b""
+    assert place.run("chat", "--echo", stdin=b"Hello\n", SESSIONARY_URL="http://127.0.0.1:1").returncode == 5
+
+
+def test_the_command_to_go_on_with_can_be_pasted(place: Place, client: Client, model: FakeModel) -> None:
+    flags = [
+        "--endpoint",
+        model.url,
+        "--model",
+        "my model's",
+        "--key-variable",
+        "MY_KEY",
+        "--url",
+        place.server.base_url,
+    ]
+    completed = place.run("chat", *flags, "--timeout", "20", stdin=b"Hello\n", MY_KEY="k")
+    (line,) = [line for line in completed.stderr.decode().splitlines() if line.startswith("Go on with: ")]
+    words = shlex.split(line.removeprefix("Go on with: "))
+    assert words[0] == "sessionary"
+
+    again = place.run(*words[1:], stdin=b"More\n", MY_KEY="k", SESSIONARY_URL="http://127.0.0.1:1")
+
+    assert again.returncode == 0, again.stderr
+    assert [text for _, text in said(client)] == ["Hello", "HELLO", "More", "MORE"]
+    assert model.keys == ["Bearer k"] * 2
+    assert place.token not in line
+
+
 def test_an_endpoint_that_is_not_there_costs_nothing_that_was_typed(place: Place, client: Client) -> None:
     completed = place.run("chat", "--endpoint", "http://127.0.0.1:1/v1", "--model", "m", stdin=b"Hello\n")
     assert completed.returncode == 0
@@ -218,16 +319,17 @@ def test_someone_must_reply(run: Run, words: list[str], told: str) -> None:
 class Terminal:
     """A command in a terminal of its own; use it with `with`."""
 
-    def __init__(self, command: str, directory: Path) -> None:
+    def __init__(self, command: str, directory: Path, columns: int = 100) -> None:
+        self._columns = columns
         self._socket = f"sessionary-{secrets.token_hex(6)}"
         self._command = command
         self._directory = directory
 
     def __enter__(self) -> Self:
-        size = ["-x", "100", "-y", "40"]
+        size = ["-x", str(self._columns), "-y", "40"]
         # The shell outlives the command, so that its last words and its exit code can be read.
         script = f"{self._command}; echo exit code $?; sleep 60"
-        self._tmux("-f", "/dev/null", "new-session", "-d", *size, "-c", str(self._directory), script)
+        self._tmux("-u", "-f", "/dev/null", "new-session", "-d", *size, "-c", str(self._directory), script)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -248,9 +350,9 @@ class Terminal:
             seconds=30,
         )
 
-    def screen(self) -> str:
-        """What the terminal shows."""
-        return self._tmux("capture-pane", "-p")
+    def screen(self, *, colours: bool = False) -> str:
+        """What the terminal shows, on demand with the sequences that colour it."""
+        return self._tmux("capture-pane", "-p", *(["-e"] if colours else []))
 
     def _tmux(self, *words: str) -> str:
         return subprocess.run(["tmux", "-L", self._socket, *words], capture_output=True, text=True, check=True).stdout
@@ -286,7 +388,9 @@ def test_a_conversation_in_a_real_terminal(place: Place, client: Client, tmp_pat
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
-def test_a_table_fits_the_terminal_and_a_bar_shows_how_far_an_import_is(place: Place, tmp_path: Path) -> None:
+def test_a_table_fits_the_terminal_and_a_bar_shows_how_far_an_import_is(
+    place: Place, client: Client, tmp_path: Path
+) -> None:
     variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in place.environment.items())
     sessionary = f"{sys.executable} -m sessionary"
     line = json.dumps({"user": "ada " * 50, "messages": [{"role": "user", "content": "question " * 20}]})
@@ -298,4 +402,63 @@ def test_a_table_fits_the_terminal_and_a_bar_shows_how_far_an_import_is(place: P
     assert "out: 20 sessions" in screen
     rows = [row for row in screen.splitlines() if " active " in row]
     assert len(rows) == 20
-    assert all(len(row) <= 100 and row.endswith("…") for row in rows)
+    ids = {session.id for session in client.list_sessions()}
+    assert {row.split()[-1] for row in rows} == ids, "an id is never cut"
+    assert all(row.startswith("question question ") and " ada ada " in row and len(row) <= 100 for row in rows)
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_eighty_columns_show_title_user_group_and_whole_id_in_any_script(
+    place: Place, client: Client, tmp_path: Path
+) -> None:
+    ids = [
+        client.create_session("user-12345", session_group="support", title=title).session_id
+        for title in ("How do I reset my password?", "パスワードを忘れました", "Passwort vergessen")
+    ]
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in place.environment.items())
+    script = f"export LC_ALL=C.UTF-8 {variables}; {sys.executable} -m sessionary list-sessions"
+    with Terminal(script, tmp_path, columns=80) as terminal:
+        heading, *rows = terminal.wait_for("exit code 0").splitlines()[:4]
+    assert heading.split() == ["TITLE", "USER", "GROUP", "AGE", "ID"]
+    assert [row.split()[-1] for row in rows] == ids[::-1]
+    assert all(" user-12345 " in row and " support " in row for row in rows)
+    assert [row[:4] for row in rows] == ["Pass", "パスワー", "How "]
+    assert {wcswidth(row.partition("user-12345")[0]) for row in rows} == {heading.index("USER")}
+    assert {wcswidth(row) for row in rows} == {wcswidth(rows[0])}
+    assert wcswidth(rows[0]) <= 80
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_no_color_is_honoured_in_a_terminal(place: Place, client: Client, tmp_path: Path) -> None:
+    client.create_session("ada", title="Colourful")
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in place.environment.items())
+    # `script` would be another package: tmux keeps the colours of what it shows.
+    for more, coloured in (("", True), ("NO_COLOR= ", True), ("NO_COLOR=1 ", False)):
+        with Terminal(f"{more}{variables} {sys.executable} -m sessionary list-sessions", tmp_path) as terminal:
+            terminal.wait_for("exit code 0")
+            assert ("\x1b[1m" in terminal.screen(colours=True)) == coloured
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_a_terminal_shows_that_a_reply_is_waited_for_and_then_its_first_words(
+    place: Place, model: FakeModel, tmp_path: Path
+) -> None:
+    model.answers = [streamed("First words", "", " and the rest")]
+    model.hold = threading.Event()
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in place.environment.items())
+    chat = f"env {variables} {sys.executable} -m sessionary chat --endpoint {model.url} --model small"
+    with Terminal(chat, tmp_path) as terminal:
+        terminal.wait_for("you>")
+        terminal.type("Hello", "Enter")
+        screen = terminal.wait_for("First words")
+        assert "the rest" not in screen
+        assert "Waiting" not in screen
+        model.hold.set()
+        terminal.wait_for("First words and the rest")
+        model.answers = [(200, b"data:\n\n" + PAUSE + streamed("Late")[1])]
+        model.hold.clear()
+        terminal.wait_for("you>", 2)
+        terminal.type("Again", "Enter")
+        terminal.wait_for("Waiting for small")
+        model.hold.set()
+        assert "Waiting" not in terminal.wait_for("Late")

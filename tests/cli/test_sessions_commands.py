@@ -98,11 +98,25 @@ def test_list_sessions_prints_a_table_and_one_object_a_line(sessionary: Sessiona
     table = sessionary("list-sessions").stdout.splitlines()
     objects = [json.loads(line) for line in sessionary("list-sessions", "--json").stdout.splitlines()]
 
-    assert table[0].split()[:3] == ["ID", "CREATED", "STATUS"]
-    assert [line.split()[0] for line in table[1:]] == ids[::-1]
-    assert "Question 2" in table[1]
+    headings = ["TITLE", "USER", "GROUP", "MODEL", "STATUS", "MESSAGES", "TOKENS", "CREATED (UTC)", "ID"]
+    assert [heading.strip() for heading in table[0].split("  ") if heading] == headings
+    assert [line.split()[-1] for line in table[1:]] == ids[::-1]
+    assert table[1].startswith("Question 2 ")
     assert [each["id"] for each in objects] == ids[::-1]
     assert "messages" not in objects[0]
+
+
+def test_list_sessions_says_where_it_stops(sessionary: Sessionary) -> None:
+    for number in range(3):
+        created(sessionary, "--message", f"user:Question {number}")
+
+    for words in (["--limit", "2"], ["--limit", "2", "--json"]):
+        page = sessionary("list-sessions", *words)
+        assert page.returncode == 0
+        assert page.stderr == "There are more: give --offset 2 for the next ones, or --all.\n"
+    assert "--offset 2" in sessionary("list-sessions", "--limit", "1", "--offset", "1").stderr
+    for words in (["--limit", "3"], ["--all"], ["--limit", "2", "--offset", "1"]):
+        assert sessionary("list-sessions", *words).stderr == ""
 
 
 def test_list_sessions_narrows_pages_and_lists_all(sessionary: Sessionary) -> None:

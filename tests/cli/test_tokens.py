@@ -85,12 +85,23 @@ def test_list_shows_every_token_oldest_first_and_no_secret(tokens: Tokens) -> No
         token.pop("token")
     assert tokens.listed() == [one, two]
 
-    table = tokens.run("list").stdout.splitlines()
+    heading, *table = tokens.run("list").stdout.splitlines()
 
-    assert [line.split()[:2] for line in table] == [[one["id"], "good"], [two["id"], "good"]]
-    assert "demo" in table[0]
-    assert "(all organisations)" in table[1]
+    assert heading.split("  ")[0] == "ID"
+    assert [line.split()[:3] for line in table] == [[one["id"], "good", "demo"], [two["id"], "good", "(all)"]]
+    created, expires = heading.index("CREATED (UTC)"), heading.index("EXPIRES (UTC)")
+    assert [line[created : created + 16] for line in table] == [
+        token["created_at"][:16].replace("T", " ") for token in (one, two)
+    ]
+    assert table[0][expires:] == "never"
+    assert table[1][expires:] == two["expires_at"][:16].replace("T", " ")
     assert "sny_" not in "".join(table)
+
+
+def test_without_tokens_the_list_says_how_to_make_one(tokens: Tokens) -> None:
+    completed = tokens.run("list")
+    assert (completed.returncode, completed.stdout) == (0, "")
+    assert "sessionary tokens create" in completed.stderr
 
 
 @pytest.mark.parametrize(
@@ -122,7 +133,7 @@ def test_revoke_is_for_good_and_is_told(tokens: Tokens) -> None:
     assert completed.returncode == 0
     assert completed.stdout == f"revoked: {token['id']}  lost\n"
     assert [bool(each["revoked_at"]) for each in tokens.listed()] == [True, False]
-    assert [line.split()[1] for line in tokens.run("list").stdout.splitlines()] == ["revoked", "good"]
+    assert [line.split()[1] for line in tokens.run("list").stdout.splitlines()[1:]] == ["revoked", "good"]
 
     first = tokens.listed()[0]["revoked_at"]
     assert tokens.run("revoke", token["id"]).returncode == 0, "once more does no harm"
@@ -133,7 +144,7 @@ def test_revoke_is_for_good_and_is_told(tokens: Tokens) -> None:
 def test_an_expired_token_is_listed_as_such(tokens: Tokens) -> None:
     tokens.create("--organisation", "demo", "--expires", "1m")
     look(tokens.database, "UPDATE tokens SET expires_at = created_at + 1")
-    assert tokens.run("list").stdout.split()[1] == "expired"
+    assert tokens.run("list").stdout.splitlines()[1].split()[1] == "expired"
 
 
 REFUSED = {

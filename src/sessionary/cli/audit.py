@@ -6,11 +6,14 @@ import click
 import msgspec
 
 from sessionary.cli.settings import settings_options
+from sessionary.cli.showing import plain
 from sessionary.cli.stores import with_store
 from sessionary.instants import instant
 from sessionary.store.base import AuditRecord, Store
 
 _PAGE: Final = 500
+_LINE: Final = "{:<23}  {:<15}  {:<36}  {:<20}  {}"
+"""Records are printed as they are read: no column can wait for the widest of its cells."""
 
 
 @click.command("audit")
@@ -22,6 +25,8 @@ def audit_command(organisation: str | None, as_json: bool, **options: Any) -> No
 
     async def show(store: Store) -> None:
         last = 0
+        if not as_json:
+            click.secho(_LINE.format("AT (UTC)", "ACTION", "SUBJECT", "ORGANISATION", "BY"), bold=True)
         while page := await store.list_audit(_PAGE, last):
             for record in page:
                 if organisation in {None, record.organisation}:
@@ -36,5 +41,7 @@ def _as_json(record: AuditRecord) -> str:
 
 
 def _as_text(record: AuditRecord) -> str:
-    whose = record.organisation or "(all organisations)"
-    return f"{instant(record.at)}  {record.action:<15}  {record.subject}  by {record.actor}  in {whose}"
+    whose = plain(record.organisation or "(all)", keep_lines=False)
+    # The milliseconds stay: records of one second would seem to be of one moment.
+    at = instant(record.at).replace("T", " ").rstrip("Z")
+    return _LINE.format(at, record.action, record.subject, whose, plain(record.actor, keep_lines=False))

@@ -4,12 +4,15 @@ import contextlib
 import getpass
 import importlib
 import os
+import shlex
 import sys
 import uuid
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 import sessionary
 from sessionary import limits
@@ -17,8 +20,8 @@ from sessionary.cli.connecting import Address, connected, server_options
 from sessionary.cli.exits import FAILED
 from sessionary.cli.replying import Echo, NoReply, Replier
 from sessionary.cli.sessions import example
-from sessionary.cli.showing import plain, print_message
-from sessionary.errors import InvalidRequest, SessionaryError, TooLarge
+from sessionary.cli.showing import MessagePrinter, plain, print_message
+from sessionary.errors import InvalidRequest, ScopeMissing, SessionaryError, TooLarge
 from sessionary.model import IDEMPOTENCY_KEY, JsonObject
 
 _SHOWN_ON_RESUMING: Final = 20
@@ -33,38 +36,56 @@ class Unstored(NamedTuple):
     key: str
 
 
+class Beginning(NamedTuple):
+    """What a session begins with, once there is a first message: one without messages is not left behind."""
+
+    user_id: str
+    system: str | None
+    session_group: str | None
+    model: str | None
+
+
 class Chat:
     """The conversation: what is typed or replied is stored at once, and kept here until it is."""
 
     def __init__(
-        self, client: "sessionary.Client", session_id: str, messages: list[JsonObject], replier: Replier
+        self, client: "sessionary.Client", replier: Replier, beginning: Beginning, session_id: str | None = None
     ) -> None:
-        """Go on after the messages that the session has."""
+        """Go on with a session, or begin one with the first message."""
         self._client: Final = client
-        self._session_id: Final = session_id
-        self._messages: Final = messages
         self._replier: Final = replier
+        self._beginning: Final = beginning
+        self.session_id = session_id
+        self.messages: list[JsonObject] = client.get_session(session_id).messages if session_id else []
         self.unstored: Final[deque[Unstored]] = deque()
 
     def say(self, text: str) -> None:
         """Store what was typed and have it replied to; an empty text only catches up on what failed before."""
         if text.strip():
             self._keep({"role": "user", "content": text}, None)
-        if self._store() and self._messages and self._messages[-1].get("role") == "user":
+        if self._store() and self.messages and self.messages[-1].get("role") == "user":
             self._reply()
 
     def _reply(self) -> None:
+        printer = MessagePrinter("assistant")
         try:
-            reply = self._replier.reply(self._messages)
+            with _waiting_for(self._replier.name) as arrived:
+
+                def show(piece: str) -> None:
+                    arrived()
+                    printer.show(piece)
+
+                reply = self._replier.reply(self.messages, show)
         except NoReply as error:
+            printer.end()
             _tell(f"No reply: {plain(str(error))}. Press Enter to ask again.")
             return
         except KeyboardInterrupt:
-            _tell("Stopped. Press Enter to ask again.")
+            printer.end()
+            _tell("Stopped, and not stored. Press Enter to ask again.")
             return
-        message = {"role": "assistant", "content": reply.text}
-        print_message(message)
-        self._keep(message, reply.tokens)
+        printer.end()
+        self._keep({"role": "assistant", "content": reply.text}, reply.tokens)
         self._store()
 
     def _keep(self, message: JsonObject, tokens: int | None) -> None:
@@ -73,12 +94,8 @@ class Chat:
     def _store(self) -> bool:
         """Store what is not stored yet, in order; tells whether all of it is."""
         while self.unstored:
-            message, tokens, key = self.unstored[0]
-            headers = {IDEMPOTENCY_KEY: f'"{key}"'}
             try:
-                self._client.update_session(
-                    self._session_id, new_messages=[message], tokens_used=tokens, headers=headers
-                )
+                self._send(self.unstored[0])
             except (InvalidRequest, TooLarge) as error:
                 self.unstored.popleft()
                 _tell(f"The server refused the message: {error.detail}")
@@ -88,8 +105,29 @@ class Chat:
                 _tell(f"Not stored yet: {reason} Nothing is lost: press Enter to store it again.")
                 return False
             self.unstored.popleft()
-            self._messages.append(message)
         return True
+
+    def _send(self, unstored: Unstored) -> None:
+        headers = {IDEMPOTENCY_KEY: f'"{unstored.key}"'}
+        if self.session_id is not None:
+            self._client.update_session(
+                self.session_id, new_messages=[unstored.message], tokens_used=unstored.tokens, headers=headers
+            )
+            self.messages.append(unstored.message)
+            return
+        system = self._beginning.system
+        first: list[JsonObject] = [{"role": "system", "content": system}] if system else []
+        created = self._client.create_session(
+            self._beginning.user_id,
+            initial_messages=[*first, unstored.message],
+            session_group=self._beginning.session_group,
+            model=self._beginning.model,
+            expiration_minutes=limits.EXPIRATION_MINUTES_MAX,
+            headers=headers,
+        )
+        self.session_id = created.session_id
+        self.messages += [*first, unstored.message]
+        _tell(f"Session {self.session_id}")
 
 
 @click.command(
@@ -129,22 +167,57 @@ def chat_command(
         raise click.UsageError("--endpoint needs --model NAME.")
     replier = _replier(endpoint, beginning["model"], os.environ.get(key_variable))
     with connected(address) as client:
-        messages: list[JsonObject] = []
+        user_id = beginning.pop("user_id") or getpass.getuser()
         if session_id is None:
-            session_id = _begin(client, messages, **beginning)
-        else:
-            messages += client.get_session(session_id).messages
-        _tell(f"Session {session_id}; Ctrl-D ends.")
-        for message in messages[-_SHOWN_ON_RESUMING:]:
+            _check_access(client, user_id)
+        chat = Chat(client, replier, Beginning(user_id, **beginning), session_id)
+        _tell(f"Session {session_id}; Ctrl-D ends." if session_id else "A session begins with a message; Ctrl-D ends.")
+        for message in chat.messages[-_SHOWN_ON_RESUMING:]:
             print_message(message)
-        chat = Chat(client, session_id, messages, replier)
         _converse(chat)
-    _tell(f"Go on with: sessionary chat --session {session_id} {'--echo' if echo else '…'}")
+    if chat.session_id is not None:
+        _tell(f"Go on with: {_command_for(chat.session_id)}")
     if chat.unstored:
         _tell("Not stored:")
         for unstored in chat.unstored:
             print_message(unstored.message)
         sys.exit(FAILED)
+
+
+def _check_access(client: "sessionary.Client", user_id: str) -> None:
+    """Fail before anything is typed if the server cannot be reached or does not let us in."""
+    # A token that may only write is good enough for a conversation.
+    with contextlib.suppress(ScopeMissing):
+        client.list_sessions(user_id=user_id, limit=1)
+
+
+def _command_for(session_id: str) -> str:
+    """Write the command that goes on with a session, as it can be pasted: with every flag given but the token."""
+    context = click.get_current_context()
+    words = ["sessionary", "chat", "--session", session_id]
+    for name in ("endpoint", "model", "key_variable", "url", "organisation", "timeout"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            words += [f"--{name.replace('_', '-')}", str(context.params[name])]
+    return shlex.join([*words, "--echo"] if context.params["echo"] else words)
+
+
+@contextlib.contextmanager
+def _waiting_for(name: str) -> Iterator[Callable[[], None]]:
+    """Show on a terminal that a reply is waited for, until it arrives: call what this yields then."""
+    shown = sys.stderr.isatty()
+
+    def arrived() -> None:
+        nonlocal shown
+        if shown:
+            shown = False
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+    if shown:
+        click.secho(f"Waiting for {plain(name)} … (Ctrl-C stops)", dim=True, nl=False, err=True)
+    try:
+        yield arrived
+    finally:
+        arrived()
 
 
 def _replier(endpoint: str | None, model: str | None, key: str | None) -> Replier:
@@ -154,19 +227,6 @@ def _replier(endpoint: str | None, model: str | None, key: str | None) -> Replie
     from sessionary.cli.endpoints import Endpoint  # noqa: PLC0415
 
     return Endpoint(endpoint, model, key, _REPLY_SECONDS)
-
-
-def _begin(client: "sessionary.Client", messages: list[JsonObject], **beginning: Any) -> str:
-    system, user_id = beginning.pop("system"), beginning.pop("user_id")
-    if system:
-        messages.append({"role": "system", "content": system})
-    created = client.create_session(
-        user_id or getpass.getuser(),
-        initial_messages=messages or None,
-        expiration_minutes=limits.EXPIRATION_MINUTES_MAX,
-        **beginning,
-    )
-    return created.session_id
 
 
 def _converse(chat: Chat) -> None:

@@ -1,57 +1,145 @@
 """A model that replies in a conversation, behind an OpenAI-compatible endpoint."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx
 import msgspec
 
-from sessionary.cli.replying import NoReply, Reply
+from sessionary import limits
+from sessionary.cli.replying import NoReply, Reply, Show
 from sessionary.model import JsonObject
 
 _UNDERSTOOD: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
 """The members of a message that an endpoint knows; some refuse any other."""
 _REASON_LENGTH_MAX: Final = 300
+_ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+_REFUSALS: Final = frozenset({400, 404, 422, 501})
+_END: Final = b"[DONE]"
+_NO_COMPLETION: Final = "the endpoint's answer is no chat completion"
+_TOO_LONG: Final = "the endpoint's answer is longer than a message may be"
 
 
 class Endpoint:
     """A server that completes chats as OpenAI's does."""
 
     def __init__(self, url: str, model: str, key: str | None, seconds: float) -> None:
-        """Ask ``url``, which may end before or after ``/chat/completions``."""
+        """Ask ``url``, which may end before or after ``/chat/completions``; wait so long for each piece of a reply."""
         bare = url.rstrip("/")
+        self.name: Final = model
         self._url: Final = bare if bare.endswith("/chat/completions") else f"{bare}/chat/completions"
-        self._model: Final = model
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http: Final = httpx.Client(headers=headers, timeout=seconds)
+        self._streams = True
 
-    def reply(self, messages: list[JsonObject]) -> Reply:
-        """Have the whole conversation completed; raises NoReply."""
+    def reply(self, messages: list[JsonObject], show: Show) -> Reply:
+        """Have the whole conversation completed, streamed where the endpoint can; raises NoReply."""
         told = [{name: message[name] for name in _UNDERSTOOD if name in message} for message in messages]
+        asked: JsonObject = {"model": self.name, "messages": told}
         try:
-            response = self._http.post(self._url, json={"model": self._model, "messages": told})
+            if self._streams:
+                reply = self._ask(asked | {"stream": True, "stream_options": {"include_usage": True}}, show)
+                if reply is not None:
+                    return reply
+                self._streams = False
+            reply = self._ask(asked, show)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NoReply(f"the endpoint could not be asked: {str(error) or type(error).__name__}") from error
+        if reply is None:
+            raise NoReply("the endpoint refuses to answer without streaming, and with it")
+        return reply
+
+    def _ask(self, asked: JsonObject, show: Show) -> Reply | None:
+        """Ask once; None if the endpoint does not stream the way it was asked to."""
+        with self._http.stream("POST", self._url, json=asked) as response:
+            if response.is_success and response.headers.get("content-type", "").startswith("text/event-stream"):
+                return _read_stream(response, show)
+            content = _content_of(response)
         if not response.is_success:
-            raise NoReply(f"the endpoint answered HTTP {response.status_code}: {_reason(response)}")
+            reason = _reason(content)
+            if response.status_code in _REFUSALS and "stream" in asked and "stream" in reason:
+                return None
+            raise NoReply(f"the endpoint answered HTTP {response.status_code}: {reason}")
+        reply = _read(content)
+        show(reply.text)
+        return reply
+
+
+def _read_stream(response: httpx.Response, show: Show) -> Reply:
+    text, tokens = "", None
+    for event in _events(response):
         try:
-            answer = msgspec.json.decode(response.content)
-            return _read(answer)
-        except (msgspec.DecodeError, LookupError, TypeError, ValueError) as error:
-            raise NoReply("the endpoint's answer is no chat completion") from error
+            chunk = msgspec.json.decode(event)
+            if error := chunk.get("error"):
+                raise NoReply(f"the endpoint broke off: {_shortened(_message_of(error))}")
+            pieces = [choice["delta"].get("content") for choice in (chunk.get("choices") or [])[:1]]
+            tokens = _tokens_of(chunk) or tokens
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise NoReply(_NO_COMPLETION) from error
+        for piece in pieces:
+            if isinstance(piece, str) and piece:
+                text += piece
+                show(piece)
+        if len(text) > limits.MESSAGE_BYTES_MAX:
+            raise NoReply(_TOO_LONG)
+    if not text:
+        raise NoReply("the endpoint's answer has no text")
+    return Reply(text, tokens)
 
 
-def _read(answer: Any) -> Reply:
-    content = answer["choices"][0]["message"]["content"]
-    if not isinstance(content, str):
-        raise TypeError("no text")
+def _events(response: httpx.Response) -> Iterator[bytes]:
+    """Read the data of server-sent events up to the last."""
+    pending = b""
+    for received in response.iter_bytes():
+        *lines, pending = (pending + received).split(b"\n")
+        if len(pending) > limits.MESSAGE_BYTES_MAX:
+            raise NoReply(_TOO_LONG)
+        for line in lines:
+            name, _, data = line.rstrip(b"\r").partition(b":")
+            if name == b"data" and data.strip() == _END:
+                return
+            if name == b"data" and data.strip():
+                yield data
+
+
+def _content_of(response: httpx.Response) -> bytes:
+    content = b""
+    for received in response.iter_bytes():
+        content += received
+        if len(content) > _ANSWER_BYTES_MAX:
+            raise NoReply(_TOO_LONG)
+    return content
+
+
+def _read(content: bytes) -> Reply:
+    try:
+        answer = msgspec.json.decode(content)
+        text = answer["choices"][0]["message"]["content"]
+        tokens = _tokens_of(answer)
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise NoReply(_NO_COMPLETION) from error
+    if not isinstance(text, str):
+        raise NoReply(_NO_COMPLETION)
+    return Reply(text, tokens)
+
+
+def _tokens_of(answer: Any) -> int | None:
     usage = answer.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return Reply(content, tokens if isinstance(tokens, int) and tokens >= 0 else None)
+    return tokens if type(tokens) is int and 0 <= tokens <= limits.INT32_MAX else None
 
 
-def _reason(response: httpx.Response) -> str:
+def _reason(content: bytes) -> str:
     try:
-        said = response.json()["error"]["message"]
-    except (ValueError, LookupError, TypeError):
-        said = response.text
-    return " ".join(str(said).split())[:_REASON_LENGTH_MAX]
+        said = _message_of(msgspec.json.decode(content)["error"])
+    except (msgspec.DecodeError, ValueError, LookupError, TypeError):
+        said = content.decode(errors="replace")
+    return _shortened(said)
+
+
+def _message_of(error: Any) -> str:
+    return str(error["message"] if isinstance(error, dict) else error)
+
+
+def _shortened(said: str) -> str:
+    return " ".join(said.split())[:_REASON_LENGTH_MAX]

@@ -1,5 +1,6 @@
 """The command line: `sessionary COMMAND`."""
 
+import os
 import sys
 
 import click
@@ -48,7 +49,8 @@ commands.add_command(import_command)
 def main() -> None:
     """Run a command; a failure is one sentence on the standard error, and an exit code that tells its kind."""
     try:
-        commands(prog_name="sessionary")
+        # https://no-color.org: set and not empty. None lets click decide by the terminal.
+        commands(prog_name="sessionary", color=False if os.environ.get("NO_COLOR") else None)
     except SessionaryError as error:
         click.echo(f"sessionary: {sentence_of(error)}", err=True)
         sys.exit(exit_code_of(error))

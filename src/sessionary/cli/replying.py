@@ -1,5 +1,6 @@
 """Who replies in a conversation: an echo here, a model elsewhere."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from sessionary.cli.showing import text_of
@@ -17,16 +18,28 @@ class Reply(NamedTuple):
     tokens: int | None
 
 
+Show = Callable[[str], None]
+"""Shows the next piece of a reply that is still being written."""
+
+
 class Replier(Protocol):
     """Replies to a conversation."""
 
-    def reply(self, messages: list[JsonObject]) -> Reply:
-        """Reply to the last of the messages; raises NoReply."""
+    @property
+    def name(self) -> str:
+        """Who is waited for."""
+
+    def reply(self, messages: list[JsonObject], show: Show) -> Reply:
+        """Reply to the last of the messages, piece by piece; raises NoReply."""
 
 
 class Echo:
     """Says again what was said last."""
 
-    def reply(self, messages: list[JsonObject]) -> Reply:
+    name = "the echo"
+
+    def reply(self, messages: list[JsonObject], show: Show) -> Reply:
         """Repeat the last message."""
-        return Reply(text_of(messages[-1]), None)
+        text = text_of(messages[-1])
+        show(text)
+        return Reply(text, None)

@@ -1,5 +1,6 @@
 """One command per operation, on a running server."""
 
+import time
 from typing import Any, Final
 
 import click
@@ -7,11 +8,11 @@ import click
 from sessionary import limits
 from sessionary.cli.composing import JsonObjectText, MessagesFile, TypedMessage, messages_from
 from sessionary.cli.connecting import Address, connected, server_options
-from sessionary.cli.showing import print_facts, print_json, print_table, print_transcript
+from sessionary.cli.showing import print_facts, print_json, print_sessions, print_transcript
 
 STATUSES: Final = click.Choice(["active", "completed"])
 
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, spelled as on the wire.")
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, as it is on the wire.")
 _message_option: Final = click.option(
     "--message", "typed", type=TypedMessage(), multiple=True, help="A message, such as user:Hello; may be repeated."
 )
@@ -94,17 +95,21 @@ def list_sessions_command(
             for session in client.iterate_sessions(**filters):
                 print_json(session)
             return
-        page = (
-            client.iterate_sessions(**filters) if every else client.list_sessions(limit=limit, offset=offset, **filters)
-        )
-        found = list(page)
+        if every:
+            found, more = list(client.iterate_sessions(**filters)), False
+        else:
+            found, response = client.list_sessions.with_response(limit=limit, offset=offset, **filters)
+            # The vendor's server does not link its pages: there only an empty next one would tell.
+            more = 'rel="next"' in response.headers.get("link", "")
     if as_json:
         for session in found:
             print_json(session)
     elif found:
-        print_table(found)
+        print_sessions(found, time.time())
     else:
         click.echo("There are no such sessions.", err=True)
+    if more:
+        click.echo(f"There are more: give --offset {(offset or 0) + len(found)} for the next ones, or --all.", err=True)
 
 
 @click.command(

@@ -1,23 +1,24 @@
 """Sessions for the eye: tables and transcripts. Nothing here is meant for programs, which ask for ``--json``."""
 
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import click
 import msgspec
 from msgspec import Struct
 
+from sessionary.cli.tables import Column, cut, print_table
 from sessionary.model import JsonObject, ListedSession, Session
 
-_TITLE_WIDTH: Final = 40
+_CELL_WIDTH_MAX: Final = 40
+_UNITS: Final = (("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("m", 60))
 _COLOURS: Final = {"user": "cyan", "assistant": "green", "system": "yellow", "developer": "yellow", "tool": "magenta"}
-_COLUMNS: Final = ("ID", "CREATED", "STATUS", "MESSAGES", "TOKENS", "TITLE", "USER", "GROUP", "MODEL")
 
 
 def print_json(value: Struct | Mapping[str, Any]) -> None:
-    """Print one object on a line of its own, spelled as on the wire."""
+    """Print one object on a line of its own, as on the wire."""
     click.echo(msgspec.json.encode(value).decode())
 
 
@@ -29,14 +30,34 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
         click.echo(f"{click.style(f'{name:<{width}}', dim=True)}  {value}")
 
 
-def print_table(sessions: Sequence[ListedSession]) -> None:
-    """Print one session a line, cut to the terminal's width if there is a terminal."""
-    rows = [_COLUMNS, *map(_row, sessions)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for number, row in enumerate(rows):
-        line = "  ".join(f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True)).rstrip()
-        click.secho(_cut(line, width) if width else line, bold=number == 0)
+def print_sessions(sessions: Sequence[ListedSession], now: float) -> None:
+    """Print one session a line: on a narrow terminal what it is about and whose it is, on a wide one everything.
+
+    ``now`` is in seconds since 1970; ages count from it.
+    """
+    titles, users, groups, models = (
+        [_cell(value) for value in values]
+        for values in zip(*((s.title, s.user_id, s.session_group, s.model) for s in sessions), strict=True)
+    )
+    about = (Column("TITLE", titles, 16), Column("USER", users, 8), Column("GROUP", groups, 5))
+    model = Column("MODEL", models, 8)
+    status = Column("STATUS", [_cell(session.status) for session in sessions])
+    messages = Column("MESSAGES", [str(session.total_messages) for session in sessions])
+    tokens = Column("TOKENS", [str(session.total_tokens) for session in sessions])
+    created = Column("CREATED (UTC)", [minute_of(session.created_at) for session in sessions])
+    age = Column("AGE", [_age(session.created_at, now) for session in sessions])
+    ids = Column("ID", [_cell(session.id) for session in sessions])
+    print_table(
+        (*about, model, status, messages, tokens, created, ids),
+        (*about, status, messages, created, ids),
+        (*about, status, age, ids),
+        (*about, age, ids),
+    )
+
+
+def minute_of(timestamp: str) -> str:
+    """Shorten a timestamp to the minute, ``2026-11-22 22:09``; its time zone is UTC and belongs to the heading."""
+    return plain(timestamp[:16].replace("T", " "), keep_lines=False)
 
 
 def print_transcript(session: Session) -> None:
@@ -65,14 +86,41 @@ def print_transcript(session: Session) -> None:
 
 def print_message(message: JsonObject) -> None:
     """Print who speaks, and under it what."""
+    _print_speaker(message)
+    for line in plain(text_of(message)).splitlines():
+        click.echo(f"  {line}".rstrip())
+
+
+class MessagePrinter:
+    """Prints a message that comes piece by piece."""
+
+    def __init__(self, role: str) -> None:
+        """Print nothing before the first piece."""
+        self._role: Final = role
+        self._begun = False
+
+    def show(self, piece: str) -> None:
+        """Print the next piece."""
+        if not self._begun:
+            self._begun = True
+            _print_speaker({"role": self._role})
+            click.echo("  ", nl=False)
+        click.echo(plain(piece).replace("\n", "\n  "), nl=False)
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """End the last line, if there is one."""
+        if self._begun:
+            click.echo()
+
+
+def _print_speaker(message: JsonObject) -> None:
     role = str(message.get("role", "?"))
     name = message.get("name")
     speaker = f"{role} ({name})" if isinstance(name, str) else role
     heading = click.style(plain(speaker, keep_lines=False), fg=_COLOURS.get(role), bold=True)
     sent_at = message.get("created_at")
-    click.echo(f"{heading}  {click.style(sent_at, dim=True)}" if isinstance(sent_at, str) else heading)
-    for line in plain(text_of(message)).splitlines():
-        click.echo(f"  {line}".rstrip())
+    click.echo(f"{heading}  {click.style(plain(sent_at), dim=True)}" if isinstance(sent_at, str) else heading)
 
 
 def text_of(message: JsonObject) -> str:
@@ -110,20 +158,16 @@ def _tool_call(call: Any) -> str:
     return f"[tool call: {function.get('name')}({function.get('arguments', '')})]"
 
 
-def _row(session: ListedSession) -> tuple[str, ...]:
-    cells = (
-        session.id,
-        session.created_at[:16].replace("T", " "),
-        session.status,
-        session.total_messages,
-        session.total_tokens,
-        _cut(session.title or "", _TITLE_WIDTH),
-        session.user_id,
-        session.session_group or "",
-        session.model or "",
-    )
-    return tuple(plain(str(cell), keep_lines=False) for cell in cells)
+def _cell(value: object) -> str:
+    return cut(plain(str("" if value is None else value), keep_lines=False), _CELL_WIDTH_MAX)
 
 
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+def _age(timestamp: str, now: float) -> str:
+    try:
+        seconds = max(0, int(now - datetime.fromisoformat(timestamp).timestamp()))
+    except (ValueError, OverflowError):
+        return "?"
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

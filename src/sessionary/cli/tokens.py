@@ -3,13 +3,16 @@
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import click
 
 from sessionary.cli.settings import settings_options
+from sessionary.cli.showing import minute_of, plain
 from sessionary.cli.stores import operator, with_store
+from sessionary.cli.tables import Column, print_table
 from sessionary.clocks import steady_clock
 from sessionary.instants import instant
 from sessionary.operations.tokens import SCOPES, TokenMaker, create_token, is_good, list_tokens, revoke_token
@@ -65,14 +68,32 @@ def list_command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - a fla
         return found
 
     now = steady_clock()()
-    for token in with_store(options, read):
-        described = _described(token)
-        if as_json:
-            click.echo(json.dumps(described))
-        else:
-            state = "good" if is_good(token, now) else "revoked" if token.revoked_at else "expired"
-            whose = token.organisation or "(all organisations)"
-            click.echo(f"{token.id}  {state:<7}  {','.join(token.scopes):<27}  {whose}  {token.name}")
+    tokens = with_store(options, read)
+    if as_json:
+        for token in tokens:
+            click.echo(json.dumps(_described(token)))
+    elif tokens:
+        _print_tokens(tokens, now)
+    else:
+        click.echo("There are no tokens: make one with `sessionary tokens create`.", err=True)
+
+
+def _print_tokens(tokens: Sequence[StoredToken], now: int) -> None:
+    states = ["good" if is_good(token, now) else "revoked" if token.revoked_at else "expired" for token in tokens]
+    common = (
+        Column("ID", [token.id for token in tokens]),
+        Column("STATE", states),
+        Column("ORGANISATION", [plain(token.organisation or "(all)", keep_lines=False) for token in tokens], 8),
+        Column("NAME", [plain(token.name, keep_lines=False) for token in tokens], 6),
+    )
+    scopes = Column("SCOPES", [",".join(token.scopes) for token in tokens])
+    created = Column("CREATED (UTC)", [_minute(token.created_at) for token in tokens])
+    expires = Column("EXPIRES (UTC)", [_minute(token.expires_at) for token in tokens])
+    print_table((*common, scopes, created, expires), (*common, created, expires), (*common, expires))
+
+
+def _minute(milliseconds: int | None) -> str:
+    return "never" if milliseconds is None else minute_of(instant(milliseconds))
 
 
 @tokens_commands.command("revoke")
