@@ -8,17 +8,19 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable, Sequence
+import urllib.parse
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import httptools
 from msgspec import Struct
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary import limits
 from sessionary.clocks import request_ids
+from sessionary.connection_answers import Exchange, Reading
 from sessionary.errors import HeadersTooLarge, InvalidRequest, Overloaded, QueryTooLong, RequestTimeout, SessionaryError
-from sessionary.http.replies import SAFE, Header, problem
+from sessionary.http.replies import SAFE, problem
 from sessionary.http.requests import Headers, request_id_of
 
 _REASONS: Final = {
@@ -31,9 +33,9 @@ _REASONS: Final = {
 _URL_BYTES_MAX: Final = 65_535
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
-_JOINED_BYTES_MAX: Final = 64 * 1024
-"""Beyond this copying a body costs more than another write."""
-_CLOSE: Final = (b"connection", b"close")
+_PART_BYTES_MAX: Final = 1024
+_BODY_PART_BYTES_MAX: Final = 4 * 1024
+"""So much is parsed at once: the parser cannot be stopped within, and each few bytes may be a request."""
 
 _logger: Final = logging.getLogger("sessionary.connections")
 
@@ -58,18 +60,32 @@ class _BoundedProtocol(HttpToolsProtocol):
     bounds: ClassVar[Bounds]
     request_ids: ClassVar[Callable[[], str]]
 
+    # uvicorn's types know neither our own class nor that there is none before the first request.
+    cycle: Any
+    pipeline: Any
+    flow: Reading
+
     _in_head = True
     _in_message = False
     _wishes_upgrade = False
+    _ended = False
     _head_bytes = 0
+    _headers_bytes = 0
+    _body_bytes = 0
+    _framing_bytes = 0
+    _trailers_bytes = 0
+    _trailers_parts_bytes = 0
     _refused_bytes = 0
     _unread_bytes = 0
-    _answering: Any = None
+    _chunk_is_empty = False
+    _unparsed = b""
+    _answering: Exchange | None = None
     _timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.flow = Reading(transport)
         if len(self.connections) > self.bounds.connections:
             self._refuse(Overloaded())
         else:
@@ -78,60 +94,84 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._stop_reader_timer()
+        self._unset_keepalive_if_required()
         # uvicorn tells only the last of several pipelined requests; the one that is being answered would write on.
-        if self._answering is not None:
-            self._answering.disconnected = True
+        for exchange in (self._answering, self.cycle, *(waiting for waiting, _ in self.pipeline)):
+            if exchange is not None:
+                exchange.give_up()
+        # Each of these refers back to us: nothing of a lost connection shall wait for the garbage collector.
+        self.pipeline.clear()
+        self._answering = self.cycle = None
+        self._unparsed = b""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._ended or self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as wish:
-            self._read_without_upgrade(data[wish.args[0] :])
-            return
-        except httptools.HttpParserError:
-            # The parser takes no URL of 64 KiB or more, whatever is in it.
-            long = self._in_message and self._in_head and len(self.url) > _URL_BYTES_MAX
-            self._refuse(QueryTooLong() if long else InvalidRequest("The request is not valid HTTP."))
-            return
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > limits.HEADERS_BYTES_READ_MAX:
-                self._refuse(HeadersTooLarge(f"The headers together exceed {limits.HEADERS_BYTES_MAX} bytes."))
-            else:
-                self._start_timer(self.bounds.header_seconds)
-        elif self.cycle.response_complete:
-            # The rest of a body that was refused, or line ends between two requests: thrown away, but not for ever.
-            self._start_timer(self.bounds.body_seconds if self._in_message else self.timeout_keep_alive)
-            self._refused_bytes += len(data)
-            if self._refused_bytes > limits.REFUSED_BYTES_READ_MAX:
-                self._close()
+        if self.flow.waiting:
+            self._unparsed += data
+        elif len(data) <= _PART_BYTES_MAX:
+            self._parse(data)
+            if self.pipeline:
+                self._pause()
         else:
-            self._stop_timer()
+            self._unparsed = data
+            self._go_on()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own never keeps a connection
         """Keep the connection for the answers that a caller who will ask no more still waits for."""
-        cycle: Any = self.cycle
-        if cycle is None or cycle.response_complete or self._in_message:
-            return False
-        cycle.keep_alive = False
-        return True
+        return self._ends_after_answers()
 
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
-        self._head_bytes = self._refused_bytes = 0
+        self._head_bytes = self._headers_bytes = self._refused_bytes = 0
+        self._body_bytes = self._framing_bytes = self._trailers_bytes = self._trailers_parts_bytes = 0
+        self._chunk_is_empty = False
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        size = len(name) + len(value) + 4
+        if not self._in_head:
+            # A trailer: never a header, and not for long.
+            self._trailers_bytes += size
+            if self._trailers_bytes > limits.TRAILERS_BYTES_MAX:
+                raise InvalidRequest
+            return
+        self._headers_bytes += size
+        # What is over the bound is not kept: what is kept is over it already, and will be refused for that.
+        if self._headers_bytes - size <= limits.HEADERS_BYTES_MAX and len(self.headers) <= limits.HEADERS_MAX:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._wishes_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        method = self.parser.get_method()
+        self._wishes_upgrade = self.parser.should_upgrade() and method != b"CONNECT"
         if self._wishes_upgrade:
             return
-        super().on_headers_complete()
-        self.cycle.send = _Answer(self.cycle).send  # type: ignore[method-assign]  # before the application is run
+        version = self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        self.scope["method"] = method.decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        self.scope["raw_path"] = url.path
+        self.scope["query_string"] = url.query or b""
         self._in_head = False
+        self._begin(keep_alive=version != "1.0" and self.parser.should_keep_alive())
+
+    def on_chunk_header(self) -> None:
+        """Know that a chunk begins; the last one has no bytes, and trailers may follow it."""
+        self._chunk_is_empty = True
+
+    def on_body(self, body: bytes) -> None:
+        self._chunk_is_empty = False
+        self._body_bytes += len(body)
+        if self.cycle.response_complete:
+            return
+        self.cycle.body += body
+        if self.cycle.holds_much():
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         if self._wishes_upgrade:
@@ -154,11 +194,103 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_reader()
+        elif self.flow.waiting and not self.pipeline:
+            self._unset_keepalive_if_required()
+            self._go_on()
 
     def timeout_keep_alive_handler(self) -> None:
         self._close()
 
-    def _read_without_upgrade(self, rest: bytes) -> None:
+    def _begin(self, *, keep_alive: bool) -> None:
+        before = self.cycle
+        self.cycle = Exchange(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._answering = self.cycle
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _pause(self) -> None:
+        """Read no more until the requests that wait are answered, which may take as long as it takes."""
+        self._stop_timer()
+        self.flow.waiting = True
+        self.flow.pause_reading()
+
+    def _go_on(self) -> None:
+        """Parse what has arrived, part by part, until a request has to wait for another's answer."""
+        data, at = self._unparsed, 0
+        while at < len(data) and not (self.pipeline or self._ended or self.transport.is_closing()):
+            size = _PART_BYTES_MAX if self._in_head or not self._in_message else _BODY_PART_BYTES_MAX
+            self._parse(data[at : at + size])
+            at += size
+        self._unparsed = b"" if self._ended or self.transport.is_closing() else data[at:]
+        if self.pipeline or self._unparsed or self._ended:
+            self._pause()
+            return
+        self.flow.waiting = False
+        if self._in_head and self._in_message:
+            self._start_timer(self.bounds.header_seconds)
+        if self.cycle is None or not self.cycle.holds_much():
+            self.flow.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
+        exchange, in_trailers, body_bytes = self.cycle, self._chunk_is_empty, self._body_bytes
+        in_body = self._in_message and not self._in_head
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as wish:
+            self._parse_without_upgrade(data[wish.args[0] :])
+            return
+        except httptools.HttpParserError:
+            # The parser takes no URL of 64 KiB or more, whatever is in it.
+            long = self._in_message and self._in_head and len(self.url) > _URL_BYTES_MAX
+            self._refuse(QueryTooLong() if long else InvalidRequest("The request is not valid HTTP."))
+            return
+        if self._in_head:
+            self._check_head(len(data))
+        elif in_body and self._in_message and self.cycle is exchange:
+            if in_trailers and self._chunk_is_empty:
+                self._trailers_parts_bytes += len(data)
+            self._framing_bytes += len(data) - (self._body_bytes - body_bytes)
+            self._check_framing()
+        if not self._in_head:
+            self._check_rest(len(data))
+
+    def _check_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > limits.HEADERS_BYTES_READ_MAX:
+            self._refuse(HeadersTooLarge(f"The headers together exceed {limits.HEADERS_BYTES_MAX} bytes."))
+        else:
+            self._start_timer(self.bounds.header_seconds)
+
+    def _check_framing(self) -> None:
+        most = limits.FRAMING_BYTES_MAX + limits.FRAMING_BYTES_PER_BYTE_MAX * self._body_bytes
+        if self._framing_bytes > most or self._trailers_parts_bytes > limits.TRAILERS_BYTES_MAX:
+            self._refuse(InvalidRequest("Too much stands around the chunks of the body."))
+
+    def _check_rest(self, count: int) -> None:
+        if not self.cycle.response_complete:
+            self._stop_timer()
+            return
+        # The rest of a body that was refused, or line ends between two requests: thrown away, but not for ever.
+        self._start_timer(self.bounds.body_seconds if self._in_message else self.timeout_keep_alive)
+        self._refused_bytes += count
+        if self._refused_bytes > limits.REFUSED_BYTES_READ_MAX:
+            self._close()
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
         # The parser takes what follows such a head for the other protocol. We speak none, so the request is read again
         # without the wish: curl and Java send one by default, with a body behind it.
         if not self._wishes_upgrade:
@@ -167,7 +299,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+        self._parse(b"\r\n".join([*lines, b"", rest]))
 
     def _start_timer(self, seconds: float) -> None:
         if self._timer is None and not self.transport.is_closing():
@@ -215,17 +347,28 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self.transport.is_closing():
             return
-        # None before the first request; uvicorn's types do not say so.
-        cycle: Any = self.cycle
-        in_body = self._in_message and not self._in_head
-        if self.pipeline or (cycle is not None and not in_body and not cycle.response_complete):
-            # The answers to what was asked before come first, and none after them.
-            cycle.keep_alive = False
-            self.flow.pause_reading()
+        if self._ends_after_answers():
+            self._pause()
             return
-        if not in_body or not cycle.response_started:
+        in_body = self._in_message and not self._in_head
+        if not in_body or not self.cycle.response_started:
             self.transport.write(self._spelled(error))
         self._close()
+
+    def _ends_after_answers(self) -> bool:
+        """Read no more; tell whether answers to what was asked before are still to come, of which the last closes."""
+        self._ended = True
+        self._unparsed = b""
+        if self._in_message and not self._in_head:
+            if not self.pipeline:
+                return False
+            # The one whose body was not whole will not be.
+            self.pipeline.popleft()[0].give_up()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._answering
+        if self.cycle is None or self.cycle.response_complete:
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def _spelled(self, error: SessionaryError) -> bytes:
         reply = problem(error)
@@ -242,52 +385,3 @@ class _BoundedProtocol(HttpToolsProtocol):
         lines = [b"HTTP/1.1 %d %b" % (reply.status, _REASONS[reply.status])]
         lines += [b"%b: %b" % header for header in headers]
         return b"\r\n".join([*lines, b"", reply.body])
-
-
-class _Answer:
-    """An answer on its way out: its head and its body leave in one write, for a write costs more than spelling them.
-
-    For an application that says the length of every body and sends it in one piece.
-    """
-
-    __slots__ = ("_cycle", "_head")
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle: Final = cycle
-        self._head = b""
-
-    async def send(self, message: Any) -> None:
-        """Take the head, then the body, and write them."""
-        cycle = self._cycle
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
-        if cycle.disconnected:
-            return
-        if not cycle.response_started:
-            cycle.response_started = True
-            cycle.waiting_for_100_continue = False
-            self._head = self._spelled(message["status"], message["headers"])
-            return
-        body: bytes = message["body"]
-        if len(body) <= _JOINED_BYTES_MAX:
-            body = self._head + body
-        else:
-            cycle.transport.write(self._head)
-        cycle.transport.write(body)
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
-
-    def _spelled(self, status: int, headers: Sequence[Header]) -> bytes:
-        cycle = self._cycle
-        if _CLOSE in headers:
-            cycle.keep_alive = False
-        elif not cycle.keep_alive:
-            headers = [*headers, _CLOSE]
-        headers = [*cycle.default_headers, *headers]
-        head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n"
-        if head.count(b"\n") != len(headers) + 2 or head.count(b"\r") != len(headers) + 2:
-            raise AssertionError("a header breaks its line")
-        return head

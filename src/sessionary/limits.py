@@ -22,6 +22,12 @@ BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 HEADERS_BYTES_MAX: Final = 32 * 1024
 HEADERS_BYTES_READ_MAX: Final = 256 * 1024
 """Headers longer than this are refused by the connection before any rule looks at them."""
+HEADERS_MAX: Final = 1_024
+TRAILERS_BYTES_MAX: Final = 8 * 1024
+"""Header lines behind a body in chunks are read past, and not for long."""
+FRAMING_BYTES_MAX: Final = 64 * 1024
+FRAMING_BYTES_PER_BYTE_MAX: Final = 16
+"""What may come around the bytes of a body in chunks: so much, and so much for each of its bytes."""
 REFUSED_BYTES_READ_MAX: Final = 2 * BODY_BYTES_MAX
 """So much of a body that was refused is read and thrown away, so that its sender hears of the refusal."""
 ANSWER_BYTES_TAKEN_MIN: Final = 1024 * 1024

@@ -270,6 +270,99 @@ def test_a_chunk_that_is_none_is_400_and_nothing_happens(caller: Caller, wire: W
     assert caller.list().json == []
 
 
+def _arrivals(head_and_body: bytes, trailers: bytes) -> dict[str, list[bytes]]:
+    whole = head_and_body + trailers
+    return {
+        "at once": [whole],
+        "trailers apart": [head_and_body, trailers],
+        "in two": [whole[:-8], whole[-8:]],
+        "byte by byte": [bytes([byte]) for byte in whole],
+    }
+
+
+ARRIVALS = list(_arrivals(b"", b""))
+
+
+@pytest.mark.parametrize("arrival", ARRIVALS)
+def test_a_token_in_a_trailer_lets_nobody_in(caller: Caller, wire: Wire, arrival: str) -> None:
+    trailers = f"0\r\nAuthorization: Bearer {caller.token}\r\n\r\n".encode()
+    request = head("POST", caller.sessions, {"Transfer-Encoding": "chunked"}) + b"14\r\n%b\r\n" % BODY
+    for part in _arrivals(request, trailers)[arrival]:
+        wire.send(part)
+    assert wire.receive().refusal == (401, "UNAUTHENTICATED")
+    wire.send(asked(caller))
+    assert wire.receive().json == [], "nothing was done, and what follows is read as it should"
+
+
+@pytest.mark.parametrize("arrival", ARRIVALS)
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        "Idempotency-Key: one",
+        'If-Match: "99"',
+        "Content-Type: text/plain",
+        "X-Request-Id: trailer",
+        "Expect: 100-continue",
+    ],
+)
+def test_a_trailer_is_no_header(caller: Caller, wire: Wire, arrival: str, trailer: str) -> None:
+    request = asked(caller, "POST", Transfer_Encoding="chunked") + b"14\r\n%b\r\n" % BODY
+    for _ in range(2):
+        for part in _arrivals(request, f"0\r\n{trailer}\r\n\r\n".encode())[arrival]:
+            wire.send(part)
+        answer = wire.receive()
+        assert answer.status == 201
+        assert answer.headers["x-request-id"] != "trailer"
+        assert "idempotent-replayed" not in answer.headers
+    assert len(caller.list().json) == 2
+
+
+def test_trailers_beyond_8_kib_are_refused_however_they_arrive(caller: Caller) -> None:
+    request = asked(caller, "POST", Transfer_Encoding="chunked") + b"14\r\n%b\r\n0\r\n" % BODY
+    few, many = b"X-Filler: yyyy\r\n" * 500, b"X-Filler: yyyy\r\n" * 800
+    with Wire(caller.port) as wire:
+        wire.send(request, few, b"\r\n")
+        assert wire.receive().status == 201
+    for parts in ([request + many], [request, *[many[at : at + 100] for at in range(0, len(many), 100)]]):
+        with Wire(caller.port) as wire:
+            wire.send_while_heard(parts)
+            assert wire.receive().refusal == (400, "INVALID_REQUEST")
+            assert wire.rest() == b""
+    assert len(caller.list().json) == 1
+
+
+def test_pipelined_requests_are_answered_in_order_however_they_arrive(caller: Caller) -> None:
+    bodies = [b'{"userId":"%b"}' % (b"u" * length) for length in (1, 50, 200)]
+    whole = b"".join(
+        asked(caller, "POST", body=body)
+        + asked(caller, "POST", Transfer_Encoding="chunked")
+        + b"".join(chunked(body, 7))
+        + asked(caller, "GET", "?limit=100")
+        for body in bodies * 3
+    )
+    for size in (97, 1_000, 1_025, 5_000, len(whole)):
+        before = len(caller.list("?limit=100").json)
+        with Wire(caller.port) as wire:
+            for at in range(0, len(whole), size):
+                wire.send(whole[at : at + size])
+            wire.end()
+            answers = [wire.receive() for _ in range(27)]
+            assert [answer.status for answer in answers] == [201, 201, 200] * 9
+            counts = [len(answer.json) for answer in answers[2::3]]
+            assert counts == [min(100, before + 2 * number) for number in range(1, 10)]
+            assert wire.rest() == b""
+
+
+def test_a_caller_that_ends_in_a_pipelined_request_gets_the_answers_to_those_before(caller: Caller) -> None:
+    for last in (b"GET / HT", asked(caller, "POST", body=BODY)[:-1]):
+        with Wire(caller.port) as wire:
+            wire.send(asked(caller), asked(caller), last)
+            wire.end()
+            assert [wire.receive().json, wire.receive().json] == [[], []]
+            assert wire.rest() == b""
+    assert caller.list().json == []
+
+
 def test_pipelined_requests_are_answered_in_order(caller: Caller, wire: Wire) -> None:
     session_id = caller.begin()
     words = [f"word {number}" for number in range(20)]

@@ -48,6 +48,10 @@ class Headers:
         """Read one header, None if it did not come."""
         return self._values.get(name)
 
+    def count(self) -> int:
+        """Count the headers, each time a repeated one came."""
+        return len(self._headers)
+
     def size(self) -> int:
         """Count the bytes all headers took on the wire."""
         return sum(map(len, chain.from_iterable(self._headers))) + _HEADER_OVERHEAD * len(self._headers)
@@ -70,6 +74,8 @@ def request_id_of(headers: Headers, otherwise: Callable[[], str]) -> str:
 
 def check_size(headers: Headers, query: bytes) -> None:
     """Refuse headers and a query string that are too long."""
+    if headers.count() > limits.HEADERS_MAX:
+        raise HeadersTooLarge(f"There are more than {limits.HEADERS_MAX} headers.")
     if headers.size() > limits.HEADERS_BYTES_MAX:
         raise HeadersTooLarge(f"The headers together exceed {limits.HEADERS_BYTES_MAX} bytes.")
     if len(query) > limits.QUERY_BYTES_MAX:

@@ -1,0 +1,84 @@
+"""A request and the answer to it, on one of the server's connections."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from sessionary.http.replies import Header
+
+_JOINED_BYTES_MAX: Final = 64 * 1024
+"""Beyond this copying a body costs more than another write."""
+_CLOSE: Final = (b"connection", b"close")
+
+
+class Reading(FlowControl):
+    """Whether bytes are read from a connection: not while requests wait for their turn, whoever asks for more."""
+
+    waiting = False
+
+    def resume_reading(self) -> None:
+        """Read on, unless requests wait."""
+        if not self.waiting:
+            super().resume_reading()
+
+
+class Exchange(RequestResponseCycle):
+    """A request and its answer, of which head and body leave in one write: a write costs more than encoding them.
+
+    For an application that says the length of every body and sends it in one piece. Nothing here refers back to the
+    exchange: what is answered is gone at once, without the garbage collector.
+    """
+
+    _head = b""
+
+    async def send(self, message: Any) -> None:
+        """Take the head, then the body, and write them."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            self.response_started = True
+            self.waiting_for_100_continue = False
+            self._head = self._encoded(message["status"], message["headers"])
+            return
+        body: bytes = message["body"]
+        if len(body) <= _JOINED_BYTES_MAX:
+            body = self._head + body
+        else:
+            self.transport.write(self._head)
+        self.transport.write(body)
+        self.response_complete = True
+        # What was not asked for of its body will not be.
+        self.body = bytearray()
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def holds_much(self) -> bool:
+        """Tell whether no more of the body shall come before the application has taken what is there."""
+        return not self.response_complete and len(self.body) > HIGH_WATER_LIMIT
+
+    def give_up(self) -> None:
+        """Tell the application that nobody waits for the answer, and let go of the connection."""
+        self.disconnected = True
+        self.message_event.set()
+        self.on_response = _nothing
+
+    def _encoded(self, status: int, headers: Sequence[Header]) -> bytes:
+        if _CLOSE in headers:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            headers = [*headers, _CLOSE]
+        headers = [*self.default_headers, *headers]
+        head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n"
+        if head.count(b"\n") != len(headers) + 2 or head.count(b"\r") != len(headers) + 2:
+            raise AssertionError("a header breaks its line")
+        return head
+
+
+def _nothing() -> None:
+    """Do nothing: nobody is left to be told."""

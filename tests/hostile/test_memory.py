@@ -1,0 +1,241 @@
+"""Whatever a caller without a token sends, the server's memory stays flat: nothing it sent is kept, nothing is left."""
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.certificates import self_signed
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+from tests.hostile.measuring import MEBIBYTE, memory_of, reset_peak_of
+from tests.http.wires import HungUpError, Wire, head
+
+ROOM = 24 * MEBIBYTE
+PATH = "/api/v3/organizations/demo/ai/sessions"
+CHUNKED = {"Transfer-Encoding": "chunked"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server of its own, so that its memory is; nobody who calls it here has a token."""
+    with ServerProcess(f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db", "--connections=500") as server:
+        with contextlib.ExitStack() as opened:
+            # What the first connections and answers cost is there before anything is measured.
+            wires = [opened.enter_context(Wire(server.port)) for _ in range(50)]
+            for wire in wires:
+                wire.send(head("POST", PATH, {"Content-Length": "60000"}), b"x" * 60_000)
+                assert wire.receive().status == 401
+        yield server
+
+
+@contextlib.contextmanager
+def flat(server: ServerProcess, room: int = ROOM) -> Iterator[None]:
+    """Have a server's memory stay where it is, at its highest too."""
+    reset_peak_of(server.pid)
+    before = memory_of(server.pid)
+    yield
+    assert memory_of(server.pid, "VmHWM") - before < room
+    with Wire(server.port) as wire:
+        wire.send(head("GET", "/health/live"))
+        assert wire.receive().status == 200, "it serves on"
+
+
+def sent_to(server: ServerProcess, parts: Iterable[bytes]) -> None:
+    """Send all that the server takes over one connection, and read no answer."""
+    with Wire(server.port) as wire:
+        wire.send_while_heard(parts)
+
+
+TRAILERS = {
+    "one trailer that never ends": [b"X: "] + [b"x" * 65_536] * 256,
+    "one name that never ends": [b"x" * 65_536] * 256,
+    "many small trailers": [b"a:b\r\n" * 13_000] * 256,
+    "many long trailers": [b"X-Filler: %b\r\n" % (b"x" * 60_000)] * 270,
+    "one trailer in small packets": [b"X: "] + [b"x" * 700] * 24_000,
+}
+
+
+@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("path", [PATH, "/x", "/health/live"])
+def test_trailers_are_not_kept(server: ServerProcess, way: str, path: str) -> None:
+    with flat(server):
+        for _ in range(4):
+            sent_to(server, [head("POST", path, CHUNKED), b"4\r\nabcd\r\n0\r\n", *TRAILERS[way]])
+
+
+def test_a_trailer_held_open_on_many_connections_costs_little(server: ServerProcess) -> None:
+    beginning = head("POST", PATH, CHUNKED) + b"0\r\n"
+    with contextlib.ExitStack() as opened, flat(server):
+        for _ in range(200):
+            wire = opened.enter_context(Wire(server.port))
+            with contextlib.suppress(ConnectionError):
+                wire.send(beginning, b"X: ", b"x" * 200_000)
+
+
+def test_requests_with_trailers_one_behind_another_leave_nothing(server: ServerProcess) -> None:
+    one = head("POST", "/x", CHUNKED) + b"1\r\na\r\n0\r\n" + b"X-Filler: yyyyyyyyyyyyy\r\n" * 200 + b"\r\n"
+    with flat(server):
+        for _ in range(20):
+            with Wire(server.port) as wire:
+                for _ in range(100):
+                    wire.send(one)
+                    assert wire.receive().status == 404
+
+
+FRAMING = {
+    "a chunk extension that never ends": [b"1;"] + [b"x" * 65_536] * 512,
+    "a quoted chunk extension that never ends": [b'1;a="'] + [b"x" * 65_536] * 512,
+    "a size that never ends": [b"0" * 65_536] * 512,
+    "many extensions": [b"1;%b\r\nx\r\n" % (b"e" * 60_000)] * 512,
+}
+
+
+@pytest.mark.parametrize("way", FRAMING)
+def test_what_stands_around_chunks_is_not_kept_and_not_read_for_ever(server: ServerProcess, way: str) -> None:
+    with flat(server):
+        for _ in range(2):
+            sent_to(server, [head("POST", PATH, CHUNKED), *FRAMING[way]])
+
+
+PIPELINES = {
+    "bare": head("GET", "/x"),
+    "the shortest": b"GET / HTTP/1.1\r\nHost:a\r\n\r\n",
+    "of bodies": head("POST", "/x", {"Content-Length": "100"}) + b"x" * 100,
+    "of one-byte chunks": head("POST", "/x", CHUNKED) + b"1\r\nx\r\n" * 20 + b"0\r\n\r\n",
+    "of trailers": head("POST", "/x", CHUNKED) + b"0\r\nAuthorization: Bearer x\r\n\r\n",
+    "of refused bodies": head("POST", PATH, {"Content-Length": "9000"}) + b"x" * 9_000,
+    "of headers": head("GET", "/x", {f"X-{number}": "y" for number in range(100)}),
+    "of wishes for another protocol": head("GET", "/x", {"Connection": "Upgrade", "Upgrade": "h2c"}),
+    "of large answers": head("GET", "/openapi.json"),
+}
+
+
+@pytest.mark.parametrize("way", PIPELINES)
+def test_a_pipeline_waits_in_its_connection_and_not_in_memory(server: ServerProcess, way: str) -> None:
+    one = PIPELINES[way]
+    piece = one * (65_536 // len(one) + 1)
+    with flat(server), contextlib.ExitStack() as opened:
+        for _ in range(4):
+            wire = opened.enter_context(Wire(server.port, seconds=0.5))
+            with contextlib.suppress(TimeoutError):
+                # No answer is read, so in the end nothing more is taken.
+                wire.send_while_heard([piece] * (16 * MEBIBYTE // len(piece)))
+
+
+def test_pipelines_on_many_connections_cost_little(server: ServerProcess) -> None:
+    one = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
+    with contextlib.ExitStack() as opened, flat(server, 100 * MEBIBYTE):
+        for _ in range(200):
+            wire = opened.enter_context(Wire(server.port))
+            wire.send(one * (300_000 // len(one)))
+
+
+def test_a_pipeline_that_is_read_is_answered_whole(server: ServerProcess) -> None:
+    one, count = head("GET", "/health/live", {"X-Request-Id": "r"}), 2_000
+    with Wire(server.port) as wire:
+        wire.send(one * count)
+        wire.end()
+        for _ in range(count):
+            assert wire.receive().status == 200
+        with pytest.raises(HungUpError):
+            wire.receive()
+
+
+HEADS = {
+    "one long header": [b"X: ", *[b"x" * 65_536] * 256],
+    "one long name": [b"x" * 65_536] * 256,
+    "many small headers": [b"a:\r\n" * 16_000] * 256,
+    "many headers of one name": [b"X-Filler: yyyyyyyy\r\n" * 3_000] * 256,
+}
+
+
+@pytest.mark.parametrize("way", HEADS)
+def test_refused_headers_leave_nothing(server: ServerProcess, way: str) -> None:
+    beginning = b"GET /x HTTP/1.1\r\nHost: here\r\n"
+    with flat(server):
+        for _ in range(20):
+            sent_to(server, [beginning, *HEADS[way]])
+
+
+def test_a_request_line_that_never_ends_leaves_nothing(server: ServerProcess) -> None:
+    with flat(server):
+        for _ in range(20):
+            sent_to(server, [b"GET /", *[b"x" * 65_536] * 256])
+
+
+def test_small_headers_held_open_on_many_connections_cost_little(server: ServerProcess) -> None:
+    with contextlib.ExitStack() as opened, flat(server, 80 * MEBIBYTE):
+        for _ in range(200):
+            wire = opened.enter_context(Wire(server.port))
+            wire.send(b"GET /x HTTP/1.1\r\nHost: here\r\n", b"ab:cd\r\n" * 30_000)
+
+
+def test_refused_requests_of_many_headers_one_behind_another_leave_nothing(server: ServerProcess) -> None:
+    one = head("GET", PATH, {f"X-Filler-{number}": "y" * 1_000 for number in range(200)})
+    with flat(server):
+        for _ in range(15):
+            with Wire(server.port) as wire:
+                for _ in range(100):
+                    wire.send(one)
+                    assert wire.receive().status == 401
+
+
+def test_a_wish_for_another_protocol_with_megabytes_behind_it_leaves_nothing(server: ServerProcess) -> None:
+    wish = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "AAAA", "Sec-WebSocket-Version": "13"}
+    with flat(server):
+        for method in ("GET", "POST", "CONNECT"):
+            for _ in range(4):
+                sent_to(server, [head(method, "/x", wish), *[b"x" * 65_536] * 256])
+
+
+def test_continue_asked_for_and_no_body_sent_leaves_nothing(server: ServerProcess) -> None:
+    one = head("POST", PATH, {"Expect": "100-continue", "Content-Length": "0"})
+    with flat(server):
+        for _ in range(20):
+            with Wire(server.port) as wire:
+                for _ in range(100):
+                    wire.send(one)
+                    assert wire.receive().status == 401
+
+
+def test_over_tls_memory_stays_flat_too(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    context = ssl.create_default_context(cafile=str(certificate))
+    files = (f"--tls-certificate={certificate}", f"--tls-key={key}")
+    server = ServerProcess(f"sqlite:///{tmp_path}/store.db", *files, directory=tmp_path)
+    try:
+        server.start(wait=False)
+        poll(lambda: _greeted(server.port, context), "a server that speaks TLS")
+        for _ in range(10):
+            assert _greeted(server.port, context)
+        reset_peak_of(server.pid)
+        before = memory_of(server.pid)
+        trailers = [head("POST", PATH, CHUNKED), b"0\r\nX: ", *[b"x" * 65_536] * 256]
+        pipeline = [head("GET", "/x") * 1_000] * 400
+        for parts in (trailers, pipeline, trailers, pipeline):
+            with secure(server.port, context) as wire, contextlib.suppress(OSError):
+                wire.settimeout(0.5)
+                for part in parts:
+                    wire.sendall(part)
+        assert memory_of(server.pid, "VmHWM") - before < ROOM
+        assert _greeted(server.port, context)
+    finally:
+        server.close()
+
+
+def secure(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Connect over TLS."""
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10), server_hostname="localhost")
+
+
+def _greeted(port: int, context: ssl.SSLContext) -> bool:
+    try:
+        with secure(port, context) as wire:
+            wire.sendall(head("GET", "/health/live"))
+            return wire.recv(100).startswith(b"HTTP/1.1 200 ")
+    except OSError:
+        return False
