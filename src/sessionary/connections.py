@@ -19,9 +19,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sessionary import limits
 from sessionary.clocks import request_ids
 from sessionary.connection_answers import Exchange, Reading
+from sessionary.connection_deliveries import SocketDelivery
 from sessionary.errors import HeadersTooLarge, InvalidRequest, Overloaded, QueryTooLong, RequestTimeout, SessionaryError
 from sessionary.http.replies import SAFE, problem
 from sessionary.http.requests import Headers, request_id_of
+from sessionary.http.undelivered import DELIVERY
 
 _REASONS: Final = {
     400: b"Bad Request",
@@ -86,12 +88,14 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.flow = Reading(transport)
+        self._delivery = SocketDelivery(transport)
         if len(self.connections) > self.bounds.connections:
             self._refuse(Overloaded())
         else:
             self._timer = self.loop.call_later(self.bounds.header_seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._delivery.lose()
         self._stop_timer()
         self._stop_reader_timer()
         self._unset_keepalive_if_required()
@@ -121,6 +125,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own never keeps a connection
         """Keep the connection for the answers that a caller who will ask no more still waits for."""
+        self._delivery.end()
         return self._ends_after_answers()
 
     def on_message_begin(self) -> None:
@@ -156,6 +161,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         self.scope["raw_path"] = url.path
         self.scope["query_string"] = url.query or b""
+        self.scope[DELIVERY] = self._delivery  # type: ignore[typeddict-unknown-key]
+        if self.expect_100_continue:
+            self._delivery.stop_counting()
         self._in_head = False
         self._begin(keep_alive=version != "1.0" and self.parser.should_keep_alive())
 

@@ -138,7 +138,10 @@ def _application(prepared: _Prepared, store: Store, clock: Clock) -> Application
 
 def _server_config(prepared: _Prepared, store: Store, clock: Clock) -> uvicorn.Config:
     settings = prepared.settings
-    bounds = Bounds(settings.header_seconds, settings.body_seconds, room_for(settings.connections))
+    # Of a TLS connection a second descriptor is kept, to ask afterwards what arrived.
+    files_each = 2 if prepared.tls else 1
+    connections = room_for(settings.connections * files_each) // files_each
+    bounds = Bounds(settings.header_seconds, settings.body_seconds, connections)
     return uvicorn.Config(
         _application(prepared, store, clock),
         http=bounded_protocol(bounds),

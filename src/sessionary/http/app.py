@@ -3,6 +3,7 @@
 Every request walks the same way: path, method, token, organisation and scope, size and media type, then its handler.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from sessionary.errors import MethodNotAllowed, RateLimited, RequestTimeout, SessionaryError
+from sessionary.errors import (
+    MethodNotAllowed,
+    Overloaded,
+    RateLimited,
+    RequestTimeout,
+    SessionaryError,
+    StoreUnavailable,
+)
 from sessionary.http import health, openapi
 from sessionary.http.admission import rate_headers
 from sessionary.http.auth import Authenticator, authorize
@@ -30,11 +38,13 @@ from sessionary.http.requests import (
     request_id_of,
 )
 from sessionary.http.routes import route_of
+from sessionary.http.undelivered import DELIVERY, Change, Undelivered
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
 from sessionary.operations.context import Context, Service
 from sessionary.operations.rates import Admission
 
 _NOT_MODIFIED: Final = 304
+_FAULT_OF_OURS: Final = 500
 _READS: Final = frozenset({"GET", "HEAD"})
 _EVERY_ANSWER: Final = ((ACCEPT_IDEMPOTENCY_KEY.lower().encode(), b"?1"), *SAFE)
 
@@ -51,6 +61,7 @@ class Exchange(Struct):
     status: int = 0
     milliseconds: float = 0.0
     rate_headers: Sequence[Header] = ()
+    change: Change | None = None
 
 
 class Application:
@@ -72,6 +83,7 @@ class Application:
         self._on_answer: Final = on_answer
         self._prefix: Final = path_prefix.rstrip("/")
         self._body_seconds_max: Final = body_seconds_max
+        self._undelivered: Final = Undelivered(time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; other protocols are not spoken here."""
@@ -80,22 +92,31 @@ class Application:
         started = time.perf_counter()
         headers = Headers(scope["headers"])
         exchange = Exchange(request_id_of(headers, self._request_ids), scope["method"])
+        had_no_effect = False
         try:
             reply = await self._reply(exchange, scope, headers, receive)
         except Disconnected:
             return
+        except asyncio.CancelledError:
+            # Whether it was applied nobody can say; who repeats it is told so, once.
+            self._answered(exchange, scope, problem(StoreUnavailable()))
+            raise
         except SessionaryError as error:
             # The way it came holds the error, and with it the whole request, until the next full collection.
             error.__traceback__ = None
             # What was not read of a late body could be taken for the next request.
             late = isinstance(error, RequestTimeout)
+            had_no_effect = error.status < _FAULT_OF_OURS or isinstance(error, Overloaded)
             repeatable = exchange.method in _READS or headers.get(b"idempotency-key") is not None
             reply = problem(error, [(b"connection", b"close")] if late else [], repeatable=repeatable)
         except Exception:
             _logger.exception("Request %s failed for a reason of ours.", exchange.request_id)
             reply = problem(SessionaryError())
         exchange.status = reply.status
-        await _send(send, reply, exchange)
+        try:
+            await _send(send, reply, exchange)
+        finally:
+            self._answered(exchange, scope, None if had_no_effect else reply)
         exchange.milliseconds = (time.perf_counter() - started) * 1000
         self._on_answer(exchange)
 
@@ -125,7 +146,19 @@ class Application:
             once = once_of(headers, token.id, route.method, path, body)
             if_version = version_wanted(headers)
         ctx = Context(self._service, place.organisation, token.id, once, if_version)
-        return await route.handler(ctx, Request(path, place.session_id, query, headers, body))
+        request = Request(path, place.session_id, query, headers, body)
+        if route.method != "GET" and once is None and DELIVERY in scope:
+            parts = (token.id.encode(), route.name.encode(), place.session_id.encode(), query, *_conditions(headers))
+            change = exchange.change = Change(place.organisation, parts, body)
+            self._undelivered.begin(change, scope[DELIVERY])
+            earlier = await self._undelivered.earlier_reply(change, scope[DELIVERY])
+            if earlier is not None:
+                return earlier
+        return await route.handler(ctx, request)
+
+    def _answered(self, exchange: Exchange, scope: Scope, reply: Reply | None) -> None:
+        if exchange.change is not None:
+            self._undelivered.answer(exchange.change, scope[DELIVERY], reply)
 
     async def _plain_reply(self, exchange: Exchange, path: bytes, prefix: str) -> Reply:
         if exchange.method not in _READS:
@@ -142,6 +175,10 @@ def _admit(exchange: Exchange, admission: Admission) -> None:
     exchange.rate_headers = rate_headers(admission.standings)
     if admission.wait:
         raise RateLimited(retry_after=admission.wait)
+
+
+def _conditions(headers: Headers) -> tuple[bytes, bytes]:
+    return headers.get(b"if-match") or b"", headers.get(b"if-none-match") or b""
 
 
 _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})

@@ -47,7 +47,7 @@ SAFE: Final = (
     (b"x-content-type-options", b"nosniff"),
 )
 """Tell a browser that no answer of ours is a page, whatever it is made to look like."""
-_REPLAYED: Final = (IDEMPOTENT_REPLAYED.lower().encode(), b"true")
+REPLAYED: Final = (IDEMPOTENT_REPLAYED.lower().encode(), b"true")
 _CURSOR_BYTES: Final = 16
 
 
@@ -127,7 +127,7 @@ def headers_of_effect(effect: Effect) -> list[Header]:
     """Say which version the session has now, and whether this answer was given before."""
     headers = [] if isinstance(effect, Deleted) else [tag_of(effect.version)]
     if effect.replayed:
-        headers.append(_REPLAYED)
+        headers.append(REPLAYED)
     return headers
 
 
@@ -137,6 +137,8 @@ def tag_of(version: int) -> Header:
 
 
 def _headers_of(error: SessionaryError, *, repeatable: bool) -> list[Header]:
+    if isinstance(error, Unavailable | RateLimited):
+        return _when_to_repeat(error, repeatable=repeatable)
     match error:
         case Unauthenticated():
             return [(b"www-authenticate", b"Bearer")]
@@ -144,20 +146,17 @@ def _headers_of(error: SessionaryError, *, repeatable: bool) -> list[Header]:
             return [(b"allow", error.allowed.encode())]
         case PreconditionFailed():
             return [tag_of(error.version)]
-        case QuotaExceeded():
-            # Nobody knows when there is room, and clients would sleep for nothing.
-            return []
-        case RateLimited() | Overloaded():
-            return [_retry_after(error)]
-        case Unavailable():
-            # The outcome is unknown, and some clients repeat by themselves what they are told to: twice, perhaps.
-            return [_retry_after(error)] if repeatable else []
         case _:
             return []
 
 
-def _retry_after(error: SessionaryError) -> Header:
-    return b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0))
+def _when_to_repeat(error: Unavailable | RateLimited, *, repeatable: bool) -> list[Header]:
+    # When a quota has room nobody knows, and clients would sleep for nothing. Of an unknown outcome some clients make
+    # two effects: they repeat by themselves whatever has this header.
+    unknown = isinstance(error, Unavailable) and not isinstance(error, Overloaded)
+    if isinstance(error, QuotaExceeded) or (unknown and not repeatable):
+        return []
+    return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0)))]
 
 
 def cursor_after(session_id: str) -> str:

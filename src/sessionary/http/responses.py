@@ -89,8 +89,8 @@ HEADERS: Final[dict[str, JsonSchema]] = {
     },
     "Retry-After": {
         "description": (
-            "After how many seconds to try again. Absent with `QUOTA_EXCEEDED`, and with `STORE_UNAVAILABLE` from a change "
-            "without an `Idempotency-Key`: its outcome is unknown, and repeating it might have the effect twice."
+            "After how many seconds to try again. Absent with `QUOTA_EXCEEDED`, and with `STORE_UNAVAILABLE` from a "
+            "change without an `Idempotency-Key`: its outcome is unknown, and repeating it might have the effect twice."
         ),
         "schema": {"type": "integer", "minimum": 1},
     },
