@@ -137,13 +137,14 @@ class Cutter:
         if self._cut == "before":
             return work()
         with ThreadPoolExecutor(1) as pool:
+            future: Future[Any]
             if self._cut == "unread":
                 future = pool.submit(work)
                 poll(was_applied, "an effect", seconds=60)
                 self._relay.cut.set()
                 return future.result(60)
             with write_lock(self._place.server.database):
-                future: Future[Any] = pool.submit(work)
+                future = pool.submit(work)
                 poll(lambda: len(self._relay.passed) >= passed or future.done(), "a repeat", seconds=60)
             return future.result(60)
 

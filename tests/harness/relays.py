@@ -76,7 +76,7 @@ class Relay:
     def _serve(self, accepted: socket.socket) -> None:
         opened: list[socket.socket] = [accepted]
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            stack.callback(lambda: [each.close() for each in opened])
+            stack.callback(_close_all, opened)
             client = accepted if self._inwards is None else self._inwards.wrap_socket(accepted, server_side=True)
             opened[0] = client
             server = self._connect()
@@ -113,6 +113,11 @@ class Relay:
             return False
         client.sendall(answer[: len(answer) // 2] if cut == "inside" else answer)
         return cut != "inside" and bool(answer)
+
+
+def _close_all(opened: list[socket.socket]) -> None:
+    for each in opened:
+        each.close()
 
 
 def _read_message(connection: socket.socket) -> bytes:

@@ -10,7 +10,6 @@ import pytest
 from tests.harness.server import ServerProcess
 from tests.http.calling import JSON, Caller
 
-
 KEY = {"Idempotency-Key": "a-key"}
 
 

@@ -74,11 +74,11 @@ def lose(server: ServerProcess, caller: Caller, session_id: str, request: bytes,
     poll(lambda: len(contents(caller, session_id)) > len(before), "an effect", seconds=60)
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_a_lost_answer_is_given_again_once(server: ServerProcess, caller: Caller, reset: bool) -> None:
+@pytest.mark.parametrize("way", ["closed", "reset"])
+def test_a_lost_answer_is_given_again_once(server: ServerProcess, caller: Caller, way: str) -> None:
     session_id = caller.begin()
     path = f"{caller.sessions}/{session_id}"
-    lose(server, caller, session_id, asked(caller, path), reset=reset)
+    lose(server, caller, session_id, asked(caller, path), reset=way == "reset")
     again = caller.update_raw(session_id, HELLO)
     assert (again.status, again.headers[REPLAYED]) == (200, "true")
     assert again.json["totalMessages"] == 1
@@ -203,8 +203,9 @@ def test_a_caller_that_closes_after_each_answer_is_applied_each_time(server: Ser
             assert wire.receive().json["totalMessages"] == number
 
 
-@pytest.mark.parametrize("speaks_tls", [False, True])
-def test_an_answer_that_waits_in_the_kernel_has_not_arrived(tmp_path: Path, speaks_tls: bool) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_answer_that_waits_in_the_kernel_has_not_arrived(tmp_path: Path, scheme: str) -> None:
+    speaks_tls = scheme == "https"
     certificate, key = self_signed(tmp_path)
     words = ["--no-first-token"]
     words += ["--tls-certificate", str(certificate), "--tls-key", str(key)] if speaks_tls else []
