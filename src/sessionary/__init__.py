@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sessionary.errors import (
         BadResponse,
         BodyTooLarge,
+        ClientClosedError,
+        ClientUsageError,
         Conflict,
         ConnectionFailed,
         DeadlineExceeded,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         QuotaExceeded,
         RateLimited,
         RequestTimeout,
+        Response,
         ScopeMissing,
         SessionaryError,
         SessionFull,
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
         UnsupportedMediaType,
+        WrongAnswerError,
     )
     from sessionary.model import (
         CreatedSession,
@@ -72,6 +76,8 @@ __all__ = [
     "BodyTooLarge",
     "CallOptions",
     "Client",
+    "ClientClosedError",
+    "ClientUsageError",
     "Conflict",
     "ConnectionFailed",
     "Conversation",
@@ -102,6 +108,7 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "RequestTimeout",
+    "Response",
     "ScopeMissing",
     "Session",
     "SessionFull",
@@ -116,6 +123,7 @@ __all__ = [
     "UnsupportedMediaType",
     "UpdateSession",
     "UpdatedSession",
+    "WrongAnswerError",
 ]
 
 # In this order: the words first, for they load nothing else.

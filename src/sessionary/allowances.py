@@ -1,7 +1,6 @@
 """From settings and the limits file to what everyone is allowed."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,10 +12,19 @@ from sessionary.config import Settings
 from sessionary.errors import InvalidRequest
 from sessionary.operations.allowances import Allowances, Burst, Count, Quota, Rate, RequestsPerSecond
 from sessionary.operations.tokens import is_organisation
+from sessionary.toml_files import read_toml
+from sessionary.values import BadValue, meant, read_value
 
 Entry = TypeVar("Entry", bound=Struct)
 
-_TABLES: Final = {"organisations", "tokens"}
+_TABLES: Final = ("organisations", "tokens")
+_KINDS: Final[Mapping[str, Any]] = {
+    "requests_per_second": RequestsPerSecond,
+    "burst": Burst,
+    "sessions": Count,
+    "stored_bytes": Count,
+}
+_NAME_SHOWN_MAX: Final = 128
 _TOKEN_ID: Final = re.compile("[0-9a-f]{20}")
 
 
@@ -61,12 +69,11 @@ def allowances_of(settings: Settings) -> Allowances:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidRequest(f"The limits file {path} cannot be read: {error}.") from error
-    for name in sorted(tables.keys() - _TABLES):
-        raise InvalidRequest(f"The limits file {path} knows organisations and tokens, not {name!r}.")
+    tables = read_toml(path, "The limits file")
+    for name in sorted(tables.keys() - set(_TABLES)):
+        raise InvalidRequest(
+            f"The limits file {path} knows organisations and tokens, not {name[:100]!r}.{_hint(name, _TABLES)}"
+        )
     return tables
 
 
@@ -74,7 +81,7 @@ def _entries(path: Path, tables: Mapping[str, Any], table: str, kind: type[Entry
     given = tables.get(table, {})
     if not isinstance(given, dict):
         raise InvalidRequest(f"The limits file {path} is not valid: {table} must be a table of tables.")
-    return {name: _entry(f"{path}: {table}.{name}", table, name, value, kind) for name, value in given.items()}
+    return {name: _entry(f"{path}: {table}.{_shown(name)}", table, name, value, kind) for name, value in given.items()}
 
 
 def _entry(place: str, table: str, name: str, value: Any, kind: type[Entry]) -> Entry:
@@ -82,11 +89,27 @@ def _entry(place: str, table: str, name: str, value: Any, kind: type[Entry]) -> 
         raise InvalidRequest(f"The limits file {place} is not valid: a token is named by its id, 20 hex digits.")
     if table == "organisations" and not is_organisation(name):
         raise InvalidRequest(f"The limits file {place} is not valid: no organisation can have this name.")
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"The limits file {place} is not valid: it must be a table.")
+    return kind(**{key: _value(place, key, given, kind.__struct_fields__) for key, given in value.items()})
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _NAME_SHOWN_MAX and name.isprintable() else ascii(name[:_NAME_SHOWN_MAX])
+
+
+def _value(place: str, key: str, given: Any, known: tuple[str, ...]) -> Any:
+    if key not in known:
+        raise InvalidRequest(f"The limits file {place} is not valid: there is no {key[:100]!r}.{_hint(key, known)}")
     try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        fault = str(error).replace("`", "").replace("$.", "")
-        raise InvalidRequest(f"The limits file {place} is not valid: {fault}.") from None
+        return read_value(_KINDS[key], given)
+    except BadValue as error:
+        raise InvalidRequest(f"The limits file {place} is not valid: {key}: {error}.") from None
+
+
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    likely = meant(name, known)
+    return f" Is {likely} meant?" if likely else f" There are {', '.join(known)}."
 
 
 def _rate(place: str, requests_per_second: float, burst: int) -> Rate:

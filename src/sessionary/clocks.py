@@ -4,6 +4,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 
 
 def steady_clock(
@@ -31,3 +32,17 @@ def request_ids() -> Callable[[], str]:
     prefix = secrets.token_hex(6)
     numbers = itertools.count()
     return lambda: f"{prefix}{next(numbers):08x}"
+
+
+def date_headers() -> Callable[[], tuple[bytes, bytes]]:
+    """Make what encodes the current second as a ``Date`` header, once a second."""
+    encoded_second, header = -1, (b"date", b"")
+
+    def date_header() -> tuple[bytes, bytes]:
+        nonlocal encoded_second, header
+        second = int(time.time())
+        if second != encoded_second:
+            encoded_second, header = second, (b"date", formatdate(second, usegmt=True).encode())
+        return header
+
+    return date_header

@@ -4,12 +4,10 @@ A flag wins over the environment, the environment over the file, the file over t
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
@@ -17,13 +15,16 @@ from sessionary import limits
 from sessionary.errors import InvalidRequest
 from sessionary.operations.allowances import Burst, Count, RequestsPerSecond
 from sessionary.store.opening import without_password
+from sessionary.toml_files import read_toml
+from sessionary.values import BadValue, checked_text, meant, read_value, trimmed
+from sessionary.variables import FILE_VARIABLE, settings_among, variable_of, warnings_about
 
-PREFIX: Final = "SESSIONARY_"
-FILE_VARIABLE: Final = "SESSIONARY_CONFIG"
+__all__ = ["Effective", "Settings", "descriptions", "effective", "shown", "variable_of"]
+
 FILE_DEFAULT: Final = "sessionary.toml"
 
-LogFormat = Annotated[str, Meta(pattern="^(auto|json|text)$")]
-LogLevel = Annotated[str, Meta(pattern="^(debug|info|warning|error)$")]
+LogFormat = Literal["auto", "json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 
 
@@ -45,11 +46,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     migrate: Annotated[
         bool, Meta(description="Apply pending migrations at the start instead of refusing to start.")
     ] = True
+    wait_seconds: Annotated[
+        float,
+        Meta(
+            ge=0, le=3600, description="How long to wait at the start for a database that is not up yet; 0 waits not."
+        ),
+    ] = 60.0
     first_token: Annotated[
-        bool, Meta(description="Make and print a token for the organisation demo if the store has no token.")
+        bool,
+        Meta(description="On a terminal: make and print a token for the organisation demo if the store has no token."),
     ] = True
     path_prefix: Annotated[
-        str, Meta(pattern="^(/[A-Za-z0-9._~-]+)*$", description="A path a proxy serves this server under, like /chat.")
+        str,
+        Meta(
+            pattern=r"/?([A-Za-z0-9._~-]+/)*[A-Za-z0-9._~-]*",
+            title="a path like /chat",
+            description="A path a proxy serves this server under, like /chat.",
+        ),
     ] = ""
     expiry_horizon_days: Annotated[
         int, Meta(ge=1, le=3650, description="How many days ahead of now extending may move an expiry.")
@@ -63,7 +76,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Seconds,
         Meta(description="How long the body of a request may take to arrive, or 1 MiB of an answer to be taken."),
     ] = 30.0
-    idle_seconds: Annotated[Seconds, Meta(description="How long a connection may stay open between requests.")] = 60.0
+    idle_seconds: Annotated[Seconds, Meta(description="How long a connection may stay open between requests.")] = 75.0
     connections: Annotated[int, Meta(ge=1, le=100_000, description="How many connections may be open at once.")] = 2_000
     shutdown_seconds: Annotated[
         Seconds, Meta(description="How long requests may take to finish once the server is told to stop.")
@@ -98,15 +111,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Effective(Struct, frozen=True):
-    """The settings in force, and where each of them came from."""
+    """The settings in force, where each of them came from, and what was given and is not obeyed."""
 
     settings: Settings
     sources: dict[str, str]
-
-
-def variable_of(name: str) -> str:
-    """Name the environment variable of a setting."""
-    return f"{PREFIX}{name.upper()}"
+    warnings: tuple[str, ...] = ()
 
 
 def descriptions() -> dict[str, str]:
@@ -130,39 +139,44 @@ def effective(
 ) -> Effective:
     """Work out every setting from flags that were given, the environment and the file; raises InvalidRequest."""
     values: dict[str, Any] = {}
-    sources = {field.name: "default" for field in fields(Settings)}
+    names = [field.name for field in fields(Settings)]
+    sources = dict.fromkeys(names, "default")
     for source, given in (
-        _from_file(file or environment.get(FILE_VARIABLE)),
-        *_from_environment(environment),
+        _from_file(file, environment),
+        *settings_among(environment, names),
         ("flag", {name: value for name, value in flags.items() if value is not None}),
     ):
         for name, value in given.items():
             values[name] = _converted(name, value, source)
             sources[name] = source
-    return Effective(Settings(**values), sources)
+    return Effective(Settings(**values), sources, tuple(warnings_about(environment, names)))
 
 
-def _from_file(path: str | None) -> tuple[str, dict[str, Any]]:
-    found = Path(path or FILE_DEFAULT)
-    if path is None and not found.exists():
-        return "file", {}
-    try:
-        return f"file {found}", tomllib.loads(found.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidRequest(f"The settings file {found} cannot be read: {error}.") from error
-
-
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
-    given = [(field.name, variable_of(field.name)) for field in fields(Settings)]
-    return [(f"environment {name}", {field: environment[name]}) for field, name in given if name in environment]
+def _from_file(flag: str | None, environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    given = [(flag or "", "--config"), (environment.get(FILE_VARIABLE, ""), f"environment {FILE_VARIABLE}")]
+    named = next(((text, source) for text, source in given if trimmed(text)), None)
+    if named is None:
+        found = Path(FILE_DEFAULT)
+        if not os.path.lexists(found):
+            return "file", {}
+    else:
+        text, source = named
+        try:
+            found = Path(checked_text(text))
+        except BadValue as error:
+            raise InvalidRequest(f"The name of the settings file ({source}) is not valid: {error}.") from None
+    return f"file {found}", read_toml(found, "The settings file")
 
 
 def _converted(name: str, value: Any, source: str) -> Any:
-    kind = get_type_hints(Settings, include_extras=True).get(name)
+    hints = get_type_hints(Settings, include_extras=True)
+    kind = hints.get(name)
     if kind is None:
-        raise InvalidRequest(f"There is no setting {name!r} ({source}).")
+        likely = meant(name, hints)
+        raise InvalidRequest(
+            f"There is no setting {name[:100]!r} ({source})." + (f" Is {likely} meant?" if likely else "")
+        )
     try:
-        return msgspec.convert(value, kind, strict=not isinstance(value, str))
-    except msgspec.ValidationError as error:
-        fault = str(error).replace("`", "")
-        raise InvalidRequest(f"The setting {name} ({source}) is not valid: {fault}. {descriptions()[name]}") from None
+        return read_value(kind, value)
+    except BadValue as error:
+        raise InvalidRequest(f"The setting {name} ({source}) is not valid: {error}. {descriptions()[name]}") from None

@@ -1,10 +1,12 @@
 """A request and the answer to it, on one of the server's connections."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self
 
+from msgspec import Struct
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from sessionary.http.replies import Header
 from sessionary.http.undelivered import DELIVERY
@@ -12,6 +14,15 @@ from sessionary.http.undelivered import DELIVERY
 _JOINED_BYTES_MAX: Final = 64 * 1024
 """Beyond this copying a body costs more than another write."""
 _CLOSE: Final = (b"connection", b"close")
+
+
+class Bounds(Struct, frozen=True):
+    """What a connection may take, and how many there may be."""
+
+    header_seconds: float
+    body_seconds: float
+    idle_seconds: float
+    connections: int
 
 
 class Reading(FlowControl):
@@ -32,7 +43,27 @@ class Exchange(RequestResponseCycle):
     exchange: what is answered is gone at once, without the garbage collector.
     """
 
+    date_header: Callable[[], Header]
     _head = b""
+
+    @classmethod
+    def of(cls, protocol: HttpToolsProtocol, date_header: Callable[[], Header], *, keep_alive: bool) -> Self:
+        """Take up the request whose head a protocol has just read."""
+        exchange = cls(
+            scope=protocol.scope,
+            transport=protocol.transport,
+            flow=protocol.flow,
+            logger=protocol.logger,
+            access_logger=protocol.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=protocol.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=protocol.on_response_complete,
+        )
+        exchange.date_header = date_header
+        return exchange
 
     async def send(self, message: Any) -> None:
         """Take the head, then the body, and write them."""
@@ -76,7 +107,7 @@ class Exchange(RequestResponseCycle):
             self.keep_alive = False
         elif not self.keep_alive:
             headers = [*headers, _CLOSE]
-        headers = [*self.default_headers, *headers]
+        headers = [self.date_header(), *headers]
         head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n"
         if head.count(b"\n") != len(headers) + 2 or head.count(b"\r") != len(headers) + 2:
             raise AssertionError("a header breaks its line")

@@ -13,25 +13,25 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import httptools
-from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary import limits
-from sessionary.clocks import request_ids
-from sessionary.connection_answers import Exchange, Reading
+from sessionary.clocks import date_headers, request_ids
+from sessionary.connection_answers import Bounds, Exchange, Reading
 from sessionary.connection_deliveries import SocketDelivery
-from sessionary.errors import HeadersTooLarge, InvalidRequest, Overloaded, QueryTooLong, RequestTimeout, SessionaryError
-from sessionary.http.replies import SAFE, problem
+from sessionary.connection_refusals import encoded_refusal, refusal_of
+from sessionary.errors import (
+    HeadersTooLarge,
+    InvalidRequest,
+    Overloaded,
+    QueryTooLong,
+    RequestTimeout,
+    SessionaryError,
+)
+from sessionary.http.replies import Header
 from sessionary.http.requests import Headers, request_id_of
 from sessionary.http.undelivered import DELIVERY
 
-_REASONS: Final = {
-    400: b"Bad Request",
-    408: b"Request Timeout",
-    414: b"URI Too Long",
-    431: b"Request Header Fields Too Large",
-    503: b"Service Unavailable",
-}
 _URL_BYTES_MAX: Final = 65_535
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
@@ -42,18 +42,17 @@ _BODY_PART_BYTES_MAX: Final = 4 * 1024
 _logger: Final = logging.getLogger("sessionary.connections")
 
 
-class Bounds(Struct, frozen=True):
-    """What a connection may take, and how many there may be."""
-
-    header_seconds: float
-    body_seconds: float
-    connections: int
-
-
-def bounded_protocol(bounds: Bounds) -> type[HttpToolsProtocol]:
-    """Make the protocol class that keeps these bounds."""
-    ids = staticmethod(request_ids())
-    return type("BoundedProtocol", (_BoundedProtocol,), {"bounds": bounds, "request_ids": ids})
+def bounded_protocol(
+    bounds: Bounds, on_unavailable: Callable[[SessionaryError], None] = lambda _: None
+) -> type[HttpToolsProtocol]:
+    """Make the protocol class that keeps these bounds; ``on_unavailable`` is told of each refusal that is a 503."""
+    own = {
+        "bounds": bounds,
+        "request_ids": staticmethod(request_ids()),
+        "date_header": staticmethod(date_headers()),
+        "on_unavailable": staticmethod(on_unavailable),
+    }
+    return type("BoundedProtocol", (_BoundedProtocol,), own)
 
 
 class _BoundedProtocol(HttpToolsProtocol):
@@ -61,16 +60,20 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     bounds: ClassVar[Bounds]
     request_ids: ClassVar[Callable[[], str]]
+    on_unavailable: ClassVar[Callable[[SessionaryError], None]]
+    date_header: ClassVar[Callable[[], Header]]
 
     # uvicorn's types know neither our own class nor that there is none before the first request.
     cycle: Any
     pipeline: Any
     flow: Reading
+    timeout_keep_alive: Any
 
     _in_head = True
     _in_message = False
     _wishes_upgrade = False
     _ended = False
+    _refusal: SessionaryError | None = None
     _head_bytes = 0
     _headers_bytes = 0
     _body_bytes = 0
@@ -85,12 +88,16 @@ class _BoundedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.timeout_keep_alive = self.bounds.idle_seconds
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.flow = Reading(transport)
         self._delivery = SocketDelivery(transport)
         if len(self.connections) > self.bounds.connections:
-            self._refuse(Overloaded())
+            self._refuse(Overloaded(reason=f"all {self.bounds.connections} connections are taken"))
         else:
             self._timer = self.loop.call_later(self.bounds.header_seconds, self._late)
 
@@ -154,6 +161,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._wishes_upgrade:
             return
         version = self.parser.get_http_version()
+        self._refusal = refusal_of(version, self.headers)
+        if self._refusal is not None:
+            raise self._refusal
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         self.scope["method"] = method.decode("ascii")
@@ -211,19 +221,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def _begin(self, *, keep_alive: bool) -> None:
         before = self.cycle
-        self.cycle = Exchange(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-        )
+        self.cycle = Exchange.of(self, type(self).date_header, keep_alive=keep_alive)
         if before is None or before.response_complete:
             self._answering = self.cycle
             self._start_asgi_task(self.cycle, self.app)
@@ -264,7 +262,10 @@ class _BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             # The parser takes no URL of 64 KiB or more, whatever is in it.
             long = self._in_message and self._in_head and len(self.url) > _URL_BYTES_MAX
-            self._refuse(QueryTooLong() if long else InvalidRequest("The request is not valid HTTP."))
+            wrong = self._refusal or InvalidRequest("The request is not valid HTTP.")
+            # The way it came holds it, and all it came through.
+            wrong.__traceback__, self._refusal = None, None
+            self._refuse(QueryTooLong() if long else wrong)
             return
         if self._in_head:
             self._check_head(len(data))
@@ -360,7 +361,7 @@ class _BoundedProtocol(HttpToolsProtocol):
             return
         in_body = self._in_message and not self._in_head
         if not in_body or not self.cycle.response_started:
-            self.transport.write(self._spelled(error))
+            self.transport.write(self._encoded(error))
         self._close()
 
     def _ends_after_answers(self) -> bool:
@@ -378,18 +379,10 @@ class _BoundedProtocol(HttpToolsProtocol):
         self.cycle.keep_alive = False
         return True
 
-    def _spelled(self, error: SessionaryError) -> bytes:
-        reply = problem(error)
+    def _encoded(self, error: SessionaryError) -> bytes:
         request_id = request_id_of(Headers(self.headers if self._in_message else []), type(self).request_ids)
-        _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
-        headers = [
-            *self.server_state.default_headers,
-            *reply.headers,
-            *SAFE,
-            (b"content-length", b"%d" % len(reply.body)),
-            (b"x-request-id", request_id.encode()),
-            (b"connection", b"close"),
-        ]
-        lines = [b"HTTP/1.1 %d %b" % (reply.status, _REASONS[reply.status])]
-        lines += [b"%b: %b" % header for header in headers]
-        return b"\r\n".join([*lines, b"", reply.body])
+        if isinstance(error, Overloaded):
+            type(self).on_unavailable(error)
+        else:
+            _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
+        return encoded_refusal(error, type(self).date_header(), request_id)

@@ -16,7 +16,7 @@ class Fault(NamedTuple):
 
 
 class Response(Protocol):
-    """The HTTP response a client's error came with: an ``httpx.Response``, which this module must not import."""
+    """The HTTP response that an answer or an error of the client came in."""
 
     @property
     def status_code(self) -> int:
@@ -33,6 +33,10 @@ class Response(Protocol):
     @property
     def text(self) -> str:
         """The body as text."""
+
+    @property
+    def links(self) -> Mapping[Any, Mapping[str, str]]:
+        """What the ``Link`` headers name, by relation: ``links["next"]["url"]``."""
 
     def json(self) -> Any:
         """Read the body as JSON; raises ValueError if it is not."""
@@ -77,6 +81,14 @@ class InvalidRequest(SessionaryError):
     title = "Invalid request"
 
 
+class VersionNotSupported(SessionaryError):
+    """This server speaks HTTP/1.1 and HTTP/1.0."""
+
+    code = "HTTP_VERSION_NOT_SUPPORTED"
+    status = 505
+    title = "HTTP version not supported"
+
+
 class InvalidJson(InvalidRequest):
     """The body is not valid JSON."""
 
@@ -87,6 +99,12 @@ class InvalidParameter(InvalidRequest):
     """A query parameter is not valid."""
 
     code = "INVALID_PARAMETER"
+
+
+class UnknownName(InvalidRequest):
+    """A query parameter or a member of the body is not known here."""
+
+    code = "UNKNOWN_NAME"
 
 
 class InvalidHeader(InvalidRequest):
@@ -197,10 +215,10 @@ class PreconditionFailed(SessionaryError):
     status = 412
     title = "Precondition failed"
 
-    def __init__(self, version: int) -> None:
-        """Carry the session's current version."""
+    def __init__(self, version: int, detail: str | None = None) -> None:
+        """Carry the session's current version, 0 for what has none."""
         self.version: Final = version
-        super().__init__()
+        super().__init__(detail)
 
 
 class TooLarge(SessionaryError):
@@ -301,6 +319,21 @@ class StoreUnavailable(Unavailable):
 
     code = "STORE_UNAVAILABLE"
 
+    def __init__(
+        self, detail: str | None = None, *, reason: str = "", unchanged: bool = False, unreachable: bool = False
+    ) -> None:
+        """Say what is known of the outcome and of the cause.
+
+        ``unchanged`` means that nothing was changed, for certain. ``unreachable`` means that the database could not be
+        reached or does not serve yet: waiting may help. Without it somebody has to change something first.
+        """
+        super().__init__(detail or (_UNCHANGED if unchanged else None), reason=reason)
+        self.unchanged: Final = unchanged
+        self.unreachable: Final = unreachable
+
+
+_UNCHANGED: Final = "The store refused the request and changed nothing; try again."
+
 
 class ConnectionFailed(SessionaryError):
     """The server could not be reached, or did not answer to the end."""
@@ -328,3 +361,25 @@ class BadResponse(SessionaryError):
     code = "BAD_RESPONSE"
     status = 0
     title = "Bad response"
+
+
+class WrongAnswerError(BadResponse):
+    """The answer belongs to another request, and is not passed on."""
+
+    code = "WRONG_ANSWER"
+    title = "Wrong answer"
+
+
+class ClientUsageError(SessionaryError):
+    """The client cannot be used here."""
+
+    code = "CLIENT_UNUSABLE"
+    status = 0
+    title = "Client unusable"
+
+
+class ClientClosedError(ClientUsageError):
+    """The client is closed; make a new one."""
+
+    code = "CLIENT_CLOSED"
+    title = "Client closed"

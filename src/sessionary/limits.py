@@ -34,6 +34,8 @@ ANSWER_BYTES_TAKEN_MIN: Final = 1024 * 1024
 """So much of a long answer must be taken in the time that a body has to arrive."""
 QUERY_BYTES_MAX: Final = 8 * 1024
 NESTING_MAX: Final = 64
+VALUES_MAX: Final = 100_000
+"""Values in one body, the empty and the nested ones too: more would hold up everybody else while they are read."""
 
 METADATA_BYTES_MAX: Final = 64 * 1024
 MESSAGES_PER_REQUEST_MAX: Final = 1_000

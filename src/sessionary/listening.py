@@ -20,21 +20,53 @@ _CIPHERS_OF_TLS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _logger: Final = logging.getLogger("sessionary.listening")
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Listen on the address; raises InvalidRequest if it would be exposed and Unavailable if it cannot be had."""
+def bind(settings: Settings) -> socket.socket:
+    """Take the address; raises InvalidRequest if it would be exposed and Unavailable if it cannot be had.
+
+    Nothing is accepted before ``accept_on`` is called: whoever connects earlier is refused at once.
+    """
     with contextlib.ExitStack() as undone:
         try:
-            family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+            host = settings.host.removeprefix("[").removesuffix("]")
+            family, _, _, _, address = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
             _check_exposure(settings, str(address[0]))
             listener = undone.enter_context(socket.socket(family))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(_BACKLOG)
+            # Two that may be reused can be bound to one address for as long as neither accepts. Ours is taken.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         except OSError as error:
             place = f"{shown_host(settings.host)}:{settings.port}"
             raise Unavailable(f"Cannot listen on {place}: {error.strerror}.") from error
+        except UnicodeError:
+            raise InvalidRequest(f"Cannot listen on {settings.host}: that is no name of a host.") from None
         undone.pop_all()
         return listener
+
+
+def accept_on(listener: socket.socket) -> None:
+    """Let connections come, and let another server take the address once this one has ended."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.listen(_BACKLOG)
+
+
+class Tls:
+    """A certificate that can be replaced: connections that stand keep theirs, new ones get the new one."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        """Begin with what this context has loaded."""
+        self.context: Final = context
+        self._newest = context
+        # Asked for every handshake, also where the caller names no server.
+        context.sni_callback = self._choose
+
+    def replace(self, context: ssl.SSLContext) -> None:
+        """Use what this context has loaded from now on."""
+        self._newest = context
+
+    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
+        if self._newest is not self.context:
+            connection.context = self._newest
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -73,7 +105,7 @@ def room_for(connections: int) -> int:
 
 def shown_host(host: str) -> str:
     """Spell a host as URLs do."""
-    return f"[{host}]" if ":" in host else host
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _check_exposure(settings: Settings, address: str) -> None:

@@ -70,7 +70,7 @@ def test_bad_settings_are_refused_in_a_sentence(
     words, environment, content, said = bad
     (tmp_path / "sessionary.toml").write_text(content)
     completed = run(command, *words, environment=environment)
-    assert completed.returncode == 1
+    assert completed.returncode == 2
     assert completed.stderr.startswith(f"sessionary: {said}")
     assert len(completed.stderr.splitlines()) == 1
     assert completed.stdout == ""

@@ -74,8 +74,8 @@ def test_a_database_from_a_newer_program_is_refused_and_left_alone(run: Run, dat
     completed = run(*words, "--database", database)
 
     assert completed.returncode == 1
-    assert completed.stderr == (
-        f"sessionary: The database was migrated by a newer sessionary (migration 9999; this one knows {len(NAMES)}).\n"
+    assert completed.stderr.splitlines()[-1] == (
+        f"sessionary: The database was migrated by a newer sessionary (migration 9999; this one knows {len(NAMES)})."
     )
     assert count(database, "tokens") == 0
 
@@ -83,7 +83,8 @@ def test_a_database_from_a_newer_program_is_refused_and_left_alone(run: Run, dat
 def test_a_server_told_not_to_migrate_refuses_what_is_not_up_to_date(run: Run, database: str, tmp_path: Path) -> None:
     completed = run("serve", "--port", "0", "--no-migrate", "--database", database)
     assert completed.returncode == 1
-    assert completed.stderr == f"sessionary: Migrations are pending: {', '.join(NAMES)}. Run: sessionary migrate\n"
+    said = f"sessionary: Migrations are pending: {', '.join(NAMES)}. Run: sessionary migrate"
+    assert completed.stderr.splitlines()[-1] == said
     assert not (tmp_path / "store.db").exists()
 
 

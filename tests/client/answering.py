@@ -5,32 +5,32 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import httpx
+import httpx2
 
 from sessionary import Client
 from sessionary.client.surroundings import Surroundings
 from tests.client.calling import make_client
 
-Respond = Callable[[httpx.Request], httpx.Response]
+Respond = Callable[[httpx2.Request], httpx2.Response]
 URL = "http://server.test"
 
 
 def always(status: int, content: bytes | str = b"", **headers: str) -> Respond:
     """Answer every request alike; an underscore in a header's name stands for a hyphen."""
     spelled = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _: httpx.Response(status, content=content, headers=spelled)
+    return lambda _: httpx2.Response(status, content=content, headers=spelled)
 
 
-def in_turn(responses: Iterable[httpx.Response | Exception]) -> Respond:
+def in_turn(responses: Iterable[httpx2.Response | Exception]) -> Respond:
     """Answer with each response in turn, or break with each exception."""
     left = iter(responses)
 
-    def respond(_: httpx.Request) -> httpx.Response:
+    def respond(_: httpx2.Request) -> httpx2.Response:
         following = next(left)
         if isinstance(following, Exception):
             raise following
         # A response is used up by the client that reads it.
-        return httpx.Response(following.status_code, content=following.content, headers=following.headers)
+        return httpx2.Response(following.status_code, content=following.content, headers=following.headers)
 
     return respond
 
@@ -69,4 +69,4 @@ def client_of(flavour: str, respond: Respond, told: Time | None = None, **option
         environment={},
     )
     given = {"token": "secret", "organisation": "acme", "surroundings": surroundings, **options}
-    return make_client(flavour, URL, transport=httpx.MockTransport(respond), **given)
+    return make_client(flavour, URL, transport=httpx2.MockTransport(respond), **given)

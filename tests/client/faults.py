@@ -41,7 +41,7 @@ class FaultProxy:
         self.arrived: list[str] = []
         self.forwarded: list[str] = []
         self.closing = threading.Event()
-        verbs = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_DELETE"), Exchange.suffer)
+        verbs = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_OPTIONS"), Exchange.suffer)
         handler = type("Handler", (Exchange,), {"proxy": self, **verbs})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True

@@ -102,6 +102,12 @@ def test_a_status_nobody_knows_yet_is_taken() -> None:
         assert str(client.get_session("s").status) == "archived"
 
 
+@pytest.mark.parametrize("call", ["create_session", "get_session", "list_sessions"])
+def test_what_must_tell_something_is_not_answered_with_nothing(flavour: str, call: str) -> None:
+    with client_of(flavour, always(204)) as client, pytest.raises(BadResponse, match="empty"):
+        getattr(client, call)(*(() if call == "list_sessions" else ("s",)))
+
+
 def test_a_deletion_may_be_answered_with_nothing() -> None:
     with client_of("blocking", always(204)) as client:
         assert client.delete_session("s") == DeletedSession("")

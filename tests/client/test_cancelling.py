@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
+import httpx2
 import pytest
 
 from sessionary import AsyncClient, Client, DeadlineExceeded
@@ -18,7 +18,7 @@ from tests.client.vendor import TOKEN, VendorServer
 @pytest.fixture
 async def narrow(faulty: FaultProxy) -> AsyncIterator[AsyncClient]:
     """A client with a single connection: one that is not given back is missed at once."""
-    transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1))
+    transport = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=1))
     async with AsyncClient(faulty.base_url, token=TOKEN, organisation="acme", transport=transport) as client:
         yield client
 

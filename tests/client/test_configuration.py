@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from sessionary import AsyncClient, Client, ConnectionFailed, InvalidRequest, Surroundings
@@ -24,12 +24,12 @@ def _surroundings(flavour: str, environment: dict[str, str]) -> Surroundings[Any
     return Surroundings(sleep=sleep, environment=environment)
 
 
-def _last_request() -> tuple[Respond, list[httpx.Request]]:
-    requests: list[httpx.Request] = []
+def _last_request() -> tuple[Respond, list[httpx2.Request]]:
+    requests: list[httpx2.Request] = []
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx2.Request) -> httpx2.Response:
         requests.append(request)
-        return httpx.Response(200, json=[] if request.method == "GET" else {})
+        return httpx2.Response(200, json=[] if request.method == "GET" else {})
 
     return respond, requests
 
@@ -53,7 +53,7 @@ def test_an_argument_wins_over_the_environment(flavour: str) -> None:
         "SESSIONARY_ORGANISATION": "other",
     }
     options = {"token": "mine", "organisation": "acme", "surroundings": _surroundings(flavour, environment)}
-    with make_client(flavour, "http://mine.test", transport=httpx.MockTransport(respond), **options) as client:
+    with make_client(flavour, "http://mine.test", transport=httpx2.MockTransport(respond), **options) as client:
         client.list_sessions()
     (request,) = requests
     assert str(request.url) == "http://mine.test/api/v3/organizations/acme/ai/sessions?limit=50"
@@ -73,6 +73,7 @@ def test_only_what_is_needed_is_sent(flavour: str) -> None:
         "authorization",
         "host",
         "user-agent",
+        "x-request-id",
         "x-team",
     ]
     assert (read.headers.get_list("x-team"), read.headers["user-agent"]) == (["b"], "mine")

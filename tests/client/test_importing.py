@@ -1,4 +1,4 @@
-"""Importing the client loads the client: no server, no driver, and little beside httpx and msgspec."""
+"""Importing the client loads the client: no server, no driver, and little beside httpx2 and msgspec."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import sessionary
 from sessionary import AsyncClient
 from tests.client.calling import Place
 
-# What the client may load beside httpx, msgspec and asyncio: its own modules and a few of the standard library's.
+# What the client may load beside httpx2, msgspec and asyncio: its own modules and a few of the standard library's.
 OWN_MODULES_MAX: Final = 25
 STANDARD_MODULES_MAX: Final = 15
 
@@ -25,7 +25,7 @@ def _loaded(statement: str) -> set[str]:
 
 def test_the_client_loads_no_server_and_little_else() -> None:
     client = _loaded("from sessionary import Client, AsyncClient")
-    added = client - _loaded("import httpx, httpcore, msgspec.structs, asyncio")
+    added = client - _loaded("import httpx2, httpcore2, msgspec.structs, asyncio")
     own = {name for name in added if name.partition(".")[0] == "sessionary"}
     assert {name.split(".")[1] for name in own if "." in name} <= {"client", "errors", "limits", "model"}
     assert len(own) <= OWN_MODULES_MAX
@@ -48,7 +48,7 @@ def test_words_load_no_http_library() -> None:
         "sessionary.limits",
         "sessionary.model",
     }
-    assert "httpx" not in loaded
+    assert "httpx2" not in loaded
 
 
 @pytest.mark.parametrize("name", sessionary.__all__)

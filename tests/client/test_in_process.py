@@ -3,7 +3,7 @@
 import secrets
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from sessionary import AsyncClient
 from sessionary.clocks import request_ids, steady_clock
@@ -27,7 +27,7 @@ async def test_an_application_is_called_in_process(tmp_path: Path) -> None:
     )
     _, token = await create_token(TokenMaker(store, clock, secrets.token_bytes), "acme", "test")
     application = Application(service, request_ids=request_ids(), on_answer=lambda _: None)
-    transport = httpx.ASGITransport(application)
+    transport = httpx2.ASGITransport(application)
     try:
         async with AsyncClient("http://app", token=token, organisation="acme", transport=transport) as client:
             created = await client.create_session("someone")

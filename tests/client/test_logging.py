@@ -3,16 +3,19 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 
-from sessionary import AsyncClient, Attempt, Client, SessionaryError, Surroundings
+from sessionary import AsyncClient, Attempt, Client, NotFound, SessionaryError, Surroundings
 from sessionary.client.surroundings import trace_context
-from tests.client.answering import client_of
+from tests.client.answering import always, client_of
 from tests.client.calling import Place, make_client
+from tests.client.vendor import TOKEN, VendorServer
 
 PRIVATE = "what nobody else may read"
 
@@ -27,23 +30,77 @@ def test_no_log_and_no_hook_holds_a_token_or_a_message(
     ):
         created = client.create_session("someone", initial_messages=[{"role": "user", "content": PRIVATE}])
         client.get_session(created.session_id)
-        client.iterate_sessions(user_id=PRIVATE)
+        for number in range(2):
+            client.create_session(PRIVATE, session_group=str(number))
+        list(client.iterate_sessions(user_id=PRIVATE, page_limit=1))
         with pytest.raises(SessionaryError) as raised:
             client.update_session("nothing", new_messages=[{"role": "user", "content": PRIVATE}])
     logged = caplog.text + repr(told) + repr(raised.value) + "".join(raised.value.__notes__)
     assert caplog.records
-    assert [attempt.status for attempt in told] == [201, 200, 404]
+    assert [attempt.status for attempt in told] == [201, 200, 201, 201, 200, 200, 404]
     assert all(attempt.request_id and attempt.seconds > 0 for attempt in told)
     assert ours.token not in logged
     assert PRIVATE not in logged
+    assert quote(PRIVATE) not in logged
+    assert {record.name for record in caplog.records} >= {"sessionary.client", "httpcore2.http11"}
+
+
+def test_what_others_do_with_the_http_library_is_logged_as_ever(
+    flavour: str, vendor: VendorServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with make_client(flavour, vendor.base_url, token=TOKEN, organisation="acme") as client:
+        client.list_sessions()
+        with caplog.at_level(logging.DEBUG), httpx2.Client(trust_env=False) as other:
+            other.get(f"{vendor.base_url}/elsewhere?q=seen")
+    assert "/elsewhere?q=seen" in caplog.text
+    assert "receive_response_headers.complete return_value=" in caplog.text
+
+
+CALLS: Final[list[Callable[[Client], Any]]] = [
+    lambda client: client.create_session("someone"),
+    lambda client: client.update_session("s", tokens_used=1),
+    lambda client: client.delete_session("s"),
+    lambda client: client.get_session("s"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_hook_that_fails_changes_nothing_and_is_logged(
+    flavour: str, call: Callable[[Client], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Any) -> None:
+        raise ZeroDivisionError("of the hook")
+
+    surroundings: Surroundings[Any] = Surroundings(sleep=lambda _: None, environment={}, inject=broken)
+    asked: list[httpx2.Request] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(200, json={"sessionId": "s"})
+
+    with client_of(flavour, respond, on_attempt=broken, surroundings=surroundings) as client:
+        assert call(client) is not None
+    assert len(asked) == 1
+    assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True] * 2
+    with client_of(flavour, always(404), on_attempt=broken) as client, pytest.raises(NotFound):
+        client.update_session("s")
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_in_a_hook_goes_through(interruption: type[BaseException]) -> None:
+    def interrupt(_: Any) -> None:
+        raise interruption
+
+    with client_of("blocking", always(200, "{}"), on_attempt=interrupt) as client, pytest.raises(interruption):
+        client.get_session("s")
 
 
 def test_what_the_surroundings_inject_goes_with_every_request(flavour: str) -> None:
-    asked: list[httpx.Request] = []
+    asked: list[httpx2.Request] = []
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx.Response(200, json=[])
+        return httpx2.Response(200, json=[])
 
     def inject(headers: Any) -> None:
         headers["traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -79,14 +136,14 @@ def test_without_opentelemetry_nothing_is_added(monkeypatch: pytest.MonkeyPatch)
 
 async def test_the_trace_context_of_a_span_is_sent() -> None:
     trace = pytest.importorskip("opentelemetry.trace", reason="opentelemetry-api is not installed")
-    asked: list[httpx.Request] = []
+    asked: list[httpx2.Request] = []
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx.Response(200, json=[])
+        return httpx2.Response(200, json=[])
 
     context = trace.SpanContext(0x1234, 0x5678, is_remote=False, trace_flags=trace.TraceFlags(1))
-    transport = httpx.MockTransport(respond)
+    transport = httpx2.MockTransport(respond)
     with trace.use_span(trace.NonRecordingSpan(context)):
         Client("http://server.test", organisation="acme", transport=transport).list_sessions()
         await AsyncClient("http://server.test", organisation="acme", transport=transport).list_sessions()

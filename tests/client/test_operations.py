@@ -2,7 +2,7 @@
 
 from typing import Any, TypedDict
 
-import httpx
+import httpx2
 import pytest
 
 from sessionary import Client, InvalidRequest, NotFound, SessionaryError, Unauthenticated
@@ -107,7 +107,7 @@ def test_an_empty_id_is_not_sent(client: Client) -> None:
 
 def test_with_response_gives_the_http_response_too(client: Client) -> None:
     created, response = client.create_session.with_response("someone")
-    assert isinstance(response, httpx.Response)
+    assert isinstance(response, httpx2.Response)
     assert response.status_code == 201
     assert response.json()["sessionId"] == created.session_id
     assert client.get_session.with_response(created.session_id).response.status_code == 200

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-import httpx
+import httpx2
 import pytest
 
 from sessionary import (
@@ -37,10 +37,10 @@ WRITES: Final[list[Callable[[Client], Any]]] = [
 HONOURED: Final = {ACCEPT_IDEMPOTENCY_KEY: "?1"}
 
 
-def _counted(respond: Respond) -> tuple[Respond, list[httpx.Request]]:
-    requests: list[httpx.Request] = []
+def _counted(respond: Respond) -> tuple[Respond, list[httpx2.Request]]:
+    requests: list[httpx2.Request] = []
 
-    def counting(request: httpx.Request) -> httpx.Response:
+    def counting(request: httpx2.Request) -> httpx2.Response:
         requests.append(request)
         return respond(request)
 
@@ -51,23 +51,23 @@ def _counted(respond: Respond) -> tuple[Respond, list[httpx.Request]]:
 @pytest.mark.parametrize(
     "failure",
     [
-        httpx.ConnectError("refused"),
-        httpx.ReadError("reset"),
-        httpx.RemoteProtocolError("hung up"),
-        httpx.Response(408),
-        httpx.Response(429),
-        httpx.Response(500),
-        httpx.Response(502, content="<html>"),
-        httpx.Response(503),
-        httpx.Response(504),
-        httpx.Response(200, content=b'{"message": "De', headers={"Content-Type": "application/json"}),
+        httpx2.ConnectError("refused"),
+        httpx2.ReadError("reset"),
+        httpx2.RemoteProtocolError("hung up"),
+        httpx2.Response(408),
+        httpx2.Response(429),
+        httpx2.Response(500),
+        httpx2.Response(502, content="<html>"),
+        httpx2.Response(503),
+        httpx2.Response(504),
+        httpx2.Response(200, content=b'{"message": "De', headers={"Content-Type": "application/json"}),
     ],
     ids=repr,
 )
 def test_reads_and_deletes_are_tried_again(
-    flavour: str, call: Callable[[Client], Any], failure: httpx.Response | Exception
+    flavour: str, call: Callable[[Client], Any], failure: httpx2.Response | Exception
 ) -> None:
-    fine = httpx.Response(200, json=[] if call is READS[1] else {})
+    fine = httpx2.Response(200, json=[] if call is READS[1] else {})
     respond, requests = _counted(in_turn([failure, failure, fine]))
     time = Time()
     with client_of(flavour, respond, time) as client:
@@ -92,7 +92,7 @@ def test_a_page_instead_of_an_answer_is_not_tried_again(flavour: str) -> None:
 
 
 def test_it_is_given_up_after_the_retries_with_the_last_error(flavour: str) -> None:
-    respond, requests = _counted(in_turn([httpx.ReadError("1"), httpx.Response(502), httpx.Response(503)]))
+    respond, requests = _counted(in_turn([httpx2.ReadError("1"), httpx2.Response(502), httpx2.Response(503)]))
     with client_of(flavour, respond, retries=2) as client, pytest.raises(Unavailable) as raised:
         client.get_session("s")
     assert raised.value.status == 503
@@ -108,7 +108,7 @@ def test_without_retries_a_call_is_sent_once(flavour: str) -> None:
 
 def test_retry_after_is_waited_for_and_then_a_little(flavour: str) -> None:
     time = Time()
-    respond = in_turn([httpx.Response(503, headers={"Retry-After": "3"}), httpx.Response(200, json={})])
+    respond = in_turn([httpx2.Response(503, headers={"Retry-After": "3"}), httpx2.Response(200, json={})])
     with client_of(flavour, respond, time) as client:
         client.get_session("s")
     assert time.pauses == [3 + PAUSE_SECONDS_FIRST]
@@ -156,11 +156,9 @@ def test_the_pauses_grow_to_a_bound_and_chance_shortens_them(flavour: str) -> No
 
 
 @pytest.mark.parametrize("call", WRITES)
-@pytest.mark.parametrize(
-    "failure", [httpx.ReadError("reset"), httpx.Response(503), httpx.Response(429), httpx.Response(500)], ids=repr
-)
+@pytest.mark.parametrize("failure", [httpx2.Response(503), httpx2.Response(429), httpx2.Response(500)], ids=repr)
 def test_a_write_is_sent_once_to_a_server_that_declares_nothing(
-    flavour: str, call: Callable[[Client], Any], failure: httpx.Response | Exception
+    flavour: str, call: Callable[[Client], Any], failure: httpx2.Response | Exception
 ) -> None:
     respond, requests = _counted(in_turn([failure]))
     with client_of(flavour, respond) as client, pytest.raises(SessionaryError):
@@ -172,19 +170,19 @@ def test_a_write_is_sent_once_to_a_server_that_declares_nothing(
 @pytest.mark.parametrize(
     "failure",
     [
-        httpx.ReadError("reset"),
-        httpx.Response(503),
-        httpx.Response(429),
-        httpx.Response(500),
-        httpx.Response(201, content=b'{"sess', headers={"Content-Type": "application/json", **HONOURED}),
+        httpx2.ReadError("reset"),
+        httpx2.Response(503),
+        httpx2.Response(429),
+        httpx2.Response(500),
+        httpx2.Response(201, content=b'{"sess', headers={"Content-Type": "application/json", **HONOURED}),
     ],
     ids=repr,
 )
 def test_a_write_is_tried_again_under_one_key_by_a_server_that_honours_keys(
-    flavour: str, call: Callable[[Client], Any], failure: httpx.Response | Exception
+    flavour: str, call: Callable[[Client], Any], failure: httpx2.Response | Exception
 ) -> None:
-    learnt = httpx.Response(200, json=[], headers=HONOURED)
-    respond, requests = _counted(in_turn([learnt, failure, failure, httpx.Response(201, json={})]))
+    learnt = httpx2.Response(200, json=[], headers=HONOURED)
+    respond, requests = _counted(in_turn([learnt, failure, failure, httpx2.Response(201, json={})]))
     with client_of(flavour, respond) as client:
         client.list_sessions()
         call(client)
@@ -192,8 +190,8 @@ def test_a_write_is_tried_again_under_one_key_by_a_server_that_honours_keys(
 
 
 def test_a_failure_that_declares_keys_counts(flavour: str) -> None:
-    failing = httpx.Response(503, headers=HONOURED)
-    respond, requests = _counted(in_turn([failing, httpx.Response(201, json={})]))
+    failing = httpx2.Response(503, headers=HONOURED)
+    respond, requests = _counted(in_turn([failing, httpx2.Response(201, json={})]))
     with client_of(flavour, respond) as client:
         client.create_session("someone")
     assert len(requests) == 2
@@ -201,10 +199,10 @@ def test_a_failure_that_declares_keys_counts(flavour: str) -> None:
 
 def test_a_declaration_stands_until_an_answer_lacks_it(flavour: str) -> None:
     answered = [
-        httpx.Response(200, json=[], headers=HONOURED),
-        httpx.Response(502),
-        httpx.Response(201, json={}),
-        httpx.Response(503),
+        httpx2.Response(200, json=[], headers=HONOURED),
+        httpx2.Response(502),
+        httpx2.Response(201, json={}),
+        httpx2.Response(503),
     ]
     respond, requests = _counted(in_turn(answered))
     with client_of(flavour, respond) as client:
@@ -217,8 +215,8 @@ def test_a_declaration_stands_until_an_answer_lacks_it(flavour: str) -> None:
 
 @pytest.mark.parametrize("value", ["?0", "true", "1", ""])
 def test_only_the_declared_value_declares(value: str) -> None:
-    learnt = httpx.Response(200, json=[], headers={ACCEPT_IDEMPOTENCY_KEY: value})
-    respond, requests = _counted(in_turn([learnt, httpx.Response(503)]))
+    learnt = httpx2.Response(200, json=[], headers={ACCEPT_IDEMPOTENCY_KEY: value})
+    respond, requests = _counted(in_turn([learnt, httpx2.Response(503)]))
     with client_of("blocking", respond) as client:
         client.list_sessions()
         with pytest.raises(Unavailable):
@@ -236,7 +234,7 @@ def test_a_key_of_the_callers_own_is_used(flavour: str) -> None:
 
 @pytest.mark.parametrize("call", WRITES)
 def test_a_write_that_never_left_is_tried_again_anywhere(flavour: str, call: Callable[[Client], Any]) -> None:
-    respond, requests = _counted(in_turn([httpx.ConnectError("refused"), httpx.Response(201, json={})]))
+    respond, requests = _counted(in_turn([httpx2.ConnectError("refused"), httpx2.Response(201, json={})]))
     with client_of(flavour, respond) as client:
         call(client)
     assert len(requests) == 2
@@ -244,13 +242,13 @@ def test_a_write_that_never_left_is_tried_again_anywhere(flavour: str, call: Cal
 
 @pytest.mark.parametrize(
     "first",
-    [httpx.ReadError("reset"), httpx.Response(502), httpx.Response(503), httpx.Response(500)],
+    [httpx2.ReadError("reset"), httpx2.Response(502), httpx2.Response(503), httpx2.Response(500)],
     ids=repr,
 )
 def test_a_deletion_that_finds_nothing_after_an_unheard_try_has_succeeded(
-    flavour: str, first: httpx.Response | Exception
+    flavour: str, first: httpx2.Response | Exception
 ) -> None:
-    respond, requests = _counted(in_turn([first, httpx.ConnectError("refused"), httpx.Response(404)]))
+    respond, requests = _counted(in_turn([first, httpx2.ConnectError("refused"), httpx2.Response(404)]))
     with client_of(flavour, respond) as client:
         deleted, response = client.delete_session.with_response("s")
     assert "gone" in deleted.message
@@ -261,37 +259,37 @@ def test_a_deletion_that_finds_nothing_after_an_unheard_try_has_succeeded(
 @pytest.mark.parametrize(
     "first",
     [
-        httpx.ConnectError("refused"),
-        httpx.Response(429),
-        httpx.Response(503, json={"code": Overloaded.code}),
+        httpx2.ConnectError("refused"),
+        httpx2.Response(429),
+        httpx2.Response(503, json={"code": Overloaded.code}),
     ],
     ids=repr,
 )
 def test_a_deletion_that_finds_nothing_after_a_refused_try_has_failed(
-    flavour: str, first: httpx.Response | Exception
+    flavour: str, first: httpx2.Response | Exception
 ) -> None:
-    with client_of(flavour, in_turn([first, httpx.Response(404)])) as client, pytest.raises(NotFound):
+    with client_of(flavour, in_turn([first, httpx2.Response(404)])) as client, pytest.raises(NotFound):
         client.delete_session("s")
 
 
 def test_a_read_that_finds_nothing_after_an_unheard_try_has_failed(flavour: str) -> None:
     with (
-        client_of(flavour, in_turn([httpx.ReadError("reset"), httpx.Response(404)])) as client,
+        client_of(flavour, in_turn([httpx2.ReadError("reset"), httpx2.Response(404)])) as client,
         pytest.raises(NotFound),
     ):
         client.get_session("s")
 
 
 BROKEN: Final[list[tuple[Exception, type[SessionaryError], bool | None]]] = [
-    (httpx.ConnectError("refused"), ConnectionFailed, False),
-    (httpx.ProxyError("407"), ConnectionFailed, False),
-    (httpx.WriteError("reset"), ConnectionFailed, True),
-    (httpx.RemoteProtocolError("hung up"), ConnectionFailed, True),
-    (httpx.ReadTimeout("slow"), ConnectionFailed, True),
-    (httpx.ConnectTimeout("slow"), ConnectionFailed, False),
-    (httpx.PoolTimeout("busy"), ConnectionFailed, False),
-    (httpx.DecodingError("gzip"), BadResponse, None),
-    (httpx.LocalProtocolError("Illegal header value b'Bearer secret'"), InvalidRequest, None),
+    (httpx2.ConnectError("refused"), ConnectionFailed, False),
+    (httpx2.ProxyError("407"), ConnectionFailed, False),
+    (httpx2.WriteError("reset"), ConnectionFailed, True),
+    (httpx2.RemoteProtocolError("hung up"), ConnectionFailed, True),
+    (httpx2.ReadTimeout("slow"), ConnectionFailed, True),
+    (httpx2.ConnectTimeout("slow"), ConnectionFailed, False),
+    (httpx2.PoolTimeout("busy"), ConnectionFailed, False),
+    (httpx2.DecodingError("gzip"), BadResponse, None),
+    (httpx2.LocalProtocolError("Illegal header value b'Bearer secret'"), InvalidRequest, None),
 ]
 
 
@@ -312,9 +310,9 @@ def test_what_a_transport_raises_becomes_one_of_ours(
 
 
 def test_a_call_that_never_left_is_told_from_one_that_may_have_arrived(flavour: str) -> None:
-    learnt = httpx.Response(200, json=[], headers=HONOURED)
-    lost = httpx.ConnectError("refused")
-    for first, sent in ((httpx.ReadError("reset"), True), (httpx.Response(503), True), (lost, False)):
+    learnt = httpx2.Response(200, json=[], headers=HONOURED)
+    lost = httpx2.ConnectError("refused")
+    for first, sent in ((httpx2.ReadError("reset"), True), (httpx2.Response(503), True), (lost, False)):
         with client_of(flavour, in_turn([learnt, first, lost]), retries=1) as client:
             client.list_sessions()
             with pytest.raises(ConnectionFailed) as raised:
@@ -324,8 +322,8 @@ def test_a_call_that_never_left_is_told_from_one_that_may_have_arrived(flavour: 
 
 def test_each_attempt_is_told_to_the_hook_without_secrets(flavour: str) -> None:
     told: list[Attempt] = []
-    fine = httpx.Response(200, json={}, headers={"X-Request-Id": "r"})
-    answered: list[httpx.Response | Exception] = [httpx.ReadError("x"), httpx.Response(503), fine]
+    fine = httpx2.Response(200, json={}, headers={"X-Request-Id": "r"})
+    answered: list[httpx2.Response | Exception] = [httpx2.ReadError("x"), httpx2.Response(503), fine]
     with client_of(flavour, in_turn(answered), on_attempt=told.append) as client:
         client.get_session("a/b", messages_limit=3)
     assert told == [

@@ -12,7 +12,6 @@ from tests.layout.places import PACKAGE
 
 USE = """
 from typing import assert_type
-import httpx
 from sessionary import *
 from sessionary import Answered, AsyncClient, Client
 
@@ -23,7 +22,7 @@ assert_type(client.list_sessions(limit=3), list[ListedSession])
 assert_type(client.delete_session.with_response("s"), Answered[DeletedSession])
 answer, response = client.extend_session.with_response("s", 5)
 assert_type(answer, ExtendedSession)
-assert_type(response, httpx.Response)
+assert_type(response, Response)
 for item in client.iterate_sessions(user_id="u", timeout=3):
     assert_type(item, ListedSession)
 with client.session(user_id="u", title="t") as chat:

@@ -50,10 +50,12 @@ class VendorServer:
     def __init__(self, *, honours_keys: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.honours_keys = honours_keys
         self.seen: list[Seen] = []
+        self.accepted = 0
+        """How many connections came so far."""
         self.sessions: dict[tuple[str, str], dict[str, Any]] = {}
         self.answers: dict[str, tuple[int, Any]] = {}
         self.lock = threading.Lock()
-        verbs = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_PATCH"), _Handler.answer)
+        verbs = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_PATCH", "do_OPTIONS"), _Handler.answer)
         handler = type("Handler", (_Handler,), {"vendor": self, **verbs})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -202,6 +204,10 @@ class _Handler(BaseHTTPRequestHandler):
     # Head and body are two packets: without this the second waits 40 ms for the first one's acknowledgement.
     disable_nagle_algorithm = True
     vendor: VendorServer
+
+    def setup(self) -> None:
+        self.vendor.accepted += 1
+        super().setup()
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))

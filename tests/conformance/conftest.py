@@ -70,12 +70,15 @@ async def url(
 async def reopen(kind: str, url: str, clock: HandClock) -> AsyncIterator[Reopen]:
     """Open one more store on the same data, as another process would; it is closed at the end of the test."""
     reference = ReferenceStore(clock)
+    stores: list[Store] = []
     async with contextlib.AsyncExitStack() as opened:
 
         async def open_one() -> Store:
             if kind == REFERENCE:
                 return reference
-            store = await open_store(url, clock, SECONDS_MAX)
+            # A second one on the same file is what a command of the administrator's is.
+            store = await open_store(url, clock, SECONDS_MAX, shared=kind == "sqlite" and bool(stores))
+            stores.append(store)
             opened.push_async_callback(store.close)
             return store
 

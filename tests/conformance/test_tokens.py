@@ -149,3 +149,17 @@ async def test_another_process_sees_a_token_and_its_end(store: Store, reopen: Re
     revoked = await store.revoke_token("t1")
 
     assert await other.find_token("t1") == revoked
+
+
+async def test_the_latest_use_of_a_token_is_kept_and_changes_nothing_else(store: Store, making: Making) -> None:
+    given = making.token("t1"), making.token("t2"), making.token("t3")
+    for token in given:
+        await store.create_token(token)
+
+    await store.note_token_uses({"t1": 5_000, "t2": 7_000, "nobody's": 1})
+    await store.note_token_uses({"t1": 4_000, "t2": 8_000})
+    await store.note_token_uses({})
+
+    assert [token.last_used_at for token in await store.list_tokens(10)] == [5_000, 8_000, None]
+    assert await store.find_token("t2") == msgspec.structs.replace(given[1], last_used_at=8_000)
+    assert (await store.revoke_token("t1")).last_used_at == 5_000

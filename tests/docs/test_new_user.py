@@ -6,12 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.blocks import Block, blocks, pasted, run_shell
+from tests.e2e.starting import copy, terminal
 from tests.harness.processes import dies_with_parent, free_port
 from tests.harness.waiting import poll
 from tests.layout.documents import tracked_files
@@ -44,7 +46,10 @@ def started(clone: Path) -> Iterator[tuple[int, Path]]:
     printed = clone / "printed.txt"
     first = blocks("README.md", "sh")[0].text
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    with printed.open("wb") as output:
+    ours, theirs = terminal()
+    watcher = threading.Thread(target=copy, args=(ours, printed))
+    printed.write_bytes(b"")
+    with os.fdopen(theirs, "wb") as output:
         process = subprocess.Popen(
             ["bash", "-c", first],
             cwd=clone,
@@ -55,12 +60,16 @@ def started(clone: Path) -> Iterator[tuple[int, Path]]:
             preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 - calls prctl and nothing else
             start_new_session=True,
         )
+        output.close()
+        watcher.start()
         try:
             poll(lambda: _ended(process) or b"curl" in printed.read_bytes(), "a server's greeting", seconds=240)
             yield port, printed
         finally:
             subprocess.run(["pkill", "-TERM", "-s", str(process.pid)], check=False)
             process.wait(timeout=20)
+            watcher.join(timeout=20)
+            os.close(ours)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -39,6 +39,6 @@ def server(database: str, tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def caller(server: ServerProcess) -> Iterator[Caller]:
-    """A connection to the server, with the token it printed."""
+    """A connection to the server, with a token."""
     with Caller(server.base_url, first_token(server)) as connected:
         yield connected

@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -17,18 +20,22 @@ from tests.harness.waiting import poll
 def started(
     directory: Path, *words: str, stdout: Path, stderr: int | IO[bytes] = subprocess.STDOUT
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `sessionary WORDS` in a directory until the block ends; what it prints goes to a file."""
+    """Run `sessionary WORDS` in a directory, on a terminal, until the block ends; what it prints goes to a file too."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
-    with stdout.open("wb") as printed:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sessionary", *words],
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=stderr,
-            env=environment,
-            preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 - prctl and nothing else
-        )
+    ours, theirs = terminal()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sessionary", *words],
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=stderr,
+        env=environment,
+        preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 - prctl and nothing else
+    )
+    os.close(theirs)
+    stdout.write_bytes(b"")
+    watcher = threading.Thread(target=copy, args=(ours, stdout))
+    watcher.start()
     try:
         yield process
         process.terminate()
@@ -36,6 +43,25 @@ def started(
     finally:
         process.kill()
         process.wait(timeout=10)
+        watcher.join(timeout=10)
+        os.close(ours)
+
+
+def terminal() -> tuple[int, int]:
+    """Open a terminal that changes no line end: the end of who looks at it, and that of the program."""
+    ours, theirs = pty.openpty()
+    modes = termios.tcgetattr(theirs)
+    modes[1] &= ~termios.OPOST
+    termios.tcsetattr(theirs, termios.TCSANOW, modes)
+    return ours, theirs
+
+
+def copy(terminal: int, file: Path) -> None:
+    """Copy what is shown on a terminal to a file, until its other end is closed."""
+    # Then reading is an error.
+    with file.open("ab", buffering=0) as copied, contextlib.suppress(OSError):
+        while piece := os.read(terminal, 65_536):
+            copied.write(piece)
 
 
 def wait_for_text(file: Path, text: str) -> str:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from sessionary import Client
@@ -28,7 +28,7 @@ OF_THIS_MACHINE = ["127.0.0.1", "127.0.0.7", "localhost", "::1"]
 @pytest.mark.parametrize("host", BEYOND)
 def test_beyond_the_loopback_a_server_without_tls_does_not_start(tmp_path: Path, host: str) -> None:
     completed = run_sessionary("serve", "--host", host, "--port", "0", directory=tmp_path)
-    assert completed.returncode == 1
+    assert completed.returncode == 2
     assert completed.stdout == ""
     assert completed.stderr.count("\n") == 1
     for word in (host, "--tls-certificate", "--tls-key", "--behind-proxy"):
@@ -151,7 +151,7 @@ def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
         (("--tls-certificate", str(key), "--tls-key", str(key)), "cannot be used"),
     ):
         completed = run_sessionary("serve", "--port", "0", *files, directory=tmp_path)
-        assert completed.returncode == 1
+        assert completed.returncode == 2
         assert said in completed.stderr
         assert completed.stderr.count("\n") == 1
         assert "PRIVATE" not in completed.stderr

@@ -28,12 +28,19 @@ def caller(server: ServerProcess) -> Iterator[Caller]:
 
 
 @pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
-def test_a_server_outlives_a_stopped_database(own_postgres: PostgresServer, caller: Caller) -> None:
+def test_a_server_outlives_a_stopped_database(
+    own_postgres: PostgresServer, server: ServerProcess, caller: Caller
+) -> None:
     session = caller.create("one")
     assert caller.call("GET", "/health/ready").expect(200).json == {"status": "ready"}
 
     own_postgres.stop()
     assert_out_of_service(caller, session)
+    for _ in range(20):
+        assert_says_unavailable(caller.call("GET", "/health/ready"))
+    said = [line for line in server.log_lines() if "answered with 503" in line]
+    assert 1 <= len(said) < 10, "one for each cause, not one for each request"
+    assert len(set(said)) == len(said)
 
     own_postgres.start()
     assert_in_service_again(caller, session)

@@ -1,11 +1,13 @@
 """What a real server logs: who asked what and how it went, and never a body, a token or a message."""
 
+import fcntl
 import io
 import json
 import os
 import pty
 import threading
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +44,20 @@ def test_every_request_is_one_json_line_that_says_who_what_and_how(server: Serve
     told = entry_of(server, "mine-1")
     assert set(told) == {
         *("time", "level", "logger", "request_id", "organisation", "route", "method", "status", "milliseconds"),
+        *("client", "token_id", "session_id", "request_bytes", "response_bytes"),
     }
+    assert told["client"] == "127.0.0.1"
+    assert told["token_id"] == first_token(server).split("_")[1]
+    assert told["session_id"] == answer.json["sessionId"]
+    assert (told["request_bytes"], told["response_bytes"]) == (len(b'{"userId": "ada"}'), len(answer.body))
     assert (told["level"], told["logger"]) == ("info", "sessionary.access")
     assert (told["organisation"], told["route"], told["method"]) == ("demo", "create_session", "POST")
     assert told["status"] == 201
     assert 0 < told["milliseconds"] < 10_000
     assert entry_of(server, "mine-2")["route"] == "get_session"
+    assert entry_of(server, "mine-2")["session_id"] == answer.json["sessionId"]
     assert (entry_of(server, "mine-3")["route"], entry_of(server, "mine-3")["status"]) == (None, 404)
+    assert entry_of(server, "mine-3")["path"] == "/nowhere"
     assert (entry_of(server, unnamed)["organisation"], entry_of(server, unnamed)["status"]) == ("demo", 405)
 
 
@@ -81,9 +90,11 @@ def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
     os.close(ours)
 
     lines = shown.getvalue().decode().replace("\r\n", "\n").splitlines()
-    assert len(lines) == 2
-    assert " 201 POST   create_session " in lines[0]
-    assert " ms  demo  " in lines[0]
+    requests = [line for line in lines if " INFO " not in line]
+    assert len(requests) == 2
+    assert " 201 POST   create_session " in requests[0]
+    assert " ms  demo  " in requests[0]
+    assert "  /nowhere  " in requests[1]
     assert not any(line.startswith("{") for line in lines)
 
 
@@ -112,8 +123,9 @@ def test_no_body_token_or_message_is_ever_logged(talkative: ServerProcess) -> No
         caller.call("POST", caller.path, b'{"userId": "\\ud800' + CANARY.encode() + b'"}').expect(400)
         caller.call("GET", f"{caller.path}?userId={CANARY}&limit={CANARY}").expect(400)
         caller.call("GET", f"{caller.path}?cursor={CANARY}").expect(400)
-        caller.call("GET", f"{caller.path}/{CANARY}").expect(404)
-        caller.call("GET", f"/{CANARY}").expect(404)
+        caller.call("GET", f"/nowhere?{CANARY}").expect(404)
+        caller.call("GET", f"/{token}").expect(404)
+        caller.call("GET", f"/a/{token.replace('_', '%5F')}").expect(404)
         caller.call("GET", caller.path, headers={"Authorization": f"Bearer {CANARY}"}).expect(401)
         caller.call("GET", caller.path, headers={"Authorization": f"Basic {CANARY}"}).expect(401)
         caller.call("GET", caller.path, headers={"Cookie": CANARY, "User-Agent": CANARY, "X-Request-Id": f"{CANARY} ä"})
@@ -173,3 +185,68 @@ def test_a_log_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> None:
                 session = caller.create("two")
                 for _ in range(5):
                     caller.append(session, "more").expect(200)
+
+
+def test_a_log_that_is_full_stops_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
+    with os.fdopen(writing, "wb") as log:
+        words = ("serve", "--port", str(port))
+        with started(tmp_path, *words, stdout=tmp_path / "printed", stderr=log):
+            log.close()
+            printed = wait_for_text(tmp_path / "printed", "-d '{")
+            token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
+            with Caller(f"http://127.0.0.1:{port}", token) as caller:
+                session = caller.create("one")
+                for _ in range(300):
+                    caller.append(session, "more").expect(200)
+                    caller.call("GET", "/nowhere").expect(404)
+    os.close(reading)
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_server_tells_of_its_life_from_start_to_stop(tmp_path: Path, log_format: str) -> None:
+    database = f"sqlite:///{tmp_path}/store.db"
+    with ServerProcess(database, "--log-format", log_format, directory=tmp_path) as server:
+        assert server.terminate() == 0
+        lines = server.log_lines()
+    said = [
+        f"Starting sessionary {version('sessionary')} for {server.base_url} with the database {database}.",
+        "The database is open; migrations applied: 0001_sessions, ",
+        f"Listening on {server.base_url}.",
+        "Told to stop by SIGTERM; 0 requests are being answered.",
+        "Stopped; 0 requests were cut.",
+    ]
+    found = [number for text in said for number, line in enumerate(lines) if text in line]
+    assert found == sorted(found)
+    assert len(found) == len(said)
+    if log_format == "json":
+        told = [json.loads(line) for line in lines]
+        assert {entry["level"] for entry in told} == {"info"}
+        assert told[0]["version"] == version("sessionary")
+        assert told[0]["address"] == server.base_url
+        assert told[0]["database"] == database
+        assert told[-1]["requests_cut"] == 0
+
+
+def test_what_is_not_obeyed_is_told_when_it_starts(tmp_path: Path) -> None:
+    environment = {"SESSIONARY_LOGLEVEL": "debug", "SESSIONARY_SERVICE_HOST": "10.0.0.1"}
+    with ServerProcess(f"sqlite:///{tmp_path}/s.db", environment=environment, directory=tmp_path) as server:
+        warned = [entry["message"] for entry in entries(server) if entry["level"] == "warning"]
+    assert len(warned) == 1
+    assert warned[0].endswith("Is SESSIONARY_LOG_LEVEL meant?")
+
+
+def test_probes_are_not_logged_and_whom_a_proxy_asks_for_only_where_there_is_one(tmp_path: Path) -> None:
+    forwarded = {"X-Forwarded-For": "203.0.113.7, 10.0.0.1", "X-Request-Id": "mine"}
+    for words, told in (((), None), (("--behind-proxy",), "203.0.113.7, 10.0.0.1")):
+        with ServerProcess(f"sqlite:///{tmp_path}/s.db", *words, directory=tmp_path) as server:
+            (server.directory / "server.log").write_text("")
+            with Caller(server.base_url, "x") as caller:
+                caller.call("GET", "/health/live").expect(200)
+                caller.call("GET", "/nowhere", headers=forwarded).expect(404)
+            entry = entry_of(server, "mine")
+            assert entry.get("forwarded_for") == told
+            assert entry["client"] == "127.0.0.1"
+            assert not any(entry.get("route") == "/health/live" for entry in entries(server))

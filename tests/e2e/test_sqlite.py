@@ -4,7 +4,7 @@ import contextlib
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,8 +46,9 @@ def test_another_programs_lock_refuses_writes_in_time_and_reads_never(
             assert "Retry-After" not in refused.headers
             assert refused.json["code"] == "STORE_UNAVAILABLE"
             assert caller.contents(session) == ["one"]
-            caller.call("GET", "/health/ready").expect(200)
+            caller.call("GET", "/health/ready").expect(503)
     caller.append(session, "two").expect(200)
+    caller.call("GET", "/health/ready").expect(200)
     assert caller.contents(session) == ["one", "two"]
     assert count(database, "sessions") == 1
     assert "database is locked" in server.log.read_text(), "the operator is told why"
@@ -77,6 +78,41 @@ def test_a_file_that_may_not_grow_refuses_writes_and_serves_reads(server: Server
     server.restart()
     caller.close()
     assert caller.contents(sessions[0]) == [*kept, "room again"]
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Make the folder read-only for whoever looks from now on, as a file system with errors becomes."""
+    place = tmp_path / "data"
+    place.mkdir()
+    mounted: list[Path] = []
+
+    def lay_over() -> None:
+        for words in (["--bind", str(place), str(place)], ["-o", "remount,bind,ro", str(place)]):
+            done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+            mounted.append(place)
+
+    yield lay_over
+    if mounted:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_folder_that_became_read_only_is_told_by_readiness_though_nothing_is_written(
+    tmp_path: Path, read_only: Callable[[], None]
+) -> None:
+    database = f"sqlite:///{tmp_path}/data/store.db"
+    with (
+        ServerProcess(database, "--sweep-seconds", "3600", directory=tmp_path) as server,
+        Caller(server.base_url, first_token(server)) as caller,
+    ):
+        caller.call("GET", "/health/ready").expect(200)
+        read_only()
+        # Once the last write proves nothing any more.
+        poll(lambda: caller.call("GET", "/health/ready").status == 503, "a server that is not ready", seconds=30)
+        assert caller.call("GET", "/health/ready").json["detail"] == "The database may only be read."
+        caller.call("GET", caller.path).expect(200)
 
 
 @pytest.fixture

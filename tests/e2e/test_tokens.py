@@ -1,5 +1,6 @@
 """Tokens at a running server: made beside it, good at once, dead within five seconds of being revoked."""
 
+import json
 import time
 from pathlib import Path
 
@@ -72,3 +73,17 @@ def test_a_token_is_dead_from_the_instant_it_expires(tmp_path: Path) -> None:
             caller.create("two")
             server.clock.move(60)
             assert caller.call("GET", caller.path).status == 401
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
+def test_when_a_token_was_last_used_is_kept_by_the_end_of_the_server(server: ServerProcess) -> None:
+    used, unused = server.create_token_object("demo"), server.create_token_object("demo")
+    with Caller(server.base_url, used["token"]) as caller:
+        caller.create("one")
+
+    assert server.terminate() == 0
+
+    listed = run_sessionary("tokens", "list", "--json", "--database", server.database).stdout.splitlines()
+    last_used = {token["id"]: token["last_used_at"] for token in map(json.loads, listed)}
+    assert last_used[used["id"]] > used["created_at"]
+    assert last_used[unused["id"]] is None

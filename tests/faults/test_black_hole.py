@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from tests.e2e.calling import first_token, spoken

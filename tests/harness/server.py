@@ -1,6 +1,7 @@
 """The server as its users run it: a process of its own, started by the command line."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -170,6 +171,11 @@ class ServerProcess:
     def trace_lines(self) -> list[str]:
         """Return strace's record of the system calls asked for; it is whole once the server has ended."""
         return self.trace.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    @functools.cached_property
+    def first_token(self) -> str:
+        """A token for the organisation demo."""
+        return self.create_token("demo", name="first")
 
     def create_token(
         self,

@@ -54,7 +54,7 @@ class Counted:
             # A turn of the loop lets the signal be handled.
             wire.send(head("GET", "/health/live"))
             wire.receive()
-        return int(poll(lambda: self._found.exists() and self._found.read_text(), "what the collector found"))
+        return int(poll(lambda: self._found.read_text() if self._found.exists() else "", "what the collector found"))
 
     def head(self, method: str, path: str = "", **headers: str) -> bytes:
         """Encode a request's head, with the token."""
@@ -70,7 +70,8 @@ class Counted:
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
     directory = tmp_path_factory.mktemp("counted")
     (directory / "sitecustomize.py").write_text(COUNTING)
-    environment = {"PYTHONPATH": str(directory), "FOUND": str(directory / "found")}
+    paths = [str(directory), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "FOUND": str(directory / "found")}
     arguments = ("--body-seconds=0.2", "--header-seconds=0.2")
     with ServerProcess(f"sqlite:///{directory}/store.db", *arguments, environment=environment) as server:
         counted = Counted(server, server.create_token(all_organisations=True), directory / "found")

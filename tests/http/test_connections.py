@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.http.wires import HungUpError, Wire, chunked, head
 
 HEADER_SECONDS = 0.6
 BODY_SECONDS = 1.0
-IDLE_SECONDS = 1
+IDLE_SECONDS = 1.4
 CONNECTIONS = 12
 BODY = b'{"userId":"someone"}'
 
@@ -400,6 +401,70 @@ def test_garbage_behind_a_request_does_not_take_its_answer(caller: Caller, wire:
     assert wire.receive().json == {"message": "Session deleted successfully"}
     assert wire.rest() == b""
     assert caller.get(session_id).status == 404
+
+
+HOSTS = ["here", "here:8080", "here:", "127.0.0.1", "[::1]:80", "[::1]", "xn--bcher-kva.example", "a_b.c", "", "a%20b"]
+NO_HOSTS = ["a b", "a/b", "user@here", "here:x", "[::1", "::1", "a,b", "a\tb", "here:80:80", "h\xe9re", "a\x7f"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_any_host_is_taken(caller: Caller, wire: Wire, host: str) -> None:
+    wire.send(asked(caller).replace(b"Host: here", f"Host: {host}".encode()))
+    assert wire.receive().status == 200
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"", b"Host: here\r\nHost: here\r\n", b"Host: here\r\nhost: there\r\n"]
+    + [f"Host: {host}\r\n".encode("latin-1") for host in NO_HOSTS if host != "a,b"],
+)
+@pytest.mark.parametrize("path", ["/health/live", None])
+def test_a_host_that_is_missing_doubled_or_none_is_400(
+    caller: Caller, wire: Wire, lines: bytes, path: str | None
+) -> None:
+    request = asked(caller) if path is None else head("GET", path)
+    wire.send(request.replace(b"Host: here\r\n", lines))
+    answer = wire.receive()
+    assert answer.refusal == (400, "INVALID_REQUEST")
+    assert answer.headers["connection"] == "close"
+    assert wire.rest() == b""
+
+
+def test_http_1_0_needs_no_host(caller: Caller, wire: Wire) -> None:
+    wire.send(asked(caller).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: here\r\n", b""))
+    assert wire.receive().status == 200
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0"])
+def test_another_version_of_http_is_505(caller: Caller, wire: Wire, version: str) -> None:
+    wire.send(asked(caller, "POST", body=BODY).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+    answer = wire.receive()
+    assert answer.refusal == (505, "HTTP_VERSION_NOT_SUPPORTED")
+    assert answer.headers["connection"] == "close"
+    assert wire.rest() == b""
+    assert caller.list().json == []
+
+
+@pytest.mark.parametrize("version", ["3.0", "1.2", "9.9", "1", "11.1"])
+def test_a_version_that_http_does_not_know_is_400(caller: Caller, wire: Wire, version: str) -> None:
+    wire.send(asked(caller).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+    assert wire.receive().refusal == (400, "INVALID_REQUEST")
+
+
+def test_the_form_of_a_proxys_request_is_answered_like_any_other(caller: Caller, wire: Wire) -> None:
+    wire.send(asked(caller).replace(b"GET /", b"GET http://elsewhere/"))
+    assert wire.receive().json == []
+    wire.send(head("OPTIONS", "*"))
+    assert wire.receive().status in {400, 404}
+
+
+def test_the_date_is_that_of_the_answer(wire: Wire) -> None:
+    for _ in range(30):
+        before = int(time.time())
+        wire.send(head("GET", "/health/live"))
+        dated = parsedate_to_datetime(wire.receive().headers["date"]).timestamp()
+        assert before <= dated <= time.time()
+        time.sleep(0.05)
 
 
 def test_garbage_behind_several_requests_takes_no_answer(caller: Caller, wire: Wire) -> None:

@@ -34,7 +34,7 @@ def writing_token(server: ServerProcess) -> str:
 
 def test_path_comes_before_method_and_token(caller: Caller) -> None:
     nobody = caller.bearing(None)
-    assert nobody.send("PATCH", f"{caller.sessions}/", b"{", PLAIN).refusal == (404, "NOT_FOUND")
+    assert nobody.send("PATCH", f"{caller.sessions}/a/b", b"{", PLAIN).refusal == (404, "NOT_FOUND")
     assert nobody.send("GET", "/nowhere").refusal == (404, "NOT_FOUND")
 
 

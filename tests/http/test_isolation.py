@@ -59,7 +59,7 @@ def world(server: ServerProcess) -> World:
 async def _tokens(database: str, mine: str, theirs: str) -> dict[str, str | None]:
     """Make every kind of token. The clock stands an hour back, so that one can have expired since."""
     an_hour_ago = int(time.time() * 1000) - 3_600_000
-    store = await open_store(database, lambda: an_hour_ago)
+    store = await open_store(database, lambda: an_hour_ago, shared=True)
     maker = TokenMaker(store, lambda: an_hour_ago, secrets.token_bytes)
     try:
         _, own = await create_token(maker, mine, "own")

@@ -342,3 +342,86 @@ def test_names_and_titles_hold_no_control_characters(caller: Caller, field: str)
 def test_names_and_titles_hold_any_other_text(caller: Caller, field: str, text: str) -> None:
     name = {"userId": "user_id", "sessionGroup": "session_group"}.get(field, field)
     assert caller.read(caller.begin(**{field: text}))[name] == text
+
+
+VALUES = 100_000
+
+
+def filled(begin: bytes, unit: bytes, end: bytes, count: int) -> bytes:
+    """Fill a body with so many of a unit, whose last byte is the comma between two."""
+    return (begin + unit * count)[:-1] + end
+
+
+@pytest.mark.parametrize(
+    ("begin", "unit", "end"),
+    [
+        (b'{"a":[', b"[],", b"]}"),
+        (b'{"a":[', b'{"a" :1},', b"]}"),
+        (b'{"a":[', b"1,", b"]}"),
+        (b'{"a":[', b"1.5,", b"]}"),
+        (b'{"a":[', b'"",', b"]}"),
+        (b'{"a":[', b'"\\"",', b"]}"),
+        (b'{"a":[', b"[[[[[[[[1]]]]]]]],", b"]}"),
+        (b"{", b'"a":1,', b"}"),
+        (b'{"newMessages":[', b"{},", b"]}"),
+        (b'{"newMessages":[{"role":"user","content":[', b"{},", b"]}]}"),
+        (b'{"metadata":{"a":[', b"null,", b"]}}"),
+        (b"[", b"1,", b"]"),
+        (b"", b"[,", b""),
+    ],
+)
+def test_a_body_of_too_many_values_is_400_before_it_is_decoded(
+    caller: Caller, begin: bytes, unit: bytes, end: bytes
+) -> None:
+    session_id = caller.begin()
+    before = caller.get(session_id).body
+    most = (8 * 1024 * 1024 - 100) // len(unit)
+    for count in (VALUES + 1, most):
+        answer = caller.update_raw(session_id, filled(begin, unit, end, count))
+        assert answer.refusal == (400, "INVALID_REQUEST")
+        assert answer.problem["detail"] == "The body holds more than 100000 values."
+    assert caller.get(session_id).body == before
+
+
+def test_a_body_may_hold_a_hundred_thousand_values(caller: Caller) -> None:
+    session_id = caller.begin()
+    for unit in (b"1,", b'"x",', b"12345678901,"):
+        assert caller.update_raw(session_id, filled(b'{"a":[', unit, b"]}", VALUES - 2)).status == 200
+        assert caller.update_raw(session_id, filled(b'{"a":[', unit, b"]}", VALUES + 1)).status == 400
+    assert caller.update_raw(session_id, filled(b'{"a":[', b'{"a" :1},', b"]}", VALUES // 2 - 2)).status == 200
+
+
+@pytest.mark.parametrize("text", [",", "[", '{"', '\\"', "\\", '":', '\\":,[{', '" :', "9", '"a":1,"a":2,'])
+def test_what_stands_in_a_text_is_not_counted(caller: Caller, text: str) -> None:
+    session_id = caller.begin()
+    whole = text * (400_000 // len(text))
+    assert caller.update(session_id, newMessages=[message(whole)] * 2).status == 200
+    assert [spoken["content"] for spoken in caller.read(session_id)["messages"]] == [whole] * 2
+
+
+@pytest.mark.parametrize("digits", [384, 4_000, 5_000, 1_000_000])
+def test_an_integer_of_any_length_is_400(caller: Caller, digits: int) -> None:
+    session_id = caller.begin()
+    number = b"1" * digits
+    for members in (b'"a":%b', b'"a":-%b', b'"a":[1,%b]', b'"a":%b ', b'"userId":"a","b":[%b]', b'"b":"\\"","a":%b'):
+        answer = caller.update_raw(session_id, b"{%b}" % (members % number))
+        assert answer.refusal in {(400, "INVALID_REQUEST"), (400, "INVALID_JSON")}, members
+
+
+@pytest.mark.parametrize("number", ["0.{}", "1.{}e-5", "-0.{}E+1", "1e-{zeros}1", "1E{zeros}1", "1e+{zeros}1"])
+def test_a_double_may_have_any_number_of_digits(caller: Caller, number: str) -> None:
+    session_id = caller.begin()
+    for length in (300, 1_000, 200_000):
+        written = number.format("1" * length, length=length, zeros="0" * length)
+        body = b'{"a":%b}' % written.encode()
+        assert caller.update_raw(session_id, body).status == 200, number
+
+
+def test_a_key_twice_is_found_in_a_long_body_too(caller: Caller) -> None:
+    session_id = caller.begin()
+    for text in ("x", '":', '\\" :', ":"):
+        for pair in (b'"a":1,"a":2', b'"a" :1,"\\u0061":2', b'"":[],"" : {}'):
+            spoken = json.dumps(message(text * 60_000)).encode()
+            body = b'{"newMessages":[%b],"b":{%b}}' % (spoken, pair)
+            assert caller.update_raw(session_id, body).refusal == (400, "INVALID_JSON")
+    assert caller.read(session_id)["messages"] == []

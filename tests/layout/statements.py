@@ -13,6 +13,7 @@ WITHOUT_ORGANISATION: Mapping[str, str] = {
     "insert_token": "tokens are kept by id; an operator's token has no organisation",
     "list_tokens": "the operator's list is of all organisations",
     "revoke_token": "a token is named by its id",
+    "use_tokens": "a token is named by its id",
     "sweep_due": "one sweep serves every organisation, in the order of their dates",
     "sweep_keys": "as sweep_due",
     "list_audit": "as list_tokens",

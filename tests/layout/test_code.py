@@ -107,9 +107,9 @@ def test_the_server_loads_few_modules() -> None:
 
 
 def test_the_server_starts_without_the_clients_http_library() -> None:
-    script = "import sys, sessionary, sessionary.cli.main, sessionary.serve; sys.exit('httpx' in sys.modules)"
+    script = "import sys, sessionary, sessionary.cli.main, sessionary.serve; sys.exit('httpx2' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr or "httpx was imported"
+    assert run.returncode == 0, run.stderr or "httpx2 was imported"
 
 
 def _small_package(root: Path) -> Path:

@@ -26,8 +26,8 @@ PLANTS = [
     ("operations/context.py", "import uvicorn", "web framework"),
     ("operations/context.py", "import asyncpg", "web framework"),
     ("operations/context.py", "import starlette", "web framework"),
-    ("store/deciding.py", "import httpx", "HTTP library"),
-    ("serve.py", "import httpx", "HTTP library"),
+    ("store/deciding.py", "import httpx2", "HTTP library"),
+    ("serve.py", "import httpx2", "HTTP library"),
     ("errors.py", "import asyncio", "Words do no I/O"),
 ]
 

@@ -5,7 +5,6 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from typing import TextIO
 
 import pytest
 
@@ -13,7 +12,21 @@ from sessionary.http.app import Exchange
 from sessionary.logs import AccessLog, configure, wants_json
 
 NOVEMBER_SECONDS = 1_795_385_340.123
-EXCHANGE = Exchange("id-1", "PUT", "demo", "update_session", 200, 1.23456)
+SESSION = "01a20698-7062-75f8-ba1b-b96409814bf8"
+EXCHANGE = Exchange(
+    "id-1",
+    "PUT",
+    "demo",
+    "update_session",
+    200,
+    1.23456,
+    client=("10.0.0.7", 5_000),
+    path=b"/never/shown",
+    token_id="0123456789abcdef0123",
+    session_id=SESSION,
+    request_bytes=12,
+    response_bytes=34,
+)
 
 
 class Terminal(io.StringIO):
@@ -22,17 +35,6 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """Say yes."""
         return True
-
-
-class Counted(io.StringIO):
-    """A stream that counts how often it was written to."""
-
-    writes = 0
-
-    def write(self, text: str, /) -> int:
-        """Count, and write."""
-        self.writes += 1
-        return super().write(text)
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +48,13 @@ def loggers_as_they_were() -> Iterator[None]:
     logging.getLogger("uvicorn").setLevel(uvicorn)
 
 
-def access_log(stream: TextIO, log_level: str = "info", *, as_json: bool = True) -> AccessLog:
-    return AccessLog(log_level, as_json=as_json, stream=stream, clock=lambda: NOVEMBER_SECONDS)
+def access_log(stream: io.StringIO, log_level: str = "info", *, as_json: bool = True) -> AccessLog:
+    return AccessLog(
+        log_level,
+        as_json=as_json,
+        write=lambda text: print(text.decode(), end="", file=stream),
+        clock=lambda: NOVEMBER_SECONDS,
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,12 @@ async def test_a_request_is_one_json_object_a_line() -> None:
         "route": "update_session",
         "method": "PUT",
         "status": 200,
-        "milliseconds": 1.235,
+        "milliseconds": 1.234,
+        "client": "10.0.0.7",
+        "token_id": "0123456789abcdef0123",
+        "session_id": SESSION,
+        "request_bytes": 12,
+        "response_bytes": 34,
     }
     assert json.loads(lines[1])["level"] == "error"
     assert json.loads(lines[1])["organisation"] is None
@@ -95,23 +107,23 @@ async def test_a_request_is_one_readable_line_for_people() -> None:
     stream = io.StringIO()
     log = access_log(stream, as_json=False)
     log(EXCHANGE)
-    log(Exchange("id-2", "GET", None, None, 404, 12.0))
+    log(Exchange("id-2", "GET", None, None, 404, 12.0, path=b"/nowhere"))
     log.flush()
     assert stream.getvalue().splitlines() == [
-        "22:09:00.123 200 PUT    update_session      1.23 ms  demo  id-1",
-        "22:09:00.123 404 GET    -                  12.00 ms  -  id-2",
+        f"22:09:00.123 200 PUT    update_session      1.23 ms  demo  {SESSION}  id-1  10.0.0.7  0123456789abcdef0123  12/34 bytes",
+        "22:09:00.123 404 GET    -                  12.00 ms  -  /nowhere  id-2  -  -  0/0 bytes",
     ]
 
 
-async def test_lines_of_one_turn_of_the_loop_leave_in_one_write() -> None:
-    stream = Counted()
-    log = access_log(stream)
+async def test_lines_leave_together_and_soon() -> None:
+    writes = asyncio.Queue[bytes]()
+    log = AccessLog("info", as_json=True, write=writes.put_nowait)
     for _ in range(50):
         log(EXCHANGE)
-    assert stream.writes == 0
-    await asyncio.sleep(0)
-    assert stream.writes == 1
-    assert len(stream.getvalue().splitlines()) == 50
+    assert writes.empty()
+    async with asyncio.timeout(10):
+        assert len((await writes.get()).splitlines()) == 50
+    assert writes.empty()
 
 
 async def test_no_more_than_a_thousand_lines_are_held() -> None:
@@ -120,8 +132,67 @@ async def test_no_more_than_a_thousand_lines_are_held() -> None:
     for _ in range(1_001):
         log(EXCHANGE)
     assert len(stream.getvalue().splitlines()) == 1_000
-    await asyncio.sleep(0)
+    log.flush()
     assert len(stream.getvalue().splitlines()) == 1_001
+
+
+@pytest.mark.parametrize("log_level", ["debug", "info", "warning"])
+@pytest.mark.parametrize("status", [200, 503])
+async def test_probes_are_for_the_level_debug(log_level: str, status: int) -> None:
+    stream = io.StringIO()
+    log = access_log(stream, log_level)
+    log(Exchange("id", "GET", None, "/health/ready", status, 1.0))
+    log(Exchange("id", "GET", None, "/health/live", status, 1.0))
+    log.flush()
+    assert len(stream.getvalue().splitlines()) == (2 if log_level == "debug" else 0)
+
+
+async def test_another_level_is_obeyed_at_once() -> None:
+    stream = io.StringIO()
+    log = access_log(stream, "error")
+    log(EXCHANGE)
+    log.set_level("info")
+    log(EXCHANGE)
+    log.set_level("error")
+    log(EXCHANGE)
+    log.flush()
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+RAW = [
+    (b"/nowhere", "/nowhere"),
+    (b"/a%0Ab%1b[31m", "/a%0Ab%1b[31m"),
+    (b"/a\nb\x1b[31mc\x7f", "/a\\nb\\x1b[31mc\\x7f"),
+    (b"/\xc2\x9b31m\xff", "/\\xc2\\x9b31m\\xff"),
+    (b"/" + b"x" * 1_000, "/" + "x" * 199 + "…"),
+    (b"/sny_0123456789abcdef0123_ffff/x", "/sny_***/x"),
+    (b"/sny%5F0123456789abcdef0123%5Fffff", "/sny_***"),
+]
+
+
+@pytest.mark.parametrize(("raw", "shown"), RAW, ids=ascii)
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_what_a_caller_chose_is_bounded_and_commands_nobody(raw: bytes, shown: str, as_json: bool) -> None:  # noqa: FBT001 - a row
+    stream = io.StringIO()
+    log = access_log(stream, as_json=as_json)
+    log(Exchange("id", "GET", None, None, 404, 1.0, path=raw, forwarded_for=raw))
+    log.flush()
+    (line,) = stream.getvalue().removesuffix("\n").split("\n")
+    assert line.isprintable()
+    if as_json:
+        assert (json.loads(line)["path"], json.loads(line)["forwarded_for"]) == (shown, shown)
+    else:
+        assert line.count(shown) == 2
+
+
+@pytest.mark.parametrize("session_id", ["kanarienvogel", "a\nb", SESSION + "\n", "x" * 10_000])
+async def test_what_is_no_id_of_a_session_is_not_logged_as_one(session_id: str) -> None:
+    stream = io.StringIO()
+    log = access_log(stream)
+    log(Exchange("id", "GET", "demo", "get_session", 404, 1.0, path=b"/x", session_id=session_id))
+    log.flush()
+    entry = json.loads(stream.getvalue())
+    assert (entry["session_id"], entry["path"]) == (None, "/x")
 
 
 @pytest.mark.parametrize(
@@ -149,11 +220,12 @@ async def test_no_organisation_breaks_a_line(organisation: str) -> None:
 
 def test_an_entry_of_the_program_is_one_json_object_with_its_traceback() -> None:
     stream = io.StringIO()
-    configure("auto", "info", stream)
+    queue = configure("auto", "info", stream)
     try:
         raise ValueError("two\nlines")  # noqa: TRY301 - a traceback is wanted
     except ValueError:
         logging.getLogger("sessionary.store").exception("It failed for %s.", "a reason")
+    assert queue.flush(10)
     (line,) = stream.getvalue().splitlines()
     entry = json.loads(line)
     assert (entry["level"], entry["logger"], entry["message"]) == (
@@ -168,24 +240,44 @@ def test_an_entry_of_the_program_is_one_json_object_with_its_traceback() -> None
 
 def test_an_entry_of_the_program_is_readable_on_a_terminal() -> None:
     stream = Terminal()
-    configure("auto", "info", stream)
+    queue = configure("auto", "info", stream)
     logging.getLogger("sessionary.expiry").info("Swept %d expired sessions.", 3)
+    assert queue.flush(10)
     assert stream.getvalue()[8:] == " INFO    Swept 3 expired sessions.\n"
 
 
 @pytest.mark.parametrize(("log_level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_entries_below_the_level_are_left_out(log_level: str, count: int) -> None:
     stream = io.StringIO()
-    configure("json", log_level, stream)
+    queue = configure("json", log_level, stream)
     for severity in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         logging.getLogger("sessionary.store").log(severity, "entry")
+    assert queue.flush(10)
     assert len(stream.getvalue().splitlines()) == count
 
 
 def test_the_servers_library_does_not_chatter() -> None:
     stream = io.StringIO()
-    configure("json", "debug", stream)
+    queue = configure("json", "debug", stream)
     logging.getLogger("uvicorn.error").info("Started server process")
+    assert queue.flush(10)
     assert stream.getvalue() == ""
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    assert queue.flush(10)
     assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_an_entry_of_the_program_cannot_break_its_line_or_command_a_terminal() -> None:
+    stream = Terminal()
+    queue = configure("text", "info", stream)
+    logging.getLogger("sessionary.store").warning("It said %s.", "a\nb\x1b[31m")
+    assert queue.flush(10)
+    assert stream.getvalue()[8:] == " WARNING It said a\\nb\\x1b[31m.\n"
+
+
+def test_an_entry_may_have_members_of_its_own() -> None:
+    stream = io.StringIO()
+    queue = configure("json", "info", stream)
+    logging.getLogger("sessionary.serve").info("Listening.", extra={"fields": {"address": "http://x"}})
+    assert queue.flush(10)
+    assert json.loads(stream.getvalue())["address"] == "http://x"

@@ -42,6 +42,7 @@ INDEXES: Mapping[str, set[str]] = {
     "find_tokens": {"tokens_pkey"},
     "list_tokens": {"tokens_pkey"},
     "revoke_token": {"tokens_pkey"},
+    "use_tokens": {"tokens_pkey"},
 }
 INDEX_SCANS = {"Index Scan", "Index Only Scan"}
 HARMLESS = {

@@ -35,7 +35,7 @@ async def test_every_file_of_the_store_is_its_owners_only(tmp_path: Path) -> Non
     await store.sweep(1)
     modes = modes_in(tmp_path)
     await store.close()
-    assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
+    assert modes == dict.fromkeys(["store.db", "store.db-wal", "store.db-shm", "store.db-lock"], 0o600)
 
 
 def test_a_commit_is_on_the_disk_before_it_returns(tmp_path: Path) -> None:
@@ -91,3 +91,37 @@ def test_a_lock_of_another_migration_is_waited_for(tmp_path: Path) -> None:
     other.execute("ROLLBACK")
     other.close()
     assert migrate(path, NOVEMBER) == []
+
+
+async def test_a_file_belongs_to_one_store_at_a_time(tmp_path: Path) -> None:
+    url, clock = f"sqlite:///{tmp_path}/store.db", HandClock()
+    migrate(tmp_path / "store.db", NOVEMBER)
+    store = await open_store(url, clock)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"in use by another server \(this very process\)"):
+            await open_store(url, clock)
+    beside = await open_store(url, clock, shared=True)
+    await beside.ready()
+    await beside.close()
+    await store.ready()
+    await store.close()
+    later = await open_store(url, clock)
+    await later.close()
+
+
+async def test_a_store_that_cannot_be_opened_keeps_nobody_else_out(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    file.write_bytes(b"no database" * 100)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="file is not a database"):
+            await open_store(f"sqlite:///{file}", HandClock())
+    file.unlink()
+    migrate(file, NOVEMBER)
+    await (await open_store(f"sqlite:///{file}", HandClock())).close()
+
+
+@pytest.mark.parametrize("left", ["", "process 1 on elsewhere\n", "process x\n", "\0" * 500, "x" * 5000])
+async def test_what_a_lock_file_says_is_only_for_the_message(tmp_path: Path, left: str) -> None:
+    migrate(tmp_path / "store.db", NOVEMBER)
+    (tmp_path / "store.db-lock").write_text(left)
+    await (await open_store(f"sqlite:///{tmp_path}/store.db", HandClock())).close()

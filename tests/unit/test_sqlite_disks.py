@@ -186,6 +186,28 @@ async def test_a_store_whose_disk_was_full_is_ready_again_once_there_is_room(
     await store.ready()
 
 
+async def test_a_store_whose_write_failed_is_not_ready_until_one_succeeds(
+    store: SqliteStore, making: Making, disk: Disk
+) -> None:
+    await store.ready()
+    disk.sync_error = apsw.IOError
+    await store.apply([making.create()])
+    with pytest.raises(StoreUnavailable) as refusal:
+        await store.ready()
+    assert refusal.value.reason.startswith("SQLite: ")
+    disk.sync_error = None
+    async with asyncio.timeout(10):
+        while any(await asyncio.gather(store.ready(), return_exceptions=True)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    disk.write_error = apsw.FullError
+    await store.apply([making.create()])
+    with pytest.raises(StoreUnavailable, match=r"The disk is full\."):
+        await store.ready()
+    disk.write_error = None
+    await begin(store, making.create())
+    await store.ready()
+
+
 async def test_a_file_that_cannot_be_read_is_told_as_unavailable(
     path: Path, clock: HandClock, making: Making, disk: Disk
 ) -> None:

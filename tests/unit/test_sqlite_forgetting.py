@@ -68,6 +68,16 @@ async def until_forgotten(path: Path) -> None:
     raise AssertionError(f"{CANARY} still stands in {files_that_remember(path)}")
 
 
+async def until_the_log_is_empty(store: SqliteStore, path: Path, making: Making) -> None:
+    """Sweep, and wait for what follows: at first a store does not know what the log holds."""
+    await store.apply([making.create(user("something in the log"))])
+    assert path.with_name("store.db-wal").stat().st_size
+    await store.sweep(100)
+    async with asyncio.timeout(30):
+        while path.with_name("store.db-wal").stat().st_size:  # noqa: ASYNC110 - another thread's work has no event
+            await asyncio.sleep(0.05)
+
+
 def copied(path: Path, directory: Path) -> Path:
     """Copy the file and its log as they are at this moment."""
     directory.mkdir()
@@ -130,6 +140,32 @@ async def test_metadata_that_was_replaced_is_gone_from_the_disk_after_a_sweep(
     sessions = [making.create(user("harmless"), metadata={"a": CANARY, "b": [CANARY] * size}) for size in (1, 50, 900)]
     await store.apply(sessions)
     await store.apply([update(session, metadata={"a": None, "b": "harmless"}) for session in sessions])
+
+    await store.sweep(100)
+
+    await until_forgotten(path)
+
+
+REPLACED: dict[str, dict[str, str]] = {
+    "a title": {"title": CANARY},
+    "a model": {"model": CANARY},
+    "both": {"title": CANARY, "model": CANARY},
+}
+
+
+@pytest.mark.parametrize("before", REPLACED.values(), ids=REPLACED)
+async def test_a_title_and_a_model_that_were_replaced_are_gone_from_the_disk_after_a_sweep(
+    store: SqliteStore, path: Path, making: Making, before: dict[str, str]
+) -> None:
+    title, model = before.get("title"), before.get("model")
+    sessions = [
+        making.create(user("harmless"), metadata={"a": "b" * size}, title=title, model=model) for size in (1, 900, 9000)
+    ]
+    await until_the_log_is_empty(store, path, making)
+    await store.apply(sessions)
+    after = dict.fromkeys(before, "harmless")
+    await store.apply([update(session, title=after.get("title"), model=after.get("model")) for session in sessions])
+    assert files_that_remember(path) != []
 
     await store.sweep(100)
 

@@ -101,7 +101,10 @@ async def test_another_programs_lock_is_waited_for_no_longer_than_a_request_may_
         assert 0.2 < time.monotonic() - started < SECONDS_MAX + 0.5
         assert contents_in(await store.fetch("demo", before.session_id)) == ["before"], "readers do not wait"
         assert await listed(store, listing()) == [before.session_id]
-        await store.ready()
+        with pytest.raises(StoreUnavailable) as refusal:
+            await store.ready()
+        assert "database is locked" in refusal.value.reason
+        assert "locked" not in refusal.value.detail, "that is for the operator"
     assert await refused(store, making.create()) == [None]
     assert len(await listed(store, listing())) == 2, "what was refused is not there"
 
@@ -112,6 +115,51 @@ async def test_a_lock_that_goes_away_in_time_is_only_a_delay(store: SqliteStore,
         await asyncio.sleep(0.1)
         assert not waiting.done()
     assert await waiting == [None]
+
+
+async def test_a_store_is_ready_only_if_a_write_would_succeed_though_none_was_tried(
+    store: SqliteStore, path: Path
+) -> None:
+    with locked(path), pytest.raises(StoreUnavailable):
+        await store.ready()
+    async with asyncio.timeout(10):
+        while not await is_ready(store):  # noqa: ASYNC110 - what failed is not tried again at once
+            await asyncio.sleep(0.05)
+
+
+async def test_a_lock_that_goes_away_in_time_does_not_matter_to_readiness(path: Path, clock: HandClock) -> None:
+    store = await SqliteStore.open(path, clock, 240.0)
+    with locked(path):
+        asked = [asyncio.create_task(store.ready()) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        assert not any(task.done() for task in asked)
+        asked[0].cancel()
+    await asyncio.gather(*asked[1:])
+    await store.close()
+
+
+async def test_who_asks_whether_a_store_is_ready_writes_nothing(
+    patient: SqliteStore, path: Path, making: Making
+) -> None:
+    await begin(patient, making.create())
+    async with asyncio.timeout(10):
+        while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the checkpoint after the write
+            await asyncio.sleep(0.05)
+    before = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.parent.iterdir())]
+    for _ in range(30):
+        await patient.ready()
+    patient._proof._proved_until = 0.0  # noqa: SLF001 - as after some seconds without a write
+    await asyncio.gather(*(patient.ready() for _ in range(30)))
+    after = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.parent.iterdir())]
+    assert [each for each in after if "-shm" not in each[0]] == [each for each in before if "-shm" not in each[0]]
+
+
+async def is_ready(store: SqliteStore) -> bool:
+    try:
+        await store.ready()
+    except StoreUnavailable:
+        return False
+    return True
 
 
 async def test_a_lock_held_for_long_refuses_every_kind_of_writing(
@@ -147,17 +195,17 @@ async def test_of_a_batch_that_the_file_refuses_only_the_culprit_fails(store: Sq
 
 
 async def test_a_sweep_removes_a_bounded_number_of_bytes_at_a_time(
-    store: SqliteStore, clock: HandClock, making: Making
+    patient: SqliteStore, clock: HandClock, making: Making
 ) -> None:
     large = "x" * (MEBIBYTE - 1000)
     for _ in range(5):
-        session = await begin(store, making.create())
+        session = await begin(patient, making.create())
         for _ in range(10):
-            await change(store, update(session, assistant(large)))
+            await change(patient, update(session, assistant(large)))
     clock.move(DAY)
     removed = []
     while True:
-        swept = await store.sweep(500)
+        swept = await patient.sweep(500)
         removed.append(swept.removed)
         if not swept.more:
             break
@@ -279,3 +327,30 @@ async def test_without_an_audit_record_nothing_is_deleted_made_or_revoked(
     kept = await store.find_token("t1")
     assert kept is not None
     assert kept.revoked_at is None
+
+
+async def test_a_reader_that_stays_never_makes_a_write_wait_however_long_the_log_is(
+    path: Path, making: Making, clock: HandClock
+) -> None:
+    """The reader goes only when the writes are through: one that waited for it would wait for longer than the test."""
+    store = await SqliteStore.open(path, clock, 240.0)
+    session = await begin(store, making.create())
+    backup = apsw.Connection(str(path))
+    backup.execute("BEGIN")
+    backup.execute("SELECT count(*) FROM sessions").fetchall()
+    large = "x" * (MEBIBYTE - 1000)
+    async with asyncio.timeout(50):
+        while log_bytes(path) < 80 * MEBIBYTE:
+            await begin(store, making.create(user(large)))
+        for number in range(20):
+            await change(store, update(session, user(f"{number}")))
+            # Time for a checkpoint after each of some writes: the pause between two is 0.2 s.
+            await asyncio.sleep(0.05)
+    assert log_bytes(path) > 80 * MEBIBYTE, "what the reader sees is kept for it"
+    backup.close()
+    async with asyncio.timeout(30):
+        while log_bytes(path) > 64 * MEBIBYTE:
+            await begin(store, making.create(user("which cuts the log")))
+            await asyncio.sleep(0.1)
+    assert len(contents_in(await store.fetch("demo", session.session_id))) == 20
+    await store.close()

@@ -45,6 +45,7 @@ INDEXES = {
     "find_tokens": {"tokens PRIMARY KEY"},
     "list_tokens": {"tokens PRIMARY KEY"},
     "revoke_token": {"tokens PRIMARY KEY"},
+    "use_tokens": {"tokens PRIMARY KEY"},
 }
 FILTERS: tuple[dict[str, Any], ...] = ({}, {"user_id": "ada"}, {"session_group": "web"}, {"model": "large"})
 FRAME_BYTES = 24 + 4096

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from bench.contenders.conventional import ConventionalPostgres, ConventionalSqlite

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import signal
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -18,11 +20,14 @@ from sessionary.store.opening import migrate, pending_migrations
 @settings_options()
 def serve_command(**flags: Any) -> None:
     """Run the server until it is told to stop (SIGTERM or Ctrl-C)."""
-    settings = from_flags(flags).settings
+    # From the first moment on it is no reason to end; where the caller had it ignored, as nohup does, it stays so.
+    outlives_terminal = signal.signal(signal.SIGHUP, signal.SIG_IGN) == signal.SIG_IGN
+    read = partial(from_flags, flags, warns=False)
+    found = read()
     # The other commands start faster without the server's modules.
     from sessionary.serve import serve  # noqa: PLC0415
 
-    serve(settings)
+    serve(found, read, outlives_terminal=outlives_terminal)
 
 
 @click.command("migrate")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx
+import httpx2
 import msgspec
 
 from sessionary import limits
@@ -29,7 +29,7 @@ class Endpoint:
         self.name: Final = model
         self._url: Final = bare if bare.endswith("/chat/completions") else f"{bare}/chat/completions"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http: Final = httpx.Client(headers=headers, timeout=seconds)
+        self._http: Final = httpx2.Client(headers=headers, timeout=seconds)
         self._streams = True
 
     def reply(self, messages: list[JsonObject], show: Show) -> Reply:
@@ -43,7 +43,7 @@ class Endpoint:
                     return reply
                 self._streams = False
             reply = self._ask(asked, show)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise NoReply(f"the endpoint could not be asked: {str(error) or type(error).__name__}") from error
         if reply is None:
             raise NoReply("the endpoint refuses to answer without streaming, and with it")
@@ -65,7 +65,7 @@ class Endpoint:
         return reply
 
 
-def _read_stream(response: httpx.Response, show: Show) -> Reply:
+def _read_stream(response: httpx2.Response, show: Show) -> Reply:
     text, tokens = "", None
     for event in _events(response):
         try:
@@ -87,7 +87,7 @@ def _read_stream(response: httpx.Response, show: Show) -> Reply:
     return Reply(text, tokens)
 
 
-def _events(response: httpx.Response) -> Iterator[bytes]:
+def _events(response: httpx2.Response) -> Iterator[bytes]:
     """Read the data of server-sent events up to the last."""
     pending = b""
     for received in response.iter_bytes():
@@ -102,7 +102,7 @@ def _events(response: httpx.Response) -> Iterator[bytes]:
                 yield data
 
 
-def _content_of(response: httpx.Response) -> bytes:
+def _content_of(response: httpx2.Response) -> bytes:
     content = b""
     for received in response.iter_bytes():
         content += received

@@ -16,6 +16,8 @@ from sessionary.errors import (
 )
 
 FAILED: Final = 1
+CALLED_WRONGLY: Final = 2
+"""Click's own code, for what it cannot see itself too: settings, and files that are named in them."""
 NOT_FOUND: Final = 3
 NOT_ALLOWED: Final = 4
 UNREACHABLE: Final = 5
@@ -24,7 +26,6 @@ REFUSED: Final = 7
 SOME_REJECTED: Final = 8
 """What an import ends with that left some lines out."""
 
-# The usage error's 2 is click's own.
 _CODES: Final = (
     (NotFound, NOT_FOUND),
     ((Unauthenticated, Forbidden), NOT_ALLOWED),
@@ -36,9 +37,9 @@ _SERVER_ERROR: Final = 500
 
 
 def exit_code_of(error: SessionaryError) -> int:
-    """Choose the exit code of a failure: what a server answered has codes of its own, all else is 1."""
+    """Choose the exit code of a failure: what a server answered has codes of its own, all else is 1 or 2."""
     if error.response is None and not isinstance(error, ConnectionFailed):
-        return FAILED
+        return CALLED_WRONGLY if isinstance(error, InvalidRequest) else FAILED
     return next((code for kinds, code in _CODES if isinstance(error, kinds)), FAILED)
 
 

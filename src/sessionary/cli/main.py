@@ -7,6 +7,7 @@ import click
 
 from sessionary.cli.administration import config_command, migrate_command, openapi_command, serve_command
 from sessionary.cli.audit import audit_command
+from sessionary.cli.backup import backup_command, restore_command
 from sessionary.cli.chat import chat_command
 from sessionary.cli.exits import FAILED, exit_code_of, sentence_of
 from sessionary.cli.sessions import (
@@ -33,6 +34,8 @@ commands.add_command(serve_command)
 commands.add_command(migrate_command)
 commands.add_command(tokens_commands)
 commands.add_command(audit_command)
+commands.add_command(backup_command)
+commands.add_command(restore_command)
 commands.add_command(config_command)
 commands.add_command(openapi_command)
 commands.add_command(create_session_command)

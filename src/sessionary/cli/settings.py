@@ -1,6 +1,6 @@
 """Settings as flags."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -32,7 +32,9 @@ def _option(name: str, default: Any, description: str) -> Callable[[Command], Co
     return click.option(f"--{flag}", name, default=None, metavar=type(default).__name__.upper(), help=text)
 
 
-def from_flags(flags: dict[str, Any]) -> Effective:
-    """Work out the settings from a command's flags, the environment and the file."""
-    file = flags.pop("file")
-    return effective(flags, file=file)
+def from_flags(flags: Mapping[str, Any], *, warns: bool = True) -> Effective:
+    """Work out the settings from a command's flags, the environment and the file; warn of what is not obeyed."""
+    found = effective({name: value for name, value in flags.items() if name != "file"}, file=flags["file"])
+    for warning in found.warnings if warns else ():
+        click.echo(f"sessionary: {warning}", err=True)
+    return found

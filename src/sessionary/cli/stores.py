@@ -20,7 +20,7 @@ def with_store(options: dict[str, Any], work: Callable[[Store], Awaitable[Result
 
     async def run() -> Result:
         await migrate(database, clock())
-        store = await open_store(database, clock)
+        store = await open_store(database, clock, shared=True)
         try:
             return await work(store)
         finally:

@@ -15,7 +15,15 @@ from sessionary.cli.stores import operator, with_store
 from sessionary.cli.tables import Column, print_table
 from sessionary.clocks import steady_clock
 from sessionary.instants import instant
-from sessionary.operations.tokens import SCOPES, TokenMaker, create_token, is_good, list_tokens, revoke_token
+from sessionary.operations.tokens import (
+    DEFAULT_SCOPES,
+    SCOPES,
+    TokenMaker,
+    create_token,
+    is_good,
+    list_tokens,
+    revoke_token,
+)
 from sessionary.store.base import Store, StoredToken
 
 _PAGE: Final = 200
@@ -33,7 +41,11 @@ def tokens_commands() -> None:
 @click.option("--all-organisations", is_flag=True, help="Make an operator's token, good for any organisation.")
 @click.option("--name", default="token", show_default=True, help="What the token is for, for your own eyes.")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="May be repeated; default: all scopes."
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    help=f"May be repeated; default: {' and '.join(DEFAULT_SCOPES)}.",
 )
 @click.option("--expires", metavar="WHEN", help="90d, 12h, 30m or an RFC 3339 instant; default: never.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with id and token.")
@@ -43,7 +55,7 @@ def create_command(organisation: str | None, **options: Any) -> None:
     all_organisations, as_json = options.pop("all_organisations"), options.pop("as_json")
     if (organisation is None) != all_organisations:
         raise click.UsageError("Give either --organisation NAME or --all-organisations.")
-    name, scopes, expires = options.pop("name"), options.pop("scopes") or SCOPES, options.pop("expires")
+    name, scopes, expires = options.pop("name"), options.pop("scopes") or DEFAULT_SCOPES, options.pop("expires")
     clock = steady_clock()
     expires_at = _expiry(expires, clock()) if expires else None
 
@@ -89,7 +101,8 @@ def _print_tokens(tokens: Sequence[StoredToken], now: int) -> None:
     scopes = Column("SCOPES", [",".join(token.scopes) for token in tokens])
     created = Column("CREATED (UTC)", [_minute(token.created_at) for token in tokens])
     expires = Column("EXPIRES (UTC)", [_minute(token.expires_at) for token in tokens])
-    print_table((*common, scopes, created, expires), (*common, created, expires), (*common, expires))
+    used = Column("LAST USED (UTC)", [_minute(token.last_used_at) for token in tokens])
+    print_table((*common, scopes, created, expires, used), (*common, created, expires, used), (*common, expires, used))
 
 
 def _minute(milliseconds: int | None) -> str:
@@ -114,6 +127,7 @@ def _described(token: StoredToken) -> dict[str, Any]:
         "created_at": instant(token.created_at),
         "expires_at": None if token.expires_at is None else instant(token.expires_at),
         "revoked_at": None if token.revoked_at is None else instant(token.revoked_at),
+        "last_used_at": None if token.last_used_at is None else instant(token.last_used_at),
     }
 
 

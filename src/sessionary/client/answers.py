@@ -4,51 +4,129 @@ A member that an answer leaves out, or sends as null, holds None where its type 
 of its type: ``""``, ``0``, ``[]`` or ``{}``. So a member never holds what its type does not say, whatever the server.
 """
 
+import contextlib
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
-import httpx
+import httpx2
 import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
-from sessionary.errors import BadResponse
+from sessionary.errors import BadResponse, Response, SessionaryError, WrongAnswerError
+from sessionary.model import DeletedSession, ExtendedSession, UpdatedSession
 
 Answer = TypeVar("Answer")
 
+REQUEST_ID: Final = "X-Request-Id"
+REQUEST_ID_PREFIX: Final = "sessionary-"
+"""What the request ids begin with that this client makes."""
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
 _NO_CONTENT: Final = 204
+_MAY_BE_EMPTY: Final = (DeletedSession, ExtendedSession, UpdatedSession)
+"""Of a change that a server confirms by status alone, it is enough to know that it was made."""
+ANSWER_BYTES_MAX: Final = 128 * 1024 * 1024
+"""More than the largest session takes with everything in it; counted after decompression."""
 
 
 class Answered(NamedTuple, Generic[Answer]):
     """An answer, and the HTTP response it came in."""
 
     answer: Answer
-    response: httpx.Response
+    response: Response
 
 
-def read_answer(response: httpx.Response, kind: type[Answer]) -> Answer:
+def read_answer(response: httpx2.Response, kind: type[Answer]) -> Answer:
     """Read the body of a success; raises BadResponse for what is no such answer."""
     (item,) = get_args(kind) or (None,)
     try:
-        value = _decoded(response, [] if item else {})
+        value = _decoded(response, kind)
         answer: Any = _struct(value, kind) if item is None else [_struct(each, item) for each in _list(value)]
     except ValueError as error:
         raise BadResponse(f"The answer is not one of this API: {error}.") from error
     return answer  # type: ignore[no-any-return]  # it is made of what `kind` names
 
 
-def is_json(response: httpx.Response) -> bool:
+def read_body(response: httpx2.Response) -> None:
+    """Read the body of a response from a blocking transport; raises BadResponse if it is too large."""
+    gathered = _Gathered()
+    try:
+        for part in response.iter_bytes():
+            gathered.add(part)
+    finally:
+        response.close()
+    gathered.give(response)
+
+
+async def read_body_async(response: httpx2.Response) -> None:
+    """Read the body of a response from an awaitable transport; raises BadResponse if it is too large."""
+    gathered = _Gathered()
+    try:
+        async with contextlib.aclosing(response.aiter_bytes()) as parts:
+            async for part in parts:
+                gathered.add(part)
+    finally:
+        await response.aclose()
+    gathered.give(response)
+
+
+class _Gathered:
+    """The parts of a body that have come so far."""
+
+    def __init__(self) -> None:
+        self._parts: Final[list[bytes]] = []
+        self._bytes = 0
+
+    def add(self, part: bytes) -> None:
+        self._bytes += len(part)
+        if self._bytes > ANSWER_BYTES_MAX:
+            raise BadResponse(f"The answer is larger than {ANSWER_BYTES_MAX} bytes.")
+        self._parts.append(part)
+
+    def give(self, response: httpx2.Response) -> None:
+        # What the response's own read() does, but for the bound.
+        response._content = b"".join(self._parts)  # noqa: SLF001
+
+
+def check_is_ours(response: httpx2.Response, request_id: str) -> None:
+    """Refuse an answer to another request; raises WrongAnswerError.
+
+    Only an id that this client makes tells: a server or a proxy may answer with ids of its own making.
+    """
+    answered = response.headers.get(REQUEST_ID, "")
+    if answered.startswith(REQUEST_ID_PREFIX) and answered != request_id:
+        raise WrongAnswerError
+
+
+def stream_of(error: SessionaryError) -> Any:
+    """Find the network stream that brought the response of an error, or None."""
+    return error.response.extensions.get("network_stream") if isinstance(error.response, httpx2.Response) else None
+
+
+def check_session(answer: Any, session_id: str | None) -> None:
+    """Refuse an answer about another session than the one asked for; one that names none is taken."""
+    found = getattr(answer, "id", "") or getattr(answer, "session_id", "")
+    if session_id is None or not found or found == session_id:
+        return
+    # Only where both are UUIDs does case not matter: other ids are opaque.
+    if not (_UUID.fullmatch(found) and _UUID.fullmatch(session_id) and found.lower() == session_id.lower()):
+        raise WrongAnswerError
+
+
+def is_json(response: httpx2.Response) -> bool:
     """Tell whether a response says that its body is JSON."""
     content_type: str = response.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _decoded(response: httpx.Response, nothing: Any) -> Any:
-    if response.status_code == _NO_CONTENT:
-        return nothing
+def _decoded(response: httpx2.Response, kind: Any) -> Any:
+    if response.status_code == _NO_CONTENT and kind in _MAY_BE_EMPTY:
+        return {}
     if not response.content:
         raise ValueError("it is empty")
     try:
@@ -78,7 +156,7 @@ class _Member(NamedTuple):
     nothing: Callable[[], Any]
 
     def of(self, value: Any) -> Any:
-        # PHP spells an empty object as an empty array.
+        # PHP writes an empty object as an empty array.
         if value is None or (value == [] and self.kind is dict):
             return self.nothing()
         if not isinstance(value, self.kind) or isinstance(value, bool):

@@ -1,27 +1,28 @@
 """The client for programs that wait for each answer: one line per operation."""
 
-import functools
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
-import httpx
+import httpx2
 from msgspec import UNSET, UnsetType
 
-from sessionary.client import calls, walks
-from sessionary.client.answers import Answered
+from sessionary.client import calls, quiet, walks
+from sessionary.client.addresses import origin_of
+from sessionary.client.answers import Answered, read_body, stream_of
 from sessionary.client.calls import Call
-from sessionary.client.conversations import Beginning, Transcript, check_one_given, for_one_call, options_of
-from sessionary.client.deadlines import Deadline, DeadlineTransport
+from sessionary.client.conversations import Beginning, Transcript, for_one_call
+from sessionary.client.deadlines import DeadlineTransport, keeping_to
 from sessionary.client.failures import translated
+from sessionary.client.methods import Description, Method, answer_of, showing_options
+from sessionary.client.pools import Pool
 from sessionary.client.retry import Attempts
-from sessionary.client.server import ClientOptions, Server, proxy_checked, proxy_from, tls_for
+from sessionary.client.server import ClientOptions, Server, proxy_checked, proxy_of, tls_for
 from sessionary.client.surroundings import Surroundings
 from sessionary.client.walks import Walk
-from sessionary.errors import SessionaryError
+from sessionary.errors import SessionaryError, WrongAnswerError
 from sessionary.limits import ADDITIONAL_MINUTES_DEFAULT
 from sessionary.model import ExtendedSession, Session, UpdatedSession
 
@@ -29,64 +30,100 @@ Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
+quiet.quieten()
 
-class BoundOperation(Generic[Arguments, Answer]):
+
+class BoundOperation(Protocol[Arguments, Answer]):
     """An operation of one client, to be called."""
-
-    def __init__(self, client: "Client", call: Callable[Arguments, Call[Answer]]) -> None:
-        """Bind what makes the call to the client that carries it."""
-        functools.update_wrapper(self, call)
-        self._client: Final = client
-        self._call: Final = call
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
         """Carry out the operation and return its answer; raises SessionaryError."""
-        return self._client.send(self._call(*args, **kwargs)).answer
 
     def with_response(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answered[Answer]:
         """Carry out the operation and return its answer with the HTTP response; raises SessionaryError."""
-        return self._client.send(self._call(*args, **kwargs))
 
 
-class Operation(Generic[Arguments, Answer]):
+class Operation(Method, Generic[Arguments, Answer]):
     """An operation of every client."""
 
     def __init__(self, call: Callable[Arguments, Call[Answer]]) -> None:
         """Take the operation's arguments and answer from what makes its call."""
-        self.__doc__ = call.__doc__
+        answer, whole = answer_of(call), cast("Any", Answered)
         self._call: Final = call
+        self._plain: Final = Description(call, answer)
+        self._whole: Final = Description(call, whole[answer])
+
+    def __set_name__(self, owner: type["Client"], name: str) -> None:
+        call = self._call
+
+        def operation(client: "Client", /, *args: Any, **kwargs: Any) -> Any:
+            return client.send(call(*args, **kwargs)).answer
+
+        def with_response(client: "Client", /, *args: Any, **kwargs: Any) -> Any:
+            return client.send(call(*args, **kwargs))
+
+        function: Any = self._plain.unbound(operation, owner.__name__, name)
+        function.with_response = self._whole.unbound(with_response, f"{owner.__name__}.{name}", "with_response")
+        self.give_out(function)
 
     @overload
-    def __get__(self, client: None, owner: type["Client"]) -> Self: ...
+    def __get__(
+        self, client: None, owner: type["Client"]
+    ) -> BoundOperation[Concatenate["Client", Arguments], Answer]: ...
     @overload
     def __get__(self, client: "Client", owner: type["Client"]) -> BoundOperation[Arguments, Answer]: ...
-    def __get__(self, client: "Client | None", owner: type["Client"]) -> Self | BoundOperation[Arguments, Answer]:
+    def __get__(self, client: "Client | None", owner: type["Client"]) -> Any:
         """Bind the operation to a client."""
-        return self if client is None else BoundOperation(client, self._call)
+        if client is None:
+            return self.function
+        call, name = self._call, self.function.__name__
+
+        def operation(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+            return client.send(call(*args, **kwargs)).answer
+
+        def with_response(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answered[Answer]:
+            return client.send(call(*args, **kwargs))
+
+        bound: Any = self._plain.bound(operation, owner.__name__, name)
+        bound.__self__ = client
+        bound.with_response = self._whole.bound(with_response, f"{owner.__name__}.{name}", "with_response")
+        return bound
 
 
-class Iteration(Generic[Arguments, Item]):
+class Iteration(Method, Generic[Arguments, Item]):
     """A walk of every client: called on one, it reads lazily."""
 
     def __init__(self, walk: Callable[Arguments, Walk[Item]]) -> None:
         """Take the walk's arguments and items from what makes it."""
-        self.__doc__ = walk.__doc__
         self._walk: Final = walk
+        self._shown: Final = Description(walk, Iterator[answer_of(walk)])  # type: ignore[misc]  # made when it runs
+
+    def __set_name__(self, owner: type["Client"], name: str) -> None:
+        walk = self._walk
+
+        def iterate(client: "Client", /, *args: Any, **kwargs: Any) -> Iterator[Item]:
+            return _items(client, walk(*args, **kwargs))
+
+        self.give_out(self._shown.unbound(iterate, owner.__name__, name))
 
     @overload
-    def __get__(self, client: None, owner: type["Client"]) -> Self: ...
+    def __get__(
+        self, client: None, owner: type["Client"]
+    ) -> Callable[Concatenate["Client", Arguments], Iterator[Item]]: ...
     @overload
     def __get__(self, client: "Client", owner: type["Client"]) -> Callable[Arguments, Iterator[Item]]: ...
-    def __get__(self, client: "Client | None", owner: type["Client"]) -> Self | Callable[Arguments, Iterator[Item]]:
+    def __get__(self, client: "Client | None", owner: type["Client"]) -> Any:
         """Bind the walk to a client."""
         if client is None:
-            return self
+            return self.function
+        walk = self._walk
 
-        @functools.wraps(self._walk)
         def iterate(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Iterator[Item]:
-            return _items(client, self._walk(*args, **kwargs))
+            return _items(client, walk(*args, **kwargs))
 
-        return iterate
+        bound: Any = self._shown.bound(iterate, owner.__name__, self.function.__name__)
+        bound.__self__ = client
+        return bound
 
 
 def _items(client: "Client", walk: Walk[Item]) -> Iterator[Item]:
@@ -97,16 +134,18 @@ def _items(client: "Client", walk: Walk[Item]) -> Iterator[Item]:
 class Client:
     """Talks to a server of the AI Sessions API: ours, or the vendor's.
 
-    Threads may share one. Close it when done, or use it with ``with``.
+    Threads may share one, and so may a process and those it forks: each has connections of its own. Close it when
+    done, or use it with ``with``; a closed client stays closed.
     """
 
+    @showing_options
     def __init__(
         self,
         url: str | None = None,
         *,
         verify: ssl.SSLContext | bool = True,
-        proxy: str | httpx.Proxy | None = None,
-        transport: httpx.BaseTransport | None = None,
+        proxy: str | None = None,
+        transport: httpx2.BaseTransport | None = None,
         surroundings: Surroundings[None] | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
@@ -118,12 +157,11 @@ class Client:
         self._surroundings: Final = surroundings or Surroundings(sleep=time.sleep)
         environment = self._surroundings.environment
         self._server: Final = Server(url, options, environment)
-        self._deadline: Final = Deadline(self._surroundings.clock)
-        proxy = proxy or proxy_from(environment, self._server.url)
-        verify = tls_for(self._server.url, proxy, verify=verify)
+        through = proxy_of(proxy, environment, self._server.url)
+        self._proxy: Final = None if transport or not through else origin_of(httpx2.URL(through))
+        trusted = tls_for(self._server.url, through, verify=verify)
         with proxy_checked():
-            own = transport or DeadlineTransport(self._deadline, verify=verify, proxy=proxy)
-        self._http: Final = httpx.Client(transport=own)
+            self._pool: Final = Pool(lambda: DeadlineTransport(verify=trusted, proxy=through), transport)
 
     create_session: Final = Operation(calls.create_session)
     list_sessions: Final = Operation(calls.list_sessions)
@@ -135,40 +173,39 @@ class Client:
     iterate_sessions: Final = Iteration(walks.iterate_sessions)
     iterate_messages: Final = Iteration(walks.iterate_messages)
 
+    @showing_options
     def session(
         self, *, user_id: str | None = None, session_id: str | None = None, **beginning: Unpack[Beginning]
     ) -> "Conversation":
-        """Hold a conversation: a new one of ``user_id``, or the one that ``session_id`` names; use it with ``with``."""
+        """Hold a conversation: a new one of ``user_id``, or the one that ``session_id`` names.
+
+        Use it with ``with``, as often as there is something to say: it begins once and then goes on.
+        """
         return Conversation(self, user_id, session_id, beginning)
 
     def send(self, call: Call[Answer]) -> Answered[Answer]:
         """Carry out a call; raises SessionaryError."""
-        attempts = Attempts(call, self._server, self._surroundings)
+        attempts = Attempts(call, self._server, self._surroundings, self._proxy)
         while True:
+            transport = self._pool.transport()
             try:
-                request = attempts.begin()
-                with translated(attempts.left), self._until(attempts.ends_at):
-                    response = self._http.send(request)
-                return attempts.end(response)
+                answered = attempts.end(_exchange(transport, attempts))
+                if answered is not None:
+                    return answered
+                continue
             except SessionaryError as error:
+                _hang_up_if_wrong(error)
                 pause = attempts.pause_after(error)
                 if pause is None:
                     raise
             self._surroundings.sleep(pause)
 
-    @contextmanager
-    def _until(self, ends_at: float | None) -> Iterator[None]:
-        self._deadline.ends_at = ends_at
-        try:
-            yield
-        finally:
-            self._deadline.ends_at = None
-
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections; nothing can be asked any more."""
+        self._pool.close()
 
     def __enter__(self) -> Self:
+        self._pool.check_open()
         return self
 
     def __exit__(
@@ -176,31 +213,49 @@ class Client:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> Never:
+        raise TypeError("A client cannot be pickled or copied: make one where it is needed.")
+
+
+def _exchange(transport: httpx2.BaseTransport, attempts: Attempts[Any]) -> httpx2.Response:
+    request, deadline = attempts.begin(), attempts.deadline()
+    with translated(attempts.route, deadline, attempts.timeout), keeping_to(deadline):
+        response = transport.handle_request(request)
+        response.request = request
+        read_body(response)
+    return response
+
+
+def _hang_up_if_wrong(error: SessionaryError) -> None:
+    """Close the connection that brought the answer to another request: it is out of step."""
+    stream = stream_of(error) if isinstance(error, WrongAnswerError) else None
+    if stream is not None:
+        stream.close()
+
 
 class Conversation(Transcript):
     """A conversation with a stored session; leaving its block sends nothing."""
 
     def __init__(self, client: Client, user_id: str | None, session_id: str | None, beginning: Beginning) -> None:
         """Be ready to begin, or to go on; raises InvalidRequest unless one of the two ids is given."""
-        super().__init__(session_id)
-        check_one_given(session_id, user_id)
+        super().__init__(user_id, session_id, beginning)
         self._client: Final = client
-        self._user_id: Final = user_id
-        self._beginning: Final = beginning
-        self._options: Final = options_of(beginning)
 
     def __enter__(self) -> Self:
-        if self._user_id is None:
-            self.refresh()
-        else:
-            created = self._client.create_session(self._user_id, **self._beginning)
-            self._note_created(created, self._beginning.get("initial_messages") or [])
+        with self._begun_once() as creation:
+            if creation is not None:
+                self._note_created(self._client.create_session(**creation))
+                return self
+        self.refresh()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         pass
+
+    def __reduce__(self) -> Never:
+        raise TypeError("A conversation cannot be pickled or copied: go on with it by its session_id.")
 
     def say(
         self,
@@ -212,10 +267,15 @@ class Conversation(Transcript):
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> UpdatedSession:
-        """Append one message, with any further members it has; raises SessionaryError."""
-        message = {"role": role, "content": content, **members}
+        """Append one message, with any further members it has; raises SessionaryError.
+
+        A member that looks like a mistyped argument is refused with TypeError.
+        """
+        message = self._message(role, content, members)
         options = for_one_call(self._options, timeout, headers)
-        updated = self._client.update_session(self.id, new_messages=[message], tokens_used=tokens_used, **options)
+        updated = self._client.update_session(
+            self._known_id(), new_messages=[message], tokens_used=tokens_used, **options
+        )
         self._note_updated(updated, message)
         return updated
 
@@ -228,7 +288,7 @@ class Conversation(Transcript):
     ) -> ExtendedSession:
         """Let the session live for so many minutes more; raises SessionaryError."""
         options = for_one_call(self._options, timeout, headers)
-        extended = self._client.extend_session(self.id, minutes, **options)
+        extended = self._client.extend_session(self._known_id(), minutes, **options)
         self._note_extended(extended)
         return extended
 
@@ -240,7 +300,7 @@ class Conversation(Transcript):
     ) -> UpdatedSession:
         """Mark the conversation as completed; raises SessionaryError."""
         options = for_one_call(self._options, timeout, headers)
-        updated = self._client.update_session(self.id, status="completed", **options)
+        updated = self._client.update_session(self._known_id(), status="completed", **options)
         self._note_updated(updated)
         return updated
 
@@ -251,6 +311,6 @@ class Conversation(Transcript):
         headers: Mapping[str, str] | None = None,
     ) -> Session:
         """Read the conversation anew, with what others said in it; raises SessionaryError."""
-        session = self._client.get_session(self.id, **for_one_call(self._options, timeout, headers))
+        session = self._client.get_session(self._known_id(), **for_one_call(self._options, timeout, headers))
         self._note_read(session)
         return session

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from msgspec import Struct
 
 from sessionary import limits
+from sessionary.client.names import check_names
 from sessionary.client.writing import body_of, query_of, segment
 from sessionary.model import (
     CreatedSession,
@@ -40,13 +41,6 @@ class CallOptions(TypedDict, total=False):
     """More headers; they win over all others."""
 
 
-def check_names(given: Mapping[str, Any], known: type, what: str) -> None:
-    """Refuse names that a TypedDict does not have, as Python does those of arguments; raises TypeError."""
-    unknown = given.keys() - known.__annotations__
-    if unknown:
-        raise TypeError(f"{what}() got an unexpected keyword argument {min(unknown)!r}")
-
-
 class Call(Struct, Generic[Answer], frozen=True, kw_only=True):
     """One call of an operation, before anything is sent."""
 
@@ -57,9 +51,11 @@ class Call(Struct, Generic[Answer], frozen=True, kw_only=True):
     options: CallOptions
     query: str = ""
     body: bytes | None = None
+    session_id: str | None = None
+    """The session that is asked for, which an answer must not differ from; None where none is named."""
 
     def __post_init__(self) -> None:
-        """Refuse a misspelt argument, which the options would swallow; raises TypeError."""
+        """Refuse a mistyped argument, which the options would swallow; raises TypeError."""
         check_names(self.options, CallOptions, self.operation)
 
     @property
@@ -160,6 +156,7 @@ def get_session(
         operation="get_session",
         method="GET",
         path=_session(session_id),
+        session_id=session_id,
         answers=Session,
         query=query_of(WindowParameters(messages_limit=messages_limit, messages_offset=messages_offset)),
         options=options,
@@ -193,6 +190,7 @@ def update_session(  # noqa: PLR0913 - all that the operation takes
         operation="update_session",
         method="PUT",
         path=_session(session_id),
+        session_id=session_id,
         answers=UpdatedSession,
         body=body_of(request),
         options=options,
@@ -209,6 +207,7 @@ def extend_session(
         operation="extend_session",
         method="PUT",
         path=f"{_session(session_id)}/extend",
+        session_id=session_id,
         answers=ExtendedSession,
         body=body_of(ExtendSession(additional_minutes=additional_minutes)),
         options=options,
@@ -221,6 +220,7 @@ def delete_session(session_id: str, **options: Unpack[CallOptions]) -> Call[Dele
         operation="delete_session",
         method="DELETE",
         path=_session(session_id),
+        session_id=session_id,
         answers=DeletedSession,
         options=options,
     )

@@ -1,14 +1,16 @@
 """From responses and broken connections to errors: the one place where a client does that."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import httpx
+import httpx2
 import msgspec
 
+from sessionary.client.deadlines import Deadline
+from sessionary.client.reasons import Route, is_before_the_request, what_was_late, why_broken, why_unreachable
 from sessionary.errors import (
     BadResponse,
     ConnectionFailed,
@@ -19,6 +21,7 @@ from sessionary.errors import (
     NotModified,
     PreconditionFailed,
     SessionaryError,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -26,6 +29,7 @@ _NO_SUCCESS: Final = 300
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _DETAIL_LENGTH_MAX: Final = 1_000
+_TOKEN_HINT: Final = "Give the client a token that this server knows, with token= or in SESSIONARY_TOKEN."  # noqa: S105 - a hint
 _VERSION: Final = re.compile(r'"([0-9]{1,18})"')
 
 
@@ -45,7 +49,7 @@ _BY_STATUS: Final = {error.status: error for error in reversed(_ANSWERED)} | {
 }
 
 
-def failure_of(response: httpx.Response) -> SessionaryError:
+def failure_of(response: httpx2.Response) -> SessionaryError:
     """Make the error that a response means, whoever wrote its body."""
     problem = _problem(response)
     code = _text(problem, "code")
@@ -54,7 +58,7 @@ def failure_of(response: httpx.Response) -> SessionaryError:
     return carrying(error, response)
 
 
-def carrying(error: SessionaryError, response: httpx.Response) -> SessionaryError:
+def carrying(error: SessionaryError, response: httpx2.Response) -> SessionaryError:
     """Give an error the response it came with."""
     error.status = response.status_code
     error.response = response
@@ -65,31 +69,41 @@ def carrying(error: SessionaryError, response: httpx.Response) -> SessionaryErro
 
 
 @contextmanager
-def translated(left: Callable[[], float | None]) -> Iterator[None]:
-    """Turn what a transport raises into ConnectionFailed or its kin; ``left`` tells the seconds left for the call."""
+def translated(route: Route, deadline: Deadline, timeout: float | None) -> Iterator[None]:
+    """Turn what a transport raises into ConnectionFailed or its kin, which say where it happened and why."""
     try:
         yield
-    except (httpx.TimeoutException, TimeoutError) as error:
-        raise _timed_out(error, left()) from error
-    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+    except (httpx2.TimeoutException, TimeoutError) as error:
+        raise _timed_out(error, route, deadline, timeout) from error
+    except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
         # Without the cause, which repeats the header it complains about.
         raise InvalidRequest(f"The request cannot be sent: {type(error).__name__}.") from None
-    except httpx.DecodingError as error:
+    except httpx2.DecodingError as error:
         raise BadResponse(f"The answer is not one of this API: {error}.") from error
-    except (httpx.ConnectError, httpx.ProxyError) as error:
-        raise ConnectionFailed(f"The server could not be reached: {error}.", sent=False) from error
-    except httpx.TransportError as error:
-        raise ConnectionFailed(f"The server did not answer to the end: {error}.") from error
+    except (httpx2.ConnectError, httpx2.ProxyError) as error:
+        reason = why_unreachable(error, deadline.host)
+        raise ConnectionFailed(f"The server at {route} could not be reached: {reason}.", sent=False) from error
+    except (httpx2.TransportError, httpx2.StreamError, OSError) as error:
+        raise ConnectionFailed(
+            f"The server at {route} did not answer to the end: {why_broken(error)}.", sent=True
+        ) from error
 
 
-def _timed_out(error: Exception, left: float | None) -> ConnectionFailed:
-    sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
-    if left is None or left > 0:
-        return ConnectionFailed(f"The server did not answer in time: {error}.", sent=sent)
-    return DeadlineExceeded(sent=sent)
+def late(route: Route, phase: str, timeout: float | None, *, sent: bool) -> DeadlineExceeded:
+    """Make the error of a call whose time is up, which says how long that was and what had not happened."""
+    span = "within its timeout" if timeout is None else f"within {timeout:g} s"
+    return DeadlineExceeded(f"The call did not end {span}: {what_was_late(phase, route)}.", sent=sent)
 
 
-def _problem(response: httpx.Response) -> dict[str, Any]:
+def _timed_out(error: Exception, route: Route, deadline: Deadline, timeout: float | None) -> ConnectionFailed:
+    sent = not is_before_the_request(error, deadline.phase)
+    left = deadline.cut(None)
+    if left is not None and left <= 0:
+        return late(route, deadline.phase, timeout, sent=sent)
+    return ConnectionFailed(f"The server did not answer in time: {what_was_late(deadline.phase, route)}.", sent=sent)
+
+
+def _problem(response: httpx2.Response) -> dict[str, Any]:
     try:
         problem = msgspec.json.decode(response.content)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -105,17 +119,19 @@ def _kind(status: int, code: str) -> type[SessionaryError]:
 
 
 def _make(
-    kind: type[SessionaryError], detail: str, faults: tuple[Fault, ...], response: httpx.Response
+    kind: type[SessionaryError], detail: str, faults: tuple[Fault, ...], response: httpx2.Response
 ) -> SessionaryError:
     if kind is MethodNotAllowed:
         return MethodNotAllowed(response.headers.get("allow", ""))
     if kind is PreconditionFailed:
         tag = _VERSION.fullmatch(response.headers.get("etag", ""))
         return PreconditionFailed(int(tag[1]) if tag else 0)
+    if kind is Unauthenticated:
+        detail = f"{detail.rstrip('.')}. {_TOKEN_HINT}"
     return kind(detail, faults=faults)
 
 
-def _detail(response: httpx.Response, problem: dict[str, Any]) -> str:
+def _detail(response: httpx2.Response, problem: dict[str, Any]) -> str:
     said = _text(problem, "detail") or _text(problem, "message") or _text(problem, "error")
     if said:
         return said[:_DETAIL_LENGTH_MAX]
@@ -137,13 +153,13 @@ def _faults(problem: dict[str, Any]) -> tuple[Fault, ...]:
     return tuple(Fault(_text(fault, "pointer"), _text(fault, "detail")) for fault in objects)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx2.Response) -> float | None:
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
     try:
         # By the server's own clock, so that ours need not agree with it.
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(response.headers.get("date", ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return max(0.0, wait.total_seconds())

@@ -1,16 +1,20 @@
 """What a client knows of the server it talks to: where it is, as whom to ask, how patiently."""
 
+import inspect
+import math
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
 
-import httpx
+import httpx2
 from msgspec import Struct
 
-from sessionary.client.calls import Answer, Call, check_names
+from sessionary.client.addresses import address_of, goes_past_the_proxy, origin_of
+from sessionary.client.calls import Answer, Call
+from sessionary.client.names import check_names
 from sessionary.client.writing import segment
 from sessionary.errors import InvalidRequest
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
@@ -20,6 +24,8 @@ TOKEN_VARIABLE: Final = "SESSIONARY_TOKEN"  # noqa: S105 - the name of a variabl
 ORGANISATION_VARIABLE: Final = "SESSIONARY_ORGANISATION"
 
 TIMEOUT_SECONDS_DEFAULT: Final = 30.0
+TIMEOUT_SECONDS_MAX: Final = 1e9
+"""About 30 years: longer means for as long as it takes."""
 RETRIES_DEFAULT: Final = 3
 
 _TRUE: Final = "?1"
@@ -30,6 +36,9 @@ _ALWAYS: Final = {
 }
 
 _OF_FRAMES: Final = {"content-length", "transfer-encoding"}
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -62,7 +71,7 @@ class ClientOptions(TypedDict, total=False):
     headers: Mapping[str, str]
     """Headers for every request."""
     on_attempt: Callable[[Attempt], None]
-    """Is told of each request once it has ended, for logs and metrics; what it raises comes out of the call."""
+    """Is told of each request once it has ended, for logs and metrics; what it raises is logged and changes nothing."""
 
 
 class Server:
@@ -72,43 +81,47 @@ class Server:
         """Read the options, then the environment; raises InvalidRequest, and TypeError for options of nobody."""
         check_names(options, ClientOptions, "Client")
         token = options.get("token") or environment.get(TOKEN_VARIABLE)
-        self.url: Final = _origin(url or environment.get(URL_VARIABLE))
-        self.timeout: Final = options.get("timeout", TIMEOUT_SECONDS_DEFAULT)
-        self.retries: Final = options.get("retries", RETRIES_DEFAULT)
-        self.on_attempt: Final = options.get("on_attempt")
-        self.honours_keys: bool = False
-        self._organisation: Final = options.get("organisation") or environment.get(ORGANISATION_VARIABLE)
-        self._headers: Final = _headers(token) | dict(options.get("headers") or {})
+        address = _address(url or environment.get(URL_VARIABLE))
+        self.url: Final = str(address).rstrip("/")
+        self.origin: Final = origin_of(address)
+        self.timeout: Final = seconds(options.get("timeout", TIMEOUT_SECONDS_DEFAULT))
+        self.retries: Final = _retries(options.get("retries", RETRIES_DEFAULT))
+        self.on_attempt: Final = _hook(options.get("on_attempt"))
+        self.honours_keys: bool | None = None
+        """Whether the server honours idempotency keys; None as long as it has not said so either way."""
+        self._organisation: Final = (
+            options.get("organisation") or (environment.get(ORGANISATION_VARIABLE) or "").strip() or None
+        )
+        self._headers: Final = httpx2.Headers(_ALWAYS | _headers(token) | checked(options.get("headers")))
 
     def address_of(self, call: Call[Answer]) -> str:
-        """Spell the URL of a call; raises InvalidRequest where nobody named an organisation."""
+        """Write the URL of a call; raises InvalidRequest where nobody named an organisation."""
         organisation = call.options.get("organisation") or self._organisation
         if not organisation:
             raise InvalidRequest(f"No organisation is named: give organisation= or set {ORGANISATION_VARIABLE}.")
         place = f"{self.url}/api/v3/organizations/{segment(organisation, 'organisation')}/ai/sessions{call.path}"
         return f"{place}?{call.query}" if call.query else place
 
-    def headers_of(self, call: Call[Answer]) -> httpx.Headers:
+    def headers_of(self, call: Call[Answer]) -> httpx2.Headers:
         """Collect the headers of a call, the call's own last; raises InvalidRequest."""
-        try:
-            headers = httpx.Headers(_ALWAYS | self._headers)
-            headers.update(_headers(call.options.get("token")))
-            if call.body is not None:
-                headers["Content-Type"] = "application/json"
-            headers.update(dict(call.options.get("headers") or {}))
-        except UnicodeEncodeError:
-            raise InvalidRequest("A header holds other characters than ASCII has.") from None
+        headers = self._headers.copy()
+        headers.update(_headers(call.options.get("token")))
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        headers.update(checked(call.options.get("headers")))
         if headers.keys() & _OF_FRAMES:
             raise InvalidRequest("How long a body is, and how it is sent, is for the client to say.")
         return headers
 
-    def learn_from(self, response: httpx.Response) -> None:
+    def learn_from(self, response: httpx2.Response) -> None:
         """Note whether this server honours idempotency keys; a gateway's failures on the way to it say nothing."""
-        declared = response.headers.get(ACCEPT_IDEMPOTENCY_KEY) == _TRUE
-        self.honours_keys = declared or (self.honours_keys and not response.is_success)
+        if response.headers.get(ACCEPT_IDEMPOTENCY_KEY) == _TRUE:
+            self.honours_keys = True
+        elif response.is_success:
+            self.honours_keys = False
 
 
-def tls_for(url: str, proxy: str | httpx.Proxy | None, *, verify: ssl.SSLContext | bool) -> ssl.SSLContext | bool:
+def tls_for(url: str, proxy: str | None, *, verify: ssl.SSLContext | bool) -> ssl.SSLContext | bool:
     """Spare a client that will never speak TLS the reading of all authorities, most of the time it takes to make one.
 
     What it gets instead trusts nobody.
@@ -119,43 +132,96 @@ def tls_for(url: str, proxy: str | httpx.Proxy | None, *, verify: ssl.SSLContext
 
 @contextmanager
 def proxy_checked() -> Iterator[None]:
-    """Tell of a proxy that httpx cannot use, whoever named it; raises InvalidRequest."""
+    """Tell of a proxy that the HTTP library cannot use, whoever named it; raises InvalidRequest."""
     try:
         yield
-    except (ValueError, ImportError, httpx.InvalidURL) as error:
-        raise InvalidRequest(f"The proxy cannot be used: {error}.") from error
+    except ImportError:
+        raise InvalidRequest("The proxy cannot be used: for a SOCKS proxy, install httpx2[socks].") from None
+    except (ValueError, TypeError, httpx2.InvalidURL):
+        raise InvalidRequest("The proxy cannot be used: its address is not valid.") from None
+
+
+def proxy_of(given: str | None, environment: Mapping[str, str], url: str) -> str | None:
+    """Take the proxy that is given, or else the one that the environment names; raises InvalidRequest."""
+    proxy = given or proxy_from(environment, url)
+    if not proxy:
+        return None
+    try:
+        address = address_of(proxy, "proxy's address")
+    except InvalidRequest as error:
+        raise InvalidRequest(f"The proxy cannot be used: {error.detail}") from None
+    if address.scheme not in _PROXY_SCHEMES or not address.host:
+        raise InvalidRequest(f"The proxy cannot be used: its address begins with one of {', '.join(_PROXY_SCHEMES)}.")
+    return proxy.strip()
 
 
 def proxy_from(environment: Mapping[str, str], url: str) -> str | None:
     """Find the proxy that the environment names for a URL."""
-    parts = urlsplit(url)
-    if proxy_bypass_environment(parts.netloc, {"no": _variable(environment, "no_proxy") or ""}):
+    if goes_past_the_proxy(url, _variable(environment, "no_proxy") or ""):
         return None
-    proxy = _variable(environment, f"{parts.scheme}_proxy") or _variable(environment, "all_proxy")
+    scheme = urlsplit(url).scheme
+    proxy = _variable(environment, f"{scheme}_proxy") or _variable(environment, "all_proxy")
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str | None:
     # Where a program runs as CGI, a caller's header Proxy arrives as HTTP_PROXY.
     forged = name == "http_proxy" and "REQUEST_METHOD" in environment
-    return environment.get(name) or (None if forged else environment.get(name.upper()))
+    value = environment.get(name) or (None if forged else environment.get(name.upper()))
+    return value.strip() if value else None
 
 
-def _origin(url: str | None) -> str:
-    if not url:
+def seconds(timeout: object) -> float | None:
+    """Check a timeout; raises InvalidRequest. None stands for as long as it takes."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout):
+        raise InvalidRequest("The timeout must be a number of seconds, or None.")
+    # No clock of the system counts further, infinity least of all.
+    return timeout if timeout < TIMEOUT_SECONDS_MAX else None
+
+
+def checked(headers: object) -> dict[str, str]:
+    """Check headers of the caller's own; raises InvalidRequest, which never repeats a value."""
+    if not headers:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise InvalidRequest("The headers must be a mapping of names to values.")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidRequest("The name of a header is not valid.")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value.strip(" \t")):
+            raise InvalidRequest(f"The header {name} holds other characters than printable ASCII.")
+    return {name: value.strip(" \t") for name, value in headers.items()}
+
+
+def _address(url: object) -> httpx2.URL:
+    if not url or (isinstance(url, str) and not url.strip()):
         raise InvalidRequest(f"No server is named: give its URL or set {URL_VARIABLE}.")
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise InvalidRequest(f"The server's URL is not valid: {error}.") from error
+    parts = address_of(url, "server's URL")
     if parts.scheme not in {"http", "https"} or not parts.host:
         raise InvalidRequest("The server's URL must be http://… or https://…")
     if parts.userinfo or parts.query or parts.fragment:
         raise InvalidRequest("The server's URL must be an address and a path: no user, query or fragment.")
-    return str(parts).rstrip("/")
+    return parts
 
 
-def _headers(token: str | None) -> dict[str, str]:
+def _retries(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise InvalidRequest("The number of retries must be a whole number.")
+    return given
+
+
+def _hook(given: Any) -> Callable[[Attempt], None] | None:
+    if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+        raise InvalidRequest("on_attempt must be a plain function: it is called, and not awaited.")
+    hook: Callable[[Attempt], None] | None = given
+    return hook
+
+
+def _headers(token: object) -> dict[str, str]:
+    if token is not None and not isinstance(token, str):
+        raise InvalidRequest("The token must be text.")
     # A token read from a file often brings the end of its line along.
     bare = (token or "").strip()
     if not bare:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from sessionary.errors import (
     MethodNotAllowed,
     Overloaded,
+    PreconditionFailed,
     RateLimited,
     RequestTimeout,
     SessionaryError,
@@ -22,9 +23,9 @@ from sessionary.errors import (
 from sessionary.http import health, openapi
 from sessionary.http.admission import rate_headers
 from sessionary.http.auth import Authenticator, authorize
-from sessionary.http.conditions import once_of, version_wanted
+from sessionary.http.conditions import explained, once_of, version_refused, version_wanted
 from sessionary.http.handlers import Request
-from sessionary.http.paths import place_of
+from sessionary.http.paths import path_below, place_of, prefix_of
 from sessionary.http.replies import SAFE, Header, Reply, problem
 from sessionary.http.requests import (
     Disconnected,
@@ -34,18 +35,22 @@ from sessionary.http.requests import (
     Send,
     check_body_headers,
     check_size,
+    is_strict,
     read_body,
     request_id_of,
 )
 from sessionary.http.routes import route_of
-from sessionary.http.undelivered import DELIVERY, Change, Undelivered
+from sessionary.http.undelivered import DELIVERY, Change, Delivery, Undelivered
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
 from sessionary.operations.context import Context, Service
 from sessionary.operations.rates import Admission
+from sessionary.operations.tokens import IMPORT
 
 _NOT_MODIFIED: Final = 304
 _FAULT_OF_OURS: Final = 500
+_UNAVAILABLE: Final = 503
 _READS: Final = frozenset({"GET", "HEAD"})
+_STRICT_APPLIED: Final = (b"preference-applied", b"handling=strict")
 _EVERY_ANSWER: Final = ((ACCEPT_IDEMPOTENCY_KEY.lower().encode(), b"?1"), *SAFE)
 
 _logger: Final = logging.getLogger("sessionary.http")
@@ -61,27 +66,43 @@ class Exchange(Struct):
     status: int = 0
     milliseconds: float = 0.0
     rate_headers: Sequence[Header] = ()
+    client: tuple[str, int] | None = None
+    path: bytes = b""
+    token_id: str | None = None
+    session_id: str | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    forwarded_for: bytes | None = None
+    strict: bool = False
     change: Change | None = None
+    had_no_effect: bool = False
 
 
 class Application:
     """Answers the AI Sessions API, the health checks and the OpenAPI document."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is named where it is given
         self,
         service: Service,
         *,
         request_ids: Callable[[], str],
         on_answer: Callable[[Exchange], None],
+        on_unavailable: Callable[[SessionaryError], None] = lambda _: None,
         path_prefix: str = "",
         body_seconds_max: float = 30.0,
+        behind_proxy: bool = False,
     ) -> None:
-        """Serve ``service``; ``request_ids`` names requests without a name, ``on_answer`` is told of each answer."""
+        """Serve ``service``; ``request_ids`` names requests without a name, ``on_answer`` is told of each answer.
+
+        ``on_unavailable`` is told of each error that becomes a 503. ``behind_proxy`` notes whom the proxy asks for.
+        """
         self._service: Final = service
-        self._authenticator: Final = Authenticator(service.store, service.clock)
+        self._authenticator: Final = Authenticator(service.store, service.clock, service.token_uses)
         self._request_ids: Final = request_ids
         self._on_answer: Final = on_answer
-        self._prefix: Final = path_prefix.rstrip("/")
+        self._on_unavailable: Final = on_unavailable
+        self._behind_proxy: Final = behind_proxy
+        self._prefix: Final = prefix_of(path_prefix)
         self._body_seconds_max: Final = body_seconds_max
         self._undelivered: Final = Undelivered(time.monotonic)
 
@@ -91,8 +112,14 @@ class Application:
             raise NotImplementedError(scope["type"])
         started = time.perf_counter()
         headers = Headers(scope["headers"])
-        exchange = Exchange(request_id_of(headers, self._request_ids), scope["method"])
-        had_no_effect = False
+        exchange = Exchange(
+            request_id_of(headers, self._request_ids),
+            scope["method"],
+            client=scope.get("client"),
+            path=scope["raw_path"],
+        )
+        if self._behind_proxy:
+            exchange.forwarded_for = headers.get(b"x-forwarded-for")
         try:
             reply = await self._reply(exchange, scope, headers, receive)
         except Disconnected:
@@ -102,13 +129,7 @@ class Application:
             self._answered(exchange, scope, problem(StoreUnavailable()))
             raise
         except SessionaryError as error:
-            # The way it came holds the error, and with it the whole request, until the next full collection.
-            error.__traceback__ = None
-            # What was not read of a late body could be taken for the next request.
-            late = isinstance(error, RequestTimeout)
-            had_no_effect = error.status < _FAULT_OF_OURS or isinstance(error, Overloaded)
-            repeatable = exchange.method in _READS or headers.get(b"idempotency-key") is not None
-            reply = problem(error, [(b"connection", b"close")] if late else [], repeatable=repeatable)
+            reply = self._failed(exchange, headers, error)
         except Exception:
             _logger.exception("Request %s failed for a reason of ours.", exchange.request_id)
             reply = problem(SessionaryError())
@@ -116,45 +137,76 @@ class Application:
         try:
             await _send(send, reply, exchange)
         finally:
-            self._answered(exchange, scope, None if had_no_effect else reply)
+            self._answered(exchange, scope, None if exchange.had_no_effect else reply)
         exchange.milliseconds = (time.perf_counter() - started) * 1000
         self._on_answer(exchange)
 
+    def _failed(self, exchange: Exchange, headers: Headers, error: SessionaryError) -> Reply:
+        # The way it came holds the error, and with it the whole request, until the next full collection.
+        error.__traceback__ = None
+        if error.status == _UNAVAILABLE:
+            self._on_unavailable(error)
+        exchange.had_no_effect = error.status < _FAULT_OF_OURS or isinstance(error, Overloaded)
+        # What was not read of a late body could be taken for the next request.
+        late = isinstance(error, RequestTimeout)
+        repeatable = exchange.method in _READS or headers.get(b"idempotency-key") is not None
+        return problem(error, [(b"connection", b"close")] if late else [], repeatable=repeatable)
+
     async def _reply(self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive) -> Reply:
-        prefix: str = scope.get("root_path", "") or self._prefix
-        path: bytes = scope["raw_path"].removeprefix(prefix.encode())
+        root_path: str = scope.get("root_path", "")
+        prefix = prefix_of(root_path) if root_path else self._prefix
+        path = path_below(prefix, scope["raw_path"], _PLAIN_PATHS)
         if path in _PLAIN_PATHS:
             return await self._plain_reply(exchange, path, prefix)
         place = place_of(path)
         exchange.organisation = place.organisation
+        exchange.session_id = place.session_id
         route = route_of(place.kind, exchange.method)
         exchange.route = route.name
         token = await self._authenticator.authenticate(headers.get(b"authorization"))
+        exchange.token_id = token.id
         authorize(token, place.organisation, route.scope)
         if self._service.rates is not None:
             _admit(exchange, self._service.rates.admit(token.id, place.organisation))
+        exchange.strict = is_strict(headers)
         query: bytes = scope["query_string"]
         check_size(headers, query)
         body = b""
         if route.takes_body:
-            check_body_headers(headers)
-            body = await read_body(receive, self._body_seconds_max)
-        # As the caller spelled it, also where a proxy took the prefix off.
+            refusal = check_body_headers(headers)
+            body = await read_body(receive, self._body_seconds_max, refusal)
+            exchange.request_bytes = len(body)
+        # As the caller sees it, also where a proxy took the prefix off.
         path = prefix.encode() + path
-        once = if_version = None
+        once = if_version = unless_version = None
         if route.method != "GET":
             once = once_of(headers, token.id, route.method, path, body)
-            if_version = version_wanted(headers)
-        ctx = Context(self._service, place.organisation, token.id, once, if_version)
-        request = Request(path, place.session_id, query, headers, body)
-        if route.method != "GET" and once is None and DELIVERY in scope:
-            parts = (token.id.encode(), route.name.encode(), place.session_id.encode(), query, *_conditions(headers))
-            change = exchange.change = Change(place.organisation, parts, body)
-            self._undelivered.begin(change, scope[DELIVERY])
-            earlier = await self._undelivered.earlier_reply(change, scope[DELIVERY])
-            if earlier is not None:
-                return earlier
-        return await route.handler(ctx, request)
+            if_version, unless_version = version_wanted(headers), version_refused(headers)
+        may_import = IMPORT in token.scopes
+        ctx = Context(self._service, place.organisation, token.id, once, if_version, unless_version, may_import)
+        request = Request(path, place.session_id, query, headers, body, exchange.strict)
+        if once is None and route.method != "GET" and DELIVERY in scope:
+            reply = await self._earlier_reply(exchange, scope[DELIVERY], ctx, request)
+            if reply is not None:
+                return reply
+        try:
+            reply = await route.handler(ctx, request)
+        except PreconditionFailed as error:
+            raise explained(error, headers) from None
+        if reply.session_id is not None:
+            exchange.session_id = reply.session_id
+        return reply
+
+    async def _earlier_reply(
+        self, exchange: Exchange, delivery: Delivery, ctx: Context, request: Request
+    ) -> Reply | None:
+        """Follow a change without a key; answer what the same one got before and did not receive, if there is one."""
+        headers = request.headers
+        conditions = (headers.get(b"if-match") or b"", headers.get(b"if-none-match") or b"")
+        names = (ctx.actor.encode(), str(exchange.route).encode(), request.session_id.encode())
+        change = exchange.change = Change(ctx.organisation, (*names, request.query, *conditions), request.body)
+        self._undelivered.begin(change, delivery)
+        return await self._undelivered.earlier_reply(change, delivery)
 
     def _answered(self, exchange: Exchange, scope: Scope, reply: Reply | None) -> None:
         if exchange.change is not None:
@@ -177,18 +229,17 @@ def _admit(exchange: Exchange, admission: Admission) -> None:
         raise RateLimited(retry_after=admission.wait)
 
 
-def _conditions(headers: Headers) -> tuple[bytes, bytes]:
-    return headers.get(b"if-match") or b"", headers.get(b"if-none-match") or b""
-
-
 _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})
 
 
 async def _send(send: Send, reply: Reply, exchange: Exchange) -> None:
     headers = [*reply.headers, (b"x-request-id", exchange.request_id.encode()), *_EVERY_ANSWER]
     headers.extend(exchange.rate_headers)
+    if exchange.strict:
+        headers.append(_STRICT_APPLIED)
     if reply.status != _NOT_MODIFIED:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     body = b"" if exchange.method == "HEAD" else reply.body
+    exchange.response_bytes = len(body)
     await send({"type": "http.response.body", "body": body})

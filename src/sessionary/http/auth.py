@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sessionary.errors import Forbidden, ScopeMissing, Unauthenticated
+from sessionary.operations.token_uses import TokenUses
 from sessionary.operations.tokens import find_token, is_good
 from sessionary.store.base import Clock, Store, StoredToken
 
@@ -22,13 +23,17 @@ _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]+) *")
 class Authenticator:
     """Finds tokens, remembering a bounded number of them for a few seconds."""
 
-    def __init__(self, store: Store, clock: Clock, timer: Callable[[], float] = time.monotonic) -> None:
-        """Ask this store; tokens expire by the clock, and are remembered by the timer, in seconds.
+    def __init__(
+        self, store: Store, clock: Clock, uses: TokenUses, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Ask this store and note which tokens are used.
 
-        The clock may be slowed while the machine's is put back: by it a revoked token would live on for longer.
+        Tokens expire by the clock, and are remembered by the timer, in seconds: the clock is slowed while the machine's
+        is put back, and by it a revoked token would live on for longer.
         """
         self._store: Final = store
         self._clock: Final = clock
+        self._uses: Final = uses
         self._timer: Final = timer
         self._remembered: Final = OrderedDict[bytes, tuple[float, StoredToken | None]]()
         self._looking: Final = dict[bytes, asyncio.Task[StoredToken | None]]()
@@ -59,6 +64,8 @@ class Authenticator:
 
     async def _look_up(self, authorization: bytes, text: str, now: float) -> StoredToken | None:
         token = await find_token(self._store, text)
+        if token is not None and is_good(token, self._clock()):
+            self._uses.note(token.id, self._clock())
         self._remembered[authorization] = (now, token)
         self._remembered.move_to_end(authorization)
         if len(self._remembered) > _REMEMBERED_MAX:

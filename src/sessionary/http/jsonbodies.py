@@ -1,35 +1,119 @@
 """Reading JSON strictly: what two readers could understand differently is refused.
 
 msgspec reads the last of two equal keys, integers of any size and any depth. These are checked here, at a cost of one
-walk over the values; only a body whose keys do not add up is read a second time, slowly, to name the key.
+walk over the values. What would hold up everybody else is refused before it is decoded: too many values, and integers
+of so many digits that turning them into numbers takes long.
 """
 
-import json
+import asyncio
+import re
 from typing import Any, Final
 
 import msgspec
 
 from sessionary.errors import InvalidJson, InvalidRequest
-from sessionary.limits import INTEGER_MAX, INTEGER_MIN, NESTING_MAX
+from sessionary.limits import INTEGER_MAX, INTEGER_MIN, NESTING_MAX, VALUES_MAX
 
 _decode: Final = msgspec.json.Decoder(Any).decode
 _CONTAINERS: Final = frozenset({dict, list})
+_SHORT_BYTES: Final = VALUES_MAX
+"""Each value takes a byte at least: in so few bytes there cannot be too many."""
+_BEFORE_VALUES: Final = b",[{"
+_LONG_DIGITS: Final = 384
+_LONG_RUN: Final = b"0" * _LONG_DIGITS
+_RUN: Final = re.compile(rb"0+")
+_AS_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_OF_A_FLOAT: Final = (b".", b"e", b"E", b"e+", b"e-", b"E+", b"E-")
+"""What stands before digits that are no integer, and what stands after them."""
 
 
-def read_json(body: bytes) -> Any:
-    """Read a body; raises InvalidJson, or InvalidRequest for what is JSON but not for us."""
+async def read_json(body: bytes) -> Any:
+    """Read a body, a long one in steps between which others have their turn.
+
+    Raises InvalidJson, or InvalidRequest for what is JSON but not for us.
+    """
+    if len(body) <= _SHORT_BYTES:
+        value = _decoded(body)
+        await _check_keys(body, _count_keys(value))
+        return value
+    _check_values(body)
+    await asyncio.sleep(0)
+    _check_digits(body)
+    await asyncio.sleep(0)
+    value = _decoded(body)
+    await asyncio.sleep(0)
+    keys = _count_keys(value)
+    await asyncio.sleep(0)
+    await _check_keys(body, keys)
+    await asyncio.sleep(0)
+    return value
+
+
+def _decoded(body: bytes) -> Any:
     try:
-        value = _decode(body)
+        return _decode(body)
     except RecursionError:
         raise _too_deep() from None
     except UnicodeDecodeError:
         raise InvalidJson("The body is not valid UTF-8.") from None
     except msgspec.DecodeError as error:
         raise InvalidJson(f"The body is not valid JSON: {_reason(error)}.") from None
-    keys = _count_keys(value)
-    if not _keys_add_up(body, keys):
-        _refuse_duplicate_keys(body)
-    return value
+
+
+async def _check_keys(body: bytes, keys: int) -> None:
+    if _keys_add_up(body, keys):
+        return
+    await asyncio.sleep(0)
+    if _outside_of_texts(body).count(b":") != keys:
+        raise InvalidJson("A key appears twice in one object.")
+
+
+# Of both: first a fast look, which counts what stands in texts too, and an exact one only where that is too much.
+
+
+def _check_values(body: bytes) -> None:
+    if _count_values(body) > VALUES_MAX and _count_values(_outside_of_texts(body)) > VALUES_MAX:
+        raise _too_many()
+
+
+def _check_digits(body: bytes) -> None:
+    if _has_long_integer(body) and _has_long_integer(_outside_of_texts(body)):
+        raise _too_large()
+
+
+def _count_values(body: bytes) -> int:
+    return 1 + len(body) - len(body.translate(None, _BEFORE_VALUES))
+
+
+def _has_long_integer(body: bytes) -> bool:
+    zeros = body.translate(_AS_ZEROS)
+    begin = zeros.find(_LONG_RUN)
+    while begin >= 0:
+        run = _RUN.match(zeros, begin)
+        end = run.end() if run else begin + 1
+        if not (body[max(0, begin - 2) : begin].endswith(_OF_A_FLOAT) or body.startswith(_OF_A_FLOAT, end)):
+            return True
+        begin = zeros.find(_LONG_RUN, end)
+    return False
+
+
+def _outside_of_texts(body: bytes) -> bytes:
+    """Take out all texts of a body that is JSON."""
+    if b"\\" in body:
+        # Of the same length, they are replaced in place.
+        body = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    # Each text takes two quotes, and at least every other text is a value.
+    if body.count(b'"') > 4 * VALUES_MAX:
+        raise _too_many()
+    return b'"'.join(body.split(b'"')[::2])
+
+
+def _too_many() -> InvalidRequest:
+    return InvalidRequest(f"The body holds more than {VALUES_MAX} values.")
+
+
+def _too_large() -> InvalidRequest:
+    return InvalidRequest("An integer is outside of -2^63 to 2^64-1.")
 
 
 def _reason(error: msgspec.DecodeError) -> str:
@@ -50,7 +134,7 @@ def _count_keys(value: Any) -> int:
             elif kind is list:
                 below.extend(member)
             elif kind is int and not INTEGER_MIN <= member <= INTEGER_MAX:
-                raise InvalidRequest("An integer is outside of -2^63 to 2^64-1.")
+                raise _too_large()
         if depth == NESTING_MAX and any(type(member) in _CONTAINERS for member in level):
             break
         if not below:
@@ -70,15 +154,3 @@ def _keys_add_up(body: bytes, keys: int) -> bool:
         return False
     # Where there are no other colons, none has white space before it: one search instead of four.
     return body.count(b":") == keys or not any(white in body for white in (b" :", b"\t:", b"\n:", b"\r:"))
-
-
-def _refuse_duplicate_keys(body: bytes) -> None:
-    json.loads(body, object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise InvalidJson("A key appears twice in one object.")
-        seen.add(key)

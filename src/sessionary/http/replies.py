@@ -52,11 +52,15 @@ _CURSOR_BYTES: Final = 16
 
 
 class Reply(Struct):
-    """An answer: status, body and headers, ``content-length`` and ``x-request-id`` left to the funnel."""
+    """An answer: status, body and headers, ``content-length`` and ``x-request-id`` left to the funnel.
+
+    ``session_id`` is that of a session that has just begun: no path names it.
+    """
 
     status: int
     body: bytes
     headers: list[Header]
+    session_id: str | None = None
 
 
 def json_reply(status: int, answer: Any, *headers: Header) -> Reply:
@@ -144,7 +148,7 @@ def _headers_of(error: SessionaryError, *, repeatable: bool) -> list[Header]:
             return [(b"www-authenticate", b"Bearer")]
         case MethodNotAllowed():
             return [(b"allow", error.allowed.encode())]
-        case PreconditionFailed():
+        case PreconditionFailed() if error.version:
             return [tag_of(error.version)]
         case _:
             return []

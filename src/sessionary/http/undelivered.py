@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from sessionary.http.replies import REPLAYED, Reply
 
 REMEMBERED_SECONDS: Final = 60.0
@@ -263,5 +265,6 @@ class Undelivered:
 
 def replayed(reply: Reply) -> Reply:
     """Make the same answer, marked as one that was given before."""
-    marked = REPLAYED in reply.headers
-    return reply if marked else Reply(reply.status, reply.body, [*reply.headers, REPLAYED])
+    if REPLAYED in reply.headers:
+        return reply
+    return msgspec.structs.replace(reply, headers=[*reply.headers, REPLAYED])

@@ -1,15 +1,19 @@
 """What every operation is given first: the service it works for, and who asks."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from sessionary.operations.identifiers import SessionIds
 from sessionary.operations.quotas import Quotas
 from sessionary.operations.rates import Rates
-from sessionary.store.base import Clock, Once, Store
+from sessionary.operations.token_uses import TokenUses
+from sessionary.store.base import Clock, Once, Store, Versions
 
 
-class Service(Struct, frozen=True):
-    """What all requests share; ``expiry_horizon`` is in milliseconds. Without rates or quotas nothing is counted."""
+class Service(Struct):
+    """What all requests share; ``expiry_horizon`` is in milliseconds. Without rates or quotas nothing is counted.
+
+    Not frozen: an operator may set other rates and quotas while it runs.
+    """
 
     store: Store
     clock: Clock
@@ -17,17 +21,21 @@ class Service(Struct, frozen=True):
     expiry_horizon: int
     rates: Rates | None = None
     quotas: Quotas | None = None
+    token_uses: TokenUses = field(default_factory=TokenUses)
 
 
 class Context(Struct, frozen=True):
     """One request's part: the organisation it speaks for, the id of the token it came with, and its conditions.
 
-    ``once`` names the key under which a change has its effect at most once; ``if_version`` the only version of the
-    session it is meant for.
+    ``once`` names the key under which a change has its effect at most once; ``if_version`` the only versions of the
+    session it is meant for, ``unless_version`` those it is not meant for. ``may_import`` says that it may tell when
+    sessions and messages were created.
     """
 
     service: Service
     organisation: str
     actor: str
     once: Once | None = None
-    if_version: int | None = None
+    if_version: Versions = None
+    unless_version: Versions = None
+    may_import: bool = False

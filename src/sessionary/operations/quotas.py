@@ -65,10 +65,14 @@ class Quotas:
     ) -> None:
         """Count what happens in this store through here, by a clock of seconds that never runs backwards."""
         self._store: Final = store
-        self._allowances: Final = allowances
+        self._allowances = allowances
         self._clock: Final = clock
         self._remembered_max: Final = remembered_max
         self._counts: Final = OrderedDict[str, UsageCount]()
+
+    def set_limits(self, allowances: Allowances) -> None:
+        """Hold to other quotas from now on; what is counted goes on being counted."""
+        self._allowances = allowances
 
     async def apply(self, command: Command) -> Outcome:
         """Apply a command if there is room for what it adds; raises QuotaExceeded, and as ``Store.apply`` does.

@@ -48,12 +48,16 @@ class _Counted:
     """
 
     def __init__(self, counted: str, rate: Rate, rates: Mapping[str, Rate], remembered_max: int) -> None:
-        self._pace: Final = _pace(counted, rate)
-        self._paces: Final = {name: _pace(counted, rate) for name, rate in rates.items()}
+        self._counted: Final = counted
         self._used_until: Final = OrderedDict[str, float]()
         self._used_until_of_its_own: Final[dict[str, float]] = {}
         self._remembered_max: Final = remembered_max
         self._forgotten_until = -math.inf
+        self.set_rates(rate, rates)
+
+    def set_rates(self, rate: Rate, rates: Mapping[str, Rate]) -> None:
+        self._pace = _pace(self._counted, rate)
+        self._paces = {name: _pace(self._counted, rate) for name, rate in rates.items()}
 
     def pace_of(self, name: str) -> _Pace | None:
         return self._paces.get(name, self._pace)
@@ -86,6 +90,11 @@ class Rates:
         self._organisations: Final = _Counted(
             "organisation", allowances.organisation_rate, allowances.organisation_rates, remembered_max
         )
+
+    def set_limits(self, allowances: Allowances) -> None:
+        """Count by other rates from now on; what was used up stays used up."""
+        self._tokens.set_rates(allowances.token_rate, allowances.token_rates)
+        self._organisations.set_rates(allowances.organisation_rate, allowances.organisation_rates)
 
     def admit(self, token_id: str, organisation: str) -> Admission:
         """Count a request, if there is room for it."""

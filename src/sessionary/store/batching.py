@@ -26,6 +26,8 @@ _LONG_PART: Final = 20
 _LOOKS: Final = 16
 """How often in half of an item's time the late ones are looked for: it costs a look at every line."""
 
+_LATE: Final = "requests waited too long for their turn in the store"
+_TOO_LONG: Final = "requests would have to wait too long for their turn in the store"
 _logger: Final = logging.getLogger("sessionary.store")
 
 
@@ -150,13 +152,13 @@ class Lane(Generic[Item, Answer]):
         running = max(self._pace.seconds, now - self._batch_began)
         most = self._bounds.seconds_max / _WAIT_PART if self._queue.waits(owner) else self._half
         if running + (batches + 1) * self._pace.seconds > most:
-            raise Overloaded
+            raise Overloaded(reason=_TOO_LONG)
 
     def _refuse_late(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for ticket in self._queue.take_late(now):
-            _answer(ticket, Overloaded())
+            _answer(ticket, Overloaded(reason=_LATE))
         self._timer = None
         if self._queue.count:
             next_at = max(self._queue.late_next(), now + self._half / _LOOKS)
@@ -168,7 +170,7 @@ def _in_time(
 ) -> list[_Ticket[Item, Answer | SessionaryError]]:
     for ticket in gathered:
         if ticket.late_at <= now:
-            _answer(ticket, Overloaded())
+            _answer(ticket, Overloaded(reason=_LATE))
     # A caller that hung up while it waited never began; its command is not applied.
     return [ticket for ticket in gathered if not ticket.answer.done()]
 

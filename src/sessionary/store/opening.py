@@ -18,9 +18,12 @@ _PASSWORD: Final = re.compile(r"(?<=://)([^:/@?#]*):.*@")
 _PASSWORD_PARAMETER: Final = re.compile(r"([?&][a-z]*password)=[^&#]*", re.IGNORECASE)
 
 
-async def open_store(url: str, clock: Clock, seconds_max: float = SECONDS_MAX_DEFAULT) -> Store:
+async def open_store(
+    url: str, clock: Clock, seconds_max: float = SECONDS_MAX_DEFAULT, *, shared: bool = False
+) -> Store:
     """Open the store at ``sqlite:///path`` or ``postgresql://…``, which must have been migrated.
 
+    A SQLite file belongs to one store at a time; ``shared`` opens it beside that one, as administrators' commands do.
     Raises InvalidRequest for another URL and StoreUnavailable if the database cannot be reached.
     """
     if _is_postgres(url):
@@ -30,7 +33,44 @@ async def open_store(url: str, clock: Clock, seconds_max: float = SECONDS_MAX_DE
         return await PostgresStore.open(url, clock, seconds_max)
     from sessionary.store.sqlite.store import SqliteStore  # noqa: PLC0415
 
-    return await SqliteStore.open(sqlite_path(url), clock, seconds_max)
+    return await SqliteStore.open(sqlite_path(url), clock, seconds_max, shared=shared)
+
+
+async def check_free(url: str) -> None:
+    """Raise StoreUnavailable if the file at ``sqlite:///path`` belongs to a server already, before it is touched."""
+    if _is_postgres(url):
+        return
+    from sessionary.store.sqlite import holding  # noqa: PLC0415
+
+    await asyncio.to_thread(holding.check_free, sqlite_path(url))
+
+
+def back_up(url: str, target: Path) -> dict[str, int]:
+    """Copy the database at ``sqlite:///path`` into a new file, verified; answers the number of rows of each table.
+
+    Raises InvalidRequest for another URL and for a file that is there, and StoreUnavailable if it cannot be done.
+    """
+    path = _file_to_copy(url, "sessionary backup", "pg_dump")
+    from sessionary.store.sqlite import copies  # noqa: PLC0415
+
+    return copies.back_up(path, target)
+
+
+def restore(url: str, copy: Path, *, replace: bool) -> tuple[dict[str, int], Path | None]:
+    """Put a copy into the place of the database at ``sqlite:///path``; answers rows, and where the one before is.
+
+    Raises InvalidRequest and StoreUnavailable as ``back_up`` does, also where a server has the database.
+    """
+    path = _file_to_copy(url, "sessionary restore", "pg_restore")
+    from sessionary.store.sqlite import copies  # noqa: PLC0415
+
+    return copies.restore(copy, path, replace=replace)
+
+
+def _file_to_copy(url: str, command: str, instead: str) -> Path:
+    if _is_postgres(url):
+        raise InvalidRequest(f"{command} is for SQLite; for PostgreSQL use {instead}: see docs/operating.md, Backups.")
+    return sqlite_path(url)
 
 
 async def migrate(url: str, now: int) -> list[str]:
@@ -62,12 +102,25 @@ async def pending_migrations(url: str) -> list[str]:
 
 def sqlite_path(url: str) -> Path:
     """Take the path out of ``sqlite:///relative`` or ``sqlite:////absolute``; raises InvalidRequest for another URL."""
-    scheme, separator, path = url.partition(":///")
-    if scheme != "sqlite" or not separator or not path:
+    scheme, separator, given = url.partition(":///")
+    if scheme != "sqlite" or not separator:
         raise InvalidRequest(
             f"The database must be sqlite:///path or postgresql://user@host/name, not {without_password(url)!r}."
         )
-    return Path(unquote(path))
+    if "?" in given or "#" in given:
+        raise InvalidRequest(
+            f"The database {url!r} has parameters, and SQLite's takes none; in a path write %3F for ? and %23 for #."
+        )
+    path = unquote(given)
+    if path in {":memory:", "file::memory:"} or path.startswith("file:"):
+        raise InvalidRequest(f"The database {url!r} is none that lasts: name a file, as in sqlite:///sessionary.db.")
+    if not path.strip("/ ") or path.endswith("/") or Path(path).name in {"", ".", ".."}:
+        raise InvalidRequest(f"The database {url!r} names no file: write a path, as in sqlite:///sessionary.db.")
+    if not path.isprintable() or path != path.strip():
+        raise InvalidRequest(
+            f"The database {url!r} has a space at an end of its path, or a character that does not print."
+        )
+    return Path(path)
 
 
 def without_password(url: str) -> str:

@@ -65,13 +65,13 @@ class FairQueue(Generic[Ticket]):
         line = self._lines.get(owner)
         left, bytes_left = self._count_max - self.count - count, self._size_max - self.size - size
         if left < 0 or bytes_left < 0:
-            raise Overloaded
+            raise Overloaded(reason="the queue of the store is full")
         if line is None:
             return
         if len(line.tickets) + count > _may_hold(self._count_max, left):
-            raise Overloaded
+            raise Overloaded(reason="one organisation fills its share of the store's queue")
         if size and line.size + size > _may_hold(self._size_max, bytes_left):
-            raise Overloaded
+            raise Overloaded(reason="one organisation fills its share of the store's queue")
 
     def add(self, ticket: Ticket, owner: str) -> None:
         """Let a ticket wait behind the others of its owner."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeVar
@@ -260,7 +261,17 @@ def explaining(url: str) -> Iterator[None]:
         yield
     except _DRIVER_ERRORS as error:
         reason = str(error) or "no answer in time"
-        raise StoreUnavailable(f"The database at {place} cannot be used: {reason}.") from error
+        detail = f"The database at {place} cannot be used: {reason}."
+        raise StoreUnavailable(detail, reason=reason, unreachable=may_pass(error)) from error
     except ValueError as error:
         # The driver quotes what it cannot read, and that may be a part of the password.
         raise StoreUnavailable("The URL of the database cannot be read.") from error
+
+
+def may_pass(error: Exception) -> bool:
+    """Say whether waiting may help: nothing answers, or what answers does not serve yet or has no room."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(("08", "53", "57P"))
+    if isinstance(error, OSError):
+        return not isinstance(error, ssl.SSLError | PermissionError)
+    return isinstance(error, asyncpg.TargetServerAttributeNotMatched)

@@ -113,6 +113,7 @@ def to_token(row: asyncpg.Record) -> StoredToken:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
     )
 
 

@@ -1,7 +1,7 @@
 """PostgreSQL: a lane and a connection for each kind of work, so that none waits behind another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -142,6 +142,10 @@ class PostgresStore:
         """Revoke a token; see ``Store``."""
         return await _done(self._errands, lambda: self._tokens.revoke(token_id, actor))
 
+    async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+        """Keep when tokens were last used; see ``Store``."""
+        await _done(self._errands, lambda: self._tokens.use(used_at))
+
     async def note(self, record: AuditRecord) -> None:
         """Keep an audit record; see ``Store``."""
         await _done(self._errands, lambda: self._tokens.note(record))
@@ -173,7 +177,7 @@ class PostgresStore:
                     detail = "The database has not been migrated: run `sessionary migrate`."
                     raise StoreUnavailable(detail) from refusal
                 except Lost as lost:
-                    raise StoreUnavailable from lost
+                    raise StoreUnavailable(unreachable=True) from lost
 
     async def _connect(self) -> None:
         # All are waited for, also when one has failed: none may be made after the store is closed.

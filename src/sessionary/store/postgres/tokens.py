@@ -1,6 +1,6 @@
 """Tokens, found in batches and kept one at a time, and the audit records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sessionary.errors import TokenNotFound
@@ -47,6 +47,12 @@ class Tokens:
         if token is None:
             raise TokenNotFound
         return token
+
+    async def use(self, used_at: Mapping[str, int]) -> None:
+        """Keep when tokens were last used, in the order of their ids: two servers never wait for each other's rows."""
+        ids = sorted(used_at)
+        bindings = {"id": ids, "used_at": [used_at[token_id] for token_id in ids]}
+        await self._connection.call("use_tokens", bindings, commits=True)
 
     async def note(self, record: AuditRecord) -> None:
         """Keep an audit record."""

@@ -1,6 +1,7 @@
-"""Whether a disk that was full takes something again."""
+"""Whether there is room on the disk."""
 
 import errno
+import os
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from sessionary.errors import StoreUnavailable
 DISK_FULL: Final = "The disk is full."
 
 _BYTES_WANTED: Final = 256 * 1024
+_BYTES_SCARCE: Final = 16 * 1024 * 1024
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -19,7 +21,13 @@ def check_room(database: Path) -> None:
         # What is free is not what we may have: only writing tells of quotas and reserves.
         with tempfile.TemporaryFile(dir=database.parent, buffering=0) as trial:
             if trial.write(bytes(_BYTES_WANTED)) < _BYTES_WANTED:
-                raise StoreUnavailable(DISK_FULL)
+                raise StoreUnavailable(DISK_FULL, reason=f"no room beside {database}")
     except OSError as error:
         if error.errno in _FULL:
-            raise StoreUnavailable(DISK_FULL) from error
+            raise StoreUnavailable(DISK_FULL, reason=f"no room beside {database}: {error.strerror}") from error
+
+
+def is_short_of_room(database: Path) -> bool:
+    """Say whether so little is free that only trying tells whether anything fits; this costs no write."""
+    disk = os.statvfs(database.parent)
+    return disk.f_bavail * disk.f_frsize < _BYTES_SCARCE

@@ -102,6 +102,7 @@ def to_token(row: Row) -> StoredToken:
         created_at=row[5],
         expires_at=row[6],
         revoked_at=row[7],
+        last_used_at=row[8],
     )
 
 

@@ -1,7 +1,8 @@
 """SQLite: one file, one writer, readers that never wait for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -29,10 +30,14 @@ from sessionary.store.base import (
 )
 from sessionary.store.batching import Lane, LaneLimits
 from sessionary.store.sqlite.checkpoints import Checkpointer
-from sessionary.store.sqlite.connections import connect, unusable
-from sessionary.store.sqlite.disks import check_room
+from sessionary.store.sqlite.connections import close, connect, unusable
+from sessionary.store.sqlite.holding import Hold
+from sessionary.store.sqlite.overwriting import Contents
+from sessionary.store.sqlite.places import real_path
+from sessionary.store.sqlite.readiness import WriteProof
 from sessionary.store.sqlite.reading import Reader
 from sessionary.store.sqlite.threads import WorkThread, translated
+from sessionary.store.sqlite.watching import FileWatch
 from sessionary.store.sqlite.writing import Writer
 
 Result = TypeVar("Result")
@@ -50,10 +55,23 @@ class SqliteStore:
     def __init__(self, path: Path, clock: Clock, seconds_max: float) -> None:
         """Open connections to a file that has been migrated."""
         busy_seconds = seconds_max / 4
-        self._writer: Final = Writer(connect(path, busy_seconds=busy_seconds), clock, busy_seconds)
-        self._short_reader: Final = Reader(connect(path, busy_seconds=0), clock)
-        self._long_reader: Final = Reader(connect(path, busy_seconds=busy_seconds), clock)
-        self._checkpointer: Final = Checkpointer(connect(path, busy_seconds=0), self._start_log_over, self._empty_log)
+        with contextlib.ExitStack() as opened:
+
+            def connected(seconds: float) -> apsw.Connection:
+                connection = connect(path, busy_seconds=seconds)
+                opened.callback(close, connection)
+                return connection
+
+            self._writer: Final = Writer(connected(busy_seconds), clock, busy_seconds)
+            self._contents: Final = Contents(real_path(path), connected(0))
+            self._watch: Final = FileWatch(path, self._on_lost, self._contents)
+            self._short_reader: Final = Reader(connected(0), clock)
+            self._long_reader: Final = Reader(connected(busy_seconds), clock)
+            self._checkpointer: Final = Checkpointer(connected(0), self._start_log_over, self._empty_log, self._watch)
+            self._watch.check_all()
+            opened.pop_all()
+        self._hold: Hold | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._writing: Final = WorkThread("sessionary-writer", self._writer.interrupt)
         self._reading: Final = WorkThread("sessionary-reader", self._long_reader.interrupt)
         batches = LaneLimits(4_096, _WAITING_BYTES, 512, _WAITING_BYTES // 4, seconds_max)
@@ -61,17 +79,30 @@ class SqliteStore:
         self._commands: Final = Lane[Command, Outcome](lambda batch: self._noticed(self._run_commands(batch)), batches)
         self._changes: Final = Lane[Work, Any](lambda work: self._noticed(self._run_change(work)), singles)
         self._reads: Final = Lane[Work, Any](self._run_read, singles)
-        self._path: Final = path
-        self._was_full = False
+        self._proof: Final = WriteProof(real_path(path), self._attempt)
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock, seconds_max: float) -> Self:
-        """Open the file; raises StoreUnavailable if that cannot be done."""
+    async def open(cls, path: Path, clock: Clock, seconds_max: float, *, shared: bool = False) -> Self:
+        """Open the file; raises StoreUnavailable if that cannot be done.
+
+        A store has its file for itself, unless it is ``shared``: a command of the administrator's works beside the
+        server that has it, for a short time.
+        """
         try:
-            return await asyncio.to_thread(cls, path, clock, seconds_max)
-        except (apsw.Error, OSError) as error:
+            hold = None if shared else await asyncio.to_thread(lambda: Hold(real_path(path)))
+        except OSError as error:
             raise unusable(path, error) from error
+        try:
+            store = await asyncio.to_thread(cls, path, clock, seconds_max)
+        except BaseException as error:
+            if hold is not None:
+                hold.release()
+            if isinstance(error, apsw.Error | OSError):
+                raise unusable(path, error) from error
+            raise
+        store._hold, store._loop = hold, asyncio.get_running_loop()  # noqa: SLF001 - its own
+        return store
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply the commands in order; see ``Store``."""
@@ -115,8 +146,8 @@ class SqliteStore:
 
     async def sweep(self, limit: int) -> Swept:
         """Remove what has expired; see ``Store``."""
-        swept = await self._change(lambda: self._writer.sweep(limit))
-        if swept.removed:
+        swept, left_something = await self._change(lambda: self._writer.sweep(limit))
+        if left_something:
             self._checkpointer.removed()
         if not swept.more:
             self._checkpointer.forget()
@@ -146,6 +177,10 @@ class SqliteStore:
             raise TokenNotFound
         return token
 
+    async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+        """Keep when tokens were last used; see ``Store``."""
+        await self._change(lambda: self._writer.note_token_uses(used_at))
+
     async def note(self, record: AuditRecord) -> None:
         """Keep an audit record; see ``Store``."""
         await self._change(lambda: self._writer.note(record))
@@ -155,11 +190,10 @@ class SqliteStore:
         return await self._read(lambda: self._long_reader.list_audit(limit, after))
 
     async def ready(self) -> None:
-        """Return if the file answers; see ``Store``."""
+        """Return if the file answers and a write would succeed; see ``Store``."""
+        self._watch.check_all()
         await self._read(self._long_reader.ping)
-        if self._was_full:
-            await self._read(lambda: check_room(self._path))
-            self._was_full = False
+        await self._proof.check()
 
     async def close(self) -> None:
         """Finish what was accepted and close the file; see ``Store``."""
@@ -175,21 +209,30 @@ class SqliteStore:
         await self._writing.close()
         await self._reading.close()
         self._short_reader.close()
+        self._contents.close()
+        if self._hold is not None:
+            self._hold.release()
 
     async def _noticed(self, writing: Awaitable[Result]) -> Result:
-        """Remember that the disk was full: reads do not tell."""
+        """Remember how writing went: reads do not tell."""
         try:
-            return await writing
-        except StoreUnavailable as error:
-            self._was_full = self._was_full or isinstance(error.__cause__, apsw.FullError)
+            result = await writing
+        except (StoreUnavailable, asyncio.CancelledError):
+            self._proof.failed()
             raise
+        self._proof.succeeded()
+        return result
+
+    async def _attempt(self, really: bool) -> None:  # noqa: FBT001 - as the writer's
+        _returned(await self._changes.put(lambda: self._checked(lambda: self._writer.attempt(really))))
 
     async def _run_commands(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         outcomes = await self._prepare(commands)
         if outcomes is None:
+            self._watch.check()
             outcomes = await self._writing.run(lambda: self._writer.apply(commands))
         else:
-            await self._writing.run(self._writer.commit)
+            await self._commit()
         if any(map(_removes, commands)):
             self._checkpointer.removed()
         self._checkpointer.written()
@@ -205,6 +248,25 @@ class SqliteStore:
         except apsw.Error as error:
             raise translated(error) from error
 
+    async def _commit(self) -> None:
+        try:
+            self._watch.check()
+        except StoreUnavailable:
+            self._writer.undo()
+            raise
+        await self._writing.run(self._writer.commit)
+
+    def _checked(self, work: Callable[[], Result]) -> Result:
+        self._watch.check()
+        return work()
+
+    def _on_lost(self) -> None:
+        # What the log holds belongs into the file that it was written for, wherever that is now, and not into one that
+        # took its place: SQLite would take a log that it finds beside a file for that file's own. Of a file that was
+        # written over, all of the log had been copied before: emptying it changes nothing in what is there now.
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._checkpointer.save)
+
     async def _run_change(self, work: Sequence[Work]) -> Sequence[Any]:
         return [await self._writing.run(work[0])]
 
@@ -212,7 +274,7 @@ class SqliteStore:
         return [await self._reading.run(work[0])]
 
     async def _change(self, work: Callable[[], Result]) -> Result:
-        result: Result = _returned(await self._changes.put(work))
+        result: Result = _returned(await self._changes.put(lambda: self._checked(work)))
         self._checkpointer.written()
         return result
 
@@ -220,16 +282,19 @@ class SqliteStore:
         result: Result = _returned(await self._reads.put(work, 0, organisation))
         return result
 
-    async def _start_log_over(self) -> None:
+    async def _start_log_over(self) -> bool:
         # This leaves nothing new to copy: called a write, it would be followed by another one, for ever.
-        _returned(await self._changes.put(self._writer.start_log_over))
+        return bool(_returned(await self._changes.put(self._writer.start_log_over)))
 
-    async def _empty_log(self) -> None:
-        _returned(await self._changes.put(self._writer.empty_log))
+    async def _empty_log(self) -> bool:
+        return bool(_returned(await self._changes.put(self._writer.empty_log)))
 
 
 def _removes(command: Command) -> bool:
-    return isinstance(command, Delete) or (isinstance(command, Update) and command.metadata is not None)
+    """Say whether a command leaves something in the log that is meant to be gone: deleted or replaced."""
+    if isinstance(command, Update):
+        return command.title is not None or command.model is not None or command.metadata is not None
+    return isinstance(command, Delete)
 
 
 def _returned(answer: Any) -> Any:

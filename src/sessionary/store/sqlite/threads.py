@@ -60,6 +60,4 @@ def _log_abandoned(job: asyncio.Future[Any]) -> None:
 def translated(error: apsw.Error) -> SessionaryError:
     """Turn what the driver says into what callers are told, and tell the operator all of it."""
     _logger.warning("SQLite refused: %s", error)
-    if isinstance(error, apsw.FullError):
-        return StoreUnavailable(DISK_FULL)
-    return StoreUnavailable()
+    return StoreUnavailable(DISK_FULL if isinstance(error, apsw.FullError) else None, reason=f"SQLite: {error}")

@@ -41,8 +41,6 @@ Result = TypeVar("Result")
 _SWEPT_BYTES_MAX: Final = 32 * 1024 * 1024
 """One transaction removes about so much, whatever the number of sessions: writers wait for it."""
 
-_READERS_MILLISECONDS: Final = 100
-
 
 class Writer:
     """Owns the write connection; to be called by one thread at a time."""
@@ -71,10 +69,10 @@ class Writer:
             self._connection.execute("BEGIN IMMEDIATE")
             return self._apply(commands)
         except (apsw.BusyError, apsw.ConstraintError):
-            self._undo()
+            self.undo()
             return None
         except BaseException:
-            self._undo()
+            self.undo()
             raise
         finally:
             self._connection.set_busy_timeout(self._busy_milliseconds)
@@ -84,11 +82,11 @@ class Writer:
         try:
             self._connection.execute("COMMIT")
         except BaseException:
-            self._undo()
+            self.undo()
             raise
 
-    def sweep(self, limit: int) -> Swept:
-        """Remove what has expired."""
+    def sweep(self, limit: int) -> tuple[Swept, bool]:
+        """Remove what has expired, and tell whether there was anything: a session, a key or an audit record."""
         return self._transaction(lambda: self._sweep(limit))
 
     def create_token(self, token: StoredToken, actor: str) -> None:
@@ -112,9 +110,23 @@ class Writer:
 
         return self._transaction(revoke)
 
+    def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+        """Keep when tokens were last used."""
+        uses = [{"id": token_id, "used_at": at} for token_id, at in used_at.items()]
+        self._transaction(lambda: self._connection.executemany(self._sql["use_tokens"], uses))
+
     def note(self, record: AuditRecord) -> None:
         """Keep an audit record."""
         self._transaction(lambda: self._connection.execute(self._sql["insert_audit"], from_audit(record)))
+
+    def attempt(self, really: bool) -> None:  # noqa: FBT001 - what a probe asks for
+        """Begin a transaction and give it up or, if ``really``, write something that changes nothing, and commit."""
+        if really:
+            version = self._connection.pragma("user_version")
+            self._transaction(lambda: self._connection.pragma("user_version", version))
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        self.undo()
 
     def interrupt(self) -> None:
         """Make a statement that runs in another thread end with an error; its transaction is undone."""
@@ -129,12 +141,13 @@ class Writer:
         try:
             result = body()
         except BaseException:
-            self._undo()
+            self.undo()
             raise
         self.commit()
         return result
 
-    def _undo(self) -> None:
+    def undo(self) -> None:
+        """Give up what was prepared."""
         # After some failures SQLite has rolled back by itself.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -197,7 +210,7 @@ class Writer:
         record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
         self._connection.execute(self._sql["insert_audit"], from_audit(record))
 
-    def _sweep(self, limit: int) -> Swept:
+    def _sweep(self, limit: int) -> tuple[Swept, bool]:
         bindings = {"now": self._clock(), "limit": limit}
         due: list[Row] = self._connection.execute(self._sql["sweep_due"], bindings).fetchall()
         alive = [row for row in due if row[2] > bindings["now"]]
@@ -212,19 +225,25 @@ class Writer:
         self._connection.execute(self._sql["sweep_audit"], old)
         audit_removed = self._connection.changes()
         more = limit in {len(due), keys_removed, audit_removed} or len(gone) < len(expired)
-        return Swept(removed=len(gone), more=more)
+        return Swept(removed=len(gone), more=more), bool(gone or keys_removed or audit_removed)
 
-    def start_log_over(self) -> None:
-        """Copy the log into the file and begin it anew, while nobody writes."""
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+    def start_log_over(self) -> bool:
+        """Copy the log into the file and begin it anew; false if somebody reads it, who is not waited for."""
+        return self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
 
-    def empty_log(self) -> None:
-        """Copy the log into the file and cut it to nothing; a reader of it is waited for only shortly."""
-        self._connection.set_busy_timeout(_READERS_MILLISECONDS)
+    def empty_log(self) -> bool:
+        """Copy the log into the file and cut it to nothing; false if somebody reads it, who is not waited for."""
+        return self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def _checkpoint(self, mode: int) -> bool:
+        self._connection.set_busy_timeout(0)
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.wal_checkpoint(mode=mode)
+        except apsw.BusyError:
+            return False
         finally:
             self._connection.set_busy_timeout(self._busy_milliseconds)
+        return True
 
 
 def _some(expired: Sequence[Row]) -> Sequence[Row]:

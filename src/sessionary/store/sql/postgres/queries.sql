@@ -372,14 +372,16 @@ VALUES (
 );
 
 -- name: find_tokens
-SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
+SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,
+       t.last_used_at
 FROM unnest(:id::text[]) WITH ORDINALITY AS w (id, place)
 JOIN tokens AS t
   ON t.id = w.id
 ORDER BY w.place;
 
 -- name: list_tokens
-SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
+SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,
+       t.last_used_at
 FROM tokens AS t
 WHERE t.id > :after::text
 ORDER BY t.id
@@ -390,7 +392,15 @@ UPDATE tokens AS t
 SET revoked_at = :now::bigint
 WHERE t.id = :id::text
   AND t.revoked_at IS NULL
-RETURNING t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at;
+RETURNING t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,
+          t.last_used_at;
+
+-- name: use_tokens
+UPDATE tokens AS t
+SET last_used_at = w.used_at
+FROM unnest(:id::text[], :used_at::bigint[]) AS w (id, used_at)
+WHERE t.id = w.id
+  AND coalesce(t.last_used_at, 0) < w.used_at;
 
 -- name: ping
 SELECT count(*)

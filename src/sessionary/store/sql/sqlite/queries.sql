@@ -229,12 +229,14 @@ INSERT INTO tokens (id, organisation, name, scopes, secret_hash, created_at, exp
 VALUES (:id, :organisation, :name, :scopes, :secret_hash, :created_at, :expires_at);
 
 -- name: find_tokens
-SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
+SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,
+       t.last_used_at
 FROM tokens AS t
 WHERE t.id = :id;
 
 -- name: list_tokens
-SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at
+SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,
+       t.last_used_at
 FROM tokens AS t
 WHERE t.id > :after
 ORDER BY t.id
@@ -245,7 +247,13 @@ UPDATE tokens
 SET revoked_at = :now
 WHERE id = :id
   AND revoked_at IS NULL
-RETURNING id, organisation, name, scopes, secret_hash, created_at, expires_at, revoked_at;
+RETURNING id, organisation, name, scopes, secret_hash, created_at, expires_at, revoked_at, last_used_at;
+
+-- name: use_tokens
+UPDATE tokens
+SET last_used_at = :used_at
+WHERE id = :id
+  AND coalesce(last_used_at, 0) < :used_at;
 
 -- name: ping
 SELECT count(*)

@@ -1,0 +1,63 @@
+"""Where the database file lies, and the files beside it. Nothing here opens or closes the database file.
+
+Closing any descriptor of a file drops every POSIX lock that the process has on it, those of SQLite too: another
+program would then take the log for one that nobody uses and delete it. So the file is only looked at (``stat``), and
+opened by SQLite alone.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+_OWNER_ONLY: Final = 0o600
+
+
+def real_path(path: Path) -> Path:
+    """Follow symbolic links, as SQLite does: it keeps the log beside the file itself. Raises OSError if it is none."""
+    real = path.resolve()
+    try:
+        found = real.stat()
+    except FileNotFoundError:
+        return real
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "It is not a regular file", str(path))
+    if found.st_nlink > 1:
+        # Each name would have a log of its own, and two programs, each with its log, ruin the file.
+        raise OSError(errno.EMLINK, "It has another name, a hard link: remove that one or this", str(path))
+    return real
+
+
+def log_of(real: Path) -> Path:
+    """Name the write-ahead log beside a file."""
+    return real.with_name(f"{real.name}-wal")
+
+
+def index_of(real: Path) -> Path:
+    """Name the index of the log, which the connections of all processes share."""
+    return real.with_name(f"{real.name}-shm")
+
+
+def lock_of(real: Path) -> Path:
+    """Name the file by whose lock a server says that the database file is its own; it is never removed."""
+    return real.with_name(f"{real.name}-lock")
+
+
+def open_lock(real: Path) -> int:
+    """Open the lock file, made if it is not there: for the owner of the database only, whatever the umask."""
+    file = os.open(lock_of(real), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _OWNER_ONLY)
+    try:
+        found = os.fstat(file)
+        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != _OWNER_ONLY:
+            os.fchmod(file, _OWNER_ONLY)
+        if os.geteuid() == 0 and real.exists():
+            # A command that root ran must not lock out the server's own user.
+            owner = real.stat()
+            os.fchown(file, owner.st_uid, owner.st_gid)
+    except BaseException:
+        os.close(file)
+        raise
+    return file

@@ -1,0 +1,115 @@
+"""An answer is passed on only to whom it belongs."""
+
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from sessionary import BadResponse, Client, WrongAnswerError
+from sessionary.client import answers
+from tests.client.answering import URL, Respond, client_of
+from tests.client.calling import make_client
+from tests.client.faults import Exchange, FaultProxy
+from tests.client.vendor import TOKEN, VendorServer
+
+UUID: Final = "0193A5C6-7D8E-7F90-A1B2-C3D4E5F60718"
+OTHER: Final = "0193a5c6-7d8e-7f90-a1b2-c3d4e5f60719"
+CALLS: Final[dict[str, tuple[str, Any]]] = {
+    "get_session": ("id", lambda client, asked: client.get_session(asked)),
+    "update_session": ("sessionId", lambda client, asked: client.update_session(asked, tokens_used=1)),
+    "extend_session": ("sessionId", lambda client, asked: client.extend_session(asked)),
+}
+
+
+@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize(
+    ("asked", "answered"), [(UUID, OTHER), ("a", "b"), ("a", "A"), ("session/1", "session/2"), ("a", UUID), (UUID, "a")]
+)
+def test_an_answer_about_another_session_is_an_error(flavour: str, operation: str, asked: str, answered: str) -> None:
+    member, call = CALLS[operation]
+    requests: list[httpx2.Request] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        return httpx2.Response(200, json={member: answered}, headers={"Accept-Idempotency-Key": "?1"})
+
+    with client_of(flavour, respond) as client, pytest.raises(WrongAnswerError, match="another request") as raised:
+        call(client, asked)
+    assert isinstance(raised.value, BadResponse)
+    assert (raised.value.status, raised.value.code) == (200, "WRONG_ANSWER")
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("answered", [UUID, UUID.lower(), "", None])
+def test_an_answer_about_the_session_asked_for_or_about_none_is_taken(
+    flavour: str, operation: str, answered: str | None
+) -> None:
+    member, call = CALLS[operation]
+    with client_of(flavour, lambda _: httpx2.Response(200, json={member: answered})) as client:
+        call(client, UUID)
+
+
+def _answering(request_id: str) -> Respond:
+    return lambda request: httpx2.Response(
+        200 if request.method != "POST" else 201,
+        json=[] if request.method == "GET" else {},
+        headers={"X-Request-Id": request_id},
+    )
+
+
+@pytest.mark.parametrize("call", ["list_sessions", "create_session", "delete_session"])
+def test_an_answer_to_another_request_of_this_client_is_an_error(flavour: str, call: str) -> None:
+    arguments = () if call == "list_sessions" else ("s",)
+    with (
+        client_of(flavour, _answering(f"{answers.REQUEST_ID_PREFIX}another")) as client,
+        pytest.raises(WrongAnswerError),
+    ):
+        getattr(client, call)(*arguments)
+
+
+@pytest.mark.parametrize("request_id", ["", "0f8fad5b-d9cb-469f-a165-70867728950e", "req_123", "sessionar"])
+def test_ids_that_a_server_or_a_proxy_makes_itself_say_nothing(flavour: str, request_id: str) -> None:
+    with client_of(flavour, _answering(request_id)) as client:
+        assert client.list_sessions() == []
+
+
+def test_each_request_has_an_id_of_its_own_unless_the_caller_names_it(flavour: str) -> None:
+    ids: list[str] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        ids.append(request.headers["X-Request-Id"])
+        return httpx2.Response(503)
+
+    with make_client(flavour, URL, organisation="acme", retries=1, transport=httpx2.MockTransport(respond)) as client:
+        for headers in ({}, {}, {"x-request-id": "mine"}):
+            with pytest.raises(Exception, match="503"):
+                client.list_sessions(headers=headers)
+    assert ids[-2:] == ["mine", "mine"]
+    assert len(set(ids[:4])) == 4
+
+
+def test_the_connection_that_brought_it_is_not_used_again(flavour: str, keeper: VendorServer) -> None:
+    """A proxy whose answers are out of step by one: each connection brings the answer to what was asked before."""
+    late: dict[int, bytes] = {}
+
+    def out_of_step(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        content = answer.head() + answer.body
+        connection = id(exchange)
+        exchange.send(late.get(connection, content))
+        late[connection] = content
+
+    given: dict[str, Any] = {"token": TOKEN, "organisation": "acme", "retries": 0}
+    with FaultProxy(keeper.port) as proxy, make_client(flavour, proxy.base_url, **given) as client:
+        ids = [client.create_session("someone").session_id for _ in range(2)]
+        proxy.plan = [out_of_step] * 4
+        assert client.get_session(ids[0]).id == ids[0]
+        with pytest.raises(WrongAnswerError):
+            client.get_session(ids[1])
+        assert client.get_session(ids[1]).id == ids[1]
+
+
+def test_what_our_server_echoes_is_taken(our_client: Client) -> None:
+    response = our_client.list_sessions.with_response().response
+    assert response.headers["X-Request-Id"].startswith(answers.REQUEST_ID_PREFIX)

@@ -1,0 +1,198 @@
+"""What a client shows of itself: to people who ask for help, to tools that look, and to those that stand in for it."""
+
+import copy
+import inspect
+import pickle
+import pydoc
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, get_type_hints
+from unittest import mock
+
+import pytest
+
+from sessionary import (
+    Answered,
+    AsyncClient,
+    AsyncConversation,
+    Client,
+    Conversation,
+    CreatedSession,
+    ListedSession,
+    Session,
+    UpdatedSession,
+)
+from tests.client.answering import always, client_of
+
+OPERATIONS: Final = (
+    "create_session",
+    "list_sessions",
+    "get_session",
+    "update_session",
+    "extend_session",
+    "delete_session",
+)
+WALKS: Final = ("iterate_sessions", "iterate_messages")
+OPTIONS: Final = ("organisation", "token", "timeout", "headers")
+KINDS: Final = (Client, AsyncClient)
+
+
+def _pickled(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
+
+
+_SAME: Final[list[Callable[[Any], Any]]] = [copy.copy, copy.deepcopy, _pickled]
+
+
+def _made(kind: Any) -> Any:
+    return kind("http://a.test", organisation="acme")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", OPERATIONS + WALKS)
+def test_a_signature_names_every_argument(kind: Any, name: str) -> None:
+    of_class, of_client = getattr(kind, name), getattr(_made(kind), name)
+    shown = [of_class, of_client]
+    if name in OPERATIONS:
+        shown += [of_class.with_response, of_client.with_response]
+    for number, function in enumerate(shown):
+        names = list(inspect.signature(function).parameters)
+        assert (names[0] == "self") == (number % 2 == 0)
+        assert set(OPTIONS) <= set(names)
+    names = list(inspect.signature(_made(kind).create_session).parameters)
+    assert names[:4] == ["user_id", "session_group", "metadata", "expiration_minutes"]
+    assert inspect.signature(kind.create_session).parameters["expiration_minutes"].default == 60
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_help_shows_arguments_and_what_they_are_for(kind: Any) -> None:
+    for thing in (kind, kind.create_session, _made(kind).create_session):
+        text = pydoc.plain(pydoc.render_doc(thing))
+        assert "create_session(" in text
+        assert "session_group" in text
+        assert "timeout" in text
+        assert "Begin a conversation" in text
+        assert "Operation object" not in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_awaitable_operations_are_coroutine_functions(kind: Any, name: str) -> None:
+    shown: list[Any] = [getattr(kind, name), getattr(_made(kind), name)]
+    for function in shown:
+        assert inspect.iscoroutinefunction(function) is (kind is AsyncClient)
+        assert inspect.iscoroutinefunction(function.with_response) is (kind is AsyncClient)
+        assert (function.__name__, function.__qualname__) == (name, f"{kind.__name__}.{name}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_type_hints_can_be_read(kind: Any) -> None:
+    assert get_type_hints(kind.create_session)["return"] is CreatedSession
+    assert get_type_hints(_made(kind).get_session)["session_id"] is str
+    assert get_type_hints(kind.get_session.with_response)["return"] == Answered[Session]
+    several = Iterator if kind is Client else AsyncIterator
+    assert get_type_hints(kind.iterate_sessions)["return"] == several[ListedSession]
+    assert get_type_hints(kind.list_sessions)["return"] == list[ListedSession]
+    for thing in (kind, kind.__init__, kind.session, kind.close, kind.send):
+        assert get_type_hints(thing) is not None
+
+
+@pytest.mark.parametrize("conversation", [Conversation, AsyncConversation])
+@pytest.mark.parametrize("name", ["say", "extend", "complete", "refresh"])
+def test_a_conversation_shows_its_arguments(conversation: Any, name: str) -> None:
+    function = getattr(conversation, name)
+    assert {"timeout", "headers"} <= set(inspect.signature(function).parameters)
+    assert inspect.iscoroutinefunction(function) is (conversation is AsyncConversation)
+    assert get_type_hints(function)["return"] is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_and_its_conversations_show_their_options(kind: Any) -> None:
+    assert {"url", "token", "organisation", "timeout", "retries", "proxy", "on_attempt"} <= set(
+        inspect.signature(kind).parameters
+    )
+    assert {"user_id", "session_id", "title", "metadata"} <= set(inspect.signature(kind.session).parameters)
+    assert {*OPERATIONS, *WALKS, "session", "close"} <= set(dir(kind))
+
+
+def _stand_ins() -> list[tuple[str, Callable[[], Any]]]:
+    return [
+        ("class", mock.create_autospec(Client)),
+        ("instance", lambda: mock.create_autospec(Client, instance=True)),
+        ("client", lambda: mock.create_autospec(_made(Client))),
+    ]
+
+
+@pytest.mark.parametrize(("_", "make"), _stand_ins(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_stand_in_takes_what_the_client_takes(_: str, make: Callable[[], Any]) -> None:
+    client = make()
+    client.create_session.return_value = CreatedSession("s", "active", "later", "now")
+    assert client.create_session("u", session_group="g", timeout=3).session_id == "s"
+    client.create_session.assert_called_once_with("u", session_group="g", timeout=3)
+    for misused in (
+        client.create_session,
+        lambda: client.create_session("u", "g"),
+        lambda: client.create_session("u", sesion_group="g"),
+        client.iterate_messages,
+    ):
+        with pytest.raises(TypeError):
+            misused()
+    with pytest.raises(AttributeError):
+        client.create_sesion("u")
+    client.get_session.with_response("s")
+
+
+async def test_an_awaitable_stand_in_is_awaited() -> None:
+    for client in (mock.create_autospec(AsyncClient)(), mock.create_autospec(AsyncClient, instance=True)):
+        client.create_session.return_value = CreatedSession("s", "active", "later", "now")
+        assert (await client.create_session("u")).session_id == "s"
+        client.create_session.assert_awaited_once_with("u")
+        await client.get_session.with_response("s")
+        with pytest.raises(TypeError):
+            await client.create_session("u", sesion_group="g")
+
+
+async def test_an_operation_of_the_class_can_be_replaced() -> None:
+    answer = CreatedSession("s", "active", "later", "now")
+    blocking, awaitable = _made(Client), _made(AsyncClient)
+    with mock.patch.object(Client, "create_session", autospec=True, return_value=answer) as replaced:
+        assert blocking.create_session("u") is answer
+        replaced.assert_called_once_with(blocking, "u")
+    with mock.patch.object(AsyncClient, "create_session", autospec=True, return_value=answer):
+        assert await awaitable.create_session("u") is answer
+    with mock.patch.object(blocking, "create_session", autospec=True, return_value=answer):
+        assert blocking.create_session("u") is answer
+    operation: Any = Client.create_session
+    assert inspect.isfunction(operation)
+
+
+def test_an_operation_may_be_overridden_and_called_through_its_class() -> None:
+    class Counting(Client):
+        asked = 0
+
+        def create_session(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc, override]
+            self.asked += 1
+            return super().create_session(*args, **kwargs)
+
+    with client_of("blocking", always(201, '{"sessionId": "s"}')) as client:
+        assert Client.create_session(client, "u").session_id == "s"
+        assert Client.create_session.with_response(client, "u").answer.session_id == "s"
+        client.__class__ = Counting
+        assert client.create_session("u").session_id == "s"
+        assert client.asked == 1  # type: ignore[attr-defined]
+
+
+def test_answers_are_pickled_and_copied_and_clients_are_not(flavour: str) -> None:
+    with client_of(flavour, always(200, '{"sessionId": "s", "totalMessages": 3}')) as client:
+        answered = client.update_session.with_response("s")
+        for same in _SAME:
+            found: UpdatedSession = same(answered.answer)
+            assert found == answered.answer
+    copied = pickle.loads(pickle.dumps(answered))  # noqa: S301 - our own
+    assert (copied.answer, copied.response.status_code) == (answered.answer, 200)
+    for kind in KINDS:
+        made = _made(kind)
+        for refused in (made, made.session(user_id="u")):
+            with pytest.raises(TypeError, match="pickled or copied"):
+                pickle.dumps(refused)
+            with pytest.raises(TypeError, match="pickled or copied"):
+                copy.copy(refused)

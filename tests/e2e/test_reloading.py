@@ -1,0 +1,214 @@
+"""SIGHUP: certificates, limits and log level are read again, and no request notices."""
+
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.calling import Caller
+from tests.e2e.starting import terminal
+from tests.e2e.test_stopping import wait_for_end
+from tests.harness.certificates import self_signed
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+READ_AGAIN = "The settings were read again: certificates, limits and log level"
+NOT_READ = "The settings were read again, and the old ones stay: "
+
+
+def reload(server: ServerProcess, said: str = READ_AGAIN) -> None:
+    """Send SIGHUP and wait until the server has said that it obeyed, or not."""
+    before = logged(server, said)
+    os.kill(server.pid, signal.SIGHUP)
+    poll(lambda: logged(server, said) > before, f"{said!r} in the log")
+
+
+def logged(server: ServerProcess, text: str) -> int:
+    return sum(text in line for line in server.log_lines())
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    return tmp_path / "sessionary.toml"
+
+
+@pytest.fixture
+def server(tmp_path: Path, settings: Path) -> Iterator[ServerProcess]:
+    settings.write_text("")
+    with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as running:
+        yield running
+
+
+def test_limits_and_log_level_are_read_again_under_load_and_no_request_fails(
+    server: ServerProcess, settings: Path, tmp_path: Path
+) -> None:
+    token = server.first_token
+    stopped = threading.Event()
+    statuses: list[int] = []
+
+    def load() -> None:
+        # A connection that were lost would be an error here: it is opened once.
+        with Caller(server.base_url, token) as caller:
+            session = caller.create("one")
+            while not stopped.is_set():
+                statuses.append(caller.append(session, "more").status)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(10):
+            (tmp_path / "limits.toml").write_text(f"[organisations.other]\nsessions = {number + 1}\n")
+            settings.write_text(f'limits_file = "limits.toml"\nlog_level = "{"info" if number % 2 else "debug"}"\n')
+            reload(server)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    assert set(statuses) == {200}
+
+    other = server.create_token("other")
+    with Caller(server.base_url, other, organisation="other") as caller:
+        for _ in range(10):
+            caller.create()
+        assert caller.call("POST", caller.path, {"userId": "ada"}).json["code"] == "QUOTA_EXCEEDED"
+        settings.write_text("token_rate = 0.001\n")
+        reload(server)
+        caller.create()
+        assert caller.call("POST", caller.path, {"userId": "ada"}).json["code"] == "RATE_LIMITED"
+        settings.write_text("")
+        reload(server)
+        caller.create()
+
+
+def test_what_was_used_up_stays_used_up(server: ServerProcess, settings: Path) -> None:
+    settings.write_text("token_rate = 0.001\ntoken_burst = 2\n")
+    reload(server)
+    with Caller(server.base_url, server.first_token) as caller:
+        caller.create()
+        caller.create()
+        reload(server)
+        assert caller.call("POST", caller.path, {"userId": "ada"}).status == 429
+
+
+BAD = [
+    ("port = ", "cannot be read"),
+    ("log_level = 'loud'", "The setting log_level"),
+    ("prot = 1", "There is no setting"),
+    ("limits_file = 'nowhere.toml'", "The limits file nowhere.toml cannot be read"),
+    ("token_burst = 5", "a burst needs requests per second"),
+    ("tls_certificate = 'nowhere.pem'", "TLS takes both"),
+]
+
+
+def test_what_is_wrong_changes_nothing_and_is_told(server: ServerProcess, settings: Path) -> None:
+    with Caller(server.base_url, server.first_token) as caller:
+        for content, said in BAD:
+            settings.write_text(f"organisation_sessions = 1\n{content}\n")
+            reload(server, NOT_READ)
+            assert logged(server, said), (said, server.log_lines()[-3:])
+            caller.create()
+
+
+def test_what_takes_a_restart_is_named(server: ServerProcess, settings: Path) -> None:
+    settings.write_text("connections = 7\nbody_seconds = 9.0\n")
+    reload(server)
+    poll(lambda: logged(server, "obeyed after a restart: body_seconds, connections."), "the names")
+
+
+def test_new_connections_get_the_new_certificate_and_old_ones_stay(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    words = ("--tls-certificate", str(certificate), "--tls-key", str(key))
+    server = ServerProcess(f"sqlite:///{tmp_path}/store.db", *words, directory=tmp_path)
+    with contextlib.closing(server):
+        server.start(wait=False)
+        poll(lambda: logged(server, "Listening on https://"), "a server that listens")
+        before = certificate.read_bytes()
+        with shaken_hands(server.port, "localhost") as standing:
+            assert certificate_of(standing) == before
+            self_signed(tmp_path)
+            reload(server)
+            after = certificate.read_bytes()
+            assert after != before
+            for name in ("localhost", None):
+                with shaken_hands(server.port, name) as fresh:
+                    assert certificate_of(fresh) == after
+            standing.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert standing.recv(100).startswith(b"HTTP/1.1 200 OK")
+        key.write_text("no key")
+        reload(server, NOT_READ)
+        with shaken_hands(server.port, "localhost") as fresh:
+            assert certificate_of(fresh) == after
+        assert "PRIVATE" not in "\n".join(server.log_lines())
+
+
+@contextlib.contextmanager
+def shaken_hands(port: int, name: str | None) -> Iterator[ssl.SSLSocket]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as wire,
+        context.wrap_socket(wire, server_hostname=name) as secured,
+    ):
+        yield secured
+
+
+def certificate_of(connection: ssl.SSLSocket) -> bytes:
+    found = connection.getpeercert(binary_form=True)
+    assert found is not None
+    return ssl.DER_cert_to_PEM_cert(found).encode()
+
+
+def test_the_signal_does_no_harm_while_it_starts_and_while_it_stops(
+    own_postgres: PostgresServer, own_database: str
+) -> None:
+    own_postgres.stop()
+    with contextlib.closing(ServerProcess(own_database)) as server:
+        server.start(wait=False)
+        poll(lambda: logged(server, "Waiting for the database"), "a server that waits")
+        for _ in range(5):
+            os.kill(server.pid, signal.SIGHUP)
+        own_postgres.start()
+        server.wait_until_ready(30)
+        os.kill(server.pid, signal.SIGTERM)
+        with contextlib.suppress(AssertionError, ProcessLookupError):
+            while server.running:
+                os.kill(server.pid, signal.SIGHUP)
+        assert wait_for_end(server, 10) == 0
+        assert logged(server, "Traceback") == 0
+
+
+def test_a_server_ends_with_its_terminal(tmp_path: Path) -> None:
+    ours, theirs = terminal()
+    program = (
+        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        "os.execv(sys.executable, [sys.executable, '-m', 'sessionary', 'serve', '--port', '0'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=log, env=environment
+        )
+    os.close(theirs)
+    try:
+        shown = b""
+        while b"curl" not in shown:
+            shown += os.read(ours, 65_536)
+        process.send_signal(signal.SIGHUP)
+        poll(lambda: READ_AGAIN in (tmp_path / "log").read_text(), "a server that has read again")
+        os.close(ours)
+        assert process.wait(timeout=20) == 0
+        assert "Told to stop by SIGTERM" in (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+        process.wait(timeout=10)

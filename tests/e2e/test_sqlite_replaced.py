@@ -1,0 +1,249 @@
+"""The database file is taken away under a running server: nothing is acknowledged that would be lost."""
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.calling import Caller, first_token, spoken
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+GONE = "The database file was removed, moved or replaced."
+
+Harm = Callable[[Path], None]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file itself, in a folder of its own."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data" / "sessionary.db"
+
+
+@pytest.fixture
+def server(file: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that was given the file by a symbolic link."""
+    (tmp_path / "link.db").symlink_to(file)
+    with ServerProcess(f"sqlite:///{tmp_path}/link.db", "--sweep-seconds", "3600", directory=tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(server: ServerProcess) -> Iterator[Caller]:
+    with Caller(server.base_url, first_token(server)) as connected:
+        yield connected
+
+
+def another(file: Path) -> Path:
+    """Make another database beside, of which nobody is a server."""
+    other = file.parent.parent / "other.db"
+    with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(other)) as copy:
+        source.backup(copy)
+    return other
+
+
+def put_aside(place: Path) -> None:
+    place.rename(place.with_name(f"{place.name}.aside"))
+
+
+def replace(file: Path) -> None:
+    other = another(file)
+    put_aside(file)
+    other.rename(file)
+
+
+def lead_elsewhere(file: Path) -> None:
+    link = file.parent.parent / "link.db"
+    other = another(file)
+    put_aside(link)
+    link.symlink_to(other)
+
+
+def put_back(file: Path) -> None:
+    for place in (file, log_of(file), index_of(file), file.parent, file.parent.parent / "link.db"):
+        aside = place.with_name(f"{place.name}.aside")
+        if aside.is_symlink() or aside.exists():
+            aside.rename(place)
+
+
+def log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")
+
+
+def index_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}-shm")
+
+
+HARMS: dict[str, Harm] = {
+    "moved": put_aside,
+    "replaced": replace,
+    "its folder moved": lambda file: put_aside(file.parent),
+    "the link leads elsewhere": lead_elsewhere,
+    "the link is gone": lambda file: put_aside(file.parent.parent / "link.db"),
+    "its log moved": lambda file: put_aside(log_of(file)),
+}
+
+
+def assert_refused(caller: Caller, session: str) -> None:
+    for method, path, body in (
+        ("PUT", f"{caller.path}/{session}", {"newMessages": spoken("lost")}),
+        ("PUT", f"{caller.path}/{session}/extend", None),
+        ("POST", caller.path, {"userId": "ada", "initialMessages": spoken(*["x" * 700_000] * 2)}),
+        ("POST", caller.path, {"userId": "ada"}),
+        ("DELETE", f"{caller.path}/{session}", None),
+    ):
+        refused = caller.call(method, path, body).expect(503)
+        assert (refused.json["code"], refused.json["detail"]) == ("STORE_UNAVAILABLE", GONE)
+    assert caller.call("GET", "/health/ready").expect(503).json["detail"] == GONE
+    caller.call("GET", "/health/live").expect(200)
+
+
+def errors_in(server: ServerProcess) -> list[str]:
+    return [line for line in server.log_lines() if '"error"' in line and "sessionary.store" in line]
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_without_its_file_a_server_refuses_to_write_until_the_file_is_back(
+    server: ServerProcess, caller: Caller, file: Path, harm: Harm
+) -> None:
+    session = caller.create("one")
+    harm(file)
+
+    for _ in range(3):
+        assert_refused(caller, session)
+        assert caller.contents(session) == ["one"], "reads go on"
+    assert len(errors_in(server)) == 1, errors_in(server)
+    assert str(file.parent.parent) in errors_in(server)[0], "the operator is told where"
+
+    put_back(file)
+    caller.call("GET", "/health/ready").expect(200)
+    caller.append(session, "two").expect(200)
+    assert caller.contents(session) == ["one", "two"]
+    server.kill9()
+    server.start()
+    caller.close()
+    assert caller.contents(session) == ["one", "two"]
+
+
+REMOVALS: dict[str, Harm] = {
+    "the file": Path.unlink,
+    "the folder": lambda file: shutil.rmtree(file.parent),
+    "the log": lambda file: log_of(file).unlink(),
+}
+
+
+@pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
+def test_what_is_removed_for_good_is_never_written_to(
+    server: ServerProcess, caller: Caller, file: Path, remove: Harm
+) -> None:
+    session = caller.create("one")
+    remove(file)
+    assert_refused(caller, session)
+    assert len(errors_in(server)) == 1
+
+
+def test_readiness_alone_tells_that_the_index_of_the_log_was_removed(
+    server: ServerProcess, caller: Caller, file: Path
+) -> None:
+    session = caller.create("one")
+    index_of(file).unlink()
+    assert caller.call("GET", "/health/ready").expect(503).json["detail"] == GONE
+    assert_refused(caller, session)
+    assert len(errors_in(server)) == 1
+
+
+def test_a_log_that_was_removed_had_been_copied_into_the_file_before_anything_was_refused(
+    server: ServerProcess, caller: Caller, file: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sessions").fetchall()  # nothing can be copied past it
+        session = caller.create("one", "two")
+        log_of(file).unlink()
+        assert_refused(caller, session)
+    poll(lambda: b"two" in raw(file), "the log's content in the file")
+    server.kill9()
+    server.start()
+    caller.close()
+    assert caller.contents(session) == ["one", "two"]
+
+
+def raw(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def test_a_file_that_takes_the_others_place_is_not_given_its_log(
+    server: ServerProcess, caller: Caller, file: Path
+) -> None:
+    session = caller.create("one")
+    replace(file)
+    caller.append(session, "lost").expect(503)
+    # The log goes into the file that it was written for.
+    poll(lambda: log_of(file).stat().st_size == 0, "a log that is emptied")
+    server.kill9()
+    for place, contents in ((file, ["one"]), (file.with_name(f"{file.name}.aside"), ["one"])):
+        with contextlib.closing(sqlite3.connect(place)) as left:
+            assert left.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert left.execute("SELECT count(*) FROM turns").fetchall() == [(len(contents),)]
+
+
+def settled(server: ServerProcess, file: Path) -> None:
+    """Wait until the log has been copied into the file and the store has looked at it."""
+    seen: list[tuple[int, int]] = []
+
+    def rests() -> bool:
+        found = file.stat()
+        seen.append((found.st_mtime_ns, found.st_size))
+        return len(seen) > 10 and len(set(seen[-10:])) == 1
+
+    assert server.running
+    poll(rests, "a file that rests", pause=0.1)
+
+
+def test_a_file_that_another_program_wrote_over_is_written_to_no_more(
+    server: ServerProcess, caller: Caller, file: Path
+) -> None:
+    session = caller.create("one")
+    settled(server, file)
+    older = another(file)
+    caller.append(session, "two").expect(200)
+    settled(server, file)
+    shutil.copyfile(older, file)
+
+    for _ in range(2):
+        for method, path, body in (
+            ("PUT", f"{caller.path}/{session}", {"newMessages": spoken("lost")}),
+            ("POST", caller.path, {"userId": "ada"}),
+        ):
+            assert caller.call(method, path, body).expect(503).json["detail"] == GONE
+        assert caller.call("GET", "/health/ready").expect(503).json["detail"] == GONE
+    assert len(errors_in(server)) == 1
+    poll(lambda: log_of(file).stat().st_size == 0, "a log that is emptied")
+    assert file.read_bytes() == older.read_bytes(), "what was put there is left as it is"
+    server.restart()
+    caller.close()
+    assert caller.contents(session) == ["one"], "and taken as it is by the next start"
+    caller.append(session, "three").expect(200)
+
+
+def test_a_file_that_others_write_to_through_sqlite_or_touch_is_still_the_same(
+    server: ServerProcess, caller: Caller, file: Path
+) -> None:
+    session = caller.create("one")
+    for number in range(4):
+        settled(server, file)
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute(f"PRAGMA user_version = {number}")
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)" if number % 2 else "VACUUM")
+        if number > 1:
+            file.touch()
+        caller.append(session, "more").expect(200)
+        caller.call("GET", "/health/ready").expect(200)
+    settled(server, file)
+    file.touch()
+    caller.append(session, "more").expect(200)
+    assert errors_in(server) == []
