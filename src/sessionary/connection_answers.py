@@ -9,6 +9,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from sessionary.http.replies import Header
+from sessionary.http.undelivered import DELIVERY
 
 _JOINED_BYTES_MAX: Final = 64 * 1024
 """Beyond this copying a body costs more than another write."""
@@ -80,7 +81,9 @@ class Exchange(RequestResponseCycle):
             body = self._head + body
         else:
             self.transport.write(self._head)
+            self.scope[DELIVERY].written += len(self._head)  # type: ignore[typeddict-item]
         self.transport.write(body)
+        self.scope[DELIVERY].written += len(body)  # type: ignore[typeddict-item]
         self.response_complete = True
         # What was not asked for of its body will not be.
         self.body = bytearray()

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sessionary import limits
 from sessionary.clocks import date_headers, request_ids
 from sessionary.connection_answers import Bounds, Exchange, Reading
+from sessionary.connection_deliveries import SocketDelivery
 from sessionary.connection_refusals import encoded_refusal, refusal_of
 from sessionary.errors import (
     HeadersTooLarge,
@@ -29,6 +30,7 @@ from sessionary.errors import (
 )
 from sessionary.http.replies import Header
 from sessionary.http.requests import Headers, request_id_of
+from sessionary.http.undelivered import DELIVERY
 
 _URL_BYTES_MAX: Final = 65_535
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)
@@ -93,12 +95,14 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.flow = Reading(transport)
+        self._delivery = SocketDelivery(transport)
         if len(self.connections) > self.bounds.connections:
             self._refuse(Overloaded(reason=f"all {self.bounds.connections} connections are taken"))
         else:
             self._timer = self.loop.call_later(self.bounds.header_seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._delivery.lose()
         self._stop_timer()
         self._stop_reader_timer()
         self._unset_keepalive_if_required()
@@ -128,6 +132,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own never keeps a connection
         """Keep the connection for the answers that a caller who will ask no more still waits for."""
+        self._delivery.end()
         return self._ends_after_answers()
 
     def on_message_begin(self) -> None:
@@ -166,6 +171,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         self.scope["raw_path"] = url.path
         self.scope["query_string"] = url.query or b""
+        self.scope[DELIVERY] = self._delivery  # type: ignore[typeddict-unknown-key]
+        if self.expect_100_continue:
+            self._delivery.stop_counting()
         self._in_head = False
         self._begin(keep_alive=version != "1.0" and self.parser.should_keep_alive())
 

@@ -261,10 +261,11 @@ class FaultReport(Struct):
 class Problem(Struct, omit_defaults=True):
     """Every failure (RFC 9457); ``message`` repeats ``detail`` for tools that read it there."""
 
+    # The reason first: some clients show no more than the beginning of a body.
+    detail: str
     type: str
     title: str
     status: int
-    detail: str
     code: str
     message: str
     errors: list[FaultReport] | None = None

@@ -237,11 +237,14 @@ def _application(prepared: _Prepared, service: Service, access_log: logs.AccessL
 
 def _server_config(prepared: _Prepared, application: Application) -> uvicorn.Config:
     settings = prepared.settings
+    # Of a TLS connection a second descriptor is kept, to ask afterwards what arrived.
+    files_each = 2 if prepared.tls else 1
+    connections = room_for(settings.connections * files_each) // files_each
     bounds = Bounds(
         header_seconds=settings.header_seconds,
         body_seconds=settings.body_seconds,
         idle_seconds=settings.idle_seconds,
-        connections=room_for(settings.connections),
+        connections=connections,
     )
     return uvicorn.Config(
         application,

@@ -128,6 +128,21 @@ def test_a_failure_says_what_is_wrong_in_one_shape(caller: Caller) -> None:
     assert "/newMessages/3/role" in problem["detail"]
 
 
+def test_the_reason_comes_first(caller: Caller) -> None:
+    """Clients that cut a body off, as the official PHP client does in its message, show the reason all the same."""
+    for answer in refused_in_every_way(caller).values():
+        assert next(iter(answer.problem)) == "detail"
+        assert answer.body.startswith(b'{"detail":"' + answer.problem["detail"].encode()[:20])
+
+
+def test_what_the_session_has_no_room_for_is_pointed_at(caller: Caller) -> None:
+    full = caller.begin(initialMessages=[message("x" * (MIB - 100))] * 7)
+    assert caller.update(full, newMessages=[message("x" * (MIB - 100))] * 7).status == 200
+    over = caller.update(full, newMessages=[message("x" * (MIB - 100))] * 3)
+    assert over.refusal == (413, "SESSION_FULL")
+    assert [fault["pointer"] for fault in over.problem["errors"]] == ["/newMessages"]
+
+
 def refused_in_every_way(caller: Caller) -> dict[str, Answer]:
     return {
         "no such path": caller.send("GET", "/nowhere"),

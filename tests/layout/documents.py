@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 # What tests/docs knows how to run or to read. A block in another language would be one that nothing checks.
-BLOCK_LANGUAGES = {"console", "http", "json", "python", "sh", "sql", "text", "toml"}
+BLOCK_LANGUAGES = {"console", "http", "json", "nginx", "python", "sh", "sql", "text", "toml"}
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)", re.MULTILINE)
 _NAMED_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")

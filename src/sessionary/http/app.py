@@ -3,6 +3,7 @@
 Every request walks the same way: path, method, token, organisation and scope, size and media type, then its handler.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,15 @@ from typing import Final
 
 from msgspec import Struct
 
-from sessionary.errors import MethodNotAllowed, PreconditionFailed, RateLimited, RequestTimeout, SessionaryError
+from sessionary.errors import (
+    MethodNotAllowed,
+    Overloaded,
+    PreconditionFailed,
+    RateLimited,
+    RequestTimeout,
+    SessionaryError,
+    StoreUnavailable,
+)
 from sessionary.http import health, openapi
 from sessionary.http.admission import rate_headers
 from sessionary.http.auth import Authenticator, authorize
@@ -31,12 +40,14 @@ from sessionary.http.requests import (
     request_id_of,
 )
 from sessionary.http.routes import route_of
+from sessionary.http.undelivered import DELIVERY, Change, Delivery, Undelivered
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
 from sessionary.operations.context import Context, Service
 from sessionary.operations.rates import Admission
 from sessionary.operations.tokens import IMPORT
 
 _NOT_MODIFIED: Final = 304
+_FAULT_OF_OURS: Final = 500
 _UNAVAILABLE: Final = 503
 _READS: Final = frozenset({"GET", "HEAD"})
 _STRICT_APPLIED: Final = (b"preference-applied", b"handling=strict")
@@ -63,6 +74,8 @@ class Exchange(Struct):
     response_bytes: int = 0
     forwarded_for: bytes | None = None
     strict: bool = False
+    change: Change | None = None
+    had_no_effect: bool = False
 
 
 class Application:
@@ -91,6 +104,7 @@ class Application:
         self._behind_proxy: Final = behind_proxy
         self._prefix: Final = prefix_of(path_prefix)
         self._body_seconds_max: Final = body_seconds_max
+        self._undelivered: Final = Undelivered(time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; other protocols are not spoken here."""
@@ -110,21 +124,33 @@ class Application:
             reply = await self._reply(exchange, scope, headers, receive)
         except Disconnected:
             return
+        except asyncio.CancelledError:
+            # Whether it was applied nobody can say; who repeats it is told so, once.
+            self._answered(exchange, scope, problem(StoreUnavailable()))
+            raise
         except SessionaryError as error:
-            # The way it came holds the error, and with it the whole request, until the next full collection.
-            error.__traceback__ = None
-            if error.status == _UNAVAILABLE:
-                self._on_unavailable(error)
-            # What was not read of a late body could be taken for the next request.
-            late = isinstance(error, RequestTimeout)
-            reply = problem(error, [(b"connection", b"close")] if late else [])
+            reply = self._failed(exchange, headers, error)
         except Exception:
             _logger.exception("Request %s failed for a reason of ours.", exchange.request_id)
             reply = problem(SessionaryError())
         exchange.status = reply.status
-        await _send(send, reply, exchange)
+        try:
+            await _send(send, reply, exchange)
+        finally:
+            self._answered(exchange, scope, None if exchange.had_no_effect else reply)
         exchange.milliseconds = (time.perf_counter() - started) * 1000
         self._on_answer(exchange)
+
+    def _failed(self, exchange: Exchange, headers: Headers, error: SessionaryError) -> Reply:
+        # The way it came holds the error, and with it the whole request, until the next full collection.
+        error.__traceback__ = None
+        if error.status == _UNAVAILABLE:
+            self._on_unavailable(error)
+        exchange.had_no_effect = error.status < _FAULT_OF_OURS or isinstance(error, Overloaded)
+        # What was not read of a late body could be taken for the next request.
+        late = isinstance(error, RequestTimeout)
+        repeatable = exchange.method in _READS or headers.get(b"idempotency-key") is not None
+        return problem(error, [(b"connection", b"close")] if late else [], repeatable=repeatable)
 
     async def _reply(self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive) -> Reply:
         root_path: str = scope.get("root_path", "")
@@ -158,13 +184,33 @@ class Application:
             if_version, unless_version = version_wanted(headers), version_refused(headers)
         may_import = IMPORT in token.scopes
         ctx = Context(self._service, place.organisation, token.id, once, if_version, unless_version, may_import)
+        request = Request(path, place.session_id, query, headers, body, exchange.strict)
+        if once is None and route.method != "GET" and DELIVERY in scope:
+            reply = await self._earlier_reply(exchange, scope[DELIVERY], ctx, request)
+            if reply is not None:
+                return reply
         try:
-            reply = await route.handler(ctx, Request(path, place.session_id, query, headers, body, exchange.strict))
+            reply = await route.handler(ctx, request)
         except PreconditionFailed as error:
             raise explained(error, headers) from None
         if reply.session_id is not None:
             exchange.session_id = reply.session_id
         return reply
+
+    async def _earlier_reply(
+        self, exchange: Exchange, delivery: Delivery, ctx: Context, request: Request
+    ) -> Reply | None:
+        """Follow a change without a key; answer what the same one got before and did not receive, if there is one."""
+        headers = request.headers
+        conditions = (headers.get(b"if-match") or b"", headers.get(b"if-none-match") or b"")
+        names = (ctx.actor.encode(), str(exchange.route).encode(), request.session_id.encode())
+        change = exchange.change = Change(ctx.organisation, (*names, request.query, *conditions), request.body)
+        self._undelivered.begin(change, delivery)
+        return await self._undelivered.earlier_reply(change, delivery)
+
+    def _answered(self, exchange: Exchange, scope: Scope, reply: Reply | None) -> None:
+        if exchange.change is not None:
+            self._undelivered.answer(exchange.change, scope[DELIVERY], reply)
 
     async def _plain_reply(self, exchange: Exchange, path: bytes, prefix: str) -> Reply:
         if exchange.method not in _READS:

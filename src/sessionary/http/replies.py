@@ -13,7 +13,9 @@ from sessionary.errors import (
     Fault,
     InvalidCursor,
     MethodNotAllowed,
+    Overloaded,
     PreconditionFailed,
+    QuotaExceeded,
     RateLimited,
     SessionaryError,
     Unauthenticated,
@@ -45,7 +47,7 @@ SAFE: Final = (
     (b"x-content-type-options", b"nosniff"),
 )
 """Tell a browser that no answer of ours is a page, whatever it is made to look like."""
-_REPLAYED: Final = (IDEMPOTENT_REPLAYED.lower().encode(), b"true")
+REPLAYED: Final = (IDEMPOTENT_REPLAYED.lower().encode(), b"true")
 _CURSOR_BYTES: Final = 16
 
 
@@ -110,25 +112,26 @@ def conversation(read: Conversation, *, windowed: bool) -> bytes:
     return b'{%b,"metadata":%b,"messages":[%b]%b}' % (read.summary, read.metadata, read.messages, place)
 
 
-def problem(error: SessionaryError, headers: Sequence[Header] = ()) -> Reply:
-    """Spell a failure (RFC 9457)."""
+def problem(error: SessionaryError, headers: Sequence[Header] = (), *, repeatable: bool = False) -> Reply:
+    """Answer with a failure (RFC 9457); a ``repeatable`` request has one effect however often it is sent."""
     answer = Problem(
+        detail=error.detail,
         type="about:blank",
         title=error.title,
         status=error.status,
-        detail=error.detail,
         code=error.code,
         message=error.detail,
         errors=[FaultReport(fault.pointer, fault.detail) for fault in error.faults] or None,
     )
-    return Reply(error.status, _encode(answer), [_PROBLEM, NOT_KEPT, *_headers_of(error), *headers])
+    answered = [_PROBLEM, NOT_KEPT, *_headers_of(error, repeatable=repeatable), *headers]
+    return Reply(error.status, _encode(answer), answered)
 
 
 def headers_of_effect(effect: Effect) -> list[Header]:
     """Say which version the session has now, and whether this answer was given before."""
     headers = [] if isinstance(effect, Deleted) else [tag_of(effect.version)]
     if effect.replayed:
-        headers.append(_REPLAYED)
+        headers.append(REPLAYED)
     return headers
 
 
@@ -137,7 +140,9 @@ def tag_of(version: int) -> Header:
     return b"etag", b'"%d"' % version
 
 
-def _headers_of(error: SessionaryError) -> list[Header]:
+def _headers_of(error: SessionaryError, *, repeatable: bool) -> list[Header]:
+    if isinstance(error, Unavailable | RateLimited):
+        return _when_to_repeat(error, repeatable=repeatable)
     match error:
         case Unauthenticated():
             return [(b"www-authenticate", b"Bearer")]
@@ -145,10 +150,17 @@ def _headers_of(error: SessionaryError) -> list[Header]:
             return [(b"allow", error.allowed.encode())]
         case PreconditionFailed() if error.version:
             return [tag_of(error.version)]
-        case RateLimited() | Unavailable():
-            return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0)))]
         case _:
             return []
+
+
+def _when_to_repeat(error: Unavailable | RateLimited, *, repeatable: bool) -> list[Header]:
+    # When a quota has room nobody knows, and clients would sleep for nothing. Of an unknown outcome some clients make
+    # two effects: they repeat by themselves whatever has this header.
+    unknown = isinstance(error, Unavailable) and not isinstance(error, Overloaded)
+    if isinstance(error, QuotaExceeded) or (unknown and not repeatable):
+        return []
+    return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0)))]
 
 
 def cursor_after(session_id: str) -> str:

@@ -93,8 +93,10 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "schema": {"type": "string", "pattern": "^[A-Z]+(, [A-Z]+)*$"},
     },
     "Retry-After": {
-        "description": "After how many seconds to try again.",
-        "required": True,
+        "description": (
+            "After how many seconds to try again. Absent with `QUOTA_EXCEEDED`, and with `STORE_UNAVAILABLE` from a "
+            "change without an `Idempotency-Key`: its outcome is unknown, and repeating it might have the effect twice."
+        ),
         "schema": {"type": "integer", "minimum": 1},
     },
     "RateLimit": {

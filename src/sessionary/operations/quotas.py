@@ -48,8 +48,6 @@ _MEASURED_PART: Final = 10
 """Measuring takes at most one part in so many of the time, however many sessions there are."""
 _PAGE_TRIES: Final = 5
 _PAGE_PAUSE_SECONDS: Final = 0.1
-_RETRY_SECONDS: Final = 60.0
-"""A quota is no pace: room comes by deleting and expiring, and nobody knows when."""
 _IMPOSSIBLE_VERSION: Final = 0
 
 _logger: Final = logging.getLogger("sessionary.quotas")
@@ -130,8 +128,7 @@ class Quotas:
         """Answer what was done before under the same key; nothing new, for there is no room."""
         refusal = QuotaExceeded(
             f"The organisation may have at most {quota.sessions or 'any number of'} live sessions"
-            f" and {quota.stored_bytes or 'any number of'} bytes of messages in them.",
-            retry_after=_RETRY_SECONDS,
+            f" and {quota.stored_bytes or 'any number of'} bytes of messages in them."
         )
         if command.once is None:
             raise refusal

@@ -184,10 +184,12 @@ def _append(
     state.total_messages += len(messages)
     state.total_bytes += len(body)
     if state.total_messages > limits.MESSAGES_PER_SESSION_MAX or state.total_bytes > limits.SESSION_BYTES_MAX:
-        raise SessionFull(
+        detail = (
             f"A session holds at most {limits.MESSAGES_PER_SESSION_MAX} messages"
             f" and {limits.SESSION_BYTES_MAX} bytes of them."
         )
+        pointer = "/initialMessages" if state.version == 1 else "/newMessages"
+        raise SessionFull(detail, faults=(Fault(pointer, detail),))
     if command.first_user_text is not None and not state.user_spoke:
         state.user_spoke = True
         state.title = state.title or title_from(command.first_user_text)
