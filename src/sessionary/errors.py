@@ -284,9 +284,9 @@ class Unavailable(SessionaryError):
     status = 503
     title = "Service unavailable"
 
-    def __init__(self, detail: str | None = None, *, reason: str = "") -> None:
+    def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = (), reason: str = "") -> None:
         """Take what the caller is told, and the ``reason`` for the operator's log, which no caller ever sees."""
-        super().__init__(detail)
+        super().__init__(detail, faults=faults)
         self.reason: Final = reason
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionary.cli.transfer.pieces import PIECE_BYTES_MAX, pieces_of
+from sessionary.cli.transfer.piece import PIECE_BYTES_MAX
+from sessionary.cli.transfer.pieces import pieces_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -1,12 +1,13 @@
 """A record as the calls that make a session of it."""
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from sessionary import limits
-from sessionary.cli.transfer.shapes import Record
+from sessionary.cli.transfer.record import Record
 from sessionary.model import JsonObject
 
 _MESSAGES_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -23,8 +24,8 @@ class Step(NamedTuple):
     operation: Literal["create", "update", "extend"]
     arguments: dict[str, Any]
 
-    def spelled(self, number: int) -> bytes:
-        """Spell it for its idempotency key; equal steps of one session differ by their number."""
+    def encoded(self, number: int) -> bytes:
+        """Encode it for its idempotency key; equal steps of one session differ by their number."""
         return _encode((number, *self))
 
 
@@ -40,6 +41,8 @@ def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
         "title": record.title,
         "model": record.model,
     }
+    if record.created_at is not None:
+        created["created_at"] = record.created_at
     updates: list[dict[str, Any]] = [{"new_messages": turn} for turn in rest]
     last: dict[str, Any] = {"tokens_used": record.total_tokens} if record.total_tokens else {}
     last |= {"status": record.status} if record.status != "active" else {}
@@ -50,6 +53,14 @@ def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
         *(Step("update", update) for update in updates),
         *_extensions(expiration_minutes - limits.EXPIRATION_MINUTES_MAX),
     ]
+
+
+def digest_of(steps: list[Step]) -> bytes:
+    """Make a digest of all steps of a session."""
+    digest = blake2b(digest_size=16)
+    for number, step in enumerate(steps):
+        digest.update(step.encoded(number))
+    return digest.digest()
 
 
 def _extensions(minutes: int) -> Iterator[Step]:
