@@ -50,6 +50,10 @@ class Elements:
         while True:
             mark = self._mark()
             if mark is None:
+                if self._open and not self._too_long and self._find_start():
+                    # One that is broken seems to go on to the end of the file, with others inside.
+                    yield from self._resume()
+                    continue
                 yield from self._cut_off()
                 return
             if mark == b"," and not self._open:
@@ -134,9 +138,8 @@ class Elements:
         self._note_start(bytes(self._held[: self._at]))
         looked = 1
         while True:
-            found = self._start.search(self._held, looked) if self._start else None
-            if found:
-                start = found.end()
+            start = self._find_start(looked)
+            if start:
                 yield from self._taken(start, is_broken=True)
                 return
             if len(self._held) > PIECE_BYTES_MAX:
@@ -145,6 +148,11 @@ class Elements:
             if not self._fill():
                 yield from self._taken(len(self._held), is_broken=True)
                 return
+
+    def _find_start(self, looked: int = 1) -> int | None:
+        """Find where the next element begins in what is held."""
+        found = self._start.search(self._held, looked) if self._start else None
+        return found.end() if found else None
 
     def _note_start(self, text: bytes) -> None:
         """Learn from an element what they begin with: those of one program all begin alike."""

@@ -7,6 +7,8 @@ STRING: Final = rb'"(?>[^"\\\n]+|\\.)*+"'
 """A string; none goes over the end of a line."""
 _STRINGS: Final = re.compile(STRING, re.DOTALL)
 _MARKS: Final = re.compile(STRING + rb'|["{}\[\]]', re.DOTALL)
+_PLAIN: Final = re.compile(rb"\s*(?:" + STRING + rb"\s*:\s*)?(?:" + STRING + rb'|[^\s"{}\[\]]+)?\s*,?\s*', re.DOTALL)
+"""A line without brackets: one member, or one value."""
 _TWO_OBJECTS: Final = re.compile(rb"\}\s*\{")
 _NESTING_MAX: Final = 10_000
 _CLOSING: Final = {ord("}"): ord("{"), ord("]"): ord("[")}
@@ -56,7 +58,7 @@ class Outline:
         clash = bool(self._open) and self._last in b'}]"' and stripped[:1] in b'{["'
         self._is_broken = self._is_broken or (clash and bool(self._last and stripped))
         self._last = stripped[-1:] or self._last
-        for found in _MARKS.finditer(line):
+        for found in () if _PLAIN.fullmatch(line) else _MARKS.finditer(line):
             if self._is_broken:
                 break
             self._follow(found[0], self._length + found.end())

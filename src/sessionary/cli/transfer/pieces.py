@@ -114,6 +114,10 @@ class Lines:
             if length > PIECE_BYTES_MAX and outline.is_open:
                 yield from self._too_long(number, len(lines), outline)
                 return
+        if outline.is_whole and length > PIECE_BYTES_MAX:
+            self._number += len(lines) - 1
+            yield Piece(number, None, self._position)
+            return
         if outline.is_whole:
             self._number += len(lines) - 1
             yield from self._pieces(number, b"".join(lines), outline)
@@ -123,7 +127,10 @@ class Lines:
         self._read_again += length
         self._again += reversed(lines[count:])
         self._number += count - 1
-        yield Piece(number, b"".join(lines[:count]), self._position)
+        too_long = sum(map(len, lines[:count])) > PIECE_BYTES_MAX
+        if too_long:
+            self._skip_line(lines[-1])
+        yield Piece(number, None if too_long else b"".join(lines[:count]), self._position)
 
     def _broken_lines(self, lines: list[bytes], outline: Outline) -> int:
         """Count the lines up to the next that is a record, or that may begin one."""
