@@ -48,6 +48,7 @@ from sessionary.store.base import (
     Update,
     Updated,
     Usage,
+    Versions,
     Window,
 )
 
@@ -304,7 +305,9 @@ class ReferenceStore:
                 raise PreconditionFailed(0)
             return self._create(command)
         session = self._find(command.organisation, command.session_id, now)
-        if command.if_version not in (None, session.version):
+        if command.if_version is not None and session.version not in named(command.if_version, session.version):
+            raise PreconditionFailed(session.version)
+        if session.version in named(command.unless_version, session.version):
             raise PreconditionFailed(session.version)
         match command:
             case Update():
@@ -321,19 +324,20 @@ class ReferenceStore:
         self._sessions[session.organisation, session.id] = session
 
     def _create(self, command: Create) -> Created:
+        now = command.created_at if command.imported_at is None else command.imported_at
         session = Session(
             organisation=command.organisation,
             id=command.session_id,
             user_id=command.user_id,
             session_group=command.session_group,
             created_at=command.created_at,
-            updated_at=command.created_at,
-            expires_at=command.created_at + command.expires_after,
+            updated_at=now,
+            expires_at=now + command.expires_after,
             title=command.title,
             model=command.model,
             metadata=merged({}, command.metadata),
         )
-        session = appended(session, command.messages, command.first_user_text, command.created_at)
+        session = appended(session, command, now)
         self._keep(session)
         return Created(session_id=session.id, version=1, created_at=session.created_at, expires_at=session.expires_at)
 
@@ -354,7 +358,7 @@ class ReferenceStore:
                 updated_at=now,
                 version=session.version + 1,
             )
-            session = appended(session, command.messages or (), command.first_user_text, now)
+            session = appended(session, command, now)
             self._keep(session)
         return Updated(
             session_id=session.id,
@@ -397,23 +401,39 @@ def merged(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return metadata
 
 
-def appended(session: Session, messages: Sequence[bytes], first_user_text: str | None, now: int) -> Session:
+def named(versions: Versions, version: int) -> tuple[int, ...]:
+    """List the versions that a condition names; any means the one there is."""
+    match versions:
+        case None:
+            return ()
+        case "*":
+            return (version,)
+        case tuple():
+            return versions
+        case _:
+            return (versions,)
+
+
+def appended(session: Session, command: Create | Update, now: int) -> Session:
     """Append a turn; the first message of a user may give the session its title."""
+    messages = command.messages or ()
     if not messages:
         return session
-    turn = tuple(stamped(message, now) for message in messages)
+    times = command.message_times or (None,) * len(messages)
+    turn = tuple(stamped(*one, now) for one in zip(messages, times, strict=True))
     session = replace(session, turns=(*session.turns, turn))
     if len(session.messages) > SESSION_MESSAGES or session.total_bytes > SESSION_BYTES:
         raise SessionFull
-    if first_user_text is None or session.user_spoke:
+    if command.first_user_text is None or session.user_spoke:
         return session
-    title = session.title if session.title is not None else title_of(first_user_text)
+    title = session.title if session.title is not None else title_of(command.first_user_text)
     return replace(session, title=title, user_spoke=True)
 
 
-def stamped(message: bytes, now: int) -> bytes:
-    """Add ``created_at`` as the last member of a JSON object."""
-    return message.removesuffix(b"}") + b"," + as_json({"created_at": spelled(now)}).removeprefix(b"{")
+def stamped(message: bytes, time: int | None, now: int) -> bytes:
+    """Add ``created_at`` as the last member of a JSON object: the time the message brings, or now."""
+    created_at = {"created_at": spelled(now if time is None else time)}
+    return message.removesuffix(b"}") + b"," + as_json(created_at).removeprefix(b"{")
 
 
 def spelled(milliseconds: int) -> str:

@@ -89,6 +89,12 @@ class InvalidParameter(InvalidRequest):
     code = "INVALID_PARAMETER"
 
 
+class UnknownName(InvalidRequest):
+    """A query parameter or a member of the body is not known here."""
+
+    code = "UNKNOWN_NAME"
+
+
 class InvalidHeader(InvalidRequest):
     """A header is not valid."""
 
@@ -197,10 +203,10 @@ class PreconditionFailed(SessionaryError):
     status = 412
     title = "Precondition failed"
 
-    def __init__(self, version: int) -> None:
-        """Carry the session's current version."""
+    def __init__(self, version: int, detail: str | None = None) -> None:
+        """Carry the session's current version, 0 for what has none."""
         self.version: Final = version
-        super().__init__()
+        super().__init__(detail)
 
 
 class TooLarge(SessionaryError):

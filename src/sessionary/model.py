@@ -6,7 +6,7 @@ Create, update and extend speak camelCase, list and get speak snake_case: the of
 Instants are RFC 3339 in UTC with milliseconds, as text.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -50,7 +50,10 @@ Messages = Annotated[
     list[JsonObject],
     Meta(
         max_length=limits.MESSAGES_PER_REQUEST_MAX,
-        description=f"Appended in order; each takes at most {limits.MESSAGE_BYTES_MAX} bytes of JSON.",
+        description=(
+            f"Appended in order; each takes at most {limits.MESSAGE_BYTES_MAX} bytes of JSON. Their `created_at` is "
+            "the server's, unless the token has the scope `sessions:import`: then each keeps the one that it brings."
+        ),
     ),
 ]
 Metadata = Annotated[
@@ -73,16 +76,50 @@ _MODEL_SOURCES: Final = "Where absent, a usable `metadata.model`, or else `metad
 class Message(Struct):
     """One message of a conversation; any further members are kept and returned as sent.
 
-    ``content`` may be null or absent only beside a non-empty ``tool_calls``.
+    ``content`` may be null or absent only beside a non-empty ``tool_calls``. Beside a non-empty text as ``type``, as an
+    item of a model's API or an event of a framework has it, ``role`` may be absent, and ``content`` be anything or
+    absent.
     """
 
-    role: Role
-    content: str | list[JsonObject] | None = None
+    role: Role | None = None
+    content: Any = None
     tool_calls: Any = None
+    type: Any = None
+
+    def __post_init__(self) -> None:
+        """Check what the members say of each other."""
+        fault = fault_in_message(self.role, self.content, self.tool_calls, self.type)
+        if fault is not None:
+            raise ValueError(" ".join(fault).lstrip("/"))
+
+
+_ROLES: Final = get_args(Role)
+
+
+def fault_in_message(role: object, content: object, tool_calls: object, kind: object) -> tuple[str, str] | None:
+    """Say what is wrong with a message of these members, None for those that are absent: where, and what."""
+    typed = isinstance(kind, str) and bool(kind)
+    if role is None:
+        if not typed:
+            return "/role", "is required, unless the message has a type."
+    elif role not in _ROLES:
+        return "/role", f"must be one of: {', '.join(_ROLES)}."
+    return None if typed else _fault_in_content(content, tool_calls)
+
+
+def _fault_in_content(content: object, tool_calls: object) -> tuple[str, str] | None:
+    if content is None:
+        if isinstance(tool_calls, list) and tool_calls:
+            return None
+        return "/content", "is required, unless the message has tool_calls or a type."
+    if isinstance(content, list):
+        odd = next((number for number, part in enumerate(content) if not isinstance(part, dict)), None)
+        return None if odd is None else (f"/content/{odd}", "must be an object.")
+    return None if isinstance(content, str) else ("/content", "must be a string or an array of objects.")
 
 
 class StoredMessage(Message, kw_only=True):
-    """One message as it was sent, with the instant the server took it."""
+    """One message as it was sent, with the instant the server took it, or the one an imported message brought."""
 
     created_at: Instant
 
@@ -107,6 +144,19 @@ class CreateSession(Struct, rename="camel"):
     initial_messages: Messages | None = None
     title: Annotated[Title, Meta(description=_TITLE_SOURCES)] | None = None
     model: Annotated[Name, Meta(description=_MODEL_SOURCES)] | None = None
+    created_at: (
+        Annotated[
+            str,
+            Meta(
+                description=(
+                    "When a session that is imported began: RFC 3339, with any offset, from 1970 on and not in the "
+                    "future. Needs the scope `sessions:import`."
+                ),
+                extra_json_schema={"format": "date-time"},
+            ),
+        ]
+        | None
+    ) = None
 
 
 class UpdateSession(Struct, rename="camel"):
@@ -264,3 +314,7 @@ class WindowParameters(Struct, rename="camel"):
     messages_offset: (
         Annotated[int, Meta(ge=0, le=limits.INT32_MAX, description="The number of the first message, from 0.")] | None
     ) = None
+
+
+class NoParameters(Struct):
+    """What an operation without query parameters reads of a query string."""

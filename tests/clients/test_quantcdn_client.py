@@ -212,3 +212,13 @@ def test_failures_are_the_clients_exceptions(server: ServerProcess, api: Any, or
         stranger.list_ai_sessions(organisation)
     with connected(server, "nobody") as nobody, pytest.raises(quantcdn.exceptions.UnauthorizedException):
         nobody.list_ai_sessions(organisation)
+
+
+@pytest.mark.parametrize("ending", ["/", "//"])
+def test_the_official_python_client_may_have_a_base_url_that_ends_in_a_slash(
+    server: ServerProcess, token: str, organisation: str, ending: str
+) -> None:
+    configuration = quantcdn.Configuration(host=f"{server.base_url}{ending}", access_token=token)
+    with quantcdn.ApiClient(configuration) as client, Caller(server.port, token, organisation) as caller:
+        perform_the_six_operations(quantcdn.AISessionsApi(client), organisation, caller)
+        client.rest_client.pool_manager.clear()

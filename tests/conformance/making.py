@@ -17,11 +17,13 @@ from sessionary.store.base import (
     Extend,
     Extended,
     ListQuery,
+    MessageTimes,
     Once,
     Store,
     StoredToken,
     Update,
     Updated,
+    Versions,
 )
 
 MINUTE = 60_000
@@ -102,12 +104,17 @@ class Making:
         metadata: Mapping[str, Any] | None = None,
         minutes: int = 60,
         once: Once | None = None,
+        age: int | None = None,
+        message_times: MessageTimes = None,
     ) -> Create:
-        """Begin a session now."""
+        """Begin a session now, or import one that began so long ago."""
+        created_at = self.clock() - (age or 0)
         return Create(
             organisation=organisation,
-            session_id=self.ids.next(self.clock()),
-            created_at=self.clock(),
+            session_id=self.ids.next(created_at),
+            created_at=created_at,
+            imported_at=None if age is None else self.clock(),
+            message_times=message_times,
             user_id=user_id,
             session_group=session_group,
             title=title,
@@ -135,7 +142,7 @@ def update(
     session: Command,
     *messages: Mapping[str, Any],
     tokens_used: int | None = None,
-    if_version: int | None = None,
+    if_version: Versions = None,
     once: Once | None = None,
     **given: Any,
 ) -> Update:
@@ -209,7 +216,7 @@ def compact(message: Mapping[str, Any]) -> bytes:
 def first_user_text(messages: Sequence[Mapping[str, Any]]) -> str | None:
     """Find what the contract calls so: None without a user's message, empty if it has no text."""
     for message in messages:
-        if message["role"] == "user":
+        if message.get("role") == "user":
             return _text_of(message.get("content"))
     return None
 

@@ -78,6 +78,16 @@ async def test_a_wrong_version_is_refused_with_the_right_one(store: Store, makin
     assert await read(store, session) == before
 
 
+async def test_one_of_several_right_versions_is_enough(store: Store, making: Making) -> None:
+    session = await begin(store, making.create())
+
+    await do(store, update(session, user(), if_version=(7, 1)), Updated)
+    await do(store, update(session, user(), if_version="*"), Updated)
+
+    refused = await do(store, update(session, user(), if_version=(1, 2, 4)), PreconditionFailed)
+    assert refused.version == 3
+
+
 async def test_of_several_commands_with_one_version_the_first_passes(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
 

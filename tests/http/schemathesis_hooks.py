@@ -14,7 +14,7 @@ from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from sessionary.http.conditions import KEY_FORM, TAG_FORM, TAGS_FORM
+from sessionary.http.conditions import KEY_FORM, TAGS_FORM
 from sessionary.model import IDEMPOTENCY_KEY
 
 
@@ -29,7 +29,7 @@ class Unsaid(NamedTuple):
 UNSAID = (
     Unsaid(
         "INVALID_PARAMETER",
-        r"cursor and offset exclude each other\.",
+        r"cursor: must not be given together with offset\.",
         "OpenAPI describes each parameter alone.",
     ),
     Unsaid(
@@ -39,18 +39,33 @@ UNSAID = (
     ),
     Unsaid(
         "INVALID_REQUEST",
-        r"/(expirationMinutes|additionalMinutes|tokensUsed): Expected int \| null, got float\.",
+        r"/(expirationMinutes|additionalMinutes|tokensUsed): must be an integer from \d+ to \d+\.",
         "JSON Schema takes 60.0 for an integer, the contract does not.",
     ),
     Unsaid(
         "INVALID_REQUEST",
-        r"/metadata: The NUL character is not allowed in metadata\.",
+        r"/metadata: must not hold the NUL character\.",
         "Metadata is any JSON object; only a schema of all JSON, written out, could bound the texts within.",
     ),
     Unsaid(
         "INVALID_REQUEST",
         r"An integer is outside of -2\^63 to 2\^64-1\.",
         "As for NUL: it may stand at any depth of metadata, of a message or of an unknown member.",
+    ),
+    Unsaid(
+        "UNKNOWN_NAME",
+        r".*",
+        "Additional members are allowed; a schema cannot say that those near a known name are not.",
+    ),
+    Unsaid(
+        "SCOPE_MISSING",
+        r"createdAt needs a token with the scope sessions:import\.",
+        "A schema knows nothing of tokens.",
+    ),
+    Unsaid(
+        "INVALID_REQUEST",
+        r"/createdAt: must not lie (before 1970|in the future)\.",
+        "It depends on the clock.",
     ),
     Unsaid(
         "TOTAL_TOO_LARGE",
@@ -78,7 +93,8 @@ UNSAID = (
 # Left alone, schemathesis makes up no header with a quote in it, and seldom a version that is current.
 HEADERS = {
     IDEMPOTENCY_KEY: st.from_regex(KEY_FORM, fullmatch=True),
-    "If-Match": st.just("*") | st.from_regex(TAG_FORM, fullmatch=True),
+    "If-Match": st.just("*") | st.from_regex(TAGS_FORM, fullmatch=True),
+    "Prefer": st.sampled_from(["handling=strict", "handling=lenient", "respond-async, handling=strict"]),
     "If-None-Match": st.just("*") | st.from_regex(TAGS_FORM, fullmatch=True),
 }
 for name, values in HEADERS.items():

@@ -72,11 +72,50 @@ def test_a_body_of_any_other_type_is_415(caller: Caller, content_type: str) -> N
         caller.send("POST", caller.sessions, BODY, headers),
         caller.send("PUT", path, b'{"tokensUsed":1}', headers),
         caller.send("PUT", f"{path}/extend", b"{}", headers),
-        caller.send("PUT", f"{path}/extend", b"", headers),
+        caller.send("PUT", f"{path}/extend", b" ", headers),
     ):
         assert answer.refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert caller.get(session_id).body == before
     assert len(caller.list().json) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "nonsense"},
+        {"Content-Type": "application/json; charset=utf-16"},
+        {"Content-Encoding": "gzip"},
+    ],
+    ids=str,
+)
+def test_an_empty_body_has_no_type_and_counts_as_absent(caller: Caller, headers: dict[str, str]) -> None:
+    session_id = caller.begin()
+    path = f"{caller.sessions}/{session_id}"
+    assert caller.send("PUT", f"{path}/extend", b"", headers).status == 200
+    assert caller.send("PUT", f"{path}/extend", None, headers).status == 200
+    for method, place in (("POST", caller.sessions), ("PUT", path)):
+        for nothing in (b"", None):
+            refused = caller.send(method, place, nothing, headers)
+            assert refused.refusal == (400, "INVALID_JSON")
+            assert "required" in refused.problem["detail"]
+    assert caller.send("GET", path, b"", headers).status == 200
+    assert caller.send("DELETE", path, b"", headers).status == 200
+
+
+def test_an_empty_body_in_chunks_has_no_type_either(caller: Caller) -> None:
+    path = f"{caller.sessions}/{caller.begin()}/extend"
+    headers = {
+        "Authorization": f"Bearer {caller.token}",
+        "Transfer-Encoding": "chunked",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    with Wire(caller.port) as wire:
+        wire.send(head("PUT", path, headers), *chunked(b""))
+        assert wire.receive().status == 200
+        wire.send(head("PUT", path, headers), *chunked(b"{}"))
+        assert wire.receive().refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "aes128gcm"])

@@ -1,6 +1,7 @@
 """Every bound of the contract: kept at the edge, refused one past it, and nothing changed by a refusal."""
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -219,3 +220,67 @@ def test_a_bound_is_told_before_the_session_is_looked_for(caller: Caller) -> Non
     assert caller.update(unknown_id(), newMessages=[message_of(MIB + 1)]).status == 400
     assert caller.update_raw(unknown_id(), padded(8 * MIB + 1)).status == 413
     assert fill(caller, unknown_id(), 1, MIB).status == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "said"),
+    [
+        ({"userId": None}, "/userId", "must be a string of 1 to 256 characters."),
+        ({"userId": 5}, "/userId", "must be a string of 1 to 256 characters."),
+        ({"userId": ""}, "/userId", "must have at least 1 character."),
+        ({"userId": "x" * 257}, "/userId", "must have at most 256 characters."),
+        ({"userId": "a\n"}, "/userId", "must not contain control characters."),
+        ({"title": "x" * 513}, "/title", "must have at most 512 characters."),
+        ({"title": ["T"]}, "/title", "must be a string of 1 to 512 characters."),
+        ({"metadata": 5}, "/metadata", "must be an object."),
+        ({"metadata": [1]}, "/metadata", "must be an object."),
+        ({"metadata": {"a": "\0"}}, "/metadata", "must not hold the NUL character."),
+        ({"metadata": {"a": "x" * 65_536}}, "/metadata", "A session's metadata takes at most 65536 bytes of JSON."),
+        ({"expirationMinutes": 4}, "/expirationMinutes", "must be at least 5."),
+        ({"expirationMinutes": 1441}, "/expirationMinutes", "must be at most 1440."),
+        ({"expirationMinutes": "60"}, "/expirationMinutes", "must be an integer from 5 to 1440."),
+        ({"expirationMinutes": True}, "/expirationMinutes", "must be an integer from 5 to 1440."),
+        ({"initialMessages": {}}, "/initialMessages", "must be an array of objects."),
+        ({"initialMessages": [{"role": "user", "content": "a"}, 5]}, "/initialMessages/1", "must be an object."),
+        ({"initialMessages": [{}] * 1001}, "/initialMessages", "must have at most 1000 items."),
+        ({"initialMessages": [{"role": "user", "content": {}}]}, "/initialMessages/0/content", "must be a string or"),
+        ({"createdAt": 5}, "/createdAt", "must be a string."),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_create_session_errors_say_where_and_what_is_allowed(
+    caller: Caller, fields: dict[str, Any], pointer: str, said: str
+) -> None:
+    (fault,) = caller.create(**fields).problem["errors"]
+    assert fault["pointer"] == pointer
+    assert fault["detail"].startswith(said)
+
+
+def test_a_member_that_is_missing_is_named(caller: Caller) -> None:
+    problem = caller.create_raw(b"{}").problem
+    assert problem["errors"] == [{"pointer": "/userId", "detail": "is required."}]
+    assert problem["detail"] == "/userId: is required."
+
+
+def test_update_session_and_extend_session_errors_say_where_and_what_is_allowed(caller: Caller) -> None:
+    session_id = caller.begin()
+    assert caller.update(session_id, status="open").problem["errors"] == [
+        {"pointer": "/status", "detail": "must be one of: active, completed."}
+    ]
+    assert caller.update(session_id, status=5).problem["errors"] == [
+        {"pointer": "/status", "detail": "must be one of: active, completed."}
+    ]
+    assert caller.update(session_id, tokensUsed=-1).problem["errors"][0]["detail"] == "must be at least 0."
+    assert caller.update(session_id, tokensUsed=1.0).problem["errors"] == [
+        {"pointer": "/tokensUsed", "detail": "must be an integer from 0 to 2147483647."}
+    ]
+    caller.update(session_id, tokensUsed=2147483647)
+    assert caller.update(session_id, tokensUsed=1).pointers == ["/tokensUsed"]
+    assert caller.extend(session_id, additionalMinutes=0).problem["errors"] == [
+        {"pointer": "/additionalMinutes", "detail": "must be at least 1."}
+    ]
+    answers = [caller.extend(session_id, additionalMinutes=1440) for _ in range(31)]
+    assert (answers[-1].refusal, answers[-1].pointers) == ((400, "EXPIRY_TOO_FAR"), ["/additionalMinutes"])
+    assert caller.update_raw(session_id, b"[]").problem["errors"] == [
+        {"pointer": "", "detail": "must be a JSON object."}
+    ]

@@ -21,13 +21,35 @@ GOOD: list[dict[str, Any]] = [
     {"role": "assistant", "content": "Hi", "tool_calls": {"not": "a list"}},
     {"role": "tool", "content": "42", "tool_call_id": "call-1", "name": "look"},
     {"content": "the role comes last", "role": "user"},
+    {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "42"}]},
+    {"type": "reasoning", "summary": [], "content": None},
+    {"type": "event", "role": None, "content": {"any": [1, 2.5, None, True]}},
+    {"type": "event", "content": 5},
+    {"type": "event", "content": ["Hi", None, [[]]]},
+    {"type": "message", "role": "assistant", "content": False},
+    {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}, 5]},
+    {"type": " ", "content": "any text will do"},
+    {"role": "user", "content": "Hi", "type": ""},
+    {"role": "user", "content": "Hi", "type": 5},
+    {"role": "user", "content": "Hi", "type": None},
     {"role": "user", "content": "Hi", "id": 7, "metadata": {"a": [None, {"b": 0.5}]}, "": "empty key", "role ": None},
     {"role": "user", "content": "Hi", "Role": "x", "Content": 5, "createdAt": "mine", "userId": "", "a.b/c~d": True},
 ]
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({}, ""),
-    ({"content": "Hi"}, ""),
+    ({}, "/role"),
+    ({"content": "Hi"}, "/role"),
+    ({"content": "Hi", "type": ""}, "/role"),
+    ({"content": "Hi", "type": None}, "/role"),
+    ({"content": "Hi", "type": 5}, "/role"),
+    ({"content": "Hi", "type": ["message"]}, "/role"),
+    ({"type": "message", "role": "robot", "content": "Hi"}, "/role"),
+    ({"type": "message", "role": "", "content": "Hi"}, "/role"),
+    ({"type": "message", "role": 5}, "/role"),
+    ({"type": "", "role": "user", "content": 5}, "/content"),
+    ({"type": "", "role": "user"}, "/content"),
+    ({"type": {}, "role": "user", "content": [5]}, "/content/0"),
     ({"role": "user"}, "/content"),
     ({"role": "user", "content": None}, "/content"),
     ({"role": "assistant", "content": None, "tool_calls": []}, "/content"),
@@ -87,6 +109,14 @@ def test_what_is_no_object_is_no_message(caller: Caller, given: object) -> None:
     created, updated = sent_both_ways(caller, [message(), given])
     assert created.pointers == ["/initialMessages/1"]
     assert updated.pointers == ["/newMessages/1"]
+
+
+def test_a_role_that_is_not_known_is_answered_with_those_that_are(caller: Caller) -> None:
+    for answer in sent_both_ways(caller, [{"role": "robot-7", "content": "Hi"}]):
+        (fault,) = answer.problem["errors"]
+        assert fault["detail"] == "must be one of: system, user, assistant, tool, developer."
+        assert answer.problem["detail"] == f"{fault['pointer']}: {fault['detail']}"
+        assert b"robot" not in answer.body
 
 
 def test_every_message_that_is_wrong_is_told_up_to_twenty(caller: Caller) -> None:

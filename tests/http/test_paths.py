@@ -35,26 +35,61 @@ def test_a_path_that_is_not_served_is_404(caller: Caller, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        f"{BASE}/",
-        f"{BASE}//",
-        f"/{BASE}",
-        BASE.replace("/ai", "//ai"),
-        BASE.replace("/demo", "//demo"),
         BASE.replace("demo", ""),
-        f"{BASE}/{ID}/",
-        f"{BASE}//{ID}",
-        f"{BASE}/{ID}/extend/",
-        f"{BASE}/{ID}//extend",
-        f"{BASE}//extend",
         f"{BASE}/../sessions",
         f"{BASE}/./{ID}",
+        f"{BASE}//extend",
+        f"{BASE}/{ID}/extend//more",
+        f"/.{BASE}",
+        f"{BASE}/{ID}/%2F",
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-def test_doubled_and_trailing_slashes_are_404_and_never_a_redirect(caller: Caller, method: str, path: str) -> None:
+def test_dots_and_missing_segments_are_never_a_redirect(caller: Caller, method: str, path: str) -> None:
     answer = caller.send(method, path, b"{}", JSON)
-    assert answer.refusal[0] == 404
+    assert answer.status in {404, 405}
     assert "location" not in answer.headers
+
+
+def slashed(path: str) -> list[str]:
+    """The same path with runs of slashes, in front, between and at the end."""
+    return [f"{path}/", f"{path}///", f"/{path}", path.replace("/", "//"), f"////{path.replace('/', '///')}//"]
+
+
+def test_a_run_of_slashes_is_one_and_one_at_the_end_is_none(caller: Caller) -> None:
+    session_id = caller.begin()
+    for base in (caller.sessions, caller.sessions.replace("organizations", "organisations")):
+        for path in slashed(base):
+            created = caller.send("POST", path, b'{"userId":"a"}')
+            assert created.status == 201
+            assert created.json["sessionId"] in [one["id"] for one in caller.send("GET", path).json]
+        for path in slashed(f"{base}/{session_id}"):
+            assert caller.send("GET", path).json["id"] == session_id
+            assert caller.send("HEAD", path).status == 200
+            assert caller.send("PUT", path, b"{}").status == 200
+        for path in slashed(f"{base}/{session_id}/extend"):
+            assert caller.send("PUT", path).status == 200
+            assert caller.send("GET", path).refusal == (405, "METHOD_NOT_ALLOWED")
+        for path in slashed(f"{base}/{session_id}%2Fextend"):
+            assert caller.send("PUT", path, b"{}").refusal == (404, "SESSION_NOT_FOUND")
+    for path in slashed("/health/live") + slashed("/health/ready") + slashed("/openapi.json"):
+        assert caller.bearing(None).send("GET", path).status == 200
+    assert caller.send("DELETE", f"{caller.sessions}//{session_id}/").status == 200
+
+
+def test_a_link_has_no_run_of_slashes(caller: Caller) -> None:
+    caller.begin()
+    caller.begin()
+    link = caller.send("GET", f"/{caller.sessions}//?limit=1").headers["link"]
+    assert link.startswith(f"<{caller.sessions}?")
+
+
+def test_a_request_repeated_with_other_slashes_is_the_same_one(caller: Caller) -> None:
+    headers = JSON | {"Idempotency-Key": "slashes"}
+    first = caller.send("POST", caller.sessions, b'{"userId":"a"}', headers)
+    again = caller.send("POST", f"/{caller.sessions}/", b'{"userId":"a"}', headers)
+    assert (again.status, again.json) == (201, first.json)
+    assert again.headers["idempotent-replayed"] == "true"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +197,7 @@ def test_an_id_that_is_no_uuid_is_404(caller: Caller, session_id: str) -> None:
         "%20{id}",
         "{id}%0A",
         "{id}%00",
-        "{id}/",
+        "{id}/.",
         "{id}.json",
         "{short}",
     ],

@@ -39,15 +39,114 @@ def test_update_session_meant_for_the_current_version_is_applied(caller: Caller)
     assert update_if(caller, session_id, "*", newMessages=[message()]).status == 200
 
 
-@pytest.mark.parametrize("spelled", ["{tag}", "W/{current}", '"unheard-of"', '"0"', '"99999999999999999999"'])
-def test_update_session_meant_for_another_version_is_412_with_the_current_tag(caller: Caller, spelled: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ("{old}", "has changed"),
+        ('{old}, W/"7"', "has changed"),
+        ("W/{current}", "without W/"),
+        ("W/{old}", "without W/"),
+        ('W/{current}, "other"', "without W/"),
+        ('"unheard-of"', "never gives"),
+        ('"2-gzip"', "never gives"),
+        ('"0"', "never gives"),
+        ('""', "never gives"),
+        ('"99999999999999999999"', "never gives"),
+    ],
+)
+def test_a_change_meant_for_another_version_is_412_with_the_current_tag_and_says_what_helps(
+    caller: Caller, sent: str, said: str
+) -> None:
     session_id = caller.begin()
-    tag = tag_of(caller.get(session_id))
+    old = tag_of(caller.get(session_id))
     current = tag_of(caller.update(session_id, tokensUsed=1))
-    refused = update_if(caller, session_id, spelled.format(tag=tag, current=current), newMessages=[message()])
+    refused = update_if(caller, session_id, sent.format(old=old, current=current), newMessages=[message()])
     assert refused.refusal == (412, "PRECONDITION_FAILED")
+    assert said in refused.problem["detail"]
     assert tag_of(refused) == current
     assert caller.read(session_id)["total_messages"] == 0
+
+
+@pytest.mark.parametrize(
+    "sent", ['"77", {current}', "{current},,{current} ,", ', W/"1" , {current}', " * ", '"a,b",{current}']
+)
+def test_a_list_of_tags_matches_where_one_of_them_does(caller: Caller, sent: str) -> None:
+    session_id = caller.begin()
+    current = tag_of(caller.update(session_id, tokensUsed=1))
+    given = sent.format(current=current)
+    assert update_if(caller, session_id, given, tokensUsed=1).status == 200
+    path = f"{caller.sessions}/{session_id}"
+    assert caller.send("DELETE", path, headers={"If-Match": '"1", "2", "3"'}).status == 200
+
+
+@pytest.mark.parametrize("sent", ["*", "{current}", "W/{current}", '"77", W/{current}'])
+def test_a_change_that_rules_the_current_version_out_is_412(caller: Caller, sent: str) -> None:
+    session_id = caller.begin()
+    current = tag_of(caller.update(session_id, tokensUsed=1))
+    path, unless = f"{caller.sessions}/{session_id}", {"If-None-Match": sent.format(current=current)}
+    for refused in (
+        caller.send("PUT", path, as_json({"tokensUsed": 1}), JSON | unless),
+        caller.send("PUT", path, b"{}", JSON | unless),
+        caller.send("PUT", f"{path}/extend", None, unless),
+        caller.send("DELETE", path, headers=unless),
+    ):
+        assert refused.refusal == (412, "PRECONDITION_FAILED")
+        assert "rules out" in refused.problem["detail"]
+        assert tag_of(refused) == current
+    assert caller.read(session_id)["total_tokens"] == 1
+    gone = f"{caller.sessions}/{unknown_id()}"
+    assert caller.send("PUT", gone, b"{}", JSON | unless).refusal == (404, "SESSION_NOT_FOUND")
+
+
+def test_a_change_that_rules_another_version_out_is_applied(caller: Caller) -> None:
+    session_id = caller.begin()
+    path = f"{caller.sessions}/{session_id}"
+    stale = {"If-None-Match": '"77", W/"78", "x"'}
+    assert caller.send("PUT", path, as_json({"tokensUsed": 1}), JSON | stale).status == 200
+    assert caller.send("PUT", f"{path}/extend", None, stale).status == 200
+    assert caller.send("DELETE", path, headers=stale).status == 200
+
+
+def test_if_match_comes_before_if_none_match(caller: Caller) -> None:
+    session_id = caller.begin()
+    path = f"{caller.sessions}/{session_id}"
+    both = {"If-Match": '"77"', "If-None-Match": "*"}
+    assert "has changed" in caller.send("PUT", path, b"{}", JSON | both).problem["detail"]
+    assert caller.send("GET", path, headers=both).refusal == (412, "PRECONDITION_FAILED")
+
+
+def test_get_session_takes_if_match(caller: Caller) -> None:
+    session_id = caller.begin()
+    path, tag = f"{caller.sessions}/{session_id}", tag_of(caller.get(session_id))
+    assert caller.send("GET", path, headers={"If-Match": f'"77", {tag}'}).status == 200
+    assert caller.send("GET", path, headers={"If-Match": "*"}).status == 200
+    assert caller.send("HEAD", path, headers={"If-Match": '"77"'}).status == 412
+    refused = caller.send("GET", path, headers={"If-Match": f"W/{tag}"})
+    assert (refused.refusal, tag_of(refused)) == ((412, "PRECONDITION_FAILED"), tag)
+    assert "without W/" in refused.problem["detail"]
+
+
+def test_a_list_has_no_tag_to_match(caller: Caller) -> None:
+    body = b'{"userId":"a"}'
+    for condition in ({"If-Match": '"1"'}, {"If-None-Match": "*"}):
+        refused = caller.send("POST", caller.sessions, body, JSON | condition)
+        assert refused.refusal == (412, "PRECONDITION_FAILED")
+        assert "etag" not in refused.headers
+    assert caller.send("GET", caller.sessions, headers={"If-Match": '"1"'}).status == 412
+    assert caller.send("GET", caller.sessions, headers={"If-None-Match": "*"}).status == 304
+    assert caller.list().json == []
+    for condition in ({"If-Match": "*"}, {"If-None-Match": '"1"'}):
+        assert caller.send("POST", caller.sessions, body, JSON | condition).status == 201
+        assert caller.send("GET", caller.sessions, headers=condition).status == 200
+
+
+def test_conditions_on_dates_are_ignored_for_nothing_here_has_one(caller: Caller) -> None:
+    session_id = caller.begin()
+    path, old = f"{caller.sessions}/{session_id}", "Sat, 01 Jan 2000 00:00:00 GMT"
+    dated = {"If-Modified-Since": "Sat, 01 Jan 2050 00:00:00 GMT", "If-Unmodified-Since": old, "If-Range": old}
+    assert caller.send("GET", path, headers=dated).status == 200
+    assert caller.send("PUT", path, b"{}", JSON | dated).status == 200
+    assert "last-modified" not in caller.get(session_id).headers
 
 
 def test_extend_session_and_delete_session_take_a_precondition_too(caller: Caller) -> None:
@@ -75,14 +174,13 @@ def test_get_session_is_304_for_who_has_the_version(caller: Caller) -> None:
     assert get_unless(caller, session_id, tag).json["total_tokens"] == 1
 
 
-@pytest.mark.parametrize("spelled", ["1", '"1', '"1" "2"', ""])
-def test_tags_that_cannot_be_read_are_refused(caller: Caller, spelled: str) -> None:
+@pytest.mark.parametrize("sent", ["1", '"1', '"1" "2"', "", ",", ", ,", '*, "1"', 'w/"1"', 'W/ "1"', '"a b"'])
+def test_tags_that_cannot_be_read_are_refused(caller: Caller, sent: str) -> None:
     session_id = caller.begin()
-    assert update_if(caller, session_id, spelled, tokensUsed=1).refusal == (400, "INVALID_HEADER")
-    assert get_unless(caller, session_id, spelled).refusal == (400, "INVALID_HEADER")
+    path = f"{caller.sessions}/{session_id}"
+    assert update_if(caller, session_id, sent, tokensUsed=1).refusal == (400, "INVALID_HEADER")
+    assert caller.send("GET", path, headers={"If-Match": sent}).refusal == (400, "INVALID_HEADER")
+    assert get_unless(caller, session_id, sent).refusal == (400, "INVALID_HEADER")
+    refused = caller.send("PUT", path, b'{"tokensUsed":1}', JSON | {"If-None-Match": sent})
+    assert refused.refusal == (400, "INVALID_HEADER")
     assert caller.read(session_id)["total_tokens"] == 0
-
-
-def test_if_match_takes_one_tag(caller: Caller) -> None:
-    session_id = caller.begin()
-    assert update_if(caller, session_id, '"1", "2"', tokensUsed=1).refusal == (400, "INVALID_HEADER")

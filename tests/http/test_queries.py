@@ -69,6 +69,48 @@ NOT_INTEGERS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("query", "pointer", "said"),
+    [
+        ("limit=-5", "limit", "must be at least 1."),
+        ("limit=0", "limit", "must be at least 1."),
+        ("limit=101", "limit", "must be at most 100."),
+        (f"limit={'9' * 4000}", "limit", "must be at most 100."),
+        (f"limit=-{'9' * 4000}", "limit", "must be at least 1."),
+        ("limit=ten", "limit", "must be an integer."),
+        ("limit=", "limit", "must not be empty."),
+        ("limit=1&limit=1", "limit", "must not be given twice."),
+        ("offset=-1", "offset", "must be at least 0."),
+        ("offset=2147483648", "offset", "must be at most 2147483647."),
+        ("status=open", "status", "must be one of: active, completed."),
+        (f"userId={'x' * 257}", "userId", "must have at most 256 characters."),
+        ("model=%00", "model", "must not contain control characters."),
+        ("model=%FF", "model", "must be UTF-8."),
+        (f"cursor={'x' * 65}", "cursor", "must have at most 64 characters."),
+        ("cursor=x&offset=1", "cursor", "must not be given together with offset."),
+    ],
+)
+def test_list_session_errors_name_the_bound_that_was_broken(
+    caller: Caller, query: str, pointer: str, said: str
+) -> None:
+    problem = caller.list(f"?{query}").problem
+    assert problem["errors"] == [{"pointer": pointer, "detail": said}]
+    assert problem["detail"] == f"{pointer}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer", "said"),
+    [
+        ("messagesLimit=0", "messagesLimit", "must be at least 1."),
+        ("messagesLimit=1001", "messagesLimit", "must be at most 1000."),
+        ("messagesOffset=-1", "messagesOffset", "must be at least 0."),
+    ],
+)
+def test_get_session_errors_name_the_bound_that_was_broken(caller: Caller, query: str, pointer: str, said: str) -> None:
+    problem = caller.get(caller.begin(), f"?{query}").problem
+    assert problem["errors"] == [{"pointer": pointer, "detail": said}]
+
+
 @pytest.mark.parametrize("value", [*NOT_INTEGERS, "0", "101", "2147483648", "9" * 30])
 def test_a_limit_that_is_no_number_of_1_to_100_is_400(caller: Caller, value: str) -> None:
     answer = caller.list(f"?limit={value}")
@@ -136,7 +178,7 @@ def test_a_plus_in_a_filter_is_a_space(caller: Caller) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["unknown=1", "unknown=&unknown=", "Limit=x", "limit%00=x", "user_id=nobody", "%FF=1", "&&", "=", "=1", "?"],
+    ["unknown=1", "unknown=&unknown=", "modelId=m", "messages=1", "%FF=1", "&&", "=", "=1", "?"],
 )
 def test_parameters_that_are_not_known_are_ignored(caller: Caller, query: str) -> None:
     session_id = caller.begin(initialMessages=[message()])

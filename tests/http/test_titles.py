@@ -122,3 +122,23 @@ def test_a_title_or_model_in_metadata_that_cannot_be_one_is_left_alone(caller: C
 def test_a_title_or_model_that_cannot_be_one_is_400(caller: Caller, field: str, unusable: object) -> None:
     assert caller.create(**{field: unusable}).pointers == [f"/{field}"]
     assert caller.update(caller.begin(), **{field: unusable}).pointers == [f"/{field}"]
+
+
+@pytest.mark.parametrize(
+    ("spoken", "title"),
+    [
+        ([{"type": "event", "content": "not said by a user"}, {"role": "user", "content": "Said"}], "Said"),
+        ([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}], "Hi"),
+        ([{"type": "message", "role": "user", "content": [5, None, {"text": 1}, {"text": "Second"}]}], "Second"),
+        ([{"type": "message", "role": "user", "content": {"text": "an object is no text"}}], None),
+        ([{"type": "message", "role": "user"}, {"role": "user", "content": "too late"}], None),
+        ([{"type": "reasoning", "role": None, "content": ["x"]}], None),
+    ],
+)
+def test_a_message_with_a_type_gives_a_title_only_if_a_user_said_it(
+    caller: Caller, spoken: list[dict[str, Any]], title: str | None
+) -> None:
+    assert caller.read(caller.begin(initialMessages=spoken))["title"] == title
+    session_id = caller.begin()
+    assert caller.update(session_id, newMessages=spoken).status == 200
+    assert caller.read(session_id)["title"] == title

@@ -13,7 +13,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from sessionary.model import Status
-from sessionary.store.base import Command, Create, Delete, Extend, Once, Outcome, Update
+from sessionary.store.base import Command, Create, Delete, Extend, Once, Outcome, Update, Versions
 from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, compact, first_user_text
 from tests.reference import ReferenceStore
 
@@ -23,7 +23,7 @@ GROUPS = (None, "web", "app")
 MODELS = (None, "small", "large")
 INT32_MAX = 2_147_483_647
 
-WhichVersion = Literal["any", "right", "older", "newer"]
+WhichVersion = Literal["any", "right", "older", "newer", "several"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Given:
     foreign: bool
     once: Once | None
     version: WhichVersion
+    unless: WhichVersion | Literal["*"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Begin(Given):
     metadata: Mapping[str, Any]
     minutes: int
     messages: tuple[dict[str, Any], ...]
+    ages: tuple[int | None, ...]
+    imported: int | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Change(Given):
     """Update a session."""
 
     messages: tuple[dict[str, Any], ...] | None
+    ages: tuple[int | None, ...]
     tokens_used: int | None
     status: Status | None
     metadata: Mapping[str, Any] | None
@@ -112,7 +116,8 @@ class Story:
             "organisation": organisation,
             "session_id": session_id,
             "once": given.once,
-            "if_version": self._version(given, organisation, session_id),
+            "if_version": self._version(given.version, organisation, session_id),
+            "unless_version": self._unless(given.unless, organisation, session_id),
         }
         match given:
             case Change():
@@ -120,6 +125,7 @@ class Story:
                 return Update(
                     **common,
                     messages=None if messages is None else tuple(map(compact, messages)),
+                    message_times=self._times(given.ages, messages or ()),
                     first_user_text=first_user_text(messages or ()),
                     tokens_used=given.tokens_used,
                     status=given.status,
@@ -134,10 +140,12 @@ class Story:
 
     def _create(self, given: Begin) -> Create:
         organisation = ORGANISATIONS[given.organisation]
+        created_at = self.clock() - (given.imported or 0)
         create = Create(
             organisation=organisation,
-            session_id=self.ids.next(self.clock()),
-            created_at=self.clock(),
+            session_id=self.ids.next(created_at),
+            created_at=created_at,
+            imported_at=None if given.imported is None else self.clock(),
             user_id=given.user_id,
             session_group=given.session_group,
             title=given.title,
@@ -145,6 +153,7 @@ class Story:
             metadata=given.metadata,
             expires_after=given.minutes * MINUTE,
             messages=tuple(map(compact, given.messages)),
+            message_times=self._times(given.ages, given.messages),
             first_user_text=first_user_text(given.messages),
             once=given.once,
         )
@@ -170,10 +179,22 @@ class Story:
         ahead = self.reference.expiry_of(organisation, session_id) + given.minutes * MINUTE - self.clock()
         return max(0, ahead if given.horizon == "reached" else ahead - 1)
 
-    def _version(self, given: Given, organisation: str, session_id: str) -> int | None:
-        if given.version == "any":
+    def _times(self, ages: Sequence[int | None], messages: Sequence[object]) -> tuple[int | None, ...] | None:
+        """Say when each message was created: as long ago as its age, or when the command is applied."""
+        if not ages:
             return None
-        step = {"right": 0, "older": -1, "newer": 1}[given.version]
+        cycle = [ages[number % len(ages)] for number in range(len(messages))]
+        return tuple(None if age is None else self.clock() - age for age in cycle)
+
+    def _unless(self, which: WhichVersion | Literal["*"], organisation: str, session_id: str) -> Versions:
+        return "*" if which == "*" else self._version(which, organisation, session_id)
+
+    def _version(self, which: WhichVersion, organisation: str, session_id: str) -> Versions:
+        if which == "any":
+            return None
+        if which == "several":
+            return tuple(range(self.reference.version_of(organisation, session_id) + 1))
+        step = {"right": 0, "older": -1, "newer": 1}[which]
         return self.reference.version_of(organisation, session_id) + step
 
 
@@ -198,12 +219,25 @@ _parts = st.lists(
 _long_text = st.sampled_from([("word ", 40), ("x", 50_000), ("é", 20_000)]).map(lambda pair: pair[0] * pair[1])
 _contents = st.one_of(_text, st.sampled_from(["", "", " \n", "Hello there\nand more"]), _long_text, _parts, st.just(""))
 _roles = st.sampled_from(["user", "user", "assistant", "system", "tool", "developer"])
-_messages = st.builds(
-    lambda role, content, extras: {"role": role, "content": content, **extras},
-    _roles,
-    _contents,
-    st.dictionaries(st.sampled_from(["id", "name", "metadata"]), _json, max_size=2),
+_extras = st.dictionaries(st.sampled_from(["id", "name", "metadata"]), _json, max_size=2)
+_types = st.sampled_from([None] * 4 + ["message", "function_call"])
+_typed_roles: st.SearchStrategy[dict[str, str | None]] = st.sampled_from(
+    [{}, {"role": None}, {"role": "user"}, {"role": "assistant"}]
 )
+
+
+@st.composite
+def _message(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a message; a type makes one without a role, or with anything or nothing as its content."""
+    kind = draw(_types)
+    if kind is None:
+        return {"role": draw(_roles), "content": draw(_contents), **draw(_extras)}
+    content = {"content": draw(_json | _contents)} if draw(st.booleans()) else {}
+    return {"type": kind, **draw(_typed_roles), **content, **draw(_extras)}
+
+
+_messages = _message()
+_ages = st.sampled_from([()] * 5 + [(0,), (DAY,), (None, 1), (HOUR, 5 * HOUR, None)])
 _turns = st.lists(_messages, max_size=3).map(tuple)
 _metadata = st.dictionaries(
     st.sampled_from(["a", "b", "c", "é", ""]),
@@ -223,7 +257,8 @@ _given: dict[str, st.SearchStrategy[Any]] = {
     "stray": st.sampled_from([False] * 9 + [True]),
     "foreign": st.sampled_from([False] * 11 + [True]),
     "once": st.one_of(st.none(), st.none(), _keys),
-    "version": st.sampled_from(["any"] * 7 + ["right"] * 3 + ["older", "newer"]),
+    "version": st.sampled_from(["any"] * 7 + ["right"] * 3 + ["several", "older", "newer"]),
+    "unless": st.sampled_from(["any"] * 12 + ["right", "older", "newer", "several", "*"]),
 }
 beginnings: st.SearchStrategy[Given] = st.builds(
     Begin,
@@ -236,11 +271,14 @@ beginnings: st.SearchStrategy[Given] = st.builds(
     metadata=_metadata,
     minutes=st.sampled_from([60, 5, 60, 1440]),
     messages=_turns,
+    ages=_ages,
+    imported=st.sampled_from([None] * 5 + [0, 1, HOUR, 400 * DAY]),
 )
 _change = st.builds(
     Change,
     **_given,
     messages=st.none() | _turns,
+    ages=_ages,
     tokens_used=st.sampled_from([None, None, None, 0, 1, 5, 7, 2**30, INT32_MAX]),
     status=st.sampled_from([None, None, "active", "completed"]),
     metadata=st.none() | _metadata,
@@ -251,6 +289,7 @@ _nothing = st.builds(
     Change,
     **_given,
     messages=st.none(),
+    ages=st.just(()),
     tokens_used=st.none(),
     status=st.none(),
     metadata=st.none(),

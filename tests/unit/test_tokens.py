@@ -10,6 +10,8 @@ import pytest
 
 from sessionary.errors import InvalidRequest
 from sessionary.operations.tokens import (
+    DEFAULT_SCOPES,
+    IMPORT,
     READ,
     SCOPES,
     WRITE,
@@ -39,7 +41,8 @@ async def test_a_token_is_found_by_its_text(maker: TokenMaker) -> None:
     token, text = await create_token(maker, "demo", "laptop")
     assert re.fullmatch(r"sny_[0-9a-f]{20}_[0-9a-f]{72}", text)
     assert await find_token(maker.store, text) == token
-    assert (token.organisation, token.name, token.scopes) == ("demo", "laptop", SCOPES)
+    assert (token.organisation, token.name, token.scopes) == ("demo", "laptop", DEFAULT_SCOPES)
+    assert IMPORT not in DEFAULT_SCOPES
 
 
 async def test_of_a_tokens_secret_only_the_hash_is_kept(maker: TokenMaker) -> None:
@@ -107,7 +110,10 @@ async def test_tokens_are_listed_oldest_first(maker: TokenMaker, clock: HandCloc
     assert await list_tokens(maker.store, 2, made[1].id) == made[2:4]
 
 
-@pytest.mark.parametrize(("scopes", "kept"), [((WRITE, READ), SCOPES), ((READ,), (READ,)), ((WRITE, WRITE), (WRITE,))])
+@pytest.mark.parametrize(
+    ("scopes", "kept"),
+    [((IMPORT, WRITE, READ), SCOPES), ((WRITE, READ), (READ, WRITE)), ((READ,), (READ,)), ((WRITE, WRITE), (WRITE,))],
+)
 async def test_scopes_are_kept_once_and_in_order(maker: TokenMaker, scopes: Sequence[str], kept: Sequence[str]) -> None:
     token, _ = await create_token(maker, "demo", "laptop", scopes)
     assert token.scopes == kept

@@ -12,7 +12,15 @@ from sessionary.cli.settings import settings_options
 from sessionary.cli.stores import operator, with_store
 from sessionary.clocks import steady_clock
 from sessionary.instants import instant
-from sessionary.operations.tokens import SCOPES, TokenMaker, create_token, is_good, list_tokens, revoke_token
+from sessionary.operations.tokens import (
+    DEFAULT_SCOPES,
+    SCOPES,
+    TokenMaker,
+    create_token,
+    is_good,
+    list_tokens,
+    revoke_token,
+)
 from sessionary.store.base import Store, StoredToken
 
 _PAGE: Final = 200
@@ -30,7 +38,11 @@ def tokens_commands() -> None:
 @click.option("--all-organisations", is_flag=True, help="Make an operator's token, good for any organisation.")
 @click.option("--name", default="token", show_default=True, help="What the token is for, for your own eyes.")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="May be repeated; default: all scopes."
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    help=f"May be repeated; default: {' and '.join(DEFAULT_SCOPES)}.",
 )
 @click.option("--expires", metavar="WHEN", help="90d, 12h, 30m or an RFC 3339 instant; default: never.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with id and token.")
@@ -40,7 +52,7 @@ def create_command(organisation: str | None, **options: Any) -> None:
     all_organisations, as_json = options.pop("all_organisations"), options.pop("as_json")
     if (organisation is None) != all_organisations:
         raise click.UsageError("Give either --organisation NAME or --all-organisations.")
-    name, scopes, expires = options.pop("name"), options.pop("scopes") or SCOPES, options.pop("expires")
+    name, scopes, expires = options.pop("name"), options.pop("scopes") or DEFAULT_SCOPES, options.pop("expires")
     clock = steady_clock()
     expires_at = _expiry(expires, clock()) if expires else None
 

@@ -10,13 +10,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from sessionary.errors import MethodNotAllowed, RateLimited, RequestTimeout, SessionaryError
+from sessionary.errors import MethodNotAllowed, PreconditionFailed, RateLimited, RequestTimeout, SessionaryError
 from sessionary.http import health, openapi
 from sessionary.http.admission import rate_headers
 from sessionary.http.auth import Authenticator, authorize
-from sessionary.http.conditions import once_of, version_wanted
+from sessionary.http.conditions import explained, once_of, version_refused, version_wanted
 from sessionary.http.handlers import Request
-from sessionary.http.paths import place_of
+from sessionary.http.paths import path_below, place_of, prefix_of
 from sessionary.http.replies import SAFE, Header, Reply, problem
 from sessionary.http.requests import (
     Disconnected,
@@ -26,6 +26,7 @@ from sessionary.http.requests import (
     Send,
     check_body_headers,
     check_size,
+    is_strict,
     read_body,
     request_id_of,
 )
@@ -33,9 +34,11 @@ from sessionary.http.routes import route_of
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
 from sessionary.operations.context import Context, Service
 from sessionary.operations.rates import Admission
+from sessionary.operations.tokens import IMPORT
 
 _NOT_MODIFIED: Final = 304
 _READS: Final = frozenset({"GET", "HEAD"})
+_STRICT_APPLIED: Final = (b"preference-applied", b"handling=strict")
 _EVERY_ANSWER: Final = ((ACCEPT_IDEMPOTENCY_KEY.lower().encode(), b"?1"), *SAFE)
 
 _logger: Final = logging.getLogger("sessionary.http")
@@ -51,6 +54,7 @@ class Exchange(Struct):
     status: int = 0
     milliseconds: float = 0.0
     rate_headers: Sequence[Header] = ()
+    strict: bool = False
 
 
 class Application:
@@ -70,7 +74,7 @@ class Application:
         self._authenticator: Final = Authenticator(service.store, service.clock)
         self._request_ids: Final = request_ids
         self._on_answer: Final = on_answer
-        self._prefix: Final = path_prefix.rstrip("/")
+        self._prefix: Final = prefix_of(path_prefix)
         self._body_seconds_max: Final = body_seconds_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,8 +103,9 @@ class Application:
         self._on_answer(exchange)
 
     async def _reply(self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive) -> Reply:
-        prefix: str = scope.get("root_path", "") or self._prefix
-        path: bytes = scope["raw_path"].removeprefix(prefix.encode())
+        root_path: str = scope.get("root_path", "")
+        prefix = prefix_of(root_path) if root_path else self._prefix
+        path = path_below(prefix, scope["raw_path"], _PLAIN_PATHS)
         if path in _PLAIN_PATHS:
             return await self._plain_reply(exchange, path, prefix)
         place = place_of(path)
@@ -111,20 +116,25 @@ class Application:
         authorize(token, place.organisation, route.scope)
         if self._service.rates is not None:
             _admit(exchange, self._service.rates.admit(token.id, place.organisation))
+        exchange.strict = is_strict(headers)
         query: bytes = scope["query_string"]
         check_size(headers, query)
         body = b""
         if route.takes_body:
-            check_body_headers(headers)
-            body = await read_body(receive, self._body_seconds_max)
-        # As the caller spelled it, also where a proxy took the prefix off.
+            refusal = check_body_headers(headers)
+            body = await read_body(receive, self._body_seconds_max, refusal)
+        # As the caller sees it, also where a proxy took the prefix off.
         path = prefix.encode() + path
-        once = if_version = None
+        once = if_version = unless_version = None
         if route.method != "GET":
             once = once_of(headers, token.id, route.method, path, body)
-            if_version = version_wanted(headers)
-        ctx = Context(self._service, place.organisation, token.id, once, if_version)
-        return await route.handler(ctx, Request(path, place.session_id, query, headers, body))
+            if_version, unless_version = version_wanted(headers), version_refused(headers)
+        may_import = IMPORT in token.scopes
+        ctx = Context(self._service, place.organisation, token.id, once, if_version, unless_version, may_import)
+        try:
+            return await route.handler(ctx, Request(path, place.session_id, query, headers, body, exchange.strict))
+        except PreconditionFailed as error:
+            raise explained(error, headers) from None
 
     async def _plain_reply(self, exchange: Exchange, path: bytes, prefix: str) -> Reply:
         if exchange.method not in _READS:
@@ -149,6 +159,8 @@ _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, openapi.PATH})
 async def _send(send: Send, reply: Reply, exchange: Exchange) -> None:
     headers = [*reply.headers, (b"x-request-id", exchange.request_id.encode()), *_EVERY_ANSWER]
     headers.extend(exchange.rate_headers)
+    if exchange.strict:
+        headers.append(_STRICT_APPLIED)
     if reply.status != _NOT_MODIFIED:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

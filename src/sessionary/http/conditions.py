@@ -2,13 +2,14 @@
 
 import hashlib
 import re
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Literal
 
-from sessionary.errors import InvalidHeader
+from sessionary.errors import InvalidHeader, PreconditionFailed
 from sessionary.http.requests import Headers
 from sessionary.limits import IDEMPOTENCY_KEY_LENGTH_MAX
 from sessionary.model import IDEMPOTENCY_KEY
-from sessionary.store.base import Once
+from sessionary.store.base import ANY_VERSION, Once, Versions, is_meant, is_refused
 
 NO_VERSION: Final = -1
 """What a tag stands for that no version of a session ever had."""
@@ -18,13 +19,21 @@ KEY_FORM: Final = (
     rf"|([\x21\x23-\x2b\x2d-\x3a\x3c-\x7e]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}})"
 )
 TAG_FORM: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
-TAGS_FORM: Final = rf"{TAG_FORM}([ \t]*,[ \t]*{TAG_FORM})*"
+# Empty members of a list are skipped, as RFC 9110 has it.
+TAGS_FORM: Final = rf"(,[ \t]*)*{TAG_FORM}([ \t]*,[ \t]*({TAG_FORM})?)*"
 
 _KEY: Final = re.compile(KEY_FORM.encode())
 _ESCAPED: Final = re.compile(rb'\\(["\\])')
 _TAG: Final = re.compile(TAG_FORM.encode())
 _TAGS: Final = re.compile(TAGS_FORM.encode())
 _VERSION: Final = re.compile(rb"[1-9][0-9]{0,17}")
+
+LIST_HAS_NO_TAG: Final = "A list of sessions has no entity tag, so this condition is never true here."
+_WEAK: Final = (
+    "If-Match takes strong tags only and the tag sent is weak, so it never matches: send it without W/. "
+    "Something on the way, often a proxy that compresses, made it weak."
+)
+_FOREIGN: Final = "If-Match names a tag that this server never gives: send the ETag of an answer as it came."
 
 
 def once_of(headers: Headers, principal: str, method: str, path: bytes, body: bytes) -> Once | None:
@@ -40,30 +49,62 @@ def once_of(headers: Headers, principal: str, method: str, path: bytes, body: by
     return Once(principal, text.decode("ascii"), hashlib.sha256(request).digest())
 
 
-def version_wanted(headers: Headers) -> int | None:
-    """Read ``If-Match``: the one version a change is meant for, None for any; raises InvalidHeader."""
-    given = headers.get(b"if-match")
-    if given is None or given.strip() == b"*":
+def version_wanted(headers: Headers) -> Versions:
+    """Read ``If-Match``: the versions a request is meant for, None for any; raises InvalidHeader.
+
+    It compares strongly: a weak tag is a tag of nothing.
+    """
+    tags = _tags(headers.get(b"if-match"), "If-Match")
+    if tags is None or tags == ANY_VERSION:
         return None
-    tags = _tags(given, "If-Match")
-    if len(tags) > 1:
-        raise InvalidHeader("If-Match takes one tag here.")
-    weak, tag = tags[0]
-    return int(tag) if not weak and _VERSION.fullmatch(tag) else NO_VERSION
+    versions = _versions_in(tag for weak, tag in tags if not weak)
+    return versions if len(versions) > 1 else versions[0] if versions else NO_VERSION
+
+
+def version_refused(headers: Headers) -> Versions:
+    """Read ``If-None-Match``: the versions that rule a request out, `*` for any; raises InvalidHeader.
+
+    It compares weakly: a weak tag means the version that it names.
+    """
+    tags = _tags(headers.get(b"if-none-match"), "If-None-Match")
+    return tags if tags is None or tags == ANY_VERSION else _versions_in(tag for _, tag in tags)
+
+
+def check_read(headers: Headers, version: int) -> None:
+    """Check ``If-Match`` of a read; raises PreconditionFailed."""
+    if not is_meant(version_wanted(headers), version):
+        raise PreconditionFailed(version)
 
 
 def is_known(headers: Headers, version: int) -> bool:
     """Say whether ``If-None-Match`` names this version: the caller has it already; raises InvalidHeader."""
-    given = headers.get(b"if-none-match")
+    return is_refused(version_refused(headers), version)
+
+
+def holds_for_list(headers: Headers) -> bool:
+    """Say whether the conditions hold for what has no entity tag: only those that name tags, or any, are false."""
+    return version_wanted(headers) is None and version_refused(headers) != ANY_VERSION
+
+
+def explained(error: PreconditionFailed, headers: Headers) -> PreconditionFailed:
+    """Say why ``If-Match`` did not match where sending the same again can never help."""
+    tags = _tags(headers.get(b"if-match"), "If-Match")
+    if not error.version or tags is None or tags == ANY_VERSION or _versions_in(tag for weak, tag in tags if not weak):
+        return error
+    return PreconditionFailed(error.version, _WEAK if any(weak for weak, _ in tags) else _FOREIGN)
+
+
+def _versions_in(tags: Iterable[bytes]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(int(tag) for tag in tags if _VERSION.fullmatch(tag)))
+
+
+def _tags(given: bytes | None, header: str) -> list[tuple[bool, bytes]] | Literal["*"] | None:
     if given is None:
-        return False
-    if given.strip() == b"*":
-        return True
-    return any(tag == b"%d" % version for _, tag in _tags(given, "If-None-Match"))
-
-
-def _tags(given: bytes, header: str) -> list[tuple[bool, bytes]]:
+        return None
+    given = given.strip(b" \t")
+    if given == b"*":
+        return ANY_VERSION
     # A comma may also stand inside a tag, so the list is matched as a whole.
-    if not _TAGS.fullmatch(given.strip()):
-        raise InvalidHeader(f"{header} is not a list of entity tags.")
+    if not _TAGS.fullmatch(given):
+        raise InvalidHeader(f"{header} must be * or a list of entity tags in quotes.")
     return [(tag[1] is not None, tag[2]) for tag in _TAG.finditer(given)]

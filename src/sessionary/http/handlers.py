@@ -1,46 +1,62 @@
 """Each operation between the wire and its function: what it reads, what it answers."""
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlencode
 
-import msgspec
 from msgspec import Struct
 
 from sessionary import limits
-from sessionary.errors import Fault, InvalidJson, InvalidParameter, InvalidRequest
+from sessionary.errors import Fault, InvalidParameter, PreconditionFailed
 from sessionary.http import replies
-from sessionary.http.conditions import is_known
-from sessionary.http.jsonbodies import read_json
+from sessionary.http.bodies import BodyReader
+from sessionary.http.conditions import LIST_HAS_NO_TAG, check_read, holds_for_list, is_known, version_wanted
 from sessionary.http.parameters import ParameterReader
 from sessionary.http.replies import Reply, json_reply, spelled_reply
 from sessionary.http.requests import Headers
-from sessionary.model import PURPOSE, CreateSession, ExtendSession, ListParameters, UpdateSession, WindowParameters
+from sessionary.model import (
+    PURPOSE,
+    CreateSession,
+    ExtendSession,
+    ListParameters,
+    NoParameters,
+    UpdateSession,
+    WindowParameters,
+)
 from sessionary.operations import sessions
 from sessionary.operations.audit import note_export
 from sessionary.operations.context import Context
-from sessionary.operations.faults import fault_from, invalid
 from sessionary.store.base import Window
 
 _lists: Final = ParameterReader(ListParameters)
 _windows: Final = ParameterReader(WindowParameters)
+_no_parameters: Final = ParameterReader(NoParameters)
+_creations: Final = BodyReader(CreateSession)
+_updates: Final = BodyReader(UpdateSession)
+_extensions: Final = BodyReader(ExtendSession, optional=True)
 _PURPOSE: Final = PURPOSE.lower().encode()
-_JSON_SPACE: Final = b" \t\r\n"
 _PATH_SAFE: Final = "/%!$&'()*+,;=:@~"
 
 
 class Request(Struct, frozen=True):
-    """What a handler reads: the path as it came, the id in it, the query string, the headers and the body."""
+    """What a handler reads: the path as the caller sees it, the id in it, the query string, the headers and the body.
+
+    ``strict`` says that the caller wants unknown names refused.
+    """
 
     path: bytes
     session_id: str
     query: bytes
     headers: Headers
     body: bytes
+    strict: bool = False
 
 
 async def create_session(ctx: Context, request: Request) -> Reply:
     """Read a CreateSession; answer 201."""
-    asked: CreateSession = _read(request.body, CreateSession)
+    _no_parameters.read(request.query, strict=request.strict)
+    asked: CreateSession = _creations.read(request.body, strict=request.strict)
+    if not holds_for_list(request.headers):
+        raise PreconditionFailed(0, LIST_HAS_NO_TAG)
     outcome = await sessions.create_session(
         ctx,
         asked.user_id,
@@ -50,17 +66,17 @@ async def create_session(ctx: Context, request: Request) -> Reply:
         initial_messages=asked.initial_messages or (),
         title=asked.title,
         model=asked.model,
+        created_at=asked.created_at,
     )
     return json_reply(201, replies.created(outcome), *replies.headers_of_effect(outcome))
 
 
 async def list_sessions(ctx: Context, request: Request) -> Reply:
     """Read ListParameters; answer a page, and a link to the next if there is one."""
-    asked: ListParameters = _lists.read(request.query)
+    asked: ListParameters = _lists.read(request.query, strict=request.strict)
     if asked.cursor is not None and asked.offset is not None:
-        raise InvalidParameter(
-            "cursor and offset exclude each other.", faults=(Fault("cursor", "Not together with offset."),)
-        )
+        detail = "must not be given together with offset."
+        raise InvalidParameter(f"cursor: {detail}", faults=(Fault("cursor", detail),))
     if request.headers.get(_PURPOSE) == b"export" and asked.cursor is None and not asked.offset:
         await note_export(ctx)
     page = await sessions.list_sessions(
@@ -73,8 +89,16 @@ async def list_sessions(ctx: Context, request: Request) -> Reply:
         offset=asked.offset or 0,
         after=None if asked.cursor is None else replies.read_cursor(asked.cursor),
     )
+    if not holds_for_list(request.headers):
+        return _refused_for_list(request.headers)
     links = [] if page.after is None else [(b"link", _link_to_next(request.path, asked, page.after))]
     return spelled_reply(200, replies.listed(page), *links)
+
+
+def _refused_for_list(headers: Headers) -> Reply:
+    if version_wanted(headers) is not None:
+        raise PreconditionFailed(0, LIST_HAS_NO_TAG)
+    return Reply(304, b"", [replies.NOT_KEPT])
 
 
 def _link_to_next(path: bytes, asked: ListParameters, after: str) -> bytes:
@@ -92,10 +116,11 @@ def _link_to_next(path: bytes, asked: ListParameters, after: str) -> bytes:
 
 async def get_session(ctx: Context, request: Request) -> Reply:
     """Read WindowParameters; answer the session with its messages."""
-    asked: WindowParameters = _windows.read(request.query)
+    asked: WindowParameters = _windows.read(request.query, strict=request.strict)
     windowed = asked.messages_limit is not None or asked.messages_offset is not None
     window = Window(asked.messages_offset, asked.messages_limit) if windowed else None
     read = await sessions.get_session(ctx, request.session_id, window)
+    check_read(request.headers, read.version)
     tag = replies.tag_of(read.version)
     if is_known(request.headers, read.version):
         return Reply(304, b"", [tag, replies.KEPT_AND_ASKED_AGAIN])
@@ -105,7 +130,8 @@ async def get_session(ctx: Context, request: Request) -> Reply:
 
 async def update_session(ctx: Context, request: Request) -> Reply:
     """Read an UpdateSession; answer the totals."""
-    asked: UpdateSession = _read(request.body, UpdateSession)
+    _no_parameters.read(request.query, strict=request.strict)
+    asked: UpdateSession = _updates.read(request.body, strict=request.strict)
     outcome = await sessions.update_session(
         ctx,
         request.session_id,
@@ -121,7 +147,8 @@ async def update_session(ctx: Context, request: Request) -> Reply:
 
 async def extend_session(ctx: Context, request: Request) -> Reply:
     """Read an ExtendSession, which may be left out; answer the new expiry."""
-    asked: ExtendSession = _read(request.body, ExtendSession, optional=True)
+    _no_parameters.read(request.query, strict=request.strict)
+    asked: ExtendSession = _extensions.read(request.body, strict=request.strict)
     minutes = asked.additional_minutes or limits.ADDITIONAL_MINUTES_DEFAULT
     outcome = await sessions.extend_session(ctx, request.session_id, minutes)
     return json_reply(200, replies.extended(outcome), *replies.headers_of_effect(outcome))
@@ -129,24 +156,6 @@ async def extend_session(ctx: Context, request: Request) -> Reply:
 
 async def delete_session(ctx: Context, request: Request) -> Reply:
     """Answer that the session is gone."""
+    _no_parameters.read(request.query, strict=request.strict)
     outcome = await sessions.delete_session(ctx, request.session_id)
     return json_reply(200, replies.deleted(), *replies.headers_of_effect(outcome))
-
-
-def _read(body: bytes, kind: type[Struct], *, optional: bool = False) -> Any:
-    if not body.strip(_JSON_SPACE):
-        if optional:
-            return kind()
-        raise InvalidJson("A JSON object is required as the body.")
-    value = read_json(body)
-    if value is None and optional:
-        return kind()
-    if not isinstance(value, dict):
-        raise InvalidRequest("The body must be a JSON object.", faults=(Fault("", "Expected an object."),))
-    # The official PHP client spells an empty map so.
-    if value.get("metadata") == []:
-        value["metadata"] = {}
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise invalid([fault_from(error)]) from None

@@ -8,7 +8,8 @@ from msgspec import Meta, Struct
 
 from sessionary import errors, limits
 from sessionary.http import health
-from sessionary.http.conditions import KEY_FORM, TAG_FORM, TAGS_FORM
+from sessionary.http.conditions import KEY_FORM, TAGS_FORM
+from sessionary.http.names import UNKNOWN_MAX
 from sessionary.http.paths import EXTENSION, SESSION
 from sessionary.http.replies import Reply, json_reply
 from sessionary.http.responses import HEADERS, JSON, Failures, failures, failures_of, response
@@ -38,7 +39,9 @@ belongs to one organisation.
 
 - `/api/v3/organisations/…` is served exactly as `/api/v3/organizations/…` is, and `HEAD` wherever `GET` is.
 - Create, update and extend answer in camelCase, list and get in snake_case.
-- Null in an optional member counts as absent; unknown members and query parameters are ignored.
+- Null in an optional member counts as absent. Unknown members and query parameters are ignored, unless they are a \
+known name misspelt, or there are more than {UNKNOWN_MAX} of them: then the answer is 400 `UNKNOWN_NAME`. With \
+`Prefer: handling=strict` every unknown name is refused.
 - A body is JSON in UTF-8 (`application/json`, any `+json`, or without a type), at most {limits.BODY_BYTES_MAX} bytes \
 and {limits.NESTING_MAX} levels deep, without duplicate keys; integers lie within -2^63 and 2^64-1.
 - A session holds at most {limits.MESSAGES_PER_SESSION_MAX} messages and {limits.SESSION_BYTES_MAX} bytes of them.
@@ -49,7 +52,10 @@ answered alike.
 """
 
 _SAID: Final = {
-    "create_session": ("Begin a session", "It lives for `expirationMinutes` from now."),
+    "create_session": (
+        "Begin a session",
+        "It lives for `expirationMinutes` from now, also if it is imported and began long ago.",
+    ),
     "list_sessions": (
         "List sessions, newest first",
         "Only live ones; filters match exactly, all at once. While more follow, the answer links to the next page.",
@@ -146,9 +152,8 @@ def _operation(route: Route) -> JsonSchema:
 
 
 def _header_parameters(route: Route) -> list[JsonSchema]:
-    if route.method == "GET":
-        return [_IF_NONE_MATCH] if _names_a_session(route.path) else []
-    return [_REPEATED_AS, *([_IF_MATCH] if _names_a_session(route.path) else [])]
+    conditions = [_IF_MATCH, _IF_NONE_MATCH] if _names_a_session(route.path) else []
+    return [_PREFER, *([] if route.method == "GET" else [_REPEATED_AS]), *conditions]
 
 
 def _header_parameter(name: str, pattern: str, description: str) -> JsonSchema:
@@ -162,13 +167,18 @@ _REPEATED_AS: Final = _header_parameter(
     "Names the request, with or without quotes, so that it may be repeated: within "
     f"{limits.ONCE_KEPT_MILLISECONDS // 3_600_000} hours it has one effect and gets one answer.",
 )
+_PREFER: Final = _header_parameter(
+    "Prefer", ".*", "With `handling=strict` every name that is not known is refused (RFC 7240)."
+)
 _IF_MATCH: Final = _header_parameter(
-    "If-Match", rf"\*|{TAG_FORM}", "The one version that the change is meant for, by its `ETag`, or `*` for any."
+    "If-Match",
+    rf"\*|{TAGS_FORM}",
+    "The versions that the request is meant for, by their `ETag`, or `*` for any. A weak tag matches nothing.",
 )
 _IF_NONE_MATCH: Final = _header_parameter(
     "If-None-Match",
     rf"\*|{TAGS_FORM}",
-    "The versions that the caller has already, by their `ETag`, or `*` for any: then there is nothing to send.",
+    "The versions that a change is not meant for, or that a reader has already, by their `ETag`, or `*` for any.",
 )
 
 
@@ -182,8 +192,9 @@ def _request_body(kind: type[Struct]) -> JsonSchema:
 
 def _responses(route: Route) -> dict[str, JsonSchema]:
     responses = {str(route.status): _success(route)}
-    if route.name == "get_session":
-        responses["304"] = response("The caller has this version already.", None, ("ETag",))
+    if route.method == "GET":
+        tag = ("ETag",) if _names_a_session(route.path) else ()
+        responses["304"] = response("The caller has this already, by its own words.", None, tag)
     return responses | failures(route, of_session=_names_a_session(route.path))
 
 

@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Struct
 
 from sessionary.errors import Fault, InvalidParameter
+from sessionary.http.names import Names
 from sessionary.operations.faults import fault_from
 
-Parameters = TypeVar("Parameters", bound=Struct)
-
-_DIGITS: Final = re.compile(r"[0-9]{1,10}")
+_INTEGER: Final = re.compile(r"[0-9]+|-0*[1-9][0-9]*")
+_DIGITS_MAX: Final = 18
+_BEYOND: Final = 10**_DIGITS_MAX
+"""Beyond every bound: what stands for an integer of more digits."""
 
 
 class ParameterReader:
@@ -24,52 +26,58 @@ class ParameterReader:
         self._kind: Final = kind
         schema = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
         self._integers: Final = frozenset(name for name, field in schema.items() if "integer" in _types(field))
-        self._names: Final = frozenset(schema)
+        self._names: Final = Names(schema, "The query string")
 
-    def read(self, query: bytes) -> Any:
-        """Read a query string into the struct; raises InvalidParameter."""
+    def read(self, query: bytes, *, strict: bool = False) -> Any:
+        """Read a query string into the struct; raises InvalidParameter, or UnknownName."""
         if not query:
             return self._kind()
         try:
-            return msgspec.convert(self._given(query), self._kind)
+            return msgspec.convert(self._given(query, strict=strict), self._kind)
         except msgspec.ValidationError as error:
-            fault = fault_from(error)
+            fault = fault_from(error, self._kind)
             raise _invalid(fault.pointer.removeprefix("/"), fault.detail) from None
 
-    def _given(self, query: bytes) -> dict[str, str | int]:
+    def _given(self, query: bytes, *, strict: bool) -> dict[str, str | int]:
+        parts = [(_decoded(name), value) for name, _, value in _parts(query)]
+        self._names.check((name for name, _ in parts), strict=strict)
         given: dict[str, str | int] = {}
-        for part in query.split(b"&"):
-            raw_name, _, raw_value = part.partition(b"=")
-            name = _decoded(raw_name, "")
-            if name not in self._names:
+        for name, raw_value in parts:
+            if name not in self._names.known:
                 continue
-            value = _decoded(raw_value, name)
+            value = _decoded(raw_value)
+            if value is None:
+                raise _invalid(name, "must be UTF-8.")
             if not value:
-                raise _invalid(name, "It is empty.")
+                raise _invalid(name, "must not be empty.")
             if name in given:
-                raise _invalid(name, "It is given twice.")
+                raise _invalid(name, "must not be given twice.")
             given[name] = self._read_one(name, value)
         return given
 
     def _read_one(self, name: str, value: str) -> str | int:
         if name not in self._integers:
             return value
-        if not _DIGITS.fullmatch(value):
-            raise _invalid(name, "Expected a whole number.")
+        if not _INTEGER.fullmatch(value):
+            raise _invalid(name, "must be an integer.")
+        if len(value) > _DIGITS_MAX:
+            return -_BEYOND if value.startswith("-") else _BEYOND
         return int(value)
+
+
+def _parts(query: bytes) -> Iterable[tuple[bytes, bytes, bytes]]:
+    return (part.partition(b"=") for part in query.split(b"&") if part)
 
 
 def _types(field: dict[str, Any]) -> Iterable[str]:
     return [option.get("type", "") for option in field.get("anyOf", [field])]
 
 
-def _decoded(text: bytes, name: str) -> str:
+def _decoded(text: bytes) -> str | None:
     try:
         return unquote_to_bytes(text.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:
-        if not name:
-            return ""
-        raise _invalid(name, "It is not valid UTF-8.") from None
+        return None
 
 
 def _invalid(name: str, detail: str) -> InvalidParameter:

@@ -139,7 +139,7 @@ def _headers_of(error: SessionaryError) -> list[Header]:
             return [(b"www-authenticate", b"Bearer")]
         case MethodNotAllowed():
             return [(b"allow", error.allowed.encode())]
-        case PreconditionFailed():
+        case PreconditionFailed() if error.version:
             return [tag_of(error.version)]
         case RateLimited() | Unavailable():
             return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0)))]

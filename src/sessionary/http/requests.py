@@ -26,6 +26,9 @@ _JSON_TYPE: Final = re.compile(
     rb"(?:application/json|[\w.!#$&^+-]+/[\w.!#$&^+-]+\+json)\s*((?:;[^;]*)*)", re.IGNORECASE
 )
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % limits.REQUEST_ID_LENGTH_MAX)
+_PREFER_BYTES_MAX: Final = 1024
+# A member of a list: a comma inside quotes does not end it.
+_MEMBER: Final = re.compile(rb'(?:"(?:[^"\\]|\\.)*"|[^,])+')
 _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
 
 
@@ -76,34 +79,60 @@ def check_size(headers: Headers, query: bytes) -> None:
         raise QueryTooLong(f"The query string exceeds {limits.QUERY_BYTES_MAX} bytes.")
 
 
-def check_body_headers(headers: Headers) -> None:
-    """Refuse a body by what its headers say of it, before it is read."""
-    content_type = headers.get(b"content-type")
-    if content_type and content_type != b"application/json":
-        _check_media_type(content_type)
-    encoding = headers.get(b"content-encoding")
-    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
-        raise UnsupportedMediaType("A body must come without a content encoding.")
-    encoding = headers.get(b"transfer-encoding")
-    if encoding is not None and encoding.strip().lower() != b"chunked":
-        raise UnsupportedMediaType("A body must come without a transfer encoding other than chunked.")
+def is_strict(headers: Headers) -> bool:
+    """Say whether the caller prefers that every unknown name is refused: ``Prefer: handling=strict`` (RFC 7240)."""
+    given = headers.get(b"prefer")
+    if given is None:
+        return False
+    for member in _MEMBER.findall(given[:_PREFER_BYTES_MAX]):
+        name, _, value = member.partition(b";")[0].partition(b"=")
+        if name.strip().lower() == b"handling":
+            # Of several the first one counts.
+            return value.strip().lower() in (b"strict", b'"strict"')
+    return False
+
+
+def check_body_headers(headers: Headers) -> SessionaryError | None:
+    """Refuse a body by what its headers say of it, before it is read.
+
+    An empty body has no type. Where the headers do not tell whether it is empty, answers the refusal of one that is
+    not.
+    """
     length = headers.get(b"content-length")
     if length is not None and int(length) > limits.BODY_BYTES_MAX:
         raise _body_too_large()
+    refusal = _refusal_of_type(headers)
+    if refusal is not None and length is not None and int(length):
+        raise refusal
+    return refusal
 
 
-def _check_media_type(content_type: bytes) -> None:
+def _refusal_of_type(headers: Headers) -> SessionaryError | None:
+    content_type = headers.get(b"content-type")
+    if content_type and content_type != b"application/json" and not _is_json(content_type):
+        return UnsupportedMediaType()
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
+        return UnsupportedMediaType("A body must come without a content encoding.")
+    encoding = headers.get(b"transfer-encoding")
+    if encoding is not None and encoding.strip().lower() != b"chunked":
+        return UnsupportedMediaType("A body must come without a transfer encoding other than chunked.")
+    return None
+
+
+def _is_json(content_type: bytes) -> bool:
     kind = _JSON_TYPE.fullmatch(content_type.strip())
-    if kind is None:
-        raise UnsupportedMediaType
-    charsets = {charset.lower() for charset in _CHARSET.findall(kind[1])}
-    if not charsets <= {b"utf-8", b"utf8"}:
-        raise UnsupportedMediaType
+    return kind is not None and {charset.lower() for charset in _CHARSET.findall(kind[1])} <= {b"utf-8", b"utf8"}
 
 
-async def read_body(receive: Receive, seconds_max: float) -> bytes:
-    """Read a body of at most 8 MiB within ``seconds_max``; raises BodyTooLarge, RequestTimeout or Disconnected."""
+async def read_body(receive: Receive, seconds_max: float, refusal: SessionaryError | None = None) -> bytes:
+    """Read a body of at most 8 MiB within ``seconds_max``; raises BodyTooLarge, RequestTimeout or Disconnected.
+
+    Raises ``refusal``, if given, as soon as there is anything in the body.
+    """
     first = await _receive(receive, seconds_max)
+    if refusal is not None:
+        first = await _empty(receive, seconds_max, first, refusal)
     if not first.get("more_body", False):
         return _bounded(bytes(first.get("body", b"")))
     body = bytearray(first.get("body", b""))
@@ -116,6 +145,18 @@ async def read_body(receive: Receive, seconds_max: float) -> bytes:
             raise _body_too_large()
         more = message.get("more_body", False)
     return bytes(body)
+
+
+async def _empty(
+    receive: Receive, seconds_max: float, message: MutableMapping[str, Any], refusal: SessionaryError
+) -> MutableMapping[str, Any]:
+    """Wait for the end of a body that must be empty."""
+    ends_at = asyncio.get_running_loop().time() + seconds_max
+    while not message.get("body", b""):
+        if not message.get("more_body", False):
+            return message
+        message = await _receive(receive, ends_at - asyncio.get_running_loop().time())
+    raise refusal
 
 
 def _bounded(body: bytes) -> bytes:

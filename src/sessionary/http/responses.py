@@ -19,6 +19,7 @@ _ALWAYS: Final[Failures] = (
     errors.Forbidden,
     errors.ScopeMissing,
     errors.NotFound,
+    errors.UnknownName,
     errors.MethodNotAllowed,
     errors.QueryTooLong,
     errors.HeadersTooLarge,
@@ -37,7 +38,7 @@ _OF_BODIES: Final[Failures] = (
 _OF_OPERATIONS: Final[dict[str, Failures]] = {
     "create_session": (errors.MetadataTooLarge, errors.SessionFull, errors.QuotaExceeded),
     "list_sessions": (errors.InvalidParameter, errors.InvalidCursor),
-    "get_session": (errors.InvalidParameter, errors.InvalidHeader),
+    "get_session": (errors.InvalidParameter,),
     "update_session": (errors.MetadataTooLarge, errors.TotalTooLarge, errors.SessionFull, errors.QuotaExceeded),
     "extend_session": (errors.ExpiryTooFar,),
     "delete_session": (),
@@ -73,6 +74,10 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "description": "Present if this is the answer that the request's idempotency key got before.",
         "schema": {"type": "string", "const": "true"},
     },
+    "Preference-Applied": {
+        "description": "Present if every unknown name was refused, as the request preferred.",
+        "schema": {"type": "string", "const": "handling=strict"},
+    },
     "Link": {
         "description": 'The next page, relative, as `rel="next"`; absent from the last one.',
         "schema": {"type": "string", "pattern": '^<[^<>]+>; rel="next"$'},
@@ -101,7 +106,7 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "schema": {"type": "string", "pattern": f"^{_ITEM}q=[0-9]+;w=[0-9]+(, {_ITEM}q=[0-9]+;w=[0-9]+)?$"},
     },
 }
-_ALWAYS_SENT: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY, "Cache-Control")
+_ALWAYS_SENT: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY, "Cache-Control", "Preference-Applied")
 _SENT_WITH: Final = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
@@ -125,10 +130,14 @@ def response(
 def failures(route: Route, *, of_session: bool) -> dict[str, JsonSchema]:
     """Describe every way an operation can fail, by status."""
     of_body = _OF_BODIES if route.takes_body else ()
-    of_key = () if route.method == "GET" else (errors.InvalidHeader, errors.KeyReused)
-    of_version = (errors.PreconditionFailed,) if of_session and route.method != "GET" else ()
+    of_key = () if route.method == "GET" else (errors.KeyReused,)
+    of_conditions = (errors.InvalidHeader, errors.PreconditionFailed)
     of_place = (errors.SessionNotFound,) if of_session else ()
-    return failures_of((*_ALWAYS, *of_body, *of_key, *of_version, *of_place, *_OF_OPERATIONS[route.name]))
+    described = failures_of((*_ALWAYS, *of_body, *of_key, *of_conditions, *of_place, *_OF_OPERATIONS[route.name]))
+    if not of_session:
+        # What has no version has no tag.
+        del described["412"]["headers"]["ETag"]
+    return described
 
 
 def failures_of(possible: Failures) -> dict[str, JsonSchema]:

@@ -52,11 +52,24 @@ MEMBER_NAMES: Final[dict[tuple[type[Struct], str], str]] = {
 _KINDS: Final[tuple[type[Struct], ...]] = (*NAMES, Message, StoredMessage, Problem, FaultReport, Health)
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _NULL: Final = {"type": "null"}
-_CONTENT_OR_TOOL_CALLS: Final[JsonSchema] = {
+_OBJECTS: Final[JsonSchema] = {"type": "array", "items": {"type": "object"}}
+_A_ROLE: Final[JsonSchema] = {"type": "string"}
+_ROLE_AND_CONTENT: Final[JsonSchema] = {
     "additionalProperties": True,
     "anyOf": [
-        {"required": ["content"], "properties": {"content": {"type": ["string", "array"]}}},
-        {"required": ["tool_calls"], "properties": {"tool_calls": {"type": "array", "minItems": 1}}},
+        {"required": ["type"], "properties": {"type": {"type": "string", "minLength": 1}}},
+        {
+            "required": ["role", "content"],
+            "properties": {"role": _A_ROLE, "content": {"anyOf": [{"type": "string"}, _OBJECTS]}},
+        },
+        {
+            "required": ["role", "tool_calls"],
+            "properties": {
+                "role": _A_ROLE,
+                "content": {"anyOf": [{"type": ["string", "null"]}, _OBJECTS]},
+                "tool_calls": {"type": "array", "minItems": 1},
+            },
+        },
     ],
 }
 _OBJECT_OR_EMPTY_ARRAY: Final[JsonSchema] = {"type": ["object", "array", "null"], "maxItems": 0}
@@ -72,10 +85,12 @@ def name_of(kind: type[Struct]) -> str:
     return NAMES.get(kind, kind.__name__)
 
 
-_RULES: Final = {Message: _CONTENT_OR_TOOL_CALLS, StoredMessage: _CONTENT_OR_TOOL_CALLS}
+_RULES: Final[dict[type[Struct], JsonSchema]] = {Message: _ROLE_AND_CONTENT, StoredMessage: _ROLE_AND_CONTENT}
+_ANYTHING: Final[JsonSchema] = {"type": ["string", "array", "null", "object", "number", "boolean"]}
 _MEMBERS: Final[dict[tuple[type[Struct], str], JsonSchema]] = {
     (CreateSession, "metadata"): _OBJECT_OR_EMPTY_ARRAY,
     (UpdateSession, "metadata"): _OBJECT_OR_EMPTY_ARRAY,
+    **{(kind, "content"): _ANYTHING for kind in _RULES},
     **{place: {"items": reference(name)} for place, name in MEMBER_NAMES.items()},
 }
 

@@ -5,7 +5,7 @@ from msgspec import Struct
 from sessionary.operations.identifiers import SessionIds
 from sessionary.operations.quotas import Quotas
 from sessionary.operations.rates import Rates
-from sessionary.store.base import Clock, Once, Store
+from sessionary.store.base import Clock, Once, Store, Versions
 
 
 class Service(Struct, frozen=True):
@@ -22,12 +22,15 @@ class Service(Struct, frozen=True):
 class Context(Struct, frozen=True):
     """One request's part: the organisation it speaks for, the id of the token it came with, and its conditions.
 
-    ``once`` names the key under which a change has its effect at most once; ``if_version`` the only version of the
-    session it is meant for.
+    ``once`` names the key under which a change has its effect at most once; ``if_version`` the only versions of the
+    session it is meant for, ``unless_version`` those it is not meant for. ``may_import`` says that it may tell when
+    sessions and messages were created.
     """
 
     service: Service
     organisation: str
     actor: str
     once: Once | None = None
-    if_version: int | None = None
+    if_version: Versions = None
+    unless_version: Versions = None
+    may_import: bool = False

@@ -1,35 +1,92 @@
-"""What is wrong with a request, in words a caller can act on."""
+"""What is wrong with a request, in words a caller can act on: which bound was broken, and what may stand there."""
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from sessionary.errors import Fault, InvalidRequest
 
-_DETAIL_LENGTH_MAX: Final = 300
 _FAULTS_SHOWN_MAX: Final = 20
 _WHERE: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+_NUMBER: Final = re.compile(r"Expected `\w+` (>=|<=) (-?[0-9]+)")
+_LENGTH: Final = re.compile(r"Expected `(\w+)` of length (>=|<=) ([0-9]+)")
+_BOUND: Final = {">=": "at least", "<=": "at most"}
+_COUNTED: Final = {"str": "character", "array": "item", "object": "member"}
+
+_Schema = dict[str, Any]
 
 
 def invalid(faults: Sequence[Fault]) -> InvalidRequest:
     """Make one error of several faults: the first is its detail, at most twenty are listed."""
     first = faults[0]
-    where = f"{first.pointer}: " if first.pointer else ""
-    return InvalidRequest(f"{where}{first.detail}", faults=tuple(faults[:_FAULTS_SHOWN_MAX]))
+    return InvalidRequest(f"{first.pointer or 'The body'}: {first.detail}", faults=tuple(faults[:_FAULTS_SHOWN_MAX]))
 
 
-def fault_from(error: msgspec.ValidationError) -> Fault:
-    """Turn what the decoder says into a JSON pointer and a sentence."""
+def fault_from(error: msgspec.ValidationError, kind: type[Struct]) -> Fault:
+    """Turn what the decoder of a struct says into a JSON pointer and a sentence, without the value that was given."""
     text = str(error)
     where = _WHERE.search(text)
-    pointer = "".join(f"/{name or number}" for name, number in _STEP.findall(where[1])) if where else ""
-    detail = text[: where.start()] if where else text
-    if detail.startswith("Invalid enum value"):
-        # What it was instead is the caller's, and may be a secret.
-        detail = "It is none of the words that may stand here"
-    if "matching regex" in detail:
-        detail = "Control characters are not allowed"
-    return Fault(pointer, f"{detail[:_DETAIL_LENGTH_MAX].replace('`', '')}.")
+    steps = [name or number for name, number in _STEP.findall(where[1])] if where else []
+    pointer = "".join(f"/{step}" for step in steps)
+    said = text[: where.start()] if where else text
+    if missing := _MISSING.match(said):
+        return Fault(f"{pointer}/{missing[1]}", "is required.")
+    return Fault(pointer, f"{_sentence(said, _schema_at(kind, steps))}.")
+
+
+def _sentence(said: str, schema: _Schema) -> str:
+    # What it was instead is the caller's, and may be a secret.
+    if number := _NUMBER.match(said):
+        return f"must be {_BOUND[number[1]]} {number[2]}"
+    if length := _LENGTH.match(said):
+        counted = _COUNTED.get(length[1], "item")
+        return f"must have {_BOUND[length[2]]} {length[3]} {counted}{'' if length[3] == '1' else 's'}"
+    if "matching regex" in said:
+        return "must not contain control characters"
+    return f"must be {_described(schema)}"
+
+
+def _described(schema: _Schema) -> str:
+    """Say what a value must be."""
+    if "enum" in schema:
+        return f"one of: {', '.join(schema['enum'])}"
+    match schema.get("type"):
+        case "integer":
+            return (
+                f"an integer from {schema['minimum']} to {schema['maximum']}" if "maximum" in schema else "an integer"
+            )
+        case "string":
+            if "maxLength" not in schema:
+                return "a string"
+            return f"a string of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
+        case "array":
+            return "an array of objects"
+        case "boolean":
+            return "true or false"
+        case _:
+            return "an object"
+
+
+def _schema_at(kind: type[Struct], steps: Sequence[str]) -> _Schema:
+    """Find what the struct says of the place that the steps lead to."""
+    schema = _schema_of(kind)
+    for step in steps:
+        schema = _without_null(schema.get("properties", {}).get(step) or schema.get("items") or {})
+    return schema
+
+
+def _without_null(schema: _Schema) -> _Schema:
+    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+    return options[0] if len(options) == 1 else schema
+
+
+@lru_cache(maxsize=16)
+def _schema_of(kind: type[Struct]) -> _Schema:
+    schema: _Schema = msgspec.json.schema(kind)["$defs"][kind.__name__]
+    return schema

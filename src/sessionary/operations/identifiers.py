@@ -20,6 +20,8 @@ class SessionIds:
         self._random_bits: Final = random_bits
         self._milliseconds = 0
         self._counter = 0
+        self._past_milliseconds = -1
+        self._past_counter = 0
 
     def next(self) -> tuple[str, int]:
         """Make an id, and say the instant inside it in milliseconds."""
@@ -34,6 +36,15 @@ class SessionIds:
             self._milliseconds += 1
             self._counter = 0
         return _uuid7(self._milliseconds, self._counter, self._random_bits(_RANDOM_BITS)), self._milliseconds
+
+    def past(self, milliseconds: int) -> str:
+        """Make an id for an instant in the past; those of one millisecond that follow each other grow as well."""
+        if milliseconds == self._past_milliseconds:
+            self._past_counter += 1
+        else:
+            self._past_milliseconds = milliseconds
+            self._past_counter = self._random_bits(_COUNTER_BITS - 1)
+        return _uuid7(milliseconds, self._past_counter, self._random_bits(_RANDOM_BITS))
 
 
 def _uuid7(milliseconds: int, counter: int, random: int) -> str:

@@ -18,7 +18,7 @@ def check_metadata(metadata: JsonObject | None) -> None:
     """Raise InvalidRequest if a key or a text holds the NUL character."""
     # Nearly no metadata holds the six characters that spell NUL; only then is each text looked at.
     if metadata and b"\\u0000" in _encode(metadata) and any("\0" in text for text in _texts(metadata)):
-        raise invalid([Fault("/metadata", "The NUL character is not allowed in metadata.")])
+        raise invalid([Fault("/metadata", "must not hold the NUL character.")])
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sessionary import limits
-from sessionary.errors import SessionaryError, SessionNotFound
+from sessionary.errors import Fault, ScopeMissing, SessionaryError, SessionNotFound
 from sessionary.model import Status
 from sessionary.operations.context import Context
+from sessionary.operations.faults import invalid
 from sessionary.operations.identifiers import known_form
-from sessionary.operations.messages import read_turn
+from sessionary.operations.messages import read_time, read_turn
 from sessionary.operations.metadata import check_metadata, model_in, title_in
+from sessionary.operations.tokens import IMPORT
 from sessionary.store.base import (
     CURSOR_START,
     Command,
@@ -42,17 +44,21 @@ async def create_session(  # noqa: PLR0913 - one parameter a field of the reques
     initial_messages: Sequence[JsonObject] = (),
     title: str | None = None,
     model: str | None = None,
+    created_at: str | None = None,
 ) -> Created:
-    """Begin a session that lives for ``expiration_minutes`` from now."""
+    """Begin a session that lives for ``expiration_minutes`` from now, also if it is imported and began long ago."""
+    if created_at is not None and not ctx.may_import:
+        raise ScopeMissing(f"createdAt needs a token with the scope {IMPORT}.")
     check_metadata(metadata)
-    turn = read_turn(initial_messages, "/initialMessages")
-    session_id, created_at = ctx.service.session_ids.next()
+    imported_at = _imported_at(ctx)
+    turn = read_turn(initial_messages, "/initialMessages", imported_at)
+    session_id, begun_at = _new_id(ctx, created_at, imported_at)
     command = Create(
         organisation=ctx.organisation,
         session_id=session_id,
         actor=ctx.actor,
         once=ctx.once,
-        created_at=created_at,
+        created_at=begun_at,
         user_id=user_id,
         session_group=session_group,
         title=title or title_in(metadata),
@@ -60,7 +66,9 @@ async def create_session(  # noqa: PLR0913 - one parameter a field of the reques
         metadata=metadata or {},
         expires_after=expiration_minutes * limits.MILLISECONDS_PER_MINUTE,
         messages=turn.messages,
+        message_times=turn.times,
         first_user_text=turn.first_user_text,
+        imported_at=None if created_at is None else imported_at,
     )
     return _applied(await _apply(ctx, command), Created)
 
@@ -108,14 +116,16 @@ async def update_session(  # noqa: PLR0913 - one parameter a field of the reques
 ) -> Updated:
     """Append messages, add tokens, merge metadata and set what is given, in one atomic step."""
     check_metadata(metadata)
-    turn = None if new_messages is None else read_turn(new_messages, "/newMessages")
+    turn = None if new_messages is None else read_turn(new_messages, "/newMessages", _imported_at(ctx))
     command = Update(
         organisation=ctx.organisation,
         session_id=_known(session_id),
         actor=ctx.actor,
         once=ctx.once,
         if_version=ctx.if_version,
+        unless_version=ctx.unless_version,
         messages=None if turn is None else turn.messages,
+        message_times=None if turn is None else turn.times,
         first_user_text=None if turn is None else turn.first_user_text,
         tokens_used=tokens_used,
         status=status,
@@ -136,6 +146,7 @@ async def extend_session(
         actor=ctx.actor,
         once=ctx.once,
         if_version=ctx.if_version,
+        unless_version=ctx.unless_version,
         minutes=additional_minutes,
         horizon=ctx.service.expiry_horizon,
     )
@@ -150,8 +161,23 @@ async def delete_session(ctx: Context, session_id: str) -> Deleted:
         actor=ctx.actor,
         once=ctx.once,
         if_version=ctx.if_version,
+        unless_version=ctx.unless_version,
     )
     return _applied(await _apply(ctx, command), Deleted)
+
+
+def _imported_at(ctx: Context) -> int | None:
+    """Say when what the caller brings is imported: now, if it may import at all."""
+    return ctx.service.clock() if ctx.may_import else None
+
+
+def _new_id(ctx: Context, created_at: str | None, imported_at: int | None) -> tuple[str, int]:
+    if created_at is None or imported_at is None:
+        return ctx.service.session_ids.next()
+    time = read_time(created_at, "/createdAt", imported_at)
+    if isinstance(time, Fault):
+        raise invalid([time])
+    return ctx.service.session_ids.past(time), time
 
 
 async def _apply(ctx: Context, command: Command) -> Outcome:

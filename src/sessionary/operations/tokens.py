@@ -20,7 +20,12 @@ from sessionary.store.base import OPERATOR, Clock, Store, StoredToken
 
 READ: Final = "sessions:read"
 WRITE: Final = "sessions:write"
-SCOPES: Final = (READ, WRITE)
+IMPORT: Final = "sessions:import"
+"""Beside ``WRITE``: to say when sessions and messages were created. For moving conversations, not for daily use."""
+SCOPES: Final = (READ, WRITE, IMPORT)
+"""Every scope there is."""
+DEFAULT_SCOPES: Final = (READ, WRITE)
+"""What a token may do unless it is said otherwise: also the first one."""
 
 _SECRET_BYTES: Final = 32
 _FIRST_ID: Final = "0" * 20
@@ -45,7 +50,7 @@ async def create_token(
     maker: TokenMaker,
     organisation: str | None,
     name: str,
-    scopes: Sequence[str] = SCOPES,
+    scopes: Sequence[str] = DEFAULT_SCOPES,
     expires_at: int | None = None,
 ) -> tuple[StoredToken, str]:
     """Make a token for an organisation, or for all of them if None; answers it with its text, which is not kept.
@@ -78,7 +83,7 @@ async def create_first_token(maker: TokenMaker, organisation: str) -> str | None
         id=_FIRST_ID,
         organisation=organisation,
         name="first",
-        scopes=SCOPES,
+        scopes=DEFAULT_SCOPES,
         secret_hash=_hashed(secret),
         created_at=maker.clock(),
     )
@@ -128,7 +133,10 @@ def _check(organisation: str | None, name: str, scopes: Sequence[str], expires_a
     faults = []
     if organisation is not None and not is_organisation(organisation):
         faults.append(
-            Fault("/organisation", f"1 to {ORGANISATION_LENGTH_MAX} characters, none of them a control character.")
+            Fault(
+                "/organisation",
+                f"1 to {ORGANISATION_LENGTH_MAX} characters, none of them a control character.",
+            )
         )
     if not 0 < len(name) <= NAME_LENGTH_MAX or _CONTROLS.search(name):
         faults.append(Fault("/name", f"1 to {NAME_LENGTH_MAX} characters, none of them a control character."))

@@ -19,8 +19,16 @@ CURSOR_START: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 """The largest UUID: every session comes after it in a list."""
 
 
+ANY_VERSION: Final = "*"
+Versions = int | tuple[int, ...] | Literal["*"] | None
+"""Versions of a session: one, several, any, or none named."""
+
 _NEAR: Final = 1_000
 _INSTANT_BYTES: Final = len(',"created_at":"2026-11-22T22:09:00.123Z"')
+
+
+MessageTimes = tuple[int | None, ...] | None
+"""The instant each message of a command keeps, None where it gets the time of the command; None if all do."""
 
 
 class Once(Struct, frozen=True):
@@ -35,17 +43,37 @@ class Once(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """What every command carries: whose session, which, who asks, and under which conditions."""
+    """What every command carries: whose session, which, who asks, and under which conditions.
+
+    It is meant for a session with one of the versions of ``if_version``, and for none with one of ``unless_version``.
+    """
 
     organisation: str
     session_id: str
     actor: str = ""
     once: Once | None = None
-    if_version: int | None = None
+    if_version: Versions = None
+    unless_version: Versions = None
+
+
+def is_meant(wanted: Versions, version: int) -> bool:
+    """Say whether a version is among those wanted, which are all of them if none is named."""
+    return wanted is None or version == wanted or is_refused(wanted, version)
+
+
+def is_refused(refused: Versions, version: int) -> bool:
+    """Say whether a version is among those named."""
+    return refused is not None and (
+        refused in (version, ANY_VERSION) or (isinstance(refused, tuple) and version in refused)
+    )
 
 
 class Create(Command, frozen=True, kw_only=True, tag="create"):
-    """Begin a session. ``created_at`` is the instant inside its id, so that list order and id order are one."""
+    """Begin a session. ``created_at`` is the instant inside its id, so that list order and id order are one.
+
+    A session that is imported began elsewhere, then: it lives from ``imported_at`` on. ``message_times`` are the
+    instants that the messages bring, None for a message that brings none; they need not be in order.
+    """
 
     created_at: int
     user_id: str
@@ -55,17 +83,21 @@ class Create(Command, frozen=True, kw_only=True, tag="create"):
     metadata: Mapping[str, Any] = {}
     expires_after: int
     messages: tuple[bytes, ...] = ()
+    message_times: MessageTimes = None
     first_user_text: str | None = None
+    imported_at: int | None = None
 
 
 class Update(Command, frozen=True, kw_only=True, tag="update"):
     """Append a turn, add tokens, merge metadata, set what is given; None everywhere changes nothing.
 
-    ``messages`` are compact JSON objects without ``created_at``. ``first_user_text`` is the text of the first user
-    message among them: None if there is no user message, empty if it has no text.
+    ``messages`` are compact JSON objects without ``created_at``, ``message_times`` as in ``Create``.
+    ``first_user_text`` is the text of the first user message among them: None if there is no user message, empty if it
+    has no text.
     """
 
     messages: tuple[bytes, ...] | None = None
+    message_times: MessageTimes = None
     first_user_text: str | None = None
     tokens_used: int | None = None
     status: Status | None = None
@@ -291,6 +323,9 @@ class Store(Protocol):
     A session of another organisation is absent.
     A command with a key that was used before gets the first effect again and has no second one.
     A command whose ``if_version`` is not the session's version is refused with the version it has.
+    A command whose ``unless_version`` is the session's version is refused with the version it has.
+    A message that brings its own time keeps it, wherever it stands.
+    An imported session is as old as its id and lives from now on.
     A session is deleted, and a token made or revoked, together with the audit record of it.
     """
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from sessionary import limits
 from sessionary.errors import (
     ExpiryTooFar,
+    Fault,
     KeyReused,
     MetadataTooLarge,
     PreconditionFailed,
@@ -33,12 +34,15 @@ from sessionary.store.base import (
     Effect,
     Extend,
     Extended,
+    MessageTimes,
     Outcome,
     StoredKey,
     StoredSession,
     Turn,
     Update,
     Updated,
+    is_meant,
+    is_refused,
 )
 from sessionary.store.titles import title_from
 
@@ -46,6 +50,8 @@ SessionKey = tuple[str, str]
 OnceKey = tuple[str, str, str, str]
 State = StoredSession | None
 Decision = tuple[State, Outcome, Turn | None]
+
+_RULED_OUT: Final = "The session has a version that the request rules out."
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -65,8 +71,10 @@ def decide(state: State, command: Command, now: int) -> Decision:
             return _create(command)
         if state is None or state.expires_at <= now:
             raise SessionNotFound
-        if command.if_version is not None and command.if_version != state.version:
+        if command.if_version is not None and not is_meant(command.if_version, state.version):
             raise PreconditionFailed(state.version)
+        if command.unless_version is not None and is_refused(command.unless_version, state.version):
+            raise PreconditionFailed(state.version, _RULED_OUT)
         return _change(state, command, now)
     except SessionaryError as error:
         # The way it came would hold the whole batch in memory for as long as its caller holds the answer.
@@ -86,6 +94,7 @@ def _change(state: StoredSession, command: Command, now: int) -> Decision:
 
 
 def _create(command: Create) -> Decision:
+    begun_at = command.created_at if command.imported_at is None else command.imported_at
     state = StoredSession(
         organisation=command.organisation,
         id=command.session_id,
@@ -100,11 +109,11 @@ def _create(command: Create) -> Decision:
         total_tokens=0,
         total_bytes=0,
         created_at=command.created_at,
-        updated_at=command.created_at,
-        expires_at=command.created_at + command.expires_after,
+        updated_at=begun_at,
+        expires_at=begun_at + command.expires_after,
         version=1,
     )
-    turn = _append(state, command.messages, command.first_user_text, 0, command.created_at)
+    turn = _append(state, command.messages, command, 0, begun_at)
     created = Created(session_id=state.id, version=1, created_at=state.created_at, expires_at=state.expires_at)
     return state, created, turn
 
@@ -121,10 +130,11 @@ def _update(before: StoredSession, command: Update, now: int) -> Decision:
     state.status = command.status or state.status
     state.total_tokens += tokens
     if state.total_tokens > limits.INT32_MAX:
-        raise TotalTooLarge(f"A session counts at most {limits.INT32_MAX} tokens.")
+        detail = f"A session counts at most {limits.INT32_MAX} tokens."
+        raise TotalTooLarge(detail, faults=(Fault("/tokensUsed", detail),))
     if command.metadata is not None:
         state.metadata = _merged(before.metadata or b"{}", command.metadata)
-    turn = _append(state, command.messages or (), command.first_user_text, tokens, now)
+    turn = _append(state, command.messages or (), command, tokens, now)
     return state, _updated(state), turn
 
 
@@ -154,7 +164,8 @@ def _extend(before: StoredSession, command: Extend, now: int) -> Decision:
     expires_at = before.expires_at + command.minutes * limits.MILLISECONDS_PER_MINUTE
     if expires_at > now + command.horizon:
         days = command.horizon // limits.MILLISECONDS_PER_DAY
-        raise ExpiryTooFar(f"A session may expire at most {days} days from now.")
+        detail = f"A session may expire at most {days} days from now."
+        raise ExpiryTooFar(detail, faults=(Fault("/additionalMinutes", detail),))
     state = copy(before)
     state.expires_at = expires_at
     state.updated_at = now
@@ -164,12 +175,11 @@ def _extend(before: StoredSession, command: Extend, now: int) -> Decision:
 
 
 def _append(
-    state: StoredSession, messages: Sequence[bytes], first_user_text: str | None, tokens: int, now: int
+    state: StoredSession, messages: Sequence[bytes], command: Create | Update, tokens: int, now: int
 ) -> Turn | None:
     if not messages:
         return None
-    stamp = f',"created_at":"{instant(now)}"}}'.encode()
-    body = b",".join([message[:-1] + stamp for message in messages])
+    body = _stamped(messages, command.message_times, now)
     first = state.total_messages
     state.total_messages += len(messages)
     state.total_bytes += len(body)
@@ -178,17 +188,35 @@ def _append(
             f"A session holds at most {limits.MESSAGES_PER_SESSION_MAX} messages"
             f" and {limits.SESSION_BYTES_MAX} bytes of them."
         )
-    if first_user_text is not None and not state.user_spoke:
+    if command.first_user_text is not None and not state.user_spoke:
         state.user_spoke = True
-        state.title = state.title or title_from(first_user_text)
+        state.title = state.title or title_from(command.first_user_text)
     return Turn(state.organisation, state.id, first, len(messages), tokens, body, now)
+
+
+def _stamped(messages: Sequence[bytes], times: MessageTimes, now: int) -> bytes:
+    """Join messages by commas, each with its own time as its last member, or else with now."""
+    stamp = _stamp(now)
+    if times is None:
+        return b",".join([message[:-1] + stamp for message in messages])
+    return b",".join(
+        [
+            message[:-1] + (stamp if time is None else _stamp(time))
+            for message, time in zip(messages, times, strict=True)
+        ]
+    )
+
+
+def _stamp(time: int) -> bytes:
+    return f',"created_at":"{instant(time)}"}}'.encode()
 
 
 def _merged(stored: bytes, changes: Mapping[str, Any]) -> bytes:
     merged = {**_decode_object(stored), **changes}
     metadata = _encode({key: value for key, value in merged.items() if value is not None})
     if len(metadata) > limits.METADATA_BYTES_MAX:
-        raise MetadataTooLarge(f"A session's metadata takes at most {limits.METADATA_BYTES_MAX} bytes of JSON.")
+        detail = f"A session's metadata takes at most {limits.METADATA_BYTES_MAX} bytes of JSON."
+        raise MetadataTooLarge(detail, faults=(Fault("/metadata", detail),))
     return metadata
 
 
