@@ -56,6 +56,8 @@ class Outline:
         stripped = line.strip()
         # One value may not follow another one inside of a third without a comma.
         clash = bool(self._open) and self._last in b'}]"' and stripped[:1] in b'{["'
+        # An object begins with a key.
+        clash = clash or (self._last == b"{" and stripped[:1] not in b'"}')
         self._is_broken = self._is_broken or (clash and bool(self._last and stripped))
         self._last = stripped[-1:] or self._last
         for found in () if _PLAIN.fullmatch(line) else _MARKS.finditer(line):
