@@ -212,7 +212,8 @@ def test_the_shown_branch_of_a_chatgpt_export_is_read(run_import: Import, stored
         ("assistant", "One.\n\nReally."),
     ]
     assert session["messages"][2]["name"] == "python"
-    assert session["messages"][3]["metadata"] == {"created_at": "2023-11-14T22:13:21.500Z"}
+    assert session["messages"][3]["created_at"] == "2023-11-14T22:13:21.500Z"
+    assert session["created_at"] == "2023-11-14T22:13:20.123Z"
 
 
 def test_a_tree_without_a_current_node_ends_in_its_last_leaf(run_import: Import, stored: Stored) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from sessionary import limits
 from sessionary.cli.transfer.losttimes import move_times
+from sessionary.cli.transfer.steps import steps_of, values_at_most
 from tests.cli.test_import_formats import NOW, read
 
 encode = msgspec.json.encode
@@ -228,3 +229,24 @@ def test_times_that_a_server_does_not_keep_go_beside() -> None:
         HI | {"metadata": 5, "imported": {"created_at": NOW}},
         HI | {"metadata": {"a": 1}},
     ]
+
+
+def test_a_message_of_more_values_than_a_body_may_hold_is_kept_as_text() -> None:
+    parts = [{"a": 1}] * 60_000
+    reading = read(ours(HI | {"content": parts, "x": [[]] * 90_000}))
+    (message,) = reading.record.messages
+    assert json.loads(message["content"]) == parts
+    assert json.loads(message["x"]) == [[]] * 90_000
+    assert reading.findings.mended == {"message with very many values, kept as text": 1}
+
+
+def test_messages_of_many_values_go_out_in_requests_that_a_server_takes() -> None:
+    large: dict[str, Any] = HI | {"x": [[]] * 49_000}
+    small: dict[str, Any] = HI | {"x": [1] * 90}
+    for messages in ([large] * 3, [small] * 999, [large, *[small] * 999]):
+        record = read(ours(*messages, metadata={"y": [1] * 20_000})).record
+        create, *updates = steps_of(record, len(encode(messages)), 60)
+        sent = [create.arguments["initial_messages"] or [], *(each.arguments["new_messages"] for each in updates)]
+        assert [message for turn in sent for message in turn] == messages
+        bodies = [encode([turn, record.metadata if number == 0 else {}]) for number, turn in enumerate(sent)]
+        assert max(map(values_at_most, bodies)) < 100_000

@@ -16,6 +16,9 @@ _encode: Final = msgspec.json.Encoder().encode
 _ROLES: Final = frozenset(get_args(Role))
 _NESTING_MAX: Final = limits.NESTING_MAX - 2
 """A message stands in a list in the body of a request."""
+_VALUES_MAX: Final = 99_900
+"""A server takes no more in one body, and each takes a byte at least."""
+_VALUES_OF_A_MEMBER: Final = 1_000
 _SURELY_FITS_BYTES: Final = limits.MESSAGE_BYTES_MAX // 8
 """A record no longer than this holds no message that is too long, however its letters are escaped."""
 
@@ -28,6 +31,7 @@ class MessageFitter:
         self._conversation: Final = conversation
         self._now: Final = now
         self._may_be_long: Final = size > _SURELY_FITS_BYTES
+        self._may_hold_many: Final = size > _VALUES_MAX
         self._number = 0
 
     def fit_all(self) -> list[JsonObject]:
@@ -52,7 +56,17 @@ class MessageFitter:
             message = self._mended(dict(message))
         if "created_at" in message:
             message = self._timed(message)
+        if self._may_hold_many:
+            message = self._with_fewer_values(message)
         return nested_less(message, _NESTING_MAX, self._conversation, self._number)
+
+    def _with_fewer_values(self, message: JsonObject) -> JsonObject:
+        """Write members that hold very many values as text, where the server would not take so many."""
+        if _values_in(message) <= _VALUES_MAX:
+            return message
+        self._mend("message with very many values, kept as text")
+        many = {name for name, member in message.items() if _values_in(member) > _VALUES_OF_A_MEMBER}
+        return {name: written(member) if name in many else member for name, member in message.items()}
 
     def _from_no_object(self, given: Any) -> JsonObject:
         self._mend("message that is no object, kept as text")
@@ -99,6 +113,19 @@ class MessageFitter:
             )
             keep_beside(changed, created_at=given)
         return changed
+
+
+def _values_in(value: Any) -> int:
+    count, level = 1, [value]
+    while level:
+        below: list[Any] = []
+        for container in level:
+            if type(container) is dict or type(container) is list:
+                members = container.values() if type(container) is dict else container
+                count += len(container) or 1
+                below += members
+        level = below
+    return count
 
 
 def nested_less(value: JsonObject, levels: int, conversation: Conversation, number: int | None = None) -> JsonObject:

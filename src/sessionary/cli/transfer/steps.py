@@ -12,8 +12,8 @@ from sessionary.model import JsonObject
 
 _MESSAGES_BYTES_MAX: Final = 2 * 1024 * 1024
 """What the messages of a request may take: less than a server allows, for on its way each is held several times."""
-_SURELY_FITS_BYTES: Final = 2 * 1024 * 1024
-"""JSON as we write it is never four times as long as what was read."""
+_VALUES_MAX: Final = 30_000
+"""How many JSON values the messages of a request may hold: a server takes some 100,000, those of metadata included."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
     """Plan a session: created with what one request can carry, then filled up, then given its time."""
-    first, *rest = _turns(record.messages, size)
+    first, *rest = _turns(record.messages, size, record.metadata)
     created = {
         "user_id": record.user_id,
         "session_group": record.session_group,
@@ -69,17 +69,29 @@ def _extensions(minutes: int) -> Iterator[Step]:
         minutes -= limits.ADDITIONAL_MINUTES_MAX
 
 
-def _turns(messages: list[JsonObject], size: int) -> Iterator[list[JsonObject]]:
-    if len(messages) <= limits.MESSAGES_PER_REQUEST_MAX and size <= _SURELY_FITS_BYTES:
+def _turns(messages: list[JsonObject], size: int, metadata: JsonObject) -> Iterator[list[JsonObject]]:
+    if len(messages) <= limits.MESSAGES_PER_REQUEST_MAX and size <= _VALUES_MAX:
+        # Each value takes a byte at least.
         yield messages
         return
     turn: list[JsonObject] = []
-    held = 0
-    for message in messages:
-        length = len(_encode(message)) + 1
-        if turn and (held + length > _MESSAGES_BYTES_MAX or len(turn) == limits.MESSAGES_PER_REQUEST_MAX):
+    held = values = 0
+    for number, message in enumerate(messages):
+        written = _encode(message)
+        length, inside = len(written) + 1, values_at_most(written)
+        if number == 0 and inside > _VALUES_MAX and metadata:
+            # Together with the metadata it may be too much for one request.
+            yield []
+        is_full = held + length > _MESSAGES_BYTES_MAX or values + inside > _VALUES_MAX
+        if turn and (is_full or len(turn) == limits.MESSAGES_PER_REQUEST_MAX):
             yield turn
-            turn, held = [], 0
+            turn, held, values = [], 0, 0
         turn.append(message)
         held += length
+        values += inside
     yield turn
+
+
+def values_at_most(written: bytes) -> int:
+    """Count the values in JSON, and what looks like one in its texts."""
+    return 1 + len(written) - len(written.translate(None, b",[{"))
