@@ -109,6 +109,7 @@ async def test_a_commit_whose_answer_was_lost_is_never_repeated(
         outcomes = await store.apply([update(session, user("hello"))])
         assert proxy.has_cut
     assert _unavailable(outcomes)
+    assert isinstance(outcomes[0], StoreUnavailable)
     assert not outcomes[0].unchanged
     await other
     (outcome,) = await store.apply([update(session, user("another"))])

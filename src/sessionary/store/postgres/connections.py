@@ -184,11 +184,12 @@ class Connection:
         if self._in_transaction:
             return
         now = asyncio.get_running_loop().time()
+        silence = now - self._heard_at
         connection = self._connection
         if connection is not None and now - self._made_at > _SECOND_BEST_SECONDS and not takes_writes(connection):
             self.drop()
         connection = await self._judged(self.open())
-        if now - self._looked_at < _LOOK_SECONDS and now - self._heard_at < _SILENCE_SECONDS_MAX:
+        if now - self._looked_at < _LOOK_SECONDS and silence < _SILENCE_SECONDS_MAX:
             return
         try:
             async with asyncio.timeout(self._seconds_max / 8):

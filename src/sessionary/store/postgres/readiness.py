@@ -52,14 +52,18 @@ class Readiness:
         try:
             await connection.look()
             await check_rights(connection)
-            async with connection.transaction():
-                await connection.call("try_write", {"filler": os.urandom(_FILLER_BYTES)})
-                raise _UndoneError
+            await _try_write(connection)
         except _UndoneError:
             for watched in self._connections:
                 watched.trouble = ""
         finally:
             await connection.close()
+
+
+async def _try_write(connection: Connection) -> None:
+    async with connection.transaction():
+        await connection.call("try_write", {"filler": os.urandom(_FILLER_BYTES)})
+        raise _UndoneError
 
 
 async def check_rights(connection: Connection) -> None:

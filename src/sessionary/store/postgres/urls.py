@@ -70,9 +70,8 @@ def read_url(url: str) -> Target:
     """
     try:
         parts = urlsplit(url)
-        given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-        if parts.fragment:
-            raise ValueError
+        # A fragment is the rest of a password with a # in it.
+        given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query or parts.fragment)))
         login, _, hostspec = parts.netloc.rpartition("@")
         places = _places(hostspec, given)
     except ValueError as error:
