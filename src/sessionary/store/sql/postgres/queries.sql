@@ -120,10 +120,10 @@ FROM unnest(
     :kept_fingerprint::bytea[], :kept_effect::bytea[], :kept_expires_at::bigint[]
 ) AS w (organisation, principal, command, key, fingerprint, effect, expires_at)
 ON CONFLICT (organisation, principal, command, key) DO UPDATE
-SET fingerprint = excluded.fingerprint,
-    effect = excluded.effect,
-    expires_at = excluded.expires_at
-WHERE k.organisation = excluded.organisation
+SET fingerprint = EXCLUDED.fingerprint,
+    effect = EXCLUDED.effect,
+    expires_at = EXCLUDED.expires_at
+WHERE k.organisation = EXCLUDED.organisation
   AND k.expires_at <= :now::bigint
 RETURNING k.key;
 
