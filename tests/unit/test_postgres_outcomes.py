@@ -151,7 +151,8 @@ def pooler(postgres_18: PostgresServer, tmp_path: Path, request: pytest.FixtureR
         .replace("* = host=127.0.0.1", "* = user=postgres host=127.0.0.1")
     )  # fmt: skip
     process = subprocess.Popen(
-        ["/usr/sbin/pgbouncer", "-q", str(tmp_path / "pgbouncer.ini")], preexec_fn=dies_with_parent(signal.SIGTERM)
+        ["/usr/sbin/pgbouncer", "-q", str(tmp_path / "pgbouncer.ini")],
+        preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 - as in the harness
     )
     try:
         poll(lambda: _listens(port), "the pooler listens", seconds=20)
