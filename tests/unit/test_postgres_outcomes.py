@@ -150,8 +150,9 @@ def pooler(postgres_18: PostgresServer, tmp_path: Path, request: pytest.FixtureR
         f"pool_mode = {request.param}\nuser = {'nobody' if os.geteuid() == 0 else ''}\n".replace("user = \n", "")
         .replace("* = host=127.0.0.1", "* = user=postgres host=127.0.0.1")
     )  # fmt: skip
-    process = subprocess.Popen(  # noqa: PLW1509 - as in the harness
-        ["/usr/sbin/pgbouncer", "-q", str(tmp_path / "pgbouncer.ini")], preexec_fn=dies_with_parent(signal.SIGTERM)
+    process = subprocess.Popen(
+        ["/usr/sbin/pgbouncer", "-q", str(tmp_path / "pgbouncer.ini")],
+        preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 - as in the harness
     )
     try:
         poll(lambda: _listens(port), "the pooler listens", seconds=20)
