@@ -69,7 +69,8 @@ def test_many_who_migrate_at_once_do_it_once(database: str) -> None:
 )
 def test_a_database_from_a_newer_program_is_refused_and_left_alone(run: Run, database: str, words: list[str]) -> None:
     run("migrate", "--database", database)
-    look(database, "INSERT INTO schema_migrations (number, name, applied_at) VALUES (9999, '9999_later', 0)")
+    columns = "number, name, applied_at, serves_from"
+    look(database, f"INSERT INTO schema_migrations ({columns}) VALUES (9999, '9999_later', 0, 9999)")
 
     completed = run(*words, "--database", database)
 

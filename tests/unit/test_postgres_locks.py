@@ -80,6 +80,24 @@ async def test_commands_of_a_locked_session_keep_their_order(
     assert contents_in(await store.fetch("demo", held.session_id)) == [f"number {n}" for n in range(4)]
 
 
+async def test_what_is_split_beside_a_lock_is_applied_once(
+    store: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    held, *free = await begun(store, making, 7)
+    poisoned = making.create(user_id="no\0NUL")
+    async with row_lock(postgres_database, held.session_id):
+        appends = [update(session, user("once")) for session in free]
+        applying = asyncio.create_task(store.apply([*appends[:3], update(held, user("late")), poisoned, *appends[3:]]))
+
+        async def applied() -> bool:
+            return bool(await ask(postgres_database, "SELECT count(*) FROM turns") == len(free))
+
+        await eventually(applied, "all that is free is applied")
+    outcomes = await applying
+    assert [type(outcome) for outcome in outcomes] == [Updated] * 4 + [StoreUnavailable] + [Updated] * 3
+    assert await ask(postgres_database, "SELECT count(*) FROM turns") == len(free) + 1
+
+
 @pytest.mark.parametrize("mode", ["ACCESS EXCLUSIVE", "SHARE"])
 async def test_a_locked_table_is_refused_with_a_reason_and_changes_nothing(
     postgres_database: str, clock: HandClock, making: Making, mode: str

@@ -11,7 +11,7 @@ from sessionary.errors import SessionaryError, StoreUnavailable
 from sessionary.store.base import Clock, Command, Create, Outcome, StoredKey, StoredSession, Update
 from sessionary.store.deciding import Folded, OnceKey, SessionKey, fold, once_key, session_key
 from sessionary.store.postgres.connections import Connection, Rows
-from sessionary.store.postgres.failures import Conflict, Locked, Refused
+from sessionary.store.postgres.failures import Conflict, Locked, Lost, Refused, Unfit
 from sessionary.store.postgres.rows import (
     from_folded,
     from_keys_wanted,
@@ -120,22 +120,32 @@ class Writer:
         return [*folded.outcomes]
 
     async def _apply_locked(self, commands: Sequence[Command], ends_at: float) -> list[Answer]:
-        """Apply what nobody has locked; where it cannot be told who waits for whom, part by part."""
+        """Apply what nobody has locked; where it cannot be told who is to blame, part by part.
+
+        Raises only as long as nothing has been applied: the caller may then do all of it again.
+        """
+        try:
+            return await self._apply_free(commands)
+        except (Conflict, Locked, Unfit) as error:
+            if len(commands) == 1:
+                return [_answer_to(error)]
+        await self._connection.look()
+        answers: dict[int, Answer] = {}
+        for part in _parts(commands):
+            found = await self._apply_part([commands[place] for place in part], ends_at)
+            answers.update(zip(part, found, strict=True))
+        return [answers[place] for place in range(len(commands))]
+
+    async def _apply_part(self, commands: Sequence[Command], ends_at: float) -> list[Answer]:
+        """Apply a part of a batch; other parts may have been applied, so that nothing is raised."""
         if _now() > ends_at:
             return [Blocked()] * len(commands)
         try:
-            return await self._apply_free(commands)
-        except (Conflict, Locked) as error:
-            await self._connection.look()
-            if len(commands) == 1:
-                if isinstance(error, Conflict) and str(error).startswith("UniqueViolation"):
-                    raise Refused(str(error)) from error
-                return [Blocked()]
-        answers: dict[int, Answer] = {}
-        for part in _parts(commands):
-            found = await self._apply_locked([commands[place] for place in part], ends_at)
-            answers.update(zip(part, found, strict=True))
-        return [answers[place] for place in range(len(commands))]
+            return await self._apply_locked(commands, ends_at)
+        except StoreUnavailable as error:
+            return [error] * len(commands)
+        except (Refused, Lost) as error:
+            return [StoreUnavailable(reason=str(error), unchanged=True)] * len(commands)
 
     async def _apply_free(self, commands: Sequence[Command]) -> list[Answer]:
         wanted = _Wanted(commands)
@@ -166,6 +176,13 @@ class Writer:
         rows = await self._connection.call("lock_sessions", from_sessions_wanted(wanted.sessions))
         places = list(wanted.sessions)
         return {places[row["place"] - 1] for row in rows}
+
+
+def _answer_to(error: Refused) -> Answer:
+    """Answer a command that failed alone: who was overtaken or waits may try again."""
+    if isinstance(error, Unfit) or str(error).startswith("UniqueViolation"):
+        return StoreUnavailable(reason=str(error), unchanged=True)
+    return Blocked()
 
 
 def _parts(commands: Sequence[Command]) -> list[list[int]]:
