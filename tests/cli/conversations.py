@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-_SERVER_TIMES = ("created_at", "updated_at", "expires_at")
+_SERVER_TIMES = ("updated_at", "expires_at")
 _TEXTS = [
     "Hello",
     "How do I reset my password?",
@@ -44,7 +44,9 @@ def session(number: int) -> dict[str, Any]:
         "title": chance.choice([f"Title {number}", "Ünïcode “title”"]),
         "model": chance.choice([None, "gpt-4o", "claude"]),
         "messages": messages,
-        "created_at": "2026-01-01T00:00:00.000Z",
+        # No two at the same time: then their order is the one of the file, the newest first.
+        "created_at": f"2026-01-{31 - number // 86_400 % 30:02d}T{(86_399 - number % 86_400) // 3600:02d}:"
+        f"{(86_399 - number % 86_400) // 60 % 60:02d}:{(86_399 - number % 86_400) % 60:02d}.123Z",
         "user_id": f"user-{number % 100}",
         "session_group": chance.choice([None, "web", "группа"]),
         "status": chance.choice(["active", "active", "completed"]),
@@ -90,7 +92,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def lasting(session: dict[str, Any]) -> bytes:
-    """Spell what must survive an import, every byte of it: all but ids, the server's times, and what counts them."""
+    """Write what must survive an import, every byte of it: all but ids, the server's times, and what counts them."""
     kept = {name: value for name, value in session.items() if name not in {"id", "total_messages", *_SERVER_TIMES}}
     kept["messages"] = [
         {name: value for name, value in message.items() if name != "created_at"} for message in session["messages"]
@@ -102,3 +104,8 @@ def lasting(session: dict[str, Any]) -> bytes:
 def census(sessions: Iterable[dict[str, Any]]) -> Counter[bytes]:
     """Count equal sessions, in little memory."""
     return Counter(hashlib.blake2b(lasting(each), digest_size=12).digest() for each in sessions)
+
+
+def whole(session: dict[str, Any]) -> dict[str, Any]:
+    """What must survive an export and an import: all but the id, and the times that begin anew."""
+    return {name: value for name, value in session.items() if name not in {"id", *_SERVER_TIMES}}

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sessionary.operations.tokens import SCOPES
 from tests.harness.server import ServerProcess
 
 # Runs a command and writes down the most memory that the process ever held: `ru_maxrss` would count the parent's.
@@ -109,9 +110,9 @@ def surroundings(more: Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(directory: Path, arguments: Sequence[str] = ()) -> Iterator[Place]:
-    """Run a server, with a token for every organisation."""
+    """Run a server, with a token for every organisation that may also import times."""
     with ServerProcess(f"sqlite:///{directory}/store.db", *arguments) as server:
-        yield Place(server, "acme", server.create_token(all_organisations=True))
+        yield Place(server, "acme", server.create_token(scopes=SCOPES, all_organisations=True))
 
 
 @contextlib.contextmanager

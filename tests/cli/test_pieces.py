@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionary.cli.transfer.pieces import PIECE_BYTES_MAX, pieces_of
+from sessionary.cli.transfer.piece import PIECE_BYTES_MAX
+from sessionary.cli.transfer.pieces import pieces_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
     max_leaves=12,
 )
+OBJECTS = st.dictionaries(st.text(max_size=4), VALUES, max_size=4)
 
 
 def cut(text: bytes) -> tuple[str, list[tuple[int, bytes | None]]]:
@@ -23,12 +25,40 @@ def cut(text: bytes) -> tuple[str, list[tuple[int, bytes | None]]]:
     return pieces.unit, [(number, text) for number, text, _ in pieces.found]
 
 
+def values_in(text: bytes) -> list[Any]:
+    """Cut a file and decode what is sound."""
+    found = []
+    for _, piece in cut(text)[1]:
+        try:
+            found.append(json.loads((piece or b"").decode("utf-8", "surrogatepass")))
+        except ValueError:
+            found.append("broken")
+    return found
+
+
 @given(values=st.lists(VALUES, max_size=6), indent=st.sampled_from([None, 0, 2]), ascii_only=st.booleans())
 def test_the_elements_of_any_array_are_found(values: list[Any], indent: int | None, ascii_only: bool) -> None:  # noqa: FBT001 - drawn
     unit, found = cut(json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"))
     assert unit == "element"
     assert [number for number, _ in found] == list(range(1, len(values) + 1))
     assert [json.loads((text or b"").decode("utf-8", "surrogatepass")) for _, text in found] == values
+
+
+@given(
+    values=st.lists(OBJECTS, min_size=1, max_size=6),
+    indent=st.sampled_from([None, 0, 2]),
+    between=st.sampled_from(["\n", "\n\n", "\r\n", " \n"]),
+)
+def test_objects_are_found_whether_they_take_one_line_or_many(
+    values: list[Any], indent: int | None, between: str
+) -> None:
+    text = between.join(json.dumps(value, indent=indent) for value in values).encode()
+    assert cut(text)[0] == "line"
+    assert values_in(text) == values
+
+
+def test_objects_in_one_line_are_told_apart() -> None:
+    assert values_in(b'{"a": "}{"} {"b": [{}]}{"c": 1}\n{"d": 1}') == [{"a": "}{"}, {"b": [{}]}, {"c": 1}, {"d": 1}]
 
 
 @pytest.mark.parametrize("padding", range(65_510, 65_540))
@@ -42,19 +72,67 @@ def test_lines_are_numbered_as_an_editor_does_and_empty_ones_left_out() -> None:
     assert cut(text) == ("line", [(3, b"{1}\n"), (5, b"{2}\r\n"), (6, b"  {3}  ")])
 
 
+def test_a_value_of_many_lines_has_the_number_of_its_first() -> None:
+    text = b'{"a": 1}\n\n{\n "b":\n 2\n}\n{"c": 3}\n'
+    assert [number for number, _ in cut(text)[1]] == [1, 3, 7]
+
+
 def test_an_array_that_breaks_off_ends_in_what_cannot_be_read() -> None:
     assert cut(b'[{"a": 1}, {"b": [')[1] == [(1, b'{"a": 1}'), (2, b'{"b": [')]
 
 
-def test_what_follows_the_array_is_nobodys() -> None:
-    assert cut(b"[1, [2, 3]] [4]\n5")[1] == [(1, b"1"), (2, b"[2, 3]")]
+@pytest.mark.parametrize("end", [b"", b",", b",\n "])
+def test_an_array_that_breaks_off_between_elements_is_told(end: bytes) -> None:
+    assert cut(b'[{"a": 1}, {"b": 2}' + end)[1] == [(1, b'{"a": 1}'), (2, b'{"b": 2}'), (3, b"")]
+
+
+def test_what_follows_the_array_is_read_as_well() -> None:
+    assert cut(b"[1, [2, 3]] [4]\n5")[1] == [(1, b"1"), (2, b"[2, 3]"), (3, b" [4]\n"), (4, b"5")]
+
+
+def test_arrays_of_which_each_takes_a_line_are_records() -> None:
+    assert cut(b"[1, 2]\n[3]\n") == ("line", [(1, b"[1, 2]\n"), (2, b"[3]\n")])
+
+
+SOUND = b'{"title": "%d", "messages": [{"title": "inner"}]}'
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"title": "x", "messages": [{"title": "inner"}, }',
+        b'{"title": "x", "messages": [1, 2}',
+        b'{"title": "x", "messages": [1, 2]]',
+        b'{"title": "x, "messages": []}',
+        b'{"title": "x',
+        b'{"title": "x", "messages": [',
+        b'{"title": "x", "messages": oops, "n": [}',
+        b"}",
+        b'"',
+        b"\x00\xff",
+    ],
+)
+@pytest.mark.parametrize(
+    ("before", "between", "after"), [(b"[", b", ", b"]"), (b"[\n", b",\n", b"\n]"), (b"", b"\n", b"\n")]
+)
+def test_a_broken_record_costs_itself_only(broken: bytes, before: bytes, between: bytes, after: bytes) -> None:
+    records = [SOUND % 1, SOUND % 2, broken, SOUND % 3, SOUND % 4, SOUND % 5]
+    found = [value["title"] for value in values_in(before + between.join(records) + after) if isinstance(value, dict)]
+    assert found == ["1", "2", "3", "4", "5"]
+    assert "broken" in values_in(before + between.join(records) + after)
+
+
+def test_a_truncated_object_of_many_lines_is_one_broken_record() -> None:
+    text = json.dumps({"title": "x", "messages": [{"role": "user"}] * 20}, indent=1).encode()
+    assert values_in(SOUND % 1 + b"\n" + text[:-30]) == [json.loads(SOUND % 1), "broken"]
 
 
 @pytest.mark.parametrize(
     ("before", "between", "after"), [(b"", b"\n", b"\n"), (b"[", b",", b"]")], ids=["line", "element"]
 )
-def test_a_record_that_is_too_long_is_passed_over(before: bytes, between: bytes, after: bytes) -> None:
-    too_long = b'"' + b"x" * (PIECE_BYTES_MAX + 100_000) + b'"'
-    unit, found = cut(before + between.join([b"1", too_long, b"3"]) + after)
+@pytest.mark.parametrize("inside", [b'"%s"', b'{"a":\n"%s"}', b'{"a": [%s]}'])
+def test_a_record_that_is_too_long_is_passed_over(before: bytes, between: bytes, after: bytes, inside: bytes) -> None:
+    long = (b'"' + b"x" * 1_000_000 + b'",\n') * 34 + b"1" if b"[%s]" in inside else b"x" * (PIECE_BYTES_MAX + 100_000)
+    unit, found = cut(before + between.join([b"1", inside.replace(b"%s", long), b"3"]) + after)
     assert unit in {"line", "element"}
-    assert [(number, text and text.strip()) for number, text in found] == [(1, b"1"), (2, None), (3, b"3")]
+    assert [text and text.strip() for _, text in found] == [b"1", None, b"3"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conversations import census, lines, session, write
+from tests.cli.conversations import census, lines, session, whole, write
 from tests.cli.serving import Measured, Place, serving
 
 SESSIONS = int(os.environ.get("ROUND_TRIP_SESSIONS", "250"))
@@ -41,6 +41,10 @@ def test_all_sessions_survive_import_and_export_at_constant_memory(place: Place,
     expected = census(lines(original))
     assert census(lines(tmp_path / "exported.jsonl")) == expected
     assert census(lines(tmp_path / "again.jsonl")) == expected
+    for first_line, second_line in zip(
+        lines(tmp_path / "exported.jsonl"), lines(tmp_path / "again.jsonl"), strict=True
+    ):
+        assert whole(first_line) == whole(second_line)
     assert took["import once more"].completed.stdout == (
         f"exported.jsonl: 0 imported, {SESSIONS} already there\n".encode()
     )

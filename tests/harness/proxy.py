@@ -30,6 +30,7 @@ class Proxy:
         self._marker = b""
         self._cut: Cut = "before"
         self._hold: Hold | None = None
+        self._answer = b""
         self._clients: set[_Wire] = set()
         self.delay_seconds = 0.0
         """How long everything that clients send is on its way."""
@@ -60,6 +61,12 @@ class Proxy:
     def cut_at(self, marker: bytes, when: Cut) -> None:
         """Cut the next connection on which a client sends the marker."""
         self._marker, self._cut = marker, when
+
+    def answer_at(self, marker: bytes, sqlstate: str, *, severity: str = "ERROR") -> None:
+        """Pass the marker on, wait for the server's answer, and answer with an error of one's own instead."""
+        fields = f"S{severity}\0V{severity}\0C{sqlstate}\0Mmade up by the proxy\0\0".encode()
+        self._answer = b"E" + (len(fields) + 4).to_bytes(4) + fields + b"Z\0\0\0\5I"
+        self._marker, self._cut = marker, "after"
 
     @property
     def has_cut(self) -> bool:
@@ -126,6 +133,7 @@ class Proxy:
                 if self._cut == "before":
                     return
                 server.mute = True
+                server.instead, self._answer = self._answer, b""
             if self.delay_seconds or self.bytes_per_second:
                 await asyncio.sleep(self.delay_seconds + len(data) / (self.bytes_per_second or math.inf))
             server.writer.write(data)
@@ -134,6 +142,8 @@ class Proxy:
     async def _pass_back(self, server: "_Wire", client: "_Wire") -> None:
         while data := await server.reader.read(_CHUNK):
             await self._passable.wait()
+            if server.instead:
+                data, server.instead, server.mute = server.instead, b"", False
             if server.mute:
                 return
             client.writer.write(data)
@@ -169,3 +179,4 @@ class _Wire:
         self.reader = reader
         self.writer = writer
         self.mute = False
+        self.instead = b""

@@ -129,7 +129,7 @@ def test_a_pipeline_waits_in_its_connection_and_not_in_memory(server: ServerProc
 def test_pipelines_on_many_connections_cost_little(server: ServerProcess) -> None:
     one = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
     with contextlib.ExitStack() as opened, flat(server, 100 * MEBIBYTE):
-        for _ in range(200):
+        for _ in range(100):
             wire = opened.enter_context(Wire(server.port))
             wire.send(one * (300_000 // len(one)))
 
@@ -169,7 +169,7 @@ def test_a_request_line_that_never_ends_leaves_nothing(server: ServerProcess) ->
 
 def test_small_headers_held_open_on_many_connections_cost_little(server: ServerProcess) -> None:
     with contextlib.ExitStack() as opened, flat(server, 80 * MEBIBYTE):
-        for _ in range(200):
+        for _ in range(100):
             wire = opened.enter_context(Wire(server.port))
             wire.send(b"GET /x HTTP/1.1\r\nHost: here\r\n", b"ab:cd\r\n" * 30_000)
 

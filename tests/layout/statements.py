@@ -18,16 +18,21 @@ WITHOUT_ORGANISATION: Mapping[str, str] = {
     "sweep_keys": "as sweep_due",
     "list_audit": "as list_tokens",
     "sweep_audit": "as sweep_due",
+    "can_write": "asks what the role may do, not for anyone's data",
     "ping": "asks whether the store answers, not for anyone's data",
 }
 # Statements that one engine has and the others do without, and why.
 ONLY_IN: Mapping[str, Mapping[str, str]] = {
     "sqlite": {
         "update_models": "part of update_sessions in PostgreSQL, which sees that an indexed value stays the same",
+        "lock_keys": "PostgreSQL reads keys with read_batch, and replaces them under a condition",
+        "delete_keys": "part of insert_keys in PostgreSQL, where somebody else may have renewed a key meanwhile",
     },
     "postgres": {
-        "read_batch": "what lock_sessions and lock_keys read, in one round trip; SQLite has no round trips",
+        "read_batch": "sessions and keys in one round trip; SQLite has no round trips",
         "write_batch": "makes one statement of the writes of a batch, for the same reason",
+        "can_write": "asks for rights, which a file has none of",
+        "try_write": "tries a write on a server; a file is asked for room",
     },
 }
 

@@ -35,6 +35,14 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
+@contextlib.asynccontextmanager
+async def row_lock(url: str, session_id: str) -> AsyncIterator[None]:
+    """Hold a lock on a session past the store, as somebody at psql does."""
+    async with connected(url) as connection, connection.transaction():
+        await connection.execute("SELECT * FROM sessions WHERE id = $1 FOR UPDATE", session_id)
+        yield
+
+
 async def ask(url: str, question: str, *arguments: object) -> Any:
     """Ask the database for one value."""
     async with connected(url) as connection:

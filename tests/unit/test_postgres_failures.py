@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sessionary.errors import StoreUnavailable, Unavailable
-from sessionary.store.base import Created, ListQuery, Outcome, Update, Updated
+from sessionary.store.base import Created, ListQuery, Outcome, Updated
 from sessionary.store.postgres.store import PostgresStore
-from tests.conformance.making import DAY, HandClock, Making, begin, contents_in, key, listed, listing, update, user
+from tests.conformance.making import HandClock, Making, begin, contents_in, listed, listing, update, user
 from tests.harness.postgres import PostgresServer
 from tests.harness.proxy import Cut, Proxy
 from tests.harness.waiting import Deadline
-from tests.unit.postgres_stores import ask, begun, connected, eventually, opened
+from tests.unit.postgres_stores import ask, begun, connected, eventually, opened, row_lock
 
 # The names of statements as a client sends them to have them run (not as it sends them to have them prepared).
 READ_BATCH = b"\0read_batch\0"
@@ -73,14 +73,17 @@ async def test_a_connection_lost_before_anything_was_written_is_replaced(
 
 
 async def test_a_connection_lost_under_locks_before_the_commit_is_replaced(
-    store: PostgresStore, proxy: Proxy, making: Making, clock: HandClock
+    store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making
 ) -> None:
-    session = await _session_whose_next_update_takes_locks(store, making, clock)
-    proxy.cut_at(LOCK_SESSIONS, "before")
-    (outcome,) = await store.apply([update(session, user("again"), once=key("k"))])
-    assert proxy.has_cut
+    held, session = await begun(store, making, 2)
+    async with row_lock(postgres_database, held.session_id):
+        proxy.cut_at(LOCK_SESSIONS, "before")
+        other = asyncio.create_task(store.apply([update(held, user("late"))]))
+        (outcome,) = await store.apply([update(session, user("hello"))])
+        assert proxy.has_cut
     assert isinstance(outcome, Updated)
-    assert (outcome.total_messages, outcome.replayed) == (2, False)
+    assert outcome.total_messages == 1
+    await other
 
 
 @pytest.mark.parametrize(("when", "written"), [("before", 0), ("after", 1)])
@@ -97,16 +100,21 @@ async def test_a_write_whose_answer_was_lost_is_never_repeated(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_commit_whose_answer_was_lost_is_never_repeated(
-    store: PostgresStore, proxy: Proxy, making: Making, clock: HandClock, when: Cut
+    store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making, when: Cut
 ) -> None:
-    session = await _session_whose_next_update_takes_locks(store, making, clock)
-    proxy.cut_at(COMMIT, when)
-    outcomes = await store.apply([update(session, user("again"), once=key("k"))])
-    assert proxy.has_cut
+    held, session = await begun(store, making, 2)
+    async with row_lock(postgres_database, held.session_id):
+        proxy.cut_at(COMMIT, when)
+        other = asyncio.create_task(store.apply([update(held, user("late"))]))
+        outcomes = await store.apply([update(session, user("hello"))])
+        assert proxy.has_cut
     assert _unavailable(outcomes)
+    assert isinstance(outcomes[0], StoreUnavailable)
+    assert not outcomes[0].unchanged
+    await other
     (outcome,) = await store.apply([update(session, user("another"))])
     assert isinstance(outcome, Updated)
-    assert outcome.total_messages == {"before": 2, "after": 3}[when]
+    assert outcome.total_messages == {"before": 1, "after": 2}[when]
 
 
 async def test_a_read_on_a_lost_connection_is_read_on_another(
@@ -269,15 +277,6 @@ async def test_a_closed_store_connects_no_more(postgres_database: str, making: M
     with pytest.raises(StoreUnavailable):
         await store.fetch(session.organisation, session.session_id)
     assert await ask(postgres_database, CONNECTIONS) == 0
-
-
-async def _session_whose_next_update_takes_locks(store: PostgresStore, making: Making, clock: HandClock) -> Update:
-    """A key that is kept but outdated cannot be replaced by the one statement that needs no lock."""
-    session = await begin(store, making.create(minutes=3 * 1440))
-    first = update(session, user("first"), once=key("k"))
-    assert isinstance((await store.apply([first]))[0], Updated)
-    clock.move(2 * DAY)
-    return first
 
 
 def _unavailable(outcomes: list[Outcome] | list[object]) -> bool:

@@ -45,7 +45,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(postgres_database: s
 async def test_a_database_of_a_newer_program_is_refused(postgres_database: str) -> None:
     await migrate(postgres_database, NOVEMBER)
     async with connected(postgres_database) as connection:
-        await connection.execute("INSERT INTO schema_migrations VALUES (9000, '9000_later', 1)")
+        await connection.execute("INSERT INTO schema_migrations VALUES (9000, '9000_later', 1, 9000)")
     with pytest.raises(StoreUnavailable, match="newer sessionary"):
         await migrate(postgres_database, NOVEMBER)
     with pytest.raises(StoreUnavailable, match="newer sessionary"):

@@ -24,7 +24,9 @@ UNREACHABLE: Final = 5
 UNAVAILABLE: Final = 6
 REFUSED: Final = 7
 SOME_REJECTED: Final = 8
-"""What an import ends with that left some lines out."""
+"""What an import ends with that left some conversations out."""
+SOME_MENDED: Final = 9
+"""What an import ends with that kept every conversation, though some not as they were."""
 
 _CODES: Final = (
     (NotFound, NOT_FOUND),

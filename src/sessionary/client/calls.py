@@ -77,11 +77,13 @@ def create_session(  # noqa: PLR0913 - all that the operation takes
     initial_messages: Iterable[Mapping[str, Any]] | None = None,
     title: str | None = None,
     model: str | None = None,
+    created_at: str | None = None,
     **options: Unpack[CallOptions],
 ) -> Call[CreatedSession]:
     """Begin a conversation, which lives for 5 to 1,440 minutes.
 
-    The vendor knows neither ``title`` nor ``model``; both may also stand in the metadata.
+    The vendor knows neither ``title`` nor ``model``; both may also stand in the metadata. ``created_at`` is for
+    importing: when the conversation began (RFC 3339), for a token that has the scope ``sessions:import``.
     """
     request = CreateSession(
         user_id=user_id,
@@ -91,6 +93,7 @@ def create_session(  # noqa: PLR0913 - all that the operation takes
         initial_messages=_messages(initial_messages),
         title=title,
         model=model,
+        created_at=created_at,
     )
     return Call(
         operation="create_session",

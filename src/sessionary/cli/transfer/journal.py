@@ -3,6 +3,7 @@
 import re
 import sqlite3
 import time
+from collections.abc import Iterable
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +27,8 @@ class Entry(NamedTuple):
     session_id: str = ""
     steps: int = 0
     complete: bool = False
+    plan: bytes = b""
+    """The digest of all its steps: half a session goes on only with the steps it was begun with."""
 
     def key_of(self, step: bytes) -> str:
         """Make the idempotency key of a step on the session: the same in every run."""
@@ -37,8 +40,12 @@ class Entry(NamedTuple):
 class Journal:
     """A small SQLite file, which nothing else writes to meanwhile; without a path it ends with the import."""
 
-    def __init__(self, path: Path | None, destination: str) -> None:
-        """Open or begin it; raises ClickException. What was sent to another destination does not count."""
+    def __init__(self, path: Path | None, destination: str, *, keeps: bool = True) -> None:
+        """Open or begin it; raises ClickException. What was sent to another destination does not count.
+
+        Unless it ``keeps`` what is noted, the file stays as it is.
+        """
+        self._keeps: Final = keeps
         self._destination: Final = blake2b(destination.encode(), digest_size=16).digest()
         self._statements: Final = _statements()
         self._noted = 0
@@ -48,8 +55,11 @@ class Journal:
             self._rows: Final = sqlite3.connect(path or "", isolation_level=None, timeout=0)
             for statement in ("PRAGMA locking_mode = EXCLUSIVE", "PRAGMA temp_store = FILE", "BEGIN IMMEDIATE"):
                 self._rows.execute(statement)
-            self._rows.execute(self._statements["make"])
-            self._rows.execute(self._statements["make_seen"])
+            for name in ("make", "make_seen", "make_present"):
+                self._rows.execute(self._statements[name])
+            columns = {name for (name,) in self._rows.execute(self._statements["columns"])}
+            for name in {"plan", "destination"} - columns:
+                self._rows.execute(self._statements[f"add_{name}"])
         except sqlite3.Error as error:
             raise click.ClickException(
                 f"The journal {path} cannot be used: {error}. Another import may be running, or the directory is not "
@@ -63,12 +73,30 @@ class Journal:
         found = self._rows.execute(self._statements["find"], (digest, occurrence)).fetchone()
         if found is None:
             return Entry(digest, occurrence, place)
-        return Entry(digest, occurrence, place, found[0], found[1], bool(found[2]))
+        return Entry(digest, occurrence, place, found[0], found[1], bool(found[2]), found[3])
+
+    def count(self) -> int:
+        """Count the records that were sent to this destination."""
+        return int(self._rows.execute(self._statements["count"], (self._destination,)).fetchone()[0])
+
+    def count_unseen(self) -> int:
+        """Count those that were sent in earlier runs and were not found in this one."""
+        return int(self._rows.execute(self._statements["count_unseen"], (self._destination,)).fetchone()[0])
+
+    def add_present(self, session_ids: Iterable[str]) -> None:
+        """Learn which sessions are on the server."""
+        self._rows.executemany(self._statements["add_present"], ((session_id,) for session_id in session_ids))
+
+    def is_present(self, session_id: str) -> bool:
+        """Tell whether a session was learnt of."""
+        return self._rows.execute(self._statements["find_present"], (session_id,)).fetchone() is not None
 
     def note(self, entry: Entry) -> None:
         """Keep how far a record has come; it is on the disk soon after."""
-        self._rows.execute(self._statements["note"], entry)
+        self._rows.execute(self._statements["note"], (*entry, self._destination))
         self._noted += 1
+        if not self._keeps:
+            return
         if self._noted >= _COMMIT_EVERY or time.monotonic() - self._committed_at > _COMMIT_SECONDS:
             self._rows.execute("COMMIT")
             self._rows.execute("BEGIN IMMEDIATE")
@@ -80,7 +108,7 @@ class Journal:
 
     def close(self) -> None:
         """Write what is not written yet."""
-        self._rows.execute("COMMIT")
+        self._rows.execute("COMMIT" if self._keeps else "ROLLBACK")
         self._rows.close()
 
 

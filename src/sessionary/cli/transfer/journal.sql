@@ -6,13 +6,32 @@ CREATE TABLE IF NOT EXISTS records (
   session_id TEXT NOT NULL,
   steps INTEGER NOT NULL,
   complete INTEGER NOT NULL,
+  plan BLOB NOT NULL DEFAULT x'',
+  destination BLOB NOT NULL DEFAULT x'',
   PRIMARY KEY (digest, occurrence)
 ) WITHOUT ROWID;
+
+-- name: columns
+SELECT name
+FROM pragma_table_info('records');
+
+-- name: add_plan
+ALTER TABLE records
+ADD COLUMN plan BLOB NOT NULL DEFAULT x'';
+
+-- name: add_destination
+ALTER TABLE records
+ADD COLUMN destination BLOB NOT NULL DEFAULT x'';
 
 -- name: make_seen
 CREATE TEMPORARY TABLE seen (
   digest BLOB PRIMARY KEY,
   times INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- name: make_present
+CREATE TEMPORARY TABLE present (
+  session_id TEXT PRIMARY KEY
 ) WITHOUT ROWID;
 
 -- name: see
@@ -22,19 +41,41 @@ ON CONFLICT (digest) DO UPDATE SET times = times + 1
 RETURNING times;
 
 -- name: find
-SELECT session_id, steps, complete
+SELECT session_id, steps, complete, plan
 FROM records
 WHERE digest = ? AND occurrence = ?;
 
+-- name: count
+SELECT count(*)
+FROM records
+WHERE destination = ? AND complete;
+
+-- name: count_unseen
+SELECT count(*)
+FROM records
+LEFT JOIN seen USING (digest)
+WHERE destination = ? AND complete AND (seen.times IS NULL OR seen.times < occurrence);
+
+-- name: add_present
+INSERT OR IGNORE INTO present (session_id)
+VALUES (?);
+
+-- name: find_present
+SELECT 1
+FROM present
+WHERE session_id = ?;
+
 -- name: note
-INSERT INTO records (digest, occurrence, place, session_id, steps, complete)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO records (digest, occurrence, place, session_id, steps, complete, plan, destination)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (digest, occurrence)
 DO UPDATE SET
   place = excluded.place,
   session_id = excluded.session_id,
   steps = excluded.steps,
-  complete = excluded.complete;
+  complete = excluded.complete,
+  plan = excluded.plan,
+  destination = excluded.destination;
 
 -- name: forget
 DELETE FROM records

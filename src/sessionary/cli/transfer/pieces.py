@@ -1,29 +1,22 @@
-"""Cutting a file of JSON into its records, lines or elements of one array, without ever holding the whole of it."""
+"""Cutting a file of JSON into its records without ever holding the whole of it.
+
+A record is an element of an array, a line, or a value that goes over several lines. One that is broken costs itself
+only: the next one is looked for behind it.
+"""
 
 import io
-import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-PIECE_BYTES_MAX: Final = 32 * 1024 * 1024
-"""No record that is longer is read: twice what a session may hold."""
+from sessionary.cli.transfer.elements import Elements
+from sessionary.cli.transfer.outline import Outline, is_whole_object
+from sessionary.cli.transfer.piece import PIECE_BYTES_MAX, Piece
 
 _CHUNK: Final = 64 * 1024
 _LEAD: Final = b" \t\r\n\xef\xbb\xbf"
 """White space, and the byte-order mark that some editors put first."""
-_OUTSIDE: Final = re.compile(rb'["{}\[\],]')
-_INSIDE: Final = re.compile(rb'["\\]')
-
-
-class Piece(NamedTuple):
-    """One record as it stands in the file."""
-
-    number: int
-    """Of the line or element, from 1."""
-    text: bytes | None
-    """None if it is too long to be read."""
-    position: int
-    """How many bytes of the file have been read."""
+_READ_AGAIN_BYTES_MAX: Final = 256 * 1024 * 1024
+"""So much is read again in search of the end of a broken record; afterwards each line is a record."""
 
 
 class Pieces(NamedTuple):
@@ -34,80 +27,122 @@ class Pieces(NamedTuple):
 
 
 def pieces_of(file: io.BufferedReader) -> Pieces:
-    """Cut a file: an array into its elements, anything else into its lines; empty lines are left out."""
+    """Cut a file: an array into its elements, anything else where values end; empty lines are left out."""
     position, number = 0, 1
     while (first := file.peek(1)[:1]) and first in _LEAD:
         position += 1
         number += file.read(1) == b"\n"
-    if first == b"[":
-        return Pieces("element", _Elements(file, position).read())
-    return Pieces("line", _lines(file, number, position))
+    if first == b"[" and not _is_array_a_line(file):
+        return Pieces("element", _elements(file, position))
+    return Pieces("line", Lines(file, number, position).read())
 
 
-def _lines(file: io.BufferedReader, number: int, position: int) -> Iterator[Piece]:
-    while line := file.readline(PIECE_BYTES_MAX + 1):
-        position += len(line)
-        too_long = len(line) > PIECE_BYTES_MAX
-        while too_long and line and not line.endswith(b"\n"):
-            line = file.readline(_CHUNK)
-            position += len(line)
-        if too_long or line.strip():
-            yield Piece(number, None if too_long else line, position)
-            # A long one need not stay while the next one is read.
-            line = b""
-        number += 1
+def _is_array_a_line(file: io.BufferedReader) -> bool:
+    """Tell whether each line is an array of its own, such as a list of messages."""
+    begun = file.peek(_CHUNK)
+    line, newline, rest = begun.partition(b"\n")
+    return bool(newline) and rest.lstrip()[:1] == b"[" and Outline().take(line).is_whole
 
 
-class _Elements:
-    """Reads an array; what is between two commas outside of all brackets and strings is an element."""
+def _elements(file: io.BufferedReader, position: int) -> Iterator[Piece]:
+    elements = Elements(file, position)
+    yield from elements.read()
+    # What follows the array: another one, or values.
+    rest = Lines(elements.rest(), 1, elements.position)
+    for number, piece in enumerate(rest.read(), elements.number + 1):
+        yield piece._replace(number=number)
 
-    def __init__(self, file: io.BufferedReader, position: int) -> None:
+
+class Lines:
+    """Reads values that end where a line does."""
+
+    def __init__(self, file: io.BufferedReader, number: int, position: int) -> None:
+        """Begin at a line and a position of a file."""
         self._file: Final = file
+        self._number = number
         self._position = position
-        self._held = bytearray()
-        self._too_long = False
-        self._depth = 0
-        self._in_string = False
-        self._number = 0
+        self._again: list[bytes] = []
+        """Lines that were read already, the next one last."""
+        self._read_again = 0
 
     def read(self) -> Iterator[Piece]:
-        self._position += len(self._file.read(1))
-        escaped = 0
-        while self._depth >= 0 and (chunk := self._file.read(_CHUNK)):
-            self._position += len(chunk)
-            start, at = 0, escaped
-            while self._depth >= 0 and (found := (_INSIDE if self._in_string else _OUTSIDE).search(chunk, at)):
-                at = found.end() + (found[0] == b"\\")
-                if self._ends_element(found[0]):
-                    self._hold(chunk[start : found.start()])
-                    yield from self._taken()
-                    start = found.end()
-            escaped = max(0, at - len(chunk))
-            if self._depth >= 0:
-                self._hold(chunk[start:])
-        # Where the file breaks off, what there is of the last element cannot be read as JSON, and is reported as such.
-        yield from self._taken()
-
-    def _ends_element(self, mark: bytes) -> bool:
-        if mark == b'"':
-            self._in_string = not self._in_string
-        elif mark in b"{[":
-            self._depth += 1
-        elif mark in b"}]":
-            self._depth -= 1
-        return self._depth < 0 or (mark == b"," and self._depth == 0)
-
-    def _hold(self, part: bytes) -> None:
-        self._too_long = self._too_long or len(self._held) + len(part) > PIECE_BYTES_MAX
-        if self._too_long:
-            self._held.clear()
-        else:
-            self._held += part
-
-    def _taken(self) -> Iterator[Piece]:
-        text, too_long = bytes(self._held).strip(), self._too_long
-        self._held.clear()
-        self._too_long = False
-        if text or too_long:
+        """Read piece after piece."""
+        while line := self._next():
+            number = self._number
             self._number += 1
-            yield Piece(self._number, None if too_long else text, self._position)
+            if len(line) > PIECE_BYTES_MAX:
+                self._skip_line(line)
+                yield Piece(number, None, self._position)
+            elif is_whole_object(line):
+                yield Piece(number, line, self._position)
+            elif line.strip():
+                outline = Outline().take(line)
+                if outline.is_open and self._read_again <= _READ_AGAIN_BYTES_MAX:
+                    yield from self._value(number, line, outline)
+                else:
+                    yield from self._pieces(number, line, outline)
+            # A long one need not stay while the next one is read.
+            line = b""
+
+    def _next(self) -> bytes:
+        if self._again:
+            return self._again.pop()
+        line = self._file.readline(PIECE_BYTES_MAX + 1)
+        self._position += len(line)
+        return line
+
+    def _skip_line(self, line: bytes) -> None:
+        while line and not line.endswith(b"\n"):
+            line = self._file.readline(_CHUNK)
+            self._position += len(line)
+
+    def _pieces(self, number: int, text: bytes, outline: Outline) -> Iterator[Piece]:
+        """Tell values apart that stand in one line."""
+        start = 0
+        for end in outline.ends[:-1] if outline.is_whole else []:
+            yield Piece(number, text[start:end].strip(), self._position)
+            start = end
+        yield Piece(number, text[start:] if start else text, self._position)
+
+    def _value(self, number: int, first: bytes, outline: Outline) -> Iterator[Piece]:
+        """Read a value that goes over several lines."""
+        lines, length = [first], len(first)
+        while outline.is_open and (line := self._next()):
+            lines.append(line)
+            length += len(line)
+            outline.take(line)
+            if length > PIECE_BYTES_MAX and outline.is_open:
+                yield from self._too_long(number, len(lines), outline)
+                return
+        if outline.is_whole and length > PIECE_BYTES_MAX:
+            self._number += len(lines) - 1
+            yield Piece(number, None, self._position)
+            return
+        if outline.is_whole:
+            self._number += len(lines) - 1
+            yield from self._pieces(number, b"".join(lines), outline)
+            return
+        # Its end was not found: it is broken, and what follows may be sound.
+        count = self._broken_lines(lines, outline)
+        self._read_again += length
+        self._again += reversed(lines[count:])
+        self._number += count - 1
+        too_long = sum(map(len, lines[:count])) > PIECE_BYTES_MAX
+        if too_long:
+            self._skip_line(lines[-1])
+        yield Piece(number, None if too_long else b"".join(lines[:count]), self._position)
+
+    def _broken_lines(self, lines: list[bytes], outline: Outline) -> int:
+        """Count the lines up to the next that is a record, or that may begin one."""
+        found = next((place for place, line in enumerate(lines) if place and is_whole_object(line)), None)
+        if found is not None:
+            return found
+        begins = len(lines) > 1 and not outline.is_open and lines[-1][:1] in (b"{", b"[")
+        return len(lines) - 1 if begins else len(lines)
+
+    def _too_long(self, number: int, lines: int, outline: Outline) -> Iterator[Piece]:
+        while outline.is_open and (line := self._next()):
+            outline.take(line)
+            lines += 1
+        self._number += lines - 1
+        yield Piece(number, None, self._position)

@@ -1,21 +1,23 @@
 """Sending records, several at a time, each exactly once."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
 from sessionary.cli.transfer.journal import Entry, Journal
-from sessionary.cli.transfer.pieces import Piece, Pieces
+from sessionary.cli.transfer.keepingtimes import Times
+from sessionary.cli.transfer.losttimes import has_times, move_times
+from sessionary.cli.transfer.piece import Piece
+from sessionary.cli.transfer.presence import Presence, is_there
 from sessionary.cli.transfer.reasons import Unreadable
-from sessionary.cli.transfer.rejects import Rejects, Tally
-from sessionary.cli.transfer.shapes import Record, read_record
-from sessionary.cli.transfer.steps import Step, steps_of
-from sessionary.errors import Forbidden, InvalidRequest, NotFound, TooLarge
-from sessionary.model import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, JsonObject
+from sessionary.cli.transfer.record import Reading
+from sessionary.cli.transfer.rejects import Leftovers, Rejects, Tally
+from sessionary.cli.transfer.shapes import Wanted, read_record
+from sessionary.cli.transfer.steps import Step, digest_of, steps_of
+from sessionary.errors import Forbidden, InvalidRequest, NotFound, SessionaryError, TooLarge
+from sessionary.model import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 
 if TYPE_CHECKING:
     import sessionary
@@ -23,72 +25,79 @@ if TYPE_CHECKING:
 _SESSIONS_AT_ONCE: Final = 8
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 """How much of a file is on its way at once; one record alone may be longer."""
+_FAULTS_TOLD_MAX: Final = 3
 
 
 class Plan(Struct, frozen=True):
     """What holds for every record of an import."""
 
-    defaults: JsonObject
-    """Members of a session for those that do not name them."""
+    wanted: Wanted
     expiration_minutes: int
 
 
+class Report(Struct, frozen=True):
+    """Where it goes what became of records."""
+
+    tally: Tally
+    rejects: Rejects
+    leftovers: Leftovers
+
+
 class Import:
-    """The import of one file. A record that is refused is rejected alone; any other failure ends the import."""
+    """The import of one source. A record that is refused is rejected alone; any other failure ends the import."""
 
     def __init__(
-        self, client: "sessionary.AsyncClient", journal: Journal, rejects: Rejects, plan: Plan, tally: Tally
+        self, client: "sessionary.AsyncClient", journal: Journal, plan: Plan, report: Report, source: bytes
     ) -> None:
-        """Begin with nothing on its way."""
+        """Begin with nothing on its way; equal lines of two sources become two sessions."""
         self._client: Final = client
         self._journal: Final = journal
-        self._rejects: Final = rejects
         self._plan: Final = plan
-        self._tally: Final = tally
-        self._source: Final = Path(tally.file).name.encode("utf-8", "surrogateescape")
+        self._report: Final = report
+        self._source: Final = source
+        self._presence: Final = Presence(client, journal)
+        self.times: Final = Times(client)
         self._sending: Final[dict[asyncio.Task[None], int]] = {}
+        self._created = asyncio.Event()
+        """Set when the session before the next one is there."""
+        self._created.set()
+        self._in_order = False
 
-    async def run(self, pieces: Pieces, advance: Callable[[int], None]) -> None:
-        """Send what is not there yet; what is on its way when something fails is brought to its end."""
+    async def run(
+        self, pieces: Iterator[Piece], place: str, advance: Callable[[int], None], *, in_order: bool = False
+    ) -> None:
+        """Send what is not there yet; what is on its way when something fails is brought to its end.
+
+        ``in_order`` begins one session after another. ``place`` says what the pieces are, such as ``line``.
+        """
         position = 0
-        # From any answer the client learns whether this server honours idempotency keys, and so what it may repeat.
-        with contextlib.suppress(Forbidden):
-            await self._client.list_sessions(limit=1)
+        self._in_order = in_order
+        await self._presence.learn()
         try:
-            for piece in pieces.found:
-                await self._admit(piece, pieces.unit)
+            for piece in pieces:
+                await self._admit(piece, f"{place} {piece.number}")
                 advance(piece.position - position)
                 position = piece.position
                 # A long record need not stay while the next one is read.
                 del piece
         finally:
             await self._wait(room_for=None)
+            self._report.tally.notice(self._presence.notice)
+            self._report.tally.notice(self.times.notice)
 
-    async def _admit(self, piece: Piece, unit: str) -> None:
-        place = f"{unit} {piece.number}"
-        if piece.text is None:
-            self._rejects.add(place, "It is too long.")
+    async def _admit(self, piece: Piece, place: str) -> None:
+        if piece.text is None or not piece.text:
+            self._report.rejects.add(place, reason_of(piece, ""))
             return
-        try:
-            entry = self._journal.find(piece.text, place)
-            if entry.complete:
-                self._tally.already_there += 1
-                return
-            # As an object a record takes several times its length: none is read before there is room for it.
-            await self._wait(room_for=len(piece.text))
-            shape, record = read_record(piece.text, self._plan.defaults)
-            steps = self._planned(record, len(piece.text))
-        except Unreadable as error:
-            self._rejects.add(place, error.reason)
+        entry = self._journal.find(piece.text, place)
+        if entry.complete and self._presence.is_known(entry.session_id):
+            self._report.tally.already_there += 1
             return
-        self._tally.shapes[shape] = self._tally.shapes.get(shape, 0) + 1
-        self._sending[asyncio.create_task(self._send(entry, steps))] = len(piece.text)
-
-    def _planned(self, record: Record, size: int) -> list[Step]:
-        try:
-            return steps_of(record, size, self._plan.expiration_minutes)
-        except (OverflowError, ValueError, RecursionError) as error:
-            raise Unreadable(f"It cannot be sent as JSON: {error}.") from error
+        # As an object a record takes several times its length: none is read before there is room for it.
+        await self._wait(room_for=len(piece.text))
+        before, self._created = self._created, asyncio.Event()
+        task = asyncio.create_task(self._deal(piece, entry, before, self._created))
+        self._sending[task] = len(piece.text)
 
     async def _wait(self, room_for: int | None) -> None:
         """Wait until there is room for a record of so many bytes, or until nothing is on its way; raises its error."""
@@ -106,39 +115,93 @@ class Import:
             return True
         return sum(self._sending.values()) + room_for > _BYTES_AT_ONCE
 
-    async def _send(self, entry: Entry, steps: list[Step]) -> None:
-        begun_before, new = bool(entry.session_id), False
+    async def _deal(self, piece: Piece, entry: Entry, before: asyncio.Event, created: asyncio.Event) -> None:
+        """See to it that one record is on the server, or is rejected."""
+        try:
+            is_gone = entry.complete and not await self._presence.is_there(entry.session_id)
+            if entry.complete and not is_gone:
+                self._report.tally.already_there += 1
+                return
+            reading = read_record(piece.text or b"", self._plan.wanted)
+            if has_times(reading.record) and not await self.times.kept():
+                move_times(reading)
+            steps = self._planned(reading, len(piece.text or b""))
+            if self._in_order:
+                await before.wait()
+            await self._deliver(entry, steps, reading, created, is_gone=is_gone)
+        except Unreadable as error:
+            self._report.rejects.add(entry.place, reason_of(piece, error.reason))
+        finally:
+            # Whoever comes next need not wait for what has failed.
+            created.set()
+
+    def _planned(self, reading: Reading, size: int) -> list[Step]:
+        try:
+            return steps_of(reading.record, size, self._plan.expiration_minutes)
+        except (OverflowError, ValueError, RecursionError) as error:
+            raise Unreadable("It cannot be sent as JSON.") from error
+
+    async def _deliver(
+        self, entry: Entry, steps: list[Step], reading: Reading, created: asyncio.Event, *, is_gone: bool
+    ) -> None:
+        """Send a record whole, and count it."""
+        plan = digest_of(steps)
+        begun_before = bool(entry.session_id) and not is_gone
+        if begun_before and entry.plan != plan:
+            # It was begun in another way: going on would double or lose messages.
+            await self._take_back(entry)
+            begun_before = False
+        if not begun_before:
+            entry = entry._replace(session_id="", steps=0, complete=False, plan=plan)
+        shapes = self._report.tally.shapes
+        shapes[reading.format] = shapes.get(reading.format, 0) + 1
+        self._report.leftovers.add(entry.place, reading.findings.leftovers)
+        new = await self._sent(entry, steps, created, begun_before=begun_before)
+        if new is None:
+            return
+        if not new:
+            self._report.tally.already_there += 1
+            return
+        self._report.tally.count(len(reading.record.messages), reading.findings)
+        self._report.tally.anew += is_gone
+
+    async def _sent(
+        self, entry: Entry, steps: list[Step], created: asyncio.Event, *, begun_before: bool
+    ) -> bool | None:
+        """Take the steps that are left; tells whether anything was new, or None for what was rejected."""
+        new = False
         try:
             for number in range(entry.steps, len(steps)):
                 entry, done = await self._take(entry, steps[number], number)
                 entry = entry._replace(steps=number + 1, complete=number + 1 == len(steps))
                 self._journal.note(entry)
+                created.set()
                 new = new or done
         except (InvalidRequest, TooLarge) as error:
             await self._take_back(entry)
-            self._rejects.add(entry.place, error.detail)
+            self._report.rejects.add(entry.place, _told(error))
+            return None
         except NotFound:
             if begun_before:
                 # The session that an earlier run began has expired or was deleted since.
-                await self._send(entry._replace(session_id="", steps=0), steps)
-            elif entry.session_id:
-                self._journal.forget(entry)
-                self._rejects.add(entry.place, f"Its session was removed meanwhile: {entry.session_id}.")
-            else:
+                anew = entry._replace(session_id="", steps=0)
+                return await self._sent(anew, steps, created, begun_before=False)
+            if not entry.session_id:
                 raise
-        else:
-            self._tally.imported += new
-            self._tally.already_there += not new
+            self._journal.forget(entry)
+            self._report.rejects.add(entry.place, f"Its session was removed meanwhile: {entry.session_id}.")
+            return None
+        return new
 
     async def _take(self, entry: Entry, step: Step, number: int) -> tuple[Entry, bool]:
         """Take a step, or learn from the server that an earlier run took it; tells which."""
         # Equal lines of two files become two sessions.
-        key = entry.key_of(self._source + step.spelled(number))
+        key = entry.key_of(self._source + step.encoded(number))
         options: Any = {"headers": {IDEMPOTENCY_KEY: f'"{key}"'}}
         if step.operation == "create":
-            created, response = await self._client.create_session.with_response(**step.arguments, **options)
-            begun = entry._replace(session_id=created.session_id)
-            if IDEMPOTENT_REPLAYED in response.headers and not await self._is_there(begun.session_id):
+            made, response = await self._client.create_session.with_response(**step.arguments, **options)
+            begun = entry._replace(session_id=made.session_id)
+            if IDEMPOTENT_REPLAYED in response.headers and not await is_there(self._client, begun.session_id):
                 # It was deleted since. Its id makes the next key another one.
                 return await self._take(begun, step, number)
             return begun, IDEMPOTENT_REPLAYED not in response.headers
@@ -146,17 +209,30 @@ class Import:
         _, response = await call.with_response(entry.session_id, **step.arguments, **options)
         return entry, IDEMPOTENT_REPLAYED not in response.headers
 
-    async def _is_there(self, session_id: str) -> bool:
-        try:
-            await self._client.get_session(session_id, messages_limit=1)
-        except NotFound:
-            return False
-        except Forbidden:
-            # A token that may only write cannot ask.
-            return True
-        return True
-
     async def _take_back(self, entry: Entry) -> None:
-        if entry.session_id:
+        if not entry.session_id:
+            return
+        try:
             await self._client.delete_session(entry.session_id)
-            self._journal.forget(entry)
+        except NotFound:
+            pass
+        except Forbidden as error:
+            raise Unreadable(
+                f"Half of it is in the session {entry.session_id}, which the token may not delete."
+            ) from error
+        self._journal.forget(entry)
+
+
+def reason_of(piece: Piece, reason: str) -> str:
+    """Say why a piece was left out."""
+    if piece.text is None:
+        return "It is too long."
+    if not piece.text:
+        return "The file ends here, though its array does not: it may have been cut off."
+    return reason
+
+
+def _told(error: SessionaryError) -> str:
+    """Say what a server refused, and where."""
+    where = [f"{fault.pointer} {fault.detail}" for fault in error.faults[:_FAULTS_TOLD_MAX] if fault.pointer]
+    return " ".join([error.detail, *([f"({'; '.join(where)})"] if where else [])])

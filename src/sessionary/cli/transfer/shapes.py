@@ -1,198 +1,109 @@
-"""The shapes of conversations that are read, and how each becomes a session."""
+"""The formats of conversations that are read, and how each becomes a session."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, NoReturn, get_args
+from typing import Any, Final, NamedTuple
 
-import msgspec
-from msgspec import Struct, field
-
-from sessionary.cli.transfer.chatgpt import session_of_tree
-from sessionary.cli.transfer.reasons import Unreadable, UserMissing
-from sessionary.limits import TITLE_LENGTH_MAX
-from sessionary.model import JsonObject, Message, Metadata, Name, Role, Status, Title, Total
-
-
-class Record(Struct, kw_only=True):
-    """A session as it is to be, of whatever shape it was read from."""
-
-    user_id: Name
-    session_group: Name | None = None
-    title: Title | None = None
-    model: Name | None = None
-    status: Status = "active"
-    total_tokens: Total = 0
-    metadata: Metadata = field(default_factory=dict)
-    # Their members are checked one by one, without making a copy of each.
-    messages: list[Any] = field(default_factory=list)
+from sessionary.cli.transfer import alpaca, chatgpt, claude, librechat, openai, openwebui, own, sharegpt
+from sessionary.cli.transfer.conversation import Conversation
+from sessionary.cli.transfer.decoding import decode
+from sessionary.cli.transfer.fitting import fit
+from sessionary.cli.transfer.reasons import Unreadable
+from sessionary.cli.transfer.record import Reading
 
 
 class Shape(NamedTuple):
-    """A shape: its name, how to know it, and how to read it as the members of a Record."""
+    """A format: the word that chooses it, its name, how to know it, and how to read it."""
 
+    word: str
     name: str
-    knows: Callable[[JsonObject], bool]
-    read: Callable[[JsonObject], JsonObject]
-
-
-_MEMBERS: Final = tuple(Record.__struct_fields__)
-_ROLES: Final = frozenset(get_args(Role))
-_SPEAKERS: Final[Mapping[str, str]] = {
-    "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bard": "assistant",
-    "bing": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "function_call": "assistant",
-    "function_response": "tool",
-    "observation": "tool",
-} | {role: role for role in _ROLES}
-
-
-def read_record(text: bytes, defaults: JsonObject) -> tuple[str, Record]:
-    """Read one record, and tell the name of its shape; raises Unreadable."""
-    value = _decoded(text)
-    shape = next((shape for shape in SHAPES if shape.knows(value)), None)
-    if shape is None:
-        raise Unreadable("It is no conversation of a known shape.")
-    members = shape.read(value)
-    for name, default in defaults.items():
-        if members.get(name) in (None, ""):
-            members[name] = default
-    if not members.get("user_id"):
-        raise UserMissing
-    return shape.name, _checked(members)
-
-
-def _decoded(text: bytes) -> JsonObject:
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unreadable(f"It is not valid JSON: {error}.") from error
-    except RecursionError:
-        raise Unreadable("It is nested too deeply.") from None
-    return value if isinstance(value, dict) else _refuse("It is not a JSON object.")
-
-
-def _checked(members: JsonObject) -> Record:
-    try:
-        record = msgspec.convert({name: value for name, value in members.items() if value is not None}, Record)
-        for number, message in enumerate(record.messages):
-            _check_message(number, message)
-    except msgspec.ValidationError as error:
-        raise Unreadable(f"{error}.") from error
-    return record
-
-
-def _check_message(number: int, message: Any) -> None:
-    # Most messages need no closer look.
-    if isinstance(message, dict) and isinstance(message.get("content"), str) and message.get("role") in _ROLES:
-        return
-    try:
-        msgspec.convert(message, Message)
-    except msgspec.ValidationError as error:
-        raise Unreadable(f"Message {number}: {error}.") from error
-
-
-def _is_ours(value: JsonObject) -> bool:
-    return isinstance(value.get("messages"), list) and ("user_id" in value or "total_messages" in value)
-
-
-def _read_ours(value: JsonObject) -> JsonObject:
-    # What another server leaves out, our client reads as empty.
-    members = {name: value.get(name) or None for name in _MEMBERS}
-    for message in members["messages"] or ():
-        # The instants are the server's: it gives new ones.
-        if isinstance(message, dict):
-            message.pop("created_at", None)
-    return members
-
-
-def _is_transcript(value: JsonObject) -> bool:
-    return isinstance(value.get("messages"), list)
-
-
-def _read_transcript(value: JsonObject) -> JsonObject:
-    rest = {
-        name: member for name, member in value.items() if name not in {"messages", "user", "model", "title", "metadata"}
-    }
-    given = value.get("metadata")
-    return {
-        "user_id": value.get("user"),
-        "model": value.get("model"),
-        "title": title_from(value.get("title")),
-        "metadata": {**(given if isinstance(given, dict) else {}), **rest},
-        "messages": [_transcript_message(message) for message in value["messages"]],
-    }
-
-
-def _transcript_message(message: Any) -> JsonObject:
-    if not isinstance(message, dict):
-        _refuse("A message is not a JSON object.")
-    changed = dict(message)
-    # The role that tools had in the first version of that API.
-    if changed.get("role") == "function":
-        changed["role"] = "tool"
-    if changed.get("content") is None and not changed.get("tool_calls"):
-        changed["content"] = ""
-    return changed
-
-
-def _is_sharegpt(value: JsonObject) -> bool:
-    return isinstance(value.get("conversations"), list)
-
-
-def _read_sharegpt(value: JsonObject) -> JsonObject:
-    system = value.get("system")
-    opening = [{"role": "system", "content": system}] if isinstance(system, str) and system else []
-    return {
-        "user_id": value.get("user_id"),
-        "model": value.get("model"),
-        "title": title_from(value.get("title")),
-        "metadata": {
-            name: member
-            for name, member in value.items()
-            if name not in {"conversations", "user_id", "model", "title", "system"}
-        },
-        "messages": [*opening, *map(_sharegpt_message, value["conversations"])],
-    }
-
-
-def _sharegpt_message(turn: Any) -> JsonObject:
-    if not isinstance(turn, dict):
-        _refuse("A turn is not a JSON object.")
-    speaker = turn.get("from")
-    role = _SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
-    if role is None:
-        _refuse(f"A turn is from {speaker!r}, who is neither human nor gpt, nor known otherwise.")
-    rest = {name: member for name, member in turn.items() if name not in {"from", "value"}}
-    return {"role": role, "content": turn.get("value"), **rest}
-
-
-def _is_chatgpt(value: JsonObject) -> bool:
-    return isinstance(value.get("mapping"), dict)
-
-
-def _read_chatgpt(value: JsonObject) -> JsonObject:
-    members = session_of_tree(value)
-    return {**members, "title": title_from(members.get("title"))}
-
-
-def title_from(text: Any) -> str | None:
-    """Make a title of what another program held for one; None if nothing is left."""
-    if not isinstance(text, str):
-        return None
-    return "".join(letter if letter.isprintable() else " " for letter in text).strip()[:TITLE_LENGTH_MAX] or None
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise Unreadable(reason)
+    knows: Callable[[Any], bool]
+    read: Callable[[Any, Conversation], None]
+    asks_for: str
+    """What a record must have."""
 
 
 SHAPES: Final = (
-    Shape("sessionary", _is_ours, _read_ours),
-    Shape("ChatGPT data export", _is_chatgpt, _read_chatgpt),
-    Shape("ShareGPT", _is_sharegpt, _read_sharegpt),
-    Shape("OpenAI transcripts", _is_transcript, _read_transcript),
+    Shape("chatgpt", "ChatGPT data export", chatgpt.is_chatgpt, chatgpt.read_chatgpt, "an object `mapping`"),
+    Shape("claude", "Claude data export", claude.is_claude, claude.read_claude, "an array `chat_messages`"),
+    Shape("openwebui", "Open WebUI export", openwebui.is_openwebui, openwebui.read_openwebui, "an object `chat`"),
+    Shape("sessionary", "sessionary", own.is_ours, own.read_ours, "an array `messages` and a `user_id`"),
+    Shape("librechat", "LibreChat export", librechat.is_librechat, librechat.read_librechat, "an array `messages`"),
+    Shape("sharegpt", "ShareGPT", sharegpt.is_sharegpt, sharegpt.read_sharegpt, "an array `conversations`"),
+    Shape("openai", "OpenAI transcripts", openai.is_transcript, openai.read_transcript, "an array `messages`"),
+    Shape(
+        "preferences",
+        "preference pairs",
+        alpaca.is_preference,
+        alpaca.read_preference,
+        "`chosen` and `rejected` answers",
+    ),
+    Shape("alpaca", "Alpaca", alpaca.is_question, alpaca.read_question, "an `instruction` and an `output`"),
 )
+_KINDRED: Final = frozenset({"sessionary", "librechat", "openai"})
+"""Formats of which one is a closer description of the other."""
+_QUESTIONS: Final = frozenset({"preferences", "alpaca"})
+
+
+class Wanted(NamedTuple):
+    """How records are to be read."""
+
+    defaults: Mapping[str, Any]
+    """Members of a session for those that do not name them."""
+    now: str
+    """No time in a session may be later."""
+    format: str | None = None
+    """The word of the one format to read; None to find out for each record."""
+
+
+def read_record(text: bytes, wanted: Wanted) -> Reading:
+    """Read one record; raises Unreadable."""
+    findings = Conversation()
+    value = decode(text, findings)
+    shape, conversation = _read_as(value, wanted.format)
+    conversation.take_over(findings)
+    record = fit(conversation, wanted.defaults, wanted.now, len(text))
+    return Reading(shape.name, record, conversation)
+
+
+def _read_as(value: Any, word: str | None) -> tuple[Shape, Conversation]:
+    if word is not None:
+        shape = _chosen(value, word)
+        return shape, _conversation_of(shape, value)
+    known = [shape for shape in SHAPES if shape.knows(value)]
+    if not known:
+        raise Unreadable(_why_unknown(value))
+    words = {shape.word for shape in known}
+    if len(known) == 1 or words <= _KINDRED or words <= _QUESTIONS:
+        return known[0], _conversation_of(known[0], value)
+    # It may be any of several: the one that finds most messages is the likeliest.
+    read = [(shape, _conversation_of(shape, value)) for shape in known]
+    shape, conversation = max(read, key=lambda each: len(each[1].messages))
+    others = " or ".join(other.name for other in known if other is not shape)
+    conversation.mend(f"read as {shape.name}, though it may be {others}: --format chooses")
+    return shape, conversation
+
+
+def _conversation_of(shape: Shape, value: Any) -> Conversation:
+    conversation = Conversation()
+    shape.read(value, conversation)
+    return conversation
+
+
+def _chosen(value: Any, word: str) -> Shape:
+    shape = next(shape for shape in SHAPES if shape.word == word)
+    if not shape.knows(value):
+        raise Unreadable(f"It is no conversation of the format {word}, which needs {shape.asks_for}.")
+    return shape
+
+
+def _why_unknown(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "It is not a JSON object."
+    if "conversation_id" in value and not any(isinstance(member, dict | list) for member in value.values()):
+        return "It only names a conversation that was shared; its messages are in conversations.json."
+    if ("role" in value or "from" in value) and ("content" in value or "value" in value):
+        return "It is one message, and no conversation: a conversation is an object with an array `messages`."
+    for name, kinds in (("messages", "an array"), ("conversations", "an array"), ("mapping", "an object")):
+        if name in value:
+            return f"It is no conversation of a known shape. Its `{name}` is not {kinds}."
+    return "It is no conversation of a known shape."

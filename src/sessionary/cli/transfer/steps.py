@@ -1,18 +1,19 @@
 """A record as the calls that make a session of it."""
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from sessionary import limits
-from sessionary.cli.transfer.shapes import Record
+from sessionary.cli.transfer.record import Record
 from sessionary.model import JsonObject
 
 _MESSAGES_BYTES_MAX: Final = 2 * 1024 * 1024
 """What the messages of a request may take: less than a server allows, for on its way each is held several times."""
-_SURELY_FITS_BYTES: Final = 2 * 1024 * 1024
-"""JSON as we write it is never four times as long as what was read."""
+_VALUES_MAX: Final = 30_000
+"""How many JSON values the messages of a request may hold: a server takes some 100,000, those of metadata included."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -23,14 +24,14 @@ class Step(NamedTuple):
     operation: Literal["create", "update", "extend"]
     arguments: dict[str, Any]
 
-    def spelled(self, number: int) -> bytes:
-        """Spell it for its idempotency key; equal steps of one session differ by their number."""
+    def encoded(self, number: int) -> bytes:
+        """Encode it for its idempotency key; equal steps of one session differ by their number."""
         return _encode((number, *self))
 
 
 def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
     """Plan a session: created with what one request can carry, then filled up, then given its time."""
-    first, *rest = _turns(record.messages, size)
+    first, *rest = _turns(record.messages, size, record.metadata)
     created = {
         "user_id": record.user_id,
         "session_group": record.session_group,
@@ -40,6 +41,8 @@ def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
         "title": record.title,
         "model": record.model,
     }
+    if record.created_at is not None:
+        created["created_at"] = record.created_at
     updates: list[dict[str, Any]] = [{"new_messages": turn} for turn in rest]
     last: dict[str, Any] = {"tokens_used": record.total_tokens} if record.total_tokens else {}
     last |= {"status": record.status} if record.status != "active" else {}
@@ -52,23 +55,43 @@ def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
     ]
 
 
+def digest_of(steps: list[Step]) -> bytes:
+    """Make a digest of all steps of a session."""
+    digest = blake2b(digest_size=16)
+    for number, step in enumerate(steps):
+        digest.update(step.encoded(number))
+    return digest.digest()
+
+
 def _extensions(minutes: int) -> Iterator[Step]:
     while minutes > 0:
         yield Step("extend", {"additional_minutes": min(minutes, limits.ADDITIONAL_MINUTES_MAX)})
         minutes -= limits.ADDITIONAL_MINUTES_MAX
 
 
-def _turns(messages: list[JsonObject], size: int) -> Iterator[list[JsonObject]]:
-    if len(messages) <= limits.MESSAGES_PER_REQUEST_MAX and size <= _SURELY_FITS_BYTES:
+def _turns(messages: list[JsonObject], size: int, metadata: JsonObject) -> Iterator[list[JsonObject]]:
+    if len(messages) <= limits.MESSAGES_PER_REQUEST_MAX and size <= _VALUES_MAX:
+        # Each value takes a byte at least.
         yield messages
         return
     turn: list[JsonObject] = []
-    held = 0
-    for message in messages:
-        length = len(_encode(message)) + 1
-        if turn and (held + length > _MESSAGES_BYTES_MAX or len(turn) == limits.MESSAGES_PER_REQUEST_MAX):
+    held = values = 0
+    for number, message in enumerate(messages):
+        written = _encode(message)
+        length, inside = len(written) + 1, values_at_most(written)
+        if number == 0 and inside > _VALUES_MAX and metadata:
+            # Together with the metadata it may be too much for one request.
+            yield []
+        is_full = held + length > _MESSAGES_BYTES_MAX or values + inside > _VALUES_MAX
+        if turn and (is_full or len(turn) == limits.MESSAGES_PER_REQUEST_MAX):
             yield turn
-            turn, held = [], 0
+            turn, held, values = [], 0, 0
         turn.append(message)
         held += length
+        values += inside
     yield turn
+
+
+def values_at_most(written: bytes) -> int:
+    """Count the values in JSON, and what looks like one in its texts."""
+    return 1 + len(written) - len(written.translate(None, b",[{"))

@@ -3,15 +3,27 @@
 import asyncio
 import logging
 import math
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from sessionary.errors import StoreUnavailable
+from sessionary.store.migrate import newest_migration, refusal_of_newer
+from sessionary.store.postgres.connecting import connect, takes_writes
+from sessionary.store.postgres.failures import (
+    DRIVER_ERRORS,
+    Conflict,
+    Locked,
+    Lost,
+    Refused,
+    Unfit,
+    Unknown,
+    is_harmless,
+    verdict,
+)
 from sessionary.store.postgres.statements import read_statements
 
 Result = TypeVar("Result")
@@ -21,49 +33,21 @@ Bindings = Mapping[str, object]
 _logger: Final = logging.getLogger("sessionary.store")
 
 _NOTHING: Final[Bindings] = {}
-_SERVER_VERSION_MIN: Final = 15
 _GOODBYE_SECONDS: Final = 1.0
 _SILENCE_SECONDS_MAX: Final = 0.2
 """Under load a connection is never silent for so long; on one that was, a round trip is no price."""
-_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-_UNFIT_CLASSES: Final = ("22", "23", "54", "P0", "XX")
-"""Values, constraints, limits, and rows that cannot be read: one item may be to blame for all."""
-_HARMLESS_CLASSES: Final = ("22", "23", "40")
-"""Values, constraints and conflicts say nothing against the connection; after other errors a new one may do better."""
-_OUTLIVED: Final = ("0A000", "25006", "26000")
-"""Tables changed under a prepared statement, a server that became a standby, a statement forgotten: a new one will."""
-
-_SETTINGS: Final = {
-    "application_name": "sessionary",
-    "synchronous_commit": "on",
-    "default_transaction_isolation": "read committed",
-    # Each statement has one good plan: nested loops over indexes, in their order. It is made once, and no statistics,
-    # fresh or stale, talk the planner into another.
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_bitmapscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "enable_material": "off",
-    "enable_memoize": "off",
-    "enable_sort": "off",
-    "max_parallel_workers_per_gather": "0",
-    "jit": "off",
-}
+_LOOK_SECONDS: Final = 5.0
+"""So often a connection looks whether a newer program has changed the schema."""
+_SECOND_BEST_SECONDS: Final = 1.0
+"""So long a connection to a server that takes no writes is kept before others are tried."""
+_LOOK: Final = "SELECT max(m.serves_from) FROM schema_migrations AS m"
+_LOCK_TABLES: Final = """
+SET LOCAL lock_timeout = {long};
+LOCK TABLE sessions, turns, keys, audit, tokens IN ROW EXCLUSIVE MODE;
+SET LOCAL lock_timeout = {short}
+"""
 _PLANS_CALLS_FIRST: Final = 8
 _PLANS_SECONDS_MAX: Final = 60.0
-
-
-class Refused(Exception):
-    """The server reported an error: nothing of the transaction remains."""
-
-
-class Unfit(Refused):
-    """The server refused what it was given: without one of the items it might have taken the others."""
-
-
-class Lost(Exception):
-    """The connection was lost or not made, before anything could have been committed on it."""
 
 
 class _Plans:
@@ -94,10 +78,17 @@ class _Plans:
 class Connection:
     """One connection, for one user at a time; where a failure leaves it in doubt, the next call makes a new one."""
 
-    def __init__(self, url: str, seconds_max: float) -> None:
-        """Connect to nothing yet. Whoever calls bounds the time; the server is told to give up a little earlier."""
+    def __init__(self, url: str, seconds_max: float, lock_seconds: float | None = None) -> None:
+        """Connect to nothing yet. Whoever calls bounds the time; the server is told to give up a little earlier.
+
+        Somebody else's lock on a row is waited for at most ``lock_seconds``.
+        """
+        self.trouble: str = ""
+        """What was wrong with the database when it was last asked for something; empty if nothing was."""
         self._url: Final = url
         self._seconds_max: Final = seconds_max
+        self._lock_seconds: Final = lock_seconds or seconds_max * 8 / 20
+        self._program: Final = newest_migration("postgres")
         self._statements: Final = read_statements()
         self._prepared: dict[str, PreparedStatement] = {}
         self._connection: asyncpg.Connection | None = None
@@ -105,6 +96,8 @@ class Connection:
         self._in_transaction = False
         self._down = False
         self._heard_at = 0.0
+        self._made_at = 0.0
+        self._looked_at = -math.inf
         self._plans: Final = _Plans()
 
     async def call(self, name: str, bindings: Bindings = _NOTHING, *, commits: bool = False) -> Rows:
@@ -125,6 +118,7 @@ class Connection:
         await self._execute("BEGIN")
         self._in_transaction = True
         try:
+            await self._lock_tables()
             yield
             await self._execute("COMMIT", commits=True)
         except BaseException:
@@ -132,6 +126,21 @@ class Connection:
             raise
         finally:
             self._in_transaction = False
+
+    async def look(self) -> None:
+        """Raise StoreUnavailable if a newer program has changed the schema so that this one must not go on."""
+        connection = await self._judged(self.open())
+        needed = await self._judged(connection.fetchval(_LOOK))
+        refusal = refusal_of_newer(needed, self._program)
+        self.trouble = refusal.reason if refusal is not None else ""
+        if refusal is not None:
+            raise refusal
+        self._looked_at = asyncio.get_running_loop().time()
+
+    async def server_pid(self) -> int:
+        """Ask which process of the server answers."""
+        connection = await self._judged(self.open())
+        return int(await self._judged(connection.fetchval("SELECT pg_backend_pid()")))
 
     async def open(self) -> asyncpg.Connection:
         """Connect, unless that has been done; raises what the driver raises."""
@@ -141,7 +150,9 @@ class Connection:
             # What was begun on the old connection must not be finished on a new one.
             raise ConnectionAbortedError
         self.drop()
-        self._connection = await connect(self._url, self._seconds_max)
+        self._connection = await connect(self._url, self._seconds_max, lock_seconds=self._lock_seconds)
+        self._made_at = asyncio.get_running_loop().time()
+        self._looked_at = -math.inf
         if self._down:
             self._down = False
             _logger.info("Connected to the database again.")
@@ -160,7 +171,7 @@ class Connection:
         if self._connection is not None:
             try:
                 await self._connection.close(timeout=_GOODBYE_SECONDS)
-            except _DRIVER_ERRORS:
+            except DRIVER_ERRORS:
                 _logger.debug("The database was gone before we took our leave.")
         self.drop()
 
@@ -170,14 +181,33 @@ class Connection:
 
     async def _make_sure(self) -> None:
         """Drop a connection that died in silence, before something is sent on it whose outcome would be unknown."""
-        connection, silence = self._connection, asyncio.get_running_loop().time() - self._heard_at
-        if connection is None or connection.is_closed() or self._in_transaction or silence < _SILENCE_SECONDS_MAX:
+        if self._in_transaction:
+            return
+        now = asyncio.get_running_loop().time()
+        silence = now - self._heard_at
+        connection = self._connection
+        if connection is not None and now - self._made_at > _SECOND_BEST_SECONDS and not takes_writes(connection):
+            self.drop()
+        connection = await self._judged(self.open())
+        if now - self._looked_at < _LOOK_SECONDS and silence < _SILENCE_SECONDS_MAX:
             return
         try:
             async with asyncio.timeout(self._seconds_max / 8):
-                await self._judged(connection.execute("SELECT 1"))
-        except (Refused, Lost, TimeoutError):
+                if now - self._looked_at < _LOOK_SECONDS:
+                    await self._judged(connection.execute("SELECT 1"))
+                else:
+                    await self.look()
+        except (Lost, TimeoutError):
             self.drop()
+
+    async def _lock_tables(self) -> None:
+        """Keep migrations away until the end of the transaction, and see that none came before it."""
+        long, short = (int(seconds * 1000) for seconds in (self._seconds_max * 0.3, self._lock_seconds))
+        try:
+            await self._execute(_LOCK_TABLES.format(long=long, short=short))
+        except Locked as error:
+            raise Refused(f"somebody holds a lock on a whole table: {error}") from error
+        await self.look()
 
     async def _prepare(self, name: str) -> PreparedStatement:
         connection = await self.open()
@@ -196,82 +226,26 @@ class Connection:
     async def _judged(self, work: Awaitable[Result], *, commits: bool = False) -> Result:
         try:
             result = await work
-        except _DRIVER_ERRORS as error:
+        except DRIVER_ERRORS as error:
             raise self._verdict(error, commits=commits) from error
         except BaseException:
             self.drop()
             raise
         self._heard_at = asyncio.get_running_loop().time()
+        if commits:
+            self.trouble = ""
         return result
 
     def _verdict(self, error: Exception, *, commits: bool) -> Exception:
-        sqlstate = _sqlstate_of_refusal(error)
-        if not sqlstate.startswith(_HARMLESS_CLASSES):
+        found = verdict(error, commits=commits)
+        if not is_harmless(error):
             self.drop()
-        if sqlstate in _OUTLIVED:
-            return Lost(f"{type(error).__name__} {sqlstate}")
-        if sqlstate:
-            refusal = Unfit if sqlstate.startswith(_UNFIT_CLASSES) else Refused
-            return refusal(f"{type(error).__name__} {sqlstate}")
+        if isinstance(found, Conflict | Locked | Unfit):
+            return found
+        self.trouble = str(found)
+        if isinstance(found, Refused):
+            return found
         if not self._down:
             self._down = True
-            _logger.warning("A connection to the database was lost or not made: %s.", type(error).__name__)
-        return StoreUnavailable() if commits else Lost(type(error).__name__)
-
-
-def _sqlstate_of_refusal(error: Exception) -> str:
-    """Name the error after which nothing of the transaction remains; empty if that is not certain.
-
-    A FATAL error, which ends the session, may come after a commit: it says nothing about it.
-    """
-    if not isinstance(error, asyncpg.PostgresError):
-        return ""
-    found_by_the_driver = isinstance(error, asyncpg.DataError) and error.severity_en is None
-    return str(error.sqlstate) if found_by_the_driver or error.severity_en == "ERROR" else ""
-
-
-async def connect(url: str, seconds_max: float) -> asyncpg.Connection:
-    """Connect with the settings every statement counts on; raises what the driver raises."""
-    milliseconds = int(seconds_max * 1000)
-    settings = {
-        **_SETTINGS,
-        "statement_timeout": str(milliseconds * 9 // 20),
-        "lock_timeout": str(milliseconds * 8 // 20),
-        "idle_in_transaction_session_timeout": str(milliseconds),
-    }
-    async with asyncio.timeout(seconds_max / 2):
-        return await asyncpg.connect(url, server_settings=settings, statement_cache_size=0)
-
-
-def check_server(connection: asyncpg.Connection) -> None:
-    """Raise StoreUnavailable if the server, or how the database keeps text, is not what we count on."""
-    version = connection.get_server_version().major
-    if version < _SERVER_VERSION_MIN:
-        raise StoreUnavailable(f"PostgreSQL {version} is too old: {_SERVER_VERSION_MIN} or later is needed.")
-    encoding = connection.get_settings().server_encoding
-    if encoding != "UTF8":
-        raise StoreUnavailable(f"The database keeps text as {encoding}: one made with ENCODING 'UTF8' is needed.")
-
-
-@contextmanager
-def explaining(url: str) -> Iterator[None]:
-    """Turn what goes wrong at a start into a StoreUnavailable that tells an operator why, and no password."""
-    place = url.partition("?")[0].rpartition("@" if "@" in url else "//")[2]
-    try:
-        yield
-    except _DRIVER_ERRORS as error:
-        reason = str(error) or "no answer in time"
-        detail = f"The database at {place} cannot be used: {reason}."
-        raise StoreUnavailable(detail, reason=reason, unreachable=may_pass(error)) from error
-    except ValueError as error:
-        # The driver quotes what it cannot read, and that may be a part of the password.
-        raise StoreUnavailable("The URL of the database cannot be read.") from error
-
-
-def may_pass(error: Exception) -> bool:
-    """Say whether waiting may help: nothing answers, or what answers does not serve yet or has no room."""
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(("08", "53", "57P"))
-    if isinstance(error, OSError):
-        return not isinstance(error, ssl.SSLError | PermissionError)
-    return isinstance(error, asyncpg.TargetServerAttributeNotMatched)
+            _logger.warning("A connection to the database was lost or not made: %s.", found)
+        return StoreUnavailable(reason=str(found)) if isinstance(found, Unknown) else found

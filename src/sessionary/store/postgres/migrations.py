@@ -8,7 +8,8 @@ from typing import Final
 import asyncpg
 
 from sessionary.store import migrate as numbered
-from sessionary.store.postgres.connections import check_server, explaining
+from sessionary.store.postgres.connecting import check_server, connect_to, explaining
+from sessionary.store.postgres.urls import read_url
 
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -17,19 +18,34 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at bigint  NOT NULL
 )
 """
+_SERVES: Final = "UPDATE schema_migrations SET serves_from = $2 WHERE number = $1"
+_WAIT_FOR_WRITES: Final = "LOCK TABLE sessions, turns, keys IN SHARE ROW EXCLUSIVE MODE"
+_HAS_SERVES: Final = """
+SELECT count(*) > 0
+FROM pg_attribute
+WHERE attrelid = to_regclass('schema_migrations') AND attname = 'serves_from' AND NOT attisdropped
+"""
 _LOCK: Final = int.from_bytes(b"sessiona")
 """The number that every sessionary locks while it migrates."""
+_SETTINGS: Final = {"statement_timeout": "0", "lock_timeout": "0", "synchronous_commit": "on"}
 _CONNECT_SECONDS_MAX: Final = 10.0
 _SECONDS_MAX: Final = 600.0
 """A migration may rewrite tables, or wait for another server that does."""
 
 
-async def migrate(url: str, now: int) -> list[str]:
-    """Apply what is pending, all of it or nothing, and name it. Several servers may try at once."""
+async def migrate(url: str, now: int, known: list[numbered.Migration] | None = None) -> list[str]:
+    """Apply what is pending, all of it or nothing, and name it. Several servers may try at once.
+
+    A migration beside which older programs must stop waits for their writes and keeps further ones waiting: they find
+    it when it is done, and refuse.
+    """
     async with _connected(url) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(_LEDGER)
-        todo = numbered.pending(numbered.read_migrations("postgres"), await _applied(connection))
+        applied = await _applied(connection)
+        todo = numbered.pending(known or numbered.read_migrations("postgres"), applied)
+        if applied and any(migration.serves_from == migration.number for migration in todo):
+            await connection.execute(_WAIT_FOR_WRITES)
         for migration in todo:
             await connection.execute(migration.sql)
             await connection.execute(
@@ -38,6 +54,8 @@ async def migrate(url: str, now: int) -> list[str]:
                 migration.name,
                 now,
             )
+        for migration in todo:
+            await connection.execute(_SERVES, migration.number, migration.serves_from)
     return [migration.name for migration in todo]
 
 
@@ -51,9 +69,7 @@ async def pending(url: str) -> list[str]:
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
     with explaining(url):
-        connection = await asyncpg.connect(
-            url, timeout=_CONNECT_SECONDS_MAX, server_settings={"application_name": "sessionary"}
-        )
+        connection = await connect_to(read_url(url), _CONNECT_SECONDS_MAX, _SETTINGS)
         try:
             check_server(connection)
             async with asyncio.timeout(_SECONDS_MAX):
@@ -63,7 +79,10 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
             connection.terminate()
 
 
-async def _applied(connection: asyncpg.Connection) -> set[int]:
+async def _applied(connection: asyncpg.Connection) -> dict[int, int]:
+    """Find what has been applied, and what each of it serves; before that was said, its own program."""
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
-        return set()
-    return {row["number"] for row in await connection.fetch("SELECT m.number FROM schema_migrations AS m")}
+        return {}
+    serves = "m.serves_from" if await connection.fetchval(_HAS_SERVES) else "m.number"
+    rows = await connection.fetch(f"SELECT m.number, {serves} AS serves FROM schema_migrations AS m")  # noqa: S608
+    return {row["number"]: row["serves"] for row in rows}

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from sessionary.errors import SessionaryError, StoreUnavailable
-from sessionary.store.postgres.connections import Lost, Refused, Unfit
+from sessionary.store.postgres.failures import Lost, Refused, Unfit
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -28,7 +28,7 @@ async def persist(work: Work[Item, Answer], items: Sequence[Item]) -> list[Answe
     except Refused as refusal:
         if len(items) == 1 or not isinstance(refusal, Unfit):
             _logger.warning("The database refused a batch of %d: %s.", len(items), refusal)
-            return [StoreUnavailable()] * len(items)
+            return [StoreUnavailable(reason=str(refusal), unchanged=True)] * len(items)
     middle = len(items) // 2
     return [*await persist(work, items[:middle]), *await persist(work, items[middle:])]
 
@@ -41,4 +41,4 @@ async def _twice(work: Work[Item, Answer], items: Sequence[Item]) -> Sequence[An
     try:
         return await work(items)
     except Lost as error:
-        raise StoreUnavailable from error
+        raise StoreUnavailable(reason=str(error), unchanged=True) from error

@@ -8,6 +8,7 @@ import asyncpg
 
 from sessionary.store.base import AuditRecord, StoredKey, StoredSession, StoredToken
 from sessionary.store.deciding import Folded, OnceKey, SessionKey
+from sessionary.store.migrate import newest_migration
 from sessionary.store.summaries import summary_of
 
 Columns = dict[str, list[Any]]
@@ -35,9 +36,11 @@ _KEYS: Final = _getters("kept", "organisation", "principal", "command", "key", "
 _AUDIT: Final = _getters("noted", "at", "organisation", "actor", "action", "subject")
 
 
-def from_folded(folded: Folded, stored: Mapping[SessionKey, StoredSession]) -> Columns:
-    """Bind everything a batch writes, and the versions it was decided on."""
+def from_folded(folded: Folded, stored: Mapping[SessionKey, StoredSession], now: int) -> dict[str, Any]:
+    """Bind everything a batch writes, and the versions and the instant it was decided on."""
     return {
+        "now": now,
+        "program": newest_migration("postgres"),
         **from_deleted(
             [organisation for organisation, _ in folded.deleted],
             [session_id for _, session_id in folded.deleted],

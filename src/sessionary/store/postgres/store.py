@@ -25,12 +25,18 @@ from sessionary.store.base import (
     size_of,
 )
 from sessionary.store.batching import Lane, LaneLimits
-from sessionary.store.postgres.connections import Connection, Lost, Refused, check_server, explaining
+from sessionary.store.postgres.connecting import check_server, explaining
+from sessionary.store.postgres.connections import Connection
+from sessionary.store.postgres.failures import Lost, Refused
 from sessionary.store.postgres.persisting import Work, persist
+from sessionary.store.postgres.readiness import Readiness, check_rights
 from sessionary.store.postgres.reading import Question, Reader, TooLong
 from sessionary.store.postgres.sweeping import Sweeper
 from sessionary.store.postgres.tokens import Tokens
-from sessionary.store.postgres.writing import Writer
+from sessionary.store.postgres.urls import read_url
+from sessionary.store.postgres.waiting import LockedSessions
+from sessionary.store.postgres.writing import Answer as Written
+from sessionary.store.postgres.writing import Blocked, Writer
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -49,6 +55,12 @@ _LIST_BATCH_MAX: Final = 8
 """Pages may be of a hundred sessions, each with 64 KiB of metadata."""
 _LOOKUP_BATCH_MAX: Final = 256
 _READY_SECONDS_MAX: Final = 1.0
+_LOCK_PART: Final = 50
+_LOCK_SECONDS_MIN: Final = 0.02
+_SHARED_CONNECTIONS: Final = (
+    "The URL of the database leads to a pooler that shares connections between transactions: "
+    "use its session mode, or connect to PostgreSQL itself."
+)
 
 
 class PostgresStore:
@@ -61,9 +73,17 @@ class PostgresStore:
         self._connections: Final[list[Connection]] = []
         self._lanes: Final[list[Lane[Any, Any]]] = []
 
-        self._commands: Final[Lane[Command, Outcome]] = self._lane(
-            Writer(self._connection(), clock).apply, _COMMANDS_BATCH_MAX
+        # A lock that lasts longer than another server's commit is somebody's at work on the database.
+        lock_seconds = max(seconds_max / _LOCK_PART, _LOCK_SECONDS_MIN)
+        writer = Writer(self._connection(lock_seconds), clock, seconds_max / 4)
+        self._locked_sessions: Final = LockedSessions(writer, seconds_max * 3 / 8)
+        self._commands: Final[Lane[Command, Written]] = self._lane(
+            self._locked_sessions.apply_others, _COMMANDS_BATCH_MAX
         )
+        # Not among those that are opened at the start: it is seldom needed.
+        self._waiting_connection: Final = Connection(url, seconds_max, lock_seconds)
+        waiting_writer = Writer(self._waiting_connection, clock, seconds_max / 8, locking=True)
+        self._waiting: Final[Lane[Command, Written]] = self._lane(waiting_writer.apply, _COMMANDS_BATCH_MAX)
         self._fetches: Final = [
             self._lane(Reader(self._connection(), clock, _SHORT_CONVERSATION_BYTES).fetch, _FETCH_BATCH_MAX)
             for _ in range(_FETCH_LANES)
@@ -75,7 +95,9 @@ class PostgresStore:
         self._long_lists: Final = self._lane(Reader(self._connection(), clock, 0).list_pages)
         self._sweeper: Final = Sweeper(self._connection(), clock)
         self._sweeps: Final = self._lane(_run)
-        self._tokens: Final = Tokens(self._connection(), clock)
+        self._errand_connection: Final = self._connection()
+        self._tokens: Final = Tokens(self._errand_connection, clock)
+        self._readiness: Final = Readiness(url, seconds_max, self._connections)
         self._errands: Final = self._lane(_run)
         # Apart, and many at once: whoever makes tokens up keeps nobody waiting whose token is good.
         self._lookups: Final = self._lane(Tokens(self._connection(), clock).find, _LOOKUP_BATCH_MAX)
@@ -100,7 +122,12 @@ class PostgresStore:
             self._commands.put(command, size, command.organisation)
             for command, size in zip(commands, sizes, strict=True)
         ]
-        return [await answer for answer in answers]
+        return [await self._settled(command, await answer) for command, answer in zip(commands, answers, strict=True)]
+
+    async def _settled(self, command: Command, answer: Written | SessionaryError) -> Outcome:
+        if isinstance(answer, Blocked):
+            return await self._locked_sessions.wait(command, self._waiting)
+        return answer
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and its messages; see ``Store``."""
@@ -155,17 +182,18 @@ class PostgresStore:
         return await _done(self._errands, lambda: self._tokens.list_audit(limit, after))
 
     async def ready(self) -> None:
-        """Return if the database answers; see ``Store``."""
+        """Return if the database would take a write; see ``Store``."""
         try:
             async with asyncio.timeout(_READY_SECONDS_MAX):
-                await _done(self._errands, self._tokens.ping)
+                await _done(self._errands, lambda: self._readiness.check(self._errand_connection))
         except TimeoutError as error:
-            raise StoreUnavailable from error
+            raise StoreUnavailable(reason="no answer in time", unchanged=True) from error
 
     async def close(self) -> None:
         """Finish what was accepted and take leave of the database; see ``Store``."""
         await asyncio.gather(*(lane.drain() for lane in self._lanes))
         await asyncio.gather(*(connection.close() for connection in self._connections))
+        await self._waiting_connection.close()
 
     async def _open(self) -> None:
         with explaining(self._url):
@@ -173,11 +201,16 @@ class PostgresStore:
                 await self._connect()
                 try:
                     await self._tokens.ping()
+                    await check_rights(self._errand_connection)
                 except Refused as refusal:
+                    if not _is_unmigrated(refusal):
+                        raise _refused(self._url, str(refusal)) from refusal
                     detail = "The database has not been migrated: run `sessionary migrate`."
                     raise StoreUnavailable(detail) from refusal
                 except Lost as lost:
-                    raise StoreUnavailable(unreachable=True) from lost
+                    raise StoreUnavailable(reason=str(lost), unreachable=True) from lost
+                except StoreUnavailable as error:
+                    raise _refused(self._url, error.reason, unreachable=error.unreachable) from error
 
     async def _connect(self) -> None:
         # All are waited for, also when one has failed: none may be made after the store is closed.
@@ -186,9 +219,13 @@ class PostgresStore:
             if isinstance(made, BaseException):
                 raise made
             check_server(made)
+        first, second = self._connections[:2]
+        processes = [await connection.server_pid() for connection in (first, second, first)]
+        if processes[0] == processes[1] or processes[0] != processes[2]:
+            raise StoreUnavailable(_SHARED_CONNECTIONS)
 
-    def _connection(self) -> Connection:
-        connection = Connection(self._url, self._seconds_max)
+    def _connection(self, lock_seconds: float | None = None) -> Connection:
+        connection = Connection(self._url, self._seconds_max, lock_seconds)
         self._connections.append(connection)
         return connection
 
@@ -197,6 +234,15 @@ class PostgresStore:
         lane = Lane[Item, Answer](lambda items: persist(work, items), bounds)
         self._lanes.append(lane)
         return lane
+
+
+def _is_unmigrated(refusal: Refused) -> bool:
+    return str(refusal).endswith(("(42P01)", "(42703)"))
+
+
+def _refused(url: str, reason: str, *, unreachable: bool = False) -> StoreUnavailable:
+    detail = f"The database at {read_url(url).shown} cannot be used: {reason}."
+    return StoreUnavailable(detail, reason=reason, unreachable=unreachable)
 
 
 async def _run(errands: Sequence[Errand]) -> list[Any]:

@@ -56,7 +56,8 @@ class Tokens:
 
     async def note(self, record: AuditRecord) -> None:
         """Keep an audit record."""
-        await self._connection.call("insert_audit", from_audit([record]), commits=True)
+        async with self._connection.transaction():
+            await self._connection.call("insert_audit", from_audit([record]))
 
     async def list_audit(self, limit: int, after: int) -> Records:
         """Read audit records."""

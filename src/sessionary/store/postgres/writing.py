@@ -1,12 +1,17 @@
 """Writing: a batch of commands is one transaction, most often of a single statement."""
 
+import asyncio
+import math
 from collections.abc import Sequence
 from typing import Final
 
-from sessionary.errors import SessionaryError
+from msgspec import Struct
+
+from sessionary.errors import SessionaryError, StoreUnavailable
 from sessionary.store.base import Clock, Command, Create, Outcome, StoredKey, StoredSession, Update
 from sessionary.store.deciding import Folded, OnceKey, SessionKey, fold, once_key, session_key
-from sessionary.store.postgres.connections import Connection, Refused, Rows
+from sessionary.store.postgres.connections import Connection, Rows
+from sessionary.store.postgres.failures import Conflict, Locked, Refused
 from sessionary.store.postgres.rows import (
     from_folded,
     from_keys_wanted,
@@ -17,6 +22,9 @@ from sessionary.store.postgres.rows import (
 
 Stored = dict[SessionKey, StoredSession]
 Keys = dict[OnceKey, StoredKey]
+
+_ATTEMPTS: Final = 3
+_SUSPICIOUS_SECONDS: Final = 60.0
 
 
 class _Wanted:
@@ -58,47 +66,93 @@ def _is_guessed(wanted: _Wanted, folded: Folded) -> bool:
     return bool(unread) and any(isinstance(outcome, SessionaryError) for outcome in folded.outcomes)
 
 
+class Blocked(Struct, frozen=True):
+    """The answer to a command whose session somebody else has locked: nothing was done."""
+
+
+Answer = Outcome | Blocked
+
+
 class Writer:
     """Applies batches, one at a time, on a connection of its own."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        """Own a connection."""
+    def __init__(self, connection: Connection, clock: Clock, seconds_max: float, *, locking: bool = False) -> None:
+        """Own a connection; ``locking`` takes locks from the first.
+
+        What a batch has not come to after ``seconds_max`` is given back as blocked.
+        """
         self._connection: Final = connection
         self._clock: Final = clock
+        self._seconds_max: Final = seconds_max
+        self._locks_until = math.inf if locking else -math.inf
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply a batch whole or not at all; raises as ``Connection.call`` does.
+    async def apply(self, commands: Sequence[Command]) -> list[Answer]:
+        """Apply a batch whole or not at all, but for what is blocked; raises as ``Connection.call`` does.
 
-        First without locks: read, decide, and write if every session is still of the version that was read. Where
-        someone else came between, once more with the sessions locked.
+        First without locks: read, decide, and write if every session is still of the version that was read and every
+        key still new. Where someone else came between, read again, and at last with the sessions locked.
         """
+        ends_at = _now() + self._seconds_max
+        if _now() < self._locks_until:
+            return await self._apply_locked(commands, ends_at)
         wanted = _Wanted(commands)
-        try:
-            return await self._apply_at_once(wanted)
-        except Refused:
-            return await self._apply_locked(wanted)
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._apply_at_once(wanted, guess=not attempt)
+            except Conflict:
+                await self._connection.look()
+            except Locked:
+                break
+            except StoreUnavailable:
+                # Whatever it was, a command may be to blame: in a transaction the next error is known to undo it all.
+                self._locks_until = _now() + _SUSPICIOUS_SECONDS
+                raise
+        return await self._apply_locked(commands, ends_at)
 
-    async def _apply_at_once(self, wanted: _Wanted) -> list[Outcome]:
-        stored, keys = await self._read(wanted)
-        folded = fold(wanted.commands, stored, keys, self._clock())
-        if folded.outdated_keys or _is_guessed(wanted, folded):
-            # The same statement cannot both delete a key and insert it anew.
-            return await self._apply_locked(wanted)
+    async def _apply_at_once(self, wanted: _Wanted, *, guess: bool) -> list[Answer]:
+        stored, keys = await self._read(wanted, guess=guess)
+        now = self._clock()
+        folded = fold(wanted.commands, stored, keys, now)
+        if guess and _is_guessed(wanted, folded):
+            return await self._apply_at_once(wanted, guess=False)
         if _writes_something(folded):
-            await self._connection.call("write_batch", from_folded(folded, stored), commits=True)
-        return folded.outcomes
+            await self._connection.call("write_batch", from_folded(folded, stored, now), commits=True)
+        return [*folded.outcomes]
 
-    async def _apply_locked(self, wanted: _Wanted) -> list[Outcome]:
+    async def _apply_locked(self, commands: Sequence[Command], ends_at: float) -> list[Answer]:
+        """Apply what nobody has locked; where it cannot be told who waits for whom, part by part."""
+        if _now() > ends_at:
+            return [Blocked()] * len(commands)
+        try:
+            return await self._apply_free(commands)
+        except (Conflict, Locked) as error:
+            await self._connection.look()
+            if len(commands) == 1:
+                if isinstance(error, Conflict) and str(error).startswith("UniqueViolation"):
+                    raise Refused(str(error)) from error
+                return [Blocked()]
+        answers: dict[int, Answer] = {}
+        for part in _parts(commands):
+            found = await self._apply_locked([commands[place] for place in part], ends_at)
+            answers.update(zip(part, found, strict=True))
+        return [answers[place] for place in range(len(commands))]
+
+    async def _apply_free(self, commands: Sequence[Command]) -> list[Answer]:
+        wanted = _Wanted(commands)
         async with self._connection.transaction():
-            stored, keys = await self._lock(wanted)
-            folded = fold(wanted.commands, stored, keys, self._clock())
-            if folded.outdated_keys:
-                await self._connection.call("delete_keys", from_keys_wanted(folded.outdated_keys))
-            await self._connection.call("write_batch", from_folded(folded, stored))
-        return folded.outcomes
+            free = await self._lock(wanted)
+            stored, keys = await self._read(wanted, guess=False)
+            blocked = stored.keys() - free
+            folded_commands = [command for command in commands if session_key(command) not in blocked]
+            now = self._clock()
+            folded = fold(folded_commands, stored, keys, now)
+            if _writes_something(folded):
+                await self._connection.call("write_batch", from_folded(folded, stored, now))
+        outcomes = iter(folded.outcomes)
+        return [Blocked() if session_key(command) in blocked else next(outcomes) for command in commands]
 
-    async def _read(self, wanted: _Wanted) -> tuple[Stored, Keys]:
-        if not wanted.sessions:
+    async def _read(self, wanted: _Wanted, *, guess: bool) -> tuple[Stored, Keys]:
+        if not wanted.sessions and (guess or not wanted.keys):
             # Keys of creations are nearly always new: one that is not makes the write fail and is looked up then, as is
             # that of one that is refused.
             return {}, {}
@@ -106,7 +160,25 @@ class Writer:
         rows = await self._connection.call("read_batch", bindings)
         return wanted.sessions_found(rows), wanted.keys_found(rows)
 
-    async def _lock(self, wanted: _Wanted) -> tuple[Stored, Keys]:
-        sessions = await self._connection.call("lock_sessions", from_sessions_wanted(wanted.sessions))
-        keys = await self._connection.call("lock_keys", from_keys_wanted(wanted.keys)) if wanted.keys else []
-        return wanted.sessions_found(sessions), wanted.keys_found(keys)
+    async def _lock(self, wanted: _Wanted) -> set[SessionKey]:
+        if not wanted.sessions:
+            return set()
+        rows = await self._connection.call("lock_sessions", from_sessions_wanted(wanted.sessions))
+        places = list(wanted.sessions)
+        return {places[row["place"] - 1] for row in rows}
+
+
+def _parts(commands: Sequence[Command]) -> list[list[int]]:
+    """Part a batch by organisation, and that of one by sessions, in halves."""
+    owners = list(dict.fromkeys(command.organisation for command in commands))
+    if len(owners) > 1:
+        parts: dict[str, list[int]] = {owner: [] for owner in owners}
+        for place, command in enumerate(commands):
+            parts[command.organisation].append(place)
+        return list(parts.values())
+    middle = len(commands) // 2
+    return [list(range(middle)), list(range(middle, len(commands)))]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ from sessionary.store import migrate as numbered
 from sessionary.store.sqlite.connections import close, connect
 from sessionary.store.sqlite.disks import DISK_FULL
 from sessionary.store.sqlite.holding import Hold
+from sessionary.store.sqlite.migrations import applied
 from sessionary.store.sqlite.places import index_of, log_of, real_path
 
 Counts = dict[str, int]
@@ -125,8 +126,7 @@ def _source(copy: Path, real: Path) -> apsw.Connection:
         if source.execute("PRAGMA integrity_check(1)").get != "ok":
             raise InvalidRequest(f"{copy} is damaged.")
         _check_ours(_counts(source))
-        applied = {int(row[0]) for row in source.execute("SELECT number FROM schema_migrations")}
-        numbered.pending(numbered.read_migrations("sqlite"), applied)
+        numbered.pending(numbered.read_migrations("sqlite"), applied(source))
     except (apsw.NotADBError, apsw.CorruptError) as error:
         close(source)
         raise InvalidRequest(f"{copy} is no database, or damaged.") from error

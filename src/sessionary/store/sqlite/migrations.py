@@ -18,11 +18,17 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at INTEGER NOT NULL
 ) STRICT
 """
+_SERVES: Final = "UPDATE schema_migrations SET serves_from = ? WHERE number = ?"
 _LOCK_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.05
 
 
-def migrate(path: Path, now: int, given_up: Callable[[], bool] = lambda: False) -> list[str]:
+def migrate(
+    path: Path,
+    now: int,
+    given_up: Callable[[], bool] = lambda: False,
+    known: list[numbered.Migration] | None = None,
+) -> list[str]:
     """Apply what is pending, all of it or nothing, and name it. Several processes may try at once.
 
     ``given_up`` is asked again and again while another process holds the file: true ends the waiting.
@@ -31,13 +37,19 @@ def migrate(path: Path, now: int, given_up: Callable[[], bool] = lambda: False) 
         connection.set_busy_handler(lambda count: _waits(count) and not given_up())
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_LEDGER)
-        todo = numbered.pending(numbered.read_migrations("sqlite"), _applied(connection))
+        todo = numbered.pending(known or numbered.read_migrations("sqlite"), applied(connection))
         for migration in todo:
             connection.execute(migration.sql)
             connection.execute(
                 "INSERT INTO schema_migrations (number, name, applied_at) VALUES (?, ?, ?)",
                 (migration.number, migration.name, now),
             )
+        for migration in todo:
+            connection.execute(_SERVES, (migration.serves_from, migration.number))
+        if todo:
+            needed = max(applied(connection).values())
+            # Where every writer finds it without a statement's price.
+            connection.execute(f"PRAGMA user_version = {needed}")
         connection.execute("COMMIT")
         return [migration.name for migration in todo]
 
@@ -48,7 +60,7 @@ def pending(path: Path) -> list[str]:
     if not path.exists():
         return [migration.name for migration in known]
     with _opened(path) as connection:
-        return [migration.name for migration in numbered.pending(known, _applied(connection))]
+        return [migration.name for migration in numbered.pending(known, applied(connection))]
 
 
 @contextlib.contextmanager
@@ -68,8 +80,17 @@ def _waits(count: int) -> bool:
     return count * _LOOK_SECONDS < _LOCK_SECONDS
 
 
-def _applied(connection: apsw.Connection) -> set[int]:
-    ledger = "SELECT count(*) FROM sqlite_schema WHERE name = 'schema_migrations'"
-    if not connection.execute(ledger).get:
-        return set()
-    return {int(row[0]) for row in connection.execute("SELECT number FROM schema_migrations")}
+def check_program(connection: apsw.Connection) -> None:
+    """Raise StoreUnavailable if a newer program has changed the schema so that this one must not go on."""
+    refusal = numbered.refusal_of_newer(connection.pragma("user_version"), numbered.newest_migration("sqlite"))
+    if refusal is not None:
+        raise refusal
+
+
+def applied(connection: apsw.Connection) -> dict[int, int]:
+    """Find what has been applied, and what each of it serves; before that was said, its own program."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(schema_migrations)")}
+    if not columns:
+        return {}
+    serves = "serves_from" if "serves_from" in columns else "number"
+    return dict(connection.execute(f"SELECT number, {serves} FROM schema_migrations"))  # noqa: S608

@@ -9,6 +9,7 @@ from sessionary.limits import SESSION_BYTES_MAX
 from sessionary.store.base import AuditRecord, Clock, Conversation, ListQuery, Page, StoredToken, UsagePage, Window
 from sessionary.store.queries import read_queries
 from sessionary.store.sqlite import connections
+from sessionary.store.sqlite.migrations import check_program
 from sessionary.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_audit, to_token
 from sessionary.store.summaries import page_of
 from sessionary.store.windows import cut, span
@@ -107,7 +108,8 @@ class Reader:
         return [to_audit(row) for row in rows]
 
     def ping(self) -> None:
-        """Read one row."""
+        """Read one row, of a schema that this program may serve."""
+        check_program(self._connection)
         self._connection.execute(self._sql["ping"]).fetchall()
 
     def interrupt(self) -> None:

@@ -23,6 +23,7 @@ from sessionary.store.base import (
 from sessionary.store.deciding import Folded, OnceKey, SessionKey, fold, once_key, session_key
 from sessionary.store.queries import read_queries
 from sessionary.store.sqlite import connections
+from sessionary.store.sqlite.migrations import check_program
 from sessionary.store.sqlite.rows import (
     Bindings,
     Row,
@@ -67,6 +68,7 @@ class Writer:
         self._connection.set_busy_timeout(0)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            check_program(self._connection)
             return self._apply(commands)
         except (apsw.BusyError, apsw.ConstraintError):
             self.undo()
@@ -139,6 +141,7 @@ class Writer:
     def _transaction(self, body: Callable[[], Result]) -> Result:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            check_program(self._connection)
             result = body()
         except BaseException:
             self.undo()

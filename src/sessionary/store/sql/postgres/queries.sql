@@ -4,7 +4,7 @@
 -- also leaves no plan but looking each row up: any other would have to sort, and that is forbidden.
 
 -- name: read_batch
--- What lock_sessions and lock_keys read, without a lock; sessions and keys share lines only to save a round trip.
+-- Sessions, and keys used before, without a lock; sessions and keys share lines only to save a round trip.
 SELECT w.place,
        s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
        s.total_messages, s.total_tokens, s.total_bytes,
@@ -27,30 +27,15 @@ LEFT JOIN keys AS k
  AND k.key = w.key_key;
 
 -- name: lock_sessions
-SELECT w.place,
-       s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
-       s.total_messages, s.total_tokens, s.total_bytes,
-       s.created_at, s.updated_at, s.expires_at, s.version,
-       CASE WHEN w.with_metadata THEN s.metadata END AS metadata
-FROM unnest(:organisation::text[], :id::uuid[], :with_metadata::boolean[])
-     WITH ORDINALITY AS w (organisation, id, with_metadata, place)
+-- Those that nobody else has locked; nobody is waited for.
+SELECT w.place
+FROM unnest(:organisation::text[], :id::uuid[])
+     WITH ORDINALITY AS w (organisation, id, place)
 JOIN sessions AS s
   ON s.organisation = w.organisation
  AND s.id = w.id
 ORDER BY w.place
-FOR UPDATE OF s;
-
--- name: lock_keys
--- Nothing to lock: of two that insert a key, the second is refused.
-SELECT w.place, k.fingerprint, k.effect, k.expires_at AS key_expires_at
-FROM unnest(:key_organisation::text[], :key_principal::text[], :key_command::text[], :key_key::text[])
-     WITH ORDINALITY AS w (organisation, principal, command, key, place)
-JOIN keys AS k
-  ON k.organisation = w.organisation
- AND k.principal = w.principal
- AND k.command = w.command
- AND k.key = w.key
-ORDER BY w.place;
+FOR UPDATE OF s SKIP LOCKED;
 
 -- name: delete_turns
 DELETE FROM turns AS t
@@ -127,12 +112,20 @@ FROM unnest(
 ) AS w (organisation, session_id, first, count, tokens, created_at, body);
 
 -- name: insert_keys
-INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
+-- A key whose day is over is replaced; one that somebody else has renewed meanwhile stays, and is missing in the count.
+INSERT INTO keys AS k (organisation, principal, command, key, fingerprint, effect, expires_at)
 SELECT w.organisation, w.principal, w.command, w.key, w.fingerprint, w.effect, w.expires_at
 FROM unnest(
     :kept_organisation::text[], :kept_principal::text[], :kept_command::text[], :kept_key::text[],
     :kept_fingerprint::bytea[], :kept_effect::bytea[], :kept_expires_at::bigint[]
-) AS w (organisation, principal, command, key, fingerprint, effect, expires_at);
+) AS w (organisation, principal, command, key, fingerprint, effect, expires_at)
+ON CONFLICT (organisation, principal, command, key) DO UPDATE
+SET fingerprint = EXCLUDED.fingerprint,
+    effect = EXCLUDED.effect,
+    expires_at = EXCLUDED.expires_at
+WHERE k.organisation = EXCLUDED.organisation
+  AND k.expires_at <= :now::bigint
+RETURNING k.key;
 
 -- name: insert_audit
 INSERT INTO audit (organisation, at, actor, action, subject)
@@ -164,8 +157,8 @@ WHERE a.number = d.number
 RETURNING 1;
 
 -- name: write_batch
--- All of a batch or nothing: where a session is no longer of the version that was read, this divides by zero and so
--- undoes the whole statement.
+-- All of a batch or nothing: where a session is no longer of the version that was read, a key is in use, or a newer
+-- program has changed the schema, this divides by zero and so undoes the whole statement.
 SELECT 1 / (
     cardinality(:deleted_id::uuid[]) = (
         SELECT count(*)
@@ -175,16 +168,15 @@ SELECT 1 / (
         SELECT count(*)
         FROM update_sessions
     )
+    AND cardinality(:kept_key::text[]) = (
+        SELECT count(*)
+        FROM insert_keys
+    )
+    AND :program::integer >= (
+        SELECT max(m.serves_from)
+        FROM schema_migrations AS m
+    )
 )::integer AS written;
-
--- name: delete_keys
-DELETE FROM keys AS k
-USING unnest(:key_organisation::text[], :key_principal::text[], :key_command::text[], :key_key::text[])
-      AS w (organisation, principal, command, key)
-WHERE k.organisation = w.organisation
-  AND k.principal = w.principal
-  AND k.command = w.command
-  AND k.key = w.key;
 
 -- name: fetch_sessions
 -- With the messages of those that are wanted whole and hold no more than :bytes_max.
@@ -362,6 +354,7 @@ WHERE k.organisation = d.organisation
   AND k.principal = d.principal
   AND k.command = d.command
   AND k.key = d.key
+  AND k.expires_at <= :now::bigint
 RETURNING 1;
 
 -- name: insert_token
@@ -409,3 +402,16 @@ FROM (
     FROM sessions AS s
     LIMIT 1
 ) AS found;
+
+-- name: can_write
+SELECT current_setting('transaction_read_only') = 'on' AS read_only,
+       (
+           SELECT string_agg(w.privilege || ' on ' || w.table_name, ', ')
+           FROM unnest(:table::text[], :privilege::text[]) AS w (table_name, privilege)
+           WHERE NOT has_table_privilege(w.table_name, w.privilege)
+       ) AS missing;
+
+-- name: try_write
+-- Always undone.
+INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
+VALUES ('', '', 'try', gen_random_uuid()::text, ''::bytea, :filler::bytea, 0);

@@ -1,0 +1,161 @@
+"""Making a conversation fit a session: each member is checked, mended where it must be, or kept apart."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from sessionary import limits
+from sessionary.cli.transfer.conversation import IMPORTED, Conversation
+from sessionary.cli.transfer.decoding import mapped_texts
+from sessionary.cli.transfer.messages import MessageFitter, nested_less
+from sessionary.cli.transfer.reasons import UserMissing
+from sessionary.cli.transfer.record import Record
+from sessionary.cli.transfer.times import time_from
+from sessionary.model import JsonObject
+
+_encode: Final = msgspec.json.Encoder().encode
+_METADATA_NESTING_MAX: Final = limits.NESTING_MAX - 1
+"""Metadata stands in the body of a request."""
+_HASH_LETTERS: Final = 16
+
+
+def fit(conversation: Conversation, defaults: Mapping[str, Any], now: str, size: int) -> Record:
+    """Make a record of a conversation of so many bytes of JSON; raises UserMissing. No time may be later than now."""
+    members = conversation.members
+    user = _name(conversation, "user_id") or defaults.get("user_id")
+    if not user and conversation.fallback_user is not None:
+        members["user_id"] = conversation.fallback_user
+        user = _name(conversation, "user_id")
+    if not user:
+        raise UserMissing
+    record = Record(
+        user_id=user,
+        session_group=_name(conversation, "session_group") or defaults.get("session_group"),
+        title=_title(conversation),
+        model=_name(conversation, "model"),
+        total_tokens=_tokens(conversation),
+        created_at=_created_at(conversation, now),
+        messages=MessageFitter(conversation, now, size).fit_all(),
+    )
+    if members.get("status") in ("active", "completed"):
+        record.status = members["status"]
+    elif members.get("status") is not None:
+        _keep(conversation, "status")
+    record.metadata = fit_metadata(conversation, conversation.imported)
+    return record
+
+
+def _keep(conversation: Conversation, name: str, why: str = "that a session cannot hold") -> None:
+    conversation.imported[name] = conversation.members.get(name)
+    conversation.mend(f"{name} {why}, kept as metadata.{IMPORTED}.{name}")
+
+
+def _name(conversation: Conversation, name: str) -> str | None:
+    value = conversation.members.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        conversation.mend(f"{name} that was a number, kept as text")
+        value = str(value)
+    if not isinstance(value, str):
+        _keep(conversation, name)
+        return None
+    cleaned = value
+    if not value.isprintable() and any(_is_control(letter) for letter in value):
+        cleaned = "".join(" " if _is_control(letter) else letter for letter in value).strip()
+        conversation.mend(f"{name} with control characters, which were removed")
+    if not cleaned:
+        _keep(conversation, name, "that has no text")
+        return None
+    if len(cleaned) > limits.NAME_LENGTH_MAX:
+        _keep(conversation, name, "that was too long, cut")
+        # Two long names must not become one.
+        digest = hashlib.sha256(cleaned.encode()).hexdigest()[:_HASH_LETTERS]
+        cleaned = f"{cleaned[: limits.NAME_LENGTH_MAX - _HASH_LETTERS - 1]}-{digest}"
+    return cleaned
+
+
+def _is_control(letter: str) -> bool:
+    return letter < " " or "\x7f" <= letter < "\xa0"
+
+
+def _title(conversation: Conversation) -> str | None:
+    value = conversation.members.get("title")
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        _keep(conversation, "title")
+        return None
+    title = value
+    if not value.isprintable() and any(_is_control(letter) for letter in value):
+        title = "".join(" " if _is_control(letter) else letter for letter in value).strip()
+        # A title that goes over several lines is put on one: nothing is lost.
+        if title and any(_is_control(letter) and not letter.isspace() for letter in value):
+            conversation.mend("title with control characters, which were removed")
+    if len(title) > limits.TITLE_LENGTH_MAX:
+        _keep(conversation, "title", "that was too long, cut")
+        title = title[: limits.TITLE_LENGTH_MAX - 1] + "…"
+    return title or None
+
+
+def _tokens(conversation: Conversation) -> int:
+    value = conversation.members.get("total_tokens")
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limits.INT32_MAX):
+        return value or 0
+    _keep(conversation, "total_tokens")
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= limits.INT32_MAX:
+        return int(value)
+    return limits.INT32_MAX if isinstance(value, int | float) and value > limits.INT32_MAX else 0
+
+
+def _created_at(conversation: Conversation, now: str) -> str | None:
+    value = conversation.members.get("created_at")
+    if value in (None, ""):
+        return None
+    found = time_from(value)
+    if found is None or found > now:
+        _keep(conversation, "created_at", "that is no time, or in the future" if found is None else "in the future")
+        return None
+    return found
+
+
+def fit_metadata(conversation: Conversation, imported: JsonObject) -> JsonObject:
+    """Put metadata and what was kept beside it together, within the bounds of a server; the rest is set aside."""
+    metadata = {name: member for name, member in conversation.metadata.items() if member is not None}
+    if imported:
+        there = metadata.get(IMPORTED)
+        if IMPORTED in metadata and not isinstance(there, dict):
+            there = {IMPORTED: there}
+        metadata[IMPORTED] = {**(there or {}), **imported}
+    written = _encode(metadata)
+    if b"\\u0000" in written:
+        metadata = mapped_texts(metadata, lambda text: _without_nul(conversation, text))
+        written = _encode(metadata)
+    metadata = nested_less(metadata, _METADATA_NESTING_MAX, conversation)
+    if len(written) > limits.METADATA_BYTES_MAX // 2:
+        _set_largest_aside(conversation, metadata)
+    return metadata
+
+
+def _without_nul(conversation: Conversation, text: str) -> str:
+    if "\0" not in text:
+        return text
+    conversation.mend("NUL in metadata, replaced by U+FFFD")
+    return text.replace("\0", "\ufffd")
+
+
+def _set_largest_aside(conversation: Conversation, metadata: JsonObject) -> None:
+    """Take the largest members out until the rest fits."""
+    inner = metadata.get(IMPORTED)
+    places = [(metadata, "metadata"), *([(inner, f"metadata.{IMPORTED}")] if isinstance(inner, dict) else [])]
+    sizes = sorted(
+        ((len(_encode(member)), name, place, path) for place, path in places for name, member in place.items()),
+        key=lambda each: (each[3] == "metadata" and each[1] == IMPORTED, -each[0]),
+    )
+    for _, name, place, path in sizes:
+        if len(_encode(metadata)) <= limits.METADATA_BYTES_MAX:
+            return
+        reason = f"metadata of more than {limits.METADATA_BYTES_MAX // 1024} KiB"
+        conversation.set_aside(f"{path}.{name}", reason, place.pop(name))

@@ -1,0 +1,49 @@
+"""Waiting for sessions that somebody else has locked, apart from everybody else's work."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from sessionary.errors import StoreUnavailable
+from sessionary.store.base import Command, Outcome, size_of
+from sessionary.store.batching import Lane
+from sessionary.store.deciding import SessionKey, session_key
+from sessionary.store.postgres.writing import Answer, Blocked, Writer
+
+_PAUSE_SECONDS: Final = 0.03
+_REASON: Final = "somebody else holds a lock on the session, or keeps changing it"
+
+
+class LockedSessions:
+    """The sessions that commands wait for: whatever else is to be done to one of them waits here too."""
+
+    def __init__(self, writer: Writer, seconds_max: float) -> None:
+        """Take the writer whose work goes past locked sessions; each command waits here at most so long."""
+        self._writer: Final = writer
+        self._seconds_max: Final = seconds_max
+        self._waiting: Final[dict[SessionKey, int]] = {}
+
+    async def apply_others(self, commands: Sequence[Command]) -> list[Answer]:
+        """Apply the commands that need not wait; nobody asks the database for the others."""
+        if not self._waiting:
+            return await self._writer.apply(commands)
+        free = [command for command in commands if session_key(command) not in self._waiting]
+        found = iter(await self._writer.apply(free) if free else ())
+        return [Blocked() if session_key(command) in self._waiting else next(found) for command in commands]
+
+    async def wait(self, command: Command, lane: Lane[Command, Answer]) -> Outcome:
+        """Try a command again and again until its session is free or its time is over."""
+        key = session_key(command)
+        ends_at = asyncio.get_running_loop().time() + self._seconds_max
+        self._waiting[key] = self._waiting.get(key, 0) + 1
+        try:
+            while asyncio.get_running_loop().time() < ends_at:
+                answer = await lane.put(command, size_of(command), command.organisation)
+                if not isinstance(answer, Blocked):
+                    return answer
+                await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
+        return StoreUnavailable(reason=_REASON, unchanged=True)
