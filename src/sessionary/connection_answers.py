@@ -89,6 +89,7 @@ class Exchange(RequestResponseCycle):
         self.body = bytearray()
         self.message_event.set()
         if not self.keep_alive:
+            self.scope[DELIVERY].closes = True  # type: ignore[typeddict-item]
             self.transport.close()
         self.on_response()
 

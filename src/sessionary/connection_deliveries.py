@@ -70,6 +70,10 @@ class SocketDelivery(Delivery):
         followed, self._socket = self._socket, None
         if self.memory is not None and self.running is not None:
             self.memory.remember(self.running)
+        if self.hears_late and self.closes and not self.has_ended:
+            # TLS says goodbye behind the answer. Who reads the one and not the other resets the connection by closing
+            # it, and acknowledges nothing: that is no sign of a loss.
+            self._drop(_EVERYTHING)
         if self.memory is not None and self.answered:
             try:
                 # Of TLS the socket is closed by now; without one of our own nothing can be known.

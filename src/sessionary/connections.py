@@ -6,8 +6,6 @@ the shape every other error has. Who sends on after a refusal, or does not read 
 
 import asyncio
 import logging
-import socket
-import struct
 import urllib.parse
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
@@ -19,6 +17,7 @@ from sessionary import limits
 from sessionary.clocks import date_headers, request_ids
 from sessionary.connection_answers import Bounds, Exchange, Reading
 from sessionary.connection_deliveries import SocketDelivery
+from sessionary.connection_readers import ReaderWatch
 from sessionary.connection_refusals import encoded_refusal, refusal_of
 from sessionary.errors import (
     HeadersTooLarge,
@@ -33,7 +32,6 @@ from sessionary.http.requests import Headers, request_id_of
 from sessionary.http.undelivered import DELIVERY
 
 _URL_BYTES_MAX: Final = 65_535
-_LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
 _PART_BYTES_MAX: Final = 1024
 _BODY_PART_BYTES_MAX: Final = 4 * 1024
@@ -81,12 +79,10 @@ class _BoundedProtocol(HttpToolsProtocol):
     _trailers_bytes = 0
     _trailers_parts_bytes = 0
     _refused_bytes = 0
-    _unread_bytes = 0
     _chunk_is_empty = False
     _unparsed = b""
     _answering: Exchange | None = None
     _timer: asyncio.TimerHandle | None = None
-    _reader_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -96,6 +92,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = Reading(transport)
         self._delivery = SocketDelivery(transport)
+        self._reader = ReaderWatch(transport, self.loop, self.bounds.body_seconds)
         if len(self.connections) > self.bounds.connections:
             self._refuse(Overloaded(reason=f"all {self.bounds.connections} connections are taken"))
         else:
@@ -104,7 +101,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._delivery.lose()
         self._stop_timer()
-        self._stop_reader_timer()
+        self._reader.stop()
         self._unset_keepalive_if_required()
         # uvicorn tells only the last of several pipelined requests; the one that is being answered would write on.
         for exchange in (self._answering, self.cycle, *(waiting for waiting, _ in self.pipeline)):
@@ -199,19 +196,19 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_reader()
+        self._reader.watch()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_reader_timer()
+        self._reader.stop()
         if self.transport.is_closing():
-            self._watch_reader()
+            self._reader.watch()
 
     def on_response_complete(self) -> None:
         self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self.transport.is_closing():
-            self._watch_reader()
+            self._reader.watch()
         elif self.flow.waiting and not self.pipeline:
             self._unset_keepalive_if_required()
             self._go_on()
@@ -321,29 +318,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         self.transport.close()
-        self._watch_reader()
-
-    def _watch_reader(self) -> None:
-        # Closing waits for what was written to be taken: by a caller that does not read, for ever.
-        self._unread_bytes = self.transport.get_write_buffer_size()
-        if self._unread_bytes and self._reader_timer is None:
-            self._reader_timer = self.loop.call_later(self.bounds.body_seconds, self._check_reader)
-
-    def _check_reader(self) -> None:
-        self._reader_timer = None
-        least = max(0, self._unread_bytes - limits.ANSWER_BYTES_TAKEN_MIN)
-        if self.transport.get_write_buffer_size() <= least:
-            self._watch_reader()
-            return
-        _logger.info("A connection was closed: its caller does not read the answer.")
-        # What the kernel holds of it shall go too.
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-        self.transport.abort()
-
-    def _stop_reader_timer(self) -> None:
-        if self._reader_timer is not None:
-            self._reader_timer.cancel()
-            self._reader_timer = None
+        self._reader.watch()
 
     def _late(self) -> None:
         self._timer = None

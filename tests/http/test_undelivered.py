@@ -221,7 +221,11 @@ def test_an_answer_that_waits_in_the_kernel_has_not_arrived(tmp_path: Path, sche
             connection = socket.socket()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             connection.settimeout(60)
-            connection.connect(("127.0.0.1", server.port))
+            try:
+                connection.connect(("127.0.0.1", server.port))
+            except OSError:
+                connection.close()
+                raise
             return context.wrap_socket(connection, server_hostname="127.0.0.1") if speaks_tls else connection
 
         def ask(method: str, path: str, body: bytes = b"") -> bytes:

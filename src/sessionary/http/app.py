@@ -39,7 +39,7 @@ from sessionary.http.requests import (
     read_body,
     request_id_of,
 )
-from sessionary.http.routes import route_of
+from sessionary.http.routes import Route, route_of
 from sessionary.http.undelivered import DELIVERY, Change, Delivery, Undelivered
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
 from sessionary.operations.context import Context, Service
@@ -185,14 +185,10 @@ class Application:
         may_import = IMPORT in token.scopes
         ctx = Context(self._service, place.organisation, token.id, once, if_version, unless_version, may_import)
         request = Request(path, place.session_id, query, headers, body, exchange.strict)
+        reply = None
         if once is None and route.method != "GET" and DELIVERY in scope:
             reply = await self._earlier_reply(exchange, scope[DELIVERY], ctx, request)
-            if reply is not None:
-                return reply
-        try:
-            reply = await route.handler(ctx, request)
-        except PreconditionFailed as error:
-            raise explained(error, headers) from None
+        reply = reply or await _handled(route, ctx, request)
         if reply.session_id is not None:
             exchange.session_id = reply.session_id
         return reply
@@ -221,6 +217,13 @@ class Application:
         if path == health.READY:
             return await health.ready(self._service.store)
         return openapi.document_reply(prefix)
+
+
+async def _handled(route: Route, ctx: Context, request: Request) -> Reply:
+    try:
+        return await route.handler(ctx, request)
+    except PreconditionFailed as error:
+        raise explained(error, request.headers) from None
 
 
 def _admit(exchange: Exchange, admission: Admission) -> None:

@@ -112,6 +112,8 @@ class Delivery:
         self.has_ended = False
         """Whether the caller will send nothing more: it has gone, or waits for what it asked."""
         self.is_lost = False
+        self.closes = False
+        """Whether this server ends the connection after an answer, as its caller asked for."""
 
     def offset(self) -> int:
         """Say how many more bytes than ``written`` the connection has sent."""
