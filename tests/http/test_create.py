@@ -82,7 +82,7 @@ def test_create_session_takes_null_as_absent(caller: Caller) -> None:
 
 
 def test_create_session_ignores_fields_it_does_not_know(caller: Caller) -> None:
-    answer = caller.create(status="completed", user_id=5, expiration_minutes=-1, Title=[], anything={"deep": [None]})
+    answer = caller.create(status="completed", tokensUsed=-1, newMessages="x", anything={"deep": [None]})
     assert answer.status == 201
     session = caller.read(answer.json["sessionId"])
     assert (session["status"], session["user_id"], session["title"]) == ("active", "someone", None)

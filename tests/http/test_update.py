@@ -160,7 +160,7 @@ def test_update_session_needs_an_object(caller: Caller, body: bytes) -> None:
 def test_update_session_ignores_fields_it_does_not_know(caller: Caller) -> None:
     session_id = caller.begin()
     answer = caller.update(
-        session_id, userId=5, sessionGroup=[], expirationMinutes=-1, initialMessages="x", tokens_used="y", tokensUsed=2
+        session_id, userId=5, sessionGroup=[], expirationMinutes=-1, initialMessages="x", anything="y", tokensUsed=2
     )
     assert (answer.status, answer.json["totalTokens"], answer.json["totalMessages"]) == (200, 2, 0)
     assert caller.read(session_id)["user_id"] == "someone"
