@@ -250,3 +250,11 @@ def test_messages_of_many_values_go_out_in_requests_that_a_server_takes() -> Non
         assert [message for turn in sent for message in turn] == messages
         bodies = [encode([turn, record.metadata if number == 0 else {}]) for number, turn in enumerate(sent)]
         assert max(map(values_at_most, bodies)) < 100_000
+
+
+@pytest.mark.parametrize("time", [{}, {"created_at": NOW}])
+def test_a_message_as_long_as_a_server_takes_stays_whole(time: dict[str, str]) -> None:
+    bare = len(encode(HI | {"content": ""}))
+    fits = HI | {"content": "x" * (limits.MESSAGE_BYTES_MAX - bare)} | time
+    assert read(ours(fits)).record.messages == [fits]
+    assert len(read(ours(fits | {"content": fits["content"] + "x"})).record.messages) > 1

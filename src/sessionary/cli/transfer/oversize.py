@@ -12,6 +12,7 @@ from sessionary.model import JsonObject
 _encode: Final = msgspec.json.Encoder().encode
 _LARGE_BYTES: Final = limits.MESSAGE_BYTES_MAX // 16
 """A value beside the text that takes more than this is what makes a message too long."""
+_NO_TIME_BYTES: Final = len(',"created_at":null')
 _TIME_BYTES: Final = 64
 _PART_BYTES: Final = limits.MESSAGE_BYTES_MAX * 7 // 8
 _REASON: Final = f"message of more than {limits.MESSAGE_BYTES_MAX // 1024} KiB: parts of it set aside"
@@ -20,7 +21,8 @@ _SPLIT: Final = f"message of more than {limits.MESSAGE_BYTES_MAX // 1024} KiB, s
 
 def parts_of_message(message: JsonObject, number: int, conversation: Conversation) -> list[JsonObject]:
     """Make messages that fit out of one that may not."""
-    if _size(message) <= limits.MESSAGE_BYTES_MAX:
+    # The server counts a message without its time.
+    if len(_encode({**message, "created_at": None})) <= limits.MESSAGE_BYTES_MAX + _NO_TIME_BYTES:
         return [message]
     conversation.messages_mended.add(number)
     content = message.get("content")

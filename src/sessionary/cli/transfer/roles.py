@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 FALLBACK: Final = "assistant"
-"""The role of a speaker whom nothing here names: whoever goes on with the session gives its words no authority."""
+"""The role of a speaker whom nothing here names: a model that goes on with the session gives its words no authority."""
 
 _WORDS: Final[Mapping[str, str]] = {
     "user": "user human prompter customer client question instruction prompt",

@@ -132,7 +132,7 @@ class Import:
         except Unreadable as error:
             self._report.rejects.add(entry.place, reason_of(piece, error.reason))
         finally:
-            # Whoever comes next need not wait for what has failed.
+            # The next record need not wait for what has failed.
             created.set()
 
     def _planned(self, reading: Reading, size: int) -> list[Step]:
