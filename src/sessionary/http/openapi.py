@@ -39,11 +39,13 @@ belongs to one organisation.
 - `/api/v3/organisations/…` is served exactly as `/api/v3/organizations/…` is, and `HEAD` wherever `GET` is.
 - Create, update and extend answer in camelCase, list and get in snake_case.
 - Null in an optional member counts as absent; unknown members and query parameters are ignored.
-- A body is JSON in UTF-8 (`application/json`, any `+json`, or without a type), at most {limits.BODY_BYTES_MAX} bytes \
-and {limits.NESTING_MAX} levels deep, without duplicate keys; integers lie within -2^63 and 2^64-1.
+- A body is JSON in UTF-8 (`application/json`, any `+json`, or without a type), at most {limits.BODY_BYTES_MAX} \
+bytes, {limits.VALUES_MAX} values and {limits.NESTING_MAX} levels deep, without duplicate keys; \
+integers lie within -2^63 and 2^64-1.
 - A session holds at most {limits.MESSAGES_PER_SESSION_MAX} messages and {limits.SESSION_BYTES_MAX} bytes of them.
-- The query string takes at most {limits.QUERY_BYTES_MAX} bytes, all headers together {limits.HEADERS_BYTES_MAX}. A \
-parameter that is repeated or empty is refused.
+- The query string takes at most {limits.QUERY_BYTES_MAX} bytes, all headers together \
+{limits.HEADERS_BYTES_MAX}, of which there are at most {limits.HEADERS_MAX}. A parameter that is repeated \
+or empty is refused.
 - An expired session is gone in the same instant. What is gone, never was or belongs to another organisation is \
 answered alike.
 """
