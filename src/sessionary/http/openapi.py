@@ -42,11 +42,13 @@ belongs to one organisation.
 - Null in an optional member counts as absent. Unknown members and query parameters are ignored, unless they are a \
 known name misspelt, or there are more than {UNKNOWN_MAX} of them: then the answer is 400 `UNKNOWN_NAME`. With \
 `Prefer: handling=strict` every unknown name is refused.
-- A body is JSON in UTF-8 (`application/json`, any `+json`, or without a type), at most {limits.BODY_BYTES_MAX} bytes \
-and {limits.NESTING_MAX} levels deep, without duplicate keys; integers lie within -2^63 and 2^64-1.
+- A body is JSON in UTF-8 (`application/json`, any `+json`, or without a type), at most {limits.BODY_BYTES_MAX} \
+bytes, {limits.VALUES_MAX} values and {limits.NESTING_MAX} levels deep, without duplicate keys; \
+integers lie within -2^63 and 2^64-1.
 - A session holds at most {limits.MESSAGES_PER_SESSION_MAX} messages and {limits.SESSION_BYTES_MAX} bytes of them.
-- The query string takes at most {limits.QUERY_BYTES_MAX} bytes, all headers together {limits.HEADERS_BYTES_MAX}. A \
-parameter that is repeated or empty is refused.
+- The query string takes at most {limits.QUERY_BYTES_MAX} bytes, all headers together \
+{limits.HEADERS_BYTES_MAX}, of which there are at most {limits.HEADERS_MAX}. A parameter that is repeated \
+or empty is refused.
 - An expired session is gone in the same instant. What is gone, never was or belongs to another organisation is \
 answered alike.
 """

@@ -27,6 +27,7 @@ _ALWAYS: Final[Failures] = (
     errors.SessionaryError,
     errors.Overloaded,
     errors.StoreUnavailable,
+    errors.VersionNotSupported,
 )
 _OF_BODIES: Final[Failures] = (
     errors.InvalidJson,
