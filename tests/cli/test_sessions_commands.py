@@ -223,7 +223,7 @@ ENDINGS: dict[str, tuple[list[str], dict[str, str], int, str]] = {
     "no token": (["get-session", UNKNOWN], {"SESSIONARY_TOKEN": ""}, 4, "A valid bearer token is required."),
     "a wrong token": (["list-sessions"], {"SESSIONARY_TOKEN": "x"}, 4, "A valid bearer token is required."),
     "nobody listens": (["list-sessions"], {"SESSIONARY_URL": "http://127.0.0.1:1"}, 5, "could not be reached"),
-    "no time": (["list-sessions", "--timeout", "0.000001"], {}, 5, "within its timeout"),
+    "no time": (["list-sessions", "--timeout", "0.000001"], {}, 5, "did not end within"),
     "a refused value": (["create-session", "--user-id", "\n"], {}, 7, "/userId"),
     "a value too large": (
         ["create-session", "--user-id", "a", "--metadata", '{"a": "%s"}' % ("x" * 65_536)],
