@@ -12,7 +12,14 @@ _WALL = re.compile(
       | \( organisation,[ ] (?P<others> [\w, ]+ \) [ ] IN [ ] \( \s* SELECT [ ] ) \w+\.organisation,[ ]""",
     re.VERBOSE,
 )
-_CONDITION = re.compile(r"^\s*(?:WHERE|ON|AND|OR)\b.*organisation.*$", re.MULTILINE)
+_CONDITION = re.compile(r"^\s*(?:WHERE|ON(?! CONFLICT)|AND|OR)\b.*organisation.*$", re.MULTILINE)
+
+UNSEEN = {
+    "postgres-lock_sessions-1": "it only locks: without it another organisation's session of that id is locked as well",
+    "postgres-insert_keys-1": "the conflict that it follows is one of the same organisation already",
+    "postgres-sweep_keys-1": "a key of the same name elsewhere is only removed if its day is over too",
+}
+"""The walls whose loss nobody could see, and why; they stand for whoever reads the statement."""
 
 
 @dataclass(frozen=True)
