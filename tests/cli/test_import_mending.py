@@ -8,7 +8,10 @@ import pytest
 
 from sessionary import limits
 from sessionary.cli.transfer.losttimes import move_times
+from sessionary.cli.transfer.reasons import refusal_of
 from sessionary.cli.transfer.steps import steps_of, values_at_most
+from sessionary.errors import Fault
+from sessionary.operations.faults import invalid
 from tests.cli.test_import_formats import NOW, read
 
 encode = msgspec.json.encode
@@ -258,3 +261,9 @@ def test_a_message_as_long_as_a_server_takes_stays_whole(time: dict[str, str]) -
     fits = HI | {"content": "x" * (limits.MESSAGE_BYTES_MAX - bare)} | time
     assert read(ours(fits)).record.messages == [fits]
     assert len(read(ours(fits | {"content": fits["content"] + "x"})).record.messages) > 1
+
+
+def test_a_refusal_says_each_thing_once() -> None:
+    faults = [Fault("/userId", "is too long."), Fault("/title", "is too long.")]
+    assert refusal_of(invalid(faults[:1])) == "/userId: is too long."
+    assert refusal_of(invalid(faults)) == "/userId: is too long. (/title is too long.)"

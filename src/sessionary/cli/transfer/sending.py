@@ -11,12 +11,12 @@ from sessionary.cli.transfer.keepingtimes import Times
 from sessionary.cli.transfer.losttimes import has_times, move_times
 from sessionary.cli.transfer.piece import Piece
 from sessionary.cli.transfer.presence import Presence, is_there
-from sessionary.cli.transfer.reasons import Unreadable
+from sessionary.cli.transfer.reasons import Unreadable, refusal_of
 from sessionary.cli.transfer.record import Reading
 from sessionary.cli.transfer.rejects import Leftovers, Rejects, Tally
 from sessionary.cli.transfer.shapes import Wanted, read_record
 from sessionary.cli.transfer.steps import Step, digest_of, steps_of
-from sessionary.errors import Forbidden, InvalidRequest, NotFound, SessionaryError, TooLarge
+from sessionary.errors import Forbidden, InvalidRequest, NotFound, TooLarge
 from sessionary.model import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _SESSIONS_AT_ONCE: Final = 8
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 """How much of a file is on its way at once; one record alone may be longer."""
-_FAULTS_TOLD_MAX: Final = 3
 
 
 class Plan(Struct, frozen=True):
@@ -179,7 +178,7 @@ class Import:
                 new = new or done
         except (InvalidRequest, TooLarge) as error:
             await self._take_back(entry)
-            self._report.rejects.add(entry.place, _told(error))
+            self._report.rejects.add(entry.place, refusal_of(error))
             return None
         except NotFound:
             if begun_before:
@@ -230,9 +229,3 @@ def reason_of(piece: Piece, reason: str) -> str:
     if not piece.text:
         return "The file ends here, though its array does not: it may have been cut off."
     return reason
-
-
-def _told(error: SessionaryError) -> str:
-    """Say what a server refused, and where."""
-    where = [f"{fault.pointer} {fault.detail}" for fault in error.faults[:_FAULTS_TOLD_MAX] if fault.pointer]
-    return " ".join([error.detail, *([f"({'; '.join(where)})"] if where else [])])
