@@ -155,6 +155,27 @@ def test_without_the_scope_the_order_is_kept_and_the_times_are_metadata(
     assert "0 imported, 6 already there" in run_import("data.jsonl", SESSIONARY_TOKEN=token).stdout
 
 
+AT_ONCE = "2025-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("newest_first", [True, False], ids=["export", "transcripts"])
+@pytest.mark.parametrize("has_scope", [True, False])
+def test_sessions_of_one_millisecond_keep_their_order(
+    run_import: Import, client: Client, place: Place, *, newest_first: bool, has_scope: bool
+) -> None:
+    scopes = {} if has_scope else {"SESSIONARY_TOKEN": place.server.create_token(place.organisation)}
+    count = 20
+    name = "user_id" if newest_first else "user"
+    ties: list[Any] = [{name: f"u{n:02d}", "created_at": AT_ONCE, "messages": [HI]} for n in range(count)]
+    around = [{name: f"around {n}", "created_at": f"2025-01-0{n}T00:00:00Z", "messages": [HI]} for n in (4, 3)]
+    file = write(around[0], *ties[:5], 5, *ties[5:], around[1])
+    run_import(file, **scopes)
+    listed = [str(user) for user in users(client)]
+    in_file = [f"u{n:02d}" for n in range(count)]
+    assert listed[2:] == (in_file if newest_first else in_file[::-1])
+    assert listed[:2] == ["around 4", "around 3"]
+
+
 def test_a_dry_run_counts_the_same_and_sends_nothing(run_import: Import, client: Client) -> None:
     file = write(talk("ada"), {"messages": 5}, talk(7))
     tried = run_import(file, "--dry-run", SESSIONARY_URL="http://127.0.0.1:1")

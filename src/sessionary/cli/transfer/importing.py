@@ -18,7 +18,8 @@ from sessionary.cli.sessions import example
 from sessionary.cli.transfer.journal import Journal
 from sessionary.cli.transfer.keepingtimes import latest_time
 from sessionary.cli.transfer.losttimes import has_times
-from sessionary.cli.transfer.ordering import oldest_first
+from sessionary.cli.transfer.ordering import Moment, oldest_first, ties_in_order
+from sessionary.cli.transfer.own import OURS, moment_of_export
 from sessionary.cli.transfer.pieces import Pieces, pieces_of
 from sessionary.cli.transfer.progress import progress
 from sessionary.cli.transfer.reasons import Unreadable, UserMissing
@@ -199,8 +200,7 @@ class _FileImport:
                 inside = f"/{source.inside}".encode("utf-8", "replace") if source.inside else b""
                 sending = Import(client, journal, self._plan, self._report, name + inside)
                 found, in_order = pieces.found, timed and not await sending.times.kept()
-                if in_order:
-                    found = oldest_first(found, self._time_of)
+                found = oldest_first(found, self._time_of) if in_order else ties_in_order(found, self._beginning_of)
                 await sending.run(found, _place(source, pieces), advance, in_order=in_order)
 
     async def _learn_time(self, client: "sessionary.AsyncClient") -> None:
@@ -210,14 +210,29 @@ class _FileImport:
             wanted = self._plan.wanted._replace(now=latest_time(response.headers.get("Date")))
             self._plan = Plan(wanted, self._plan.expiration_minutes)
 
-    def _time_of(self, text: bytes) -> str | None:
+    def _beginning_of(self, text: bytes) -> Moment | None:
+        """Tell when a session was made, as cheaply as may be: most files are exports of ours."""
+        if self._plan.wanted.format in (None, OURS) and (moment := moment_of_export(text)) is not None:
+            return moment
         try:
-            record = self._read(text).record
+            reading = self._read(text)
         except Unreadable:
             return None
-        return record.created_at or next(
-            (message["created_at"] for message in record.messages if "created_at" in message), None
-        )
+        return Moment(reading.record.created_at or "", _is_newest_first(reading))
+
+    def _time_of(self, text: bytes) -> Moment | None:
+        """Tell when a conversation began, by its messages where nothing else says so."""
+        try:
+            reading = self._read(text)
+        except Unreadable:
+            return None
+        record = reading.record
+        times = (message["created_at"] for message in record.messages if "created_at" in message)
+        return Moment(record.created_at or next(times, ""), _is_newest_first(reading))
+
+
+def _is_newest_first(reading: Reading) -> bool:
+    return reading.format == OURS
 
 
 def _place(source: Source, pieces: Pieces) -> str:

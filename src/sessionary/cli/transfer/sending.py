@@ -57,10 +57,9 @@ class Import:
         self._presence: Final = Presence(client, journal)
         self.times: Final = Times(client)
         self._sending: Final[dict[asyncio.Task[None], int]] = {}
-        self._created = asyncio.Event()
-        """Set when the session before the next one is there."""
-        self._created.set()
-        self._in_order = False
+        self._beginning: list[asyncio.Event] = []
+        """Those of sessions on their way that are not there yet; each is set when its session is."""
+        self._in_order = self._was_in_turn = False
 
     async def run(
         self, pieces: Iterator[Piece], place: str, advance: Callable[[int], None], *, in_order: bool = False
@@ -94,8 +93,13 @@ class Import:
             return
         # As an object a record takes several times its length: none is read before there is room for it.
         await self._wait(room_for=len(piece.text))
-        before, self._created = self._created, asyncio.Event()
-        task = asyncio.create_task(self._deal(piece, entry, before, self._created))
+        is_free = not (self._in_order or piece.in_turn or self._was_in_turn)
+        self._was_in_turn = piece.in_turn
+        self._beginning = [event for event in self._beginning if not event.is_set()]
+        before = [] if is_free else self._beginning
+        created = asyncio.Event()
+        self._beginning = [*self._beginning, created]
+        task = asyncio.create_task(self._deal(piece, entry, before, created))
         self._sending[task] = len(piece.text)
 
     async def _wait(self, room_for: int | None) -> None:
@@ -114,7 +118,7 @@ class Import:
             return True
         return sum(self._sending.values()) + room_for > _BYTES_AT_ONCE
 
-    async def _deal(self, piece: Piece, entry: Entry, before: asyncio.Event, created: asyncio.Event) -> None:
+    async def _deal(self, piece: Piece, entry: Entry, before: list[asyncio.Event], created: asyncio.Event) -> None:
         """See to it that one record is on the server, or is rejected."""
         try:
             is_gone = entry.complete and not await self._presence.is_there(entry.session_id)
@@ -125,8 +129,8 @@ class Import:
             if has_times(reading.record) and not await self.times.kept():
                 move_times(reading)
             steps = self._planned(reading, len(piece.text or b""))
-            if self._in_order:
-                await before.wait()
+            for earlier in before:
+                await earlier.wait()
             await self._deliver(entry, steps, reading, created, is_gone=is_gone)
         except Unreadable as error:
             self._report.rejects.add(entry.place, reason_of(piece, error.reason))
