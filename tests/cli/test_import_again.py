@@ -122,6 +122,35 @@ def test_records_that_changed_are_sent_and_those_of_before_are_told(run_import: 
     assert sorted(users(client), key=str) == ["ada", "bob", "eve"]
 
 
+def test_flags_that_say_what_a_file_does_not_make_sessions_of_their_own(run_import: Import, client: Client) -> None:
+    file = write({"messages": [HI]}, talk("bob"), {"user_id": "eve", "session_group": "web", "messages": [HI]})
+    counts = {
+        ("--user-id", "ada"): 3,
+        ("--user-id", "ida"): 1,
+        ("--user-id", "ida", "--session-group", "g"): 2,
+    }
+    for words, count in counts.items():
+        assert f"{count} imported" in run_import(file, *words).stdout
+        again = run_import(file, *words)
+        assert again.stdout == "data.jsonl: 0 imported, 3 already there\n"
+    assert "0 imported" in run_import(file, "--user-id", "ada").stdout
+    found = sorted((str(each.user_id), str(each.session_group)) for each in client.iterate_sessions())
+    assert found == sorted(
+        [("ada", "None"), ("ida", "None"), ("ida", "g"), ("bob", "None"), ("bob", "g"), ("eve", "web")]
+    )
+
+
+@pytest.mark.parametrize("words", [("--format", "openai"), ("--expiration-minutes", "60")])
+def test_flags_that_do_not_change_what_is_there_say_so(
+    run_import: Import, client: Client, words: tuple[str, ...]
+) -> None:
+    run_import(write(talk("ada")))
+    completed = run_import("data.jsonl", *words)
+    assert "0 imported, 1 already there" in completed.stdout
+    assert "Sessions that were already there stay as they are: --format and --expiration-minutes" in completed.stdout
+    assert users(client) == ["ada"]
+
+
 OLD = [talk(f"u{n}", created_at=f"2020-01-0{n}T00:00:00Z") for n in (5, 3, 4, 1, 2)]
 NEWEST_FIRST = ["u5", "u4", "u3", "u2", "u1"]
 

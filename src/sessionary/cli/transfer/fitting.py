@@ -11,7 +11,7 @@ from sessionary.cli.transfer.conversation import IMPORTED, Conversation
 from sessionary.cli.transfer.decoding import mapped_texts
 from sessionary.cli.transfer.messages import MessageFitter, nested_less
 from sessionary.cli.transfer.reasons import UserMissing
-from sessionary.cli.transfer.record import Record
+from sessionary.cli.transfer.record import DEFAULTS, Record
 from sessionary.cli.transfer.times import time_from
 from sessionary.model import JsonObject
 
@@ -24,7 +24,8 @@ _HASH_LETTERS: Final = 16
 def fit(conversation: Conversation, defaults: Mapping[str, Any], now: str, size: int) -> Record:
     """Make a record of a conversation of so many bytes of JSON; raises UserMissing. No time may be later than now."""
     members = conversation.members
-    user = _name(conversation, "user_id") or defaults.get("user_id")
+    named = {name: _name(conversation, name) for name in DEFAULTS}
+    user = named["user_id"] or defaults.get("user_id")
     if not user and conversation.fallback_user is not None:
         members["user_id"] = conversation.fallback_user
         user = _name(conversation, "user_id")
@@ -32,12 +33,13 @@ def fit(conversation: Conversation, defaults: Mapping[str, Any], now: str, size:
         raise UserMissing
     record = Record(
         user_id=user,
-        session_group=_name(conversation, "session_group") or defaults.get("session_group"),
+        session_group=named["session_group"] or defaults.get("session_group"),
         title=_title(conversation),
         model=_name(conversation, "model"),
         total_tokens=_tokens(conversation),
         created_at=_created_at(conversation, now),
         messages=MessageFitter(conversation, now, size).fit_all(),
+        asks=frozenset(name for name in DEFAULTS if not named[name]),
     )
     if members.get("status") in ("active", "completed"):
         record.status = members["status"]

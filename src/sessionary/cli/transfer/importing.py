@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 import sessionary
 from sessionary import limits
@@ -34,6 +35,9 @@ from sessionary.errors import Forbidden
 
 _MINUTES_MAX: Final = limits.EXPIRY_HORIZON_DAYS_DEFAULT * 24 * 60
 _RETRIES: Final = 10
+UNCHANGED: Final = (
+    "Sessions that were already there stay as they are: --format and --expiration-minutes hold for those sent now."
+)
 _Advance = Callable[[int], None]
 
 
@@ -107,6 +111,8 @@ def import_command(  # noqa: PLR0913 - one parameter a flag
                 report(tally, as_json=as_json, dry_run=dry_run)
                 click.echo("Run the same command again to go on.", err=True)
             raise
+        if tally.already_there and _changes_what_is_sent(click.get_current_context()):
+            tally.notice(UNCHANGED)
         report(tally, as_json=as_json, dry_run=dry_run)
     if any(tally.rejected for tally in tallies):
         sys.exit(SOME_REJECTED)
@@ -154,7 +160,12 @@ class _FileImport:
         path = self._journal_path
         if self._dry_run and path is not None and not path.exists():
             path = None
-        return Journal(path, f"{self._address.url} {self._address.organisation}", keeps=not self._dry_run)
+        return Journal(
+            path,
+            f"{self._address.url} {self._address.organisation}",
+            self._plan.wanted.defaults,
+            keeps=not self._dry_run,
+        )
 
     def _opened(self, sources: Sources) -> Iterator[tuple[Source, Pieces, bool]]:
         """Cut each source into pieces, the first one before anything is sent: it may lack --user-id."""
@@ -229,6 +240,12 @@ class _FileImport:
         record = reading.record
         times = (message["created_at"] for message in record.messages if "created_at" in message)
         return Moment(record.created_at or next(times, ""), _is_newest_first(reading))
+
+
+def _changes_what_is_sent(context: click.Context) -> bool:
+    """Tell whether flags were given that would make another session of a record that was imported before."""
+    given = (context.get_parameter_source(name) for name in ("format_", "expiration_minutes"))
+    return ParameterSource.COMMANDLINE in given
 
 
 def _is_newest_first(reading: Reading) -> bool:

@@ -155,7 +155,10 @@ class Import:
             await self._take_back(entry)
             begun_before = False
         if not begun_before:
-            entry = entry._replace(session_id="", steps=0, complete=False, plan=plan)
+            digest = self._journal.key_of(entry.record, reading.record.asks)
+            if digest != entry.digest:
+                self._journal.forget(entry)
+            entry = entry._replace(digest=digest, session_id="", steps=0, complete=False, plan=plan)
         shapes = self._report.tally.shapes
         shapes[reading.format] = shapes.get(reading.format, 0) + 1
         self._report.leftovers.add(entry.place, reading.findings.leftovers)
