@@ -151,6 +151,16 @@ def test_flags_that_do_not_change_what_is_there_say_so(
     assert users(client) == ["ada"]
 
 
+@pytest.mark.parametrize("flag", ["--user-id", "--session-group"])
+@pytest.mark.parametrize("name", ["x" * 257, "a\7b", "", "\udcff"])
+def test_a_flag_that_no_server_takes_is_refused_once(run_import: Import, flag: str, name: str) -> None:
+    completed = run_import(write({"messages": [HI]}, talk("ada")), flag, name)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert flag in completed.stderr
+    assert not Path("data.jsonl.journal").exists()
+    assert not Path("data.jsonl.rejects").exists()
+
+
 OLD = [talk(f"u{n}", created_at=f"2020-01-0{n}T00:00:00Z") for n in (5, 3, 4, 1, 2)]
 NEWEST_FIRST = ["u5", "u4", "u3", "u2", "u1"]
 

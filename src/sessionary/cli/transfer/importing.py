@@ -16,6 +16,7 @@ from sessionary import limits
 from sessionary.cli.connecting import Address, server_options, usage_checked
 from sessionary.cli.exits import SOME_MENDED, SOME_REJECTED
 from sessionary.cli.sessions import example
+from sessionary.cli.transfer.fitting import is_control
 from sessionary.cli.transfer.journal import Journal
 from sessionary.cli.transfer.keepingtimes import latest_time
 from sessionary.cli.transfer.losttimes import has_times
@@ -41,6 +42,17 @@ UNCHANGED: Final = (
 _Advance = Callable[[int], None]
 
 
+def _checked(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    """Refuse once what a server would refuse for every record."""
+    if name is None:
+        return None
+    if not 0 < len(name) <= limits.NAME_LENGTH_MAX:
+        raise click.BadParameter(f"It must have 1 to {limits.NAME_LENGTH_MAX} characters.")
+    if any(is_control(letter) or "\ud800" <= letter <= "\udfff" for letter in name):
+        raise click.BadParameter("It must be text without control characters.")
+    return name
+
+
 @click.command(
     "import",
     epilog=example(
@@ -52,8 +64,10 @@ _Advance = Callable[[int], None]
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(dir_okay=False, allow_dash=True, exists=True)
 )
-@click.option("--user-id", metavar="ID", help="Whose conversations they are, where the file does not say.")
-@click.option("--session-group", metavar="NAME", help="The group, where the file does not say.")
+@click.option(
+    "--user-id", metavar="ID", callback=_checked, help="Whose conversations they are, where the file does not say."
+)
+@click.option("--session-group", metavar="NAME", callback=_checked, help="The group, where the file does not say.")
 @click.option(
     "--expiration-minutes",
     type=click.IntRange(limits.EXPIRATION_MINUTES_MIN, _MINUTES_MAX),
