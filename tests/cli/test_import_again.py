@@ -122,6 +122,45 @@ def test_records_that_changed_are_sent_and_those_of_before_are_told(run_import: 
     assert sorted(users(client), key=str) == ["ada", "bob", "eve"]
 
 
+def test_flags_that_say_what_a_file_does_not_make_sessions_of_their_own(run_import: Import, client: Client) -> None:
+    file = write({"messages": [HI]}, talk("bob"), {"user_id": "eve", "session_group": "web", "messages": [HI]})
+    counts = {
+        ("--user-id", "ada"): 3,
+        ("--user-id", "ida"): 1,
+        ("--user-id", "ida", "--session-group", "g"): 2,
+    }
+    for words, count in counts.items():
+        assert f"{count} imported" in run_import(file, *words).stdout
+        again = run_import(file, *words)
+        assert again.stdout == "data.jsonl: 0 imported, 3 already there\n"
+    assert "0 imported" in run_import(file, "--user-id", "ada").stdout
+    found = sorted((str(each.user_id), str(each.session_group)) for each in client.iterate_sessions())
+    assert found == sorted(
+        [("ada", "None"), ("ida", "None"), ("ida", "g"), ("bob", "None"), ("bob", "g"), ("eve", "web")]
+    )
+
+
+@pytest.mark.parametrize("words", [("--format", "openai"), ("--expiration-minutes", "60")])
+def test_flags_that_do_not_change_what_is_there_say_so(
+    run_import: Import, client: Client, words: tuple[str, ...]
+) -> None:
+    run_import(write(talk("ada")))
+    completed = run_import("data.jsonl", *words)
+    assert "0 imported, 1 already there" in completed.stdout
+    assert "Sessions that were already there stay as they are: --format and --expiration-minutes" in completed.stdout
+    assert users(client) == ["ada"]
+
+
+@pytest.mark.parametrize("flag", ["--user-id", "--session-group"])
+@pytest.mark.parametrize("name", ["x" * 257, "a\7b", "", "\udcff"])
+def test_a_flag_that_no_server_takes_is_refused_once(run_import: Import, flag: str, name: str) -> None:
+    completed = run_import(write({"messages": [HI]}, talk("ada")), flag, name)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert flag in completed.stderr
+    assert not Path("data.jsonl.journal").exists()
+    assert not Path("data.jsonl.rejects").exists()
+
+
 OLD = [talk(f"u{n}", created_at=f"2020-01-0{n}T00:00:00Z") for n in (5, 3, 4, 1, 2)]
 NEWEST_FIRST = ["u5", "u4", "u3", "u2", "u1"]
 
@@ -153,6 +192,27 @@ def test_without_the_scope_the_order_is_kept_and_the_times_are_metadata(
     (session,) = client.list_sessions(user_id="u6")
     assert client.get_session(session.id).messages[0]["metadata"] == {"created_at": said["created_at"]}
     assert "0 imported, 6 already there" in run_import("data.jsonl", SESSIONARY_TOKEN=token).stdout
+
+
+AT_ONCE = "2025-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("newest_first", [True, False], ids=["export", "transcripts"])
+@pytest.mark.parametrize("has_scope", [True, False])
+def test_sessions_of_one_millisecond_keep_their_order(
+    run_import: Import, client: Client, place: Place, *, newest_first: bool, has_scope: bool
+) -> None:
+    scopes = {} if has_scope else {"SESSIONARY_TOKEN": place.server.create_token(place.organisation)}
+    count = 20
+    name = "user_id" if newest_first else "user"
+    ties: list[Any] = [{name: f"u{n:02d}", "created_at": AT_ONCE, "messages": [HI]} for n in range(count)]
+    around = [{name: f"around {n}", "created_at": f"2025-01-0{n}T00:00:00Z", "messages": [HI]} for n in (4, 3)]
+    file = write(around[0], *ties[:5], 5, *ties[5:], around[1])
+    run_import(file, **scopes)
+    listed = [str(user) for user in users(client)]
+    in_file = [f"u{n:02d}" for n in range(count)]
+    assert listed[2:] == (in_file if newest_first else in_file[::-1])
+    assert listed[:2] == ["around 4", "around 3"]
 
 
 def test_a_dry_run_counts_the_same_and_sends_nothing(run_import: Import, client: Client) -> None:

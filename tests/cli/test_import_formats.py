@@ -353,6 +353,22 @@ def test_open_webuis_export_is_read() -> None:
     assert reading.record.metadata["imported"] == {"params": {"t": 1}}
 
 
+def test_messages_of_open_webui_that_are_not_in_the_history_are_kept_behind_it() -> None:
+    history = {
+        "a": {"id": "a", "parentId": None, "role": "user", "content": "q"},
+        "b": {"id": "b", "parentId": "a", "role": "assistant", "content": "other"},
+        "c": {"id": "c", "parentId": "a", "role": "assistant", "content": "shown"},
+    }
+    listed = [history["a"], history["b"], {"id": "d", "role": "assistant", "content": "only here"}]
+    listed += [{"role": "user", "content": "q"}, {"role": "user", "content": "no id"}, "text"]
+    for messages in (history, list(history.values())):
+        chat = {"history": {"messages": messages, "currentId": "c"}, "messages": listed}
+        reading = read({"chat": chat})
+        assert [text for _, text in said(reading)] == ["q", "shown", "only here", "no id", "text"]
+        assert reading.findings.left_out == {"message on another branch": 1}
+        assert reading.findings.mended["message that is not in the history, kept behind it"] == 3
+
+
 @pytest.mark.parametrize("is_tree", [True, False])
 def test_librechats_export_is_read(is_tree: bool) -> None:  # noqa: FBT001 - drawn
     question = {"messageId": "1", "parentMessageId": None, "sender": "User", "isCreatedByUser": True, "text": "q"}

@@ -8,7 +8,10 @@ import pytest
 
 from sessionary import limits
 from sessionary.cli.transfer.losttimes import move_times
+from sessionary.cli.transfer.reasons import refusal_of
 from sessionary.cli.transfer.steps import steps_of, values_at_most
+from sessionary.errors import Fault
+from sessionary.operations.faults import invalid
 from tests.cli.test_import_formats import NOW, read
 
 encode = msgspec.json.encode
@@ -65,7 +68,9 @@ def test_lone_surrogates_in_title_names_and_keys_are_replaced_and_counted() -> N
         rb'{"user_id": "\ud800", "title": "\udfff", "messages": [{"role": "user", "content": "\ud800", "\ud800": 1}]}'
     )
     reading = read(text)
-    assert (reading.record.user_id, reading.record.title) == ("\ufffd", "\ufffd")
+    assert reading.record.user_id.startswith("\ufffd-")
+    assert reading.record.user_id != read(text.replace(b"d800", b"d801")).record.user_id
+    assert reading.record.title == "\ufffd"
     assert reading.record.messages == [{"role": "user", "content": "\ufffd", "\ufffd": 1}]
     assert reading.findings.mended == {"half of a character (lone surrogate), replaced by U+FFFD": 4}
 
@@ -88,14 +93,13 @@ def test_of_equal_keys_the_last_counts_and_the_others_are_set_aside(space: str) 
     ("name", "value", "kept"),
     [
         ("user_id", 42, "42"),
-        ("user_id", "a\nb\0", "a b"),
         ("session_group", {"a": 1}, None),
         ("session_group", True, None),
         ("session_group", "\n", None),
         ("model", ["m"], None),
         ("title", 5, None),
         ("title", {"a": 1}, None),
-        ("title", "a\0b", "a b"),
+        ("title", "a\7b", "a b"),
         ("status", "archived", "active"),
         ("total_tokens", -1, 0),
         ("total_tokens", 2**31, 2**31 - 1),
@@ -111,7 +115,7 @@ def test_members_of_the_wrong_kind_are_kept_as_metadata_or_mended(name: str, val
     assert getattr(reading.record, name) == kept
     assert reading.record.messages == [HI]
     assert reading.findings.mended
-    if kept in (None, 0, "active", 2**31 - 1):
+    if kept in (None, 0, "active", 2**31 - 1, "a b"):
         assert reading.record.metadata["imported"][name] == value
 
 
@@ -120,6 +124,56 @@ def test_a_long_name_is_cut_so_that_two_stay_two() -> None:
     assert len(first.user_id) == len(second.user_id) == limits.NAME_LENGTH_MAX
     assert first.user_id != second.user_id
     assert first.metadata == {"imported": {"user_id": "x" * 300 + "a"}}
+
+
+@pytest.mark.parametrize("name", ["user_id", "session_group", "model"])
+def test_names_that_were_mended_stay_apart_and_are_kept_as_they_were(name: str) -> None:
+    given = ["a\7b", "a\1b", "a b", "a b\n", "\x7fa b"]
+    readings = [read(ours(HI, **{name: each})) for each in given]
+    kept = [getattr(reading.record, name) for reading in readings]
+    assert len(set(kept)) == len(given)
+    assert kept[2] == "a b"
+    for each, reading in zip(given, readings, strict=True):
+        mended = each != "a b"
+        assert reading.record.metadata == ({"imported": {name: each}} if mended else {})
+        kind = f"{name} with control characters, replaced, kept as metadata.imported.{name}"
+        assert reading.findings.mended == ({kind: 1} if mended else {})
+
+
+@pytest.mark.parametrize("beside", [{}, {"content": None}, {"content": None, "refusal": "No."}, {"tool_calls": []}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        ours,
+        lambda message: {"messages": [message], "user": "ada"},
+        lambda message: {"conversations": [message]},
+        lambda message: {"chat": {"messages": [message]}},
+        lambda message: {"chat_messages": [{"sender": "assistant", **message}]},
+        lambda message: {"messages": [{"isCreatedByUser": False, **message}], "conversationId": "c", "exportAt": "x"},
+    ],
+    ids=["sessionary", "openai", "sharegpt", "openwebui", "claude", "librechat"],
+)
+def test_a_message_without_content_is_mended(record: Any, beside: dict[str, Any]) -> None:
+    reading = read(record({"role": "assistant", **beside}))
+    (message,) = reading.record.messages
+    assert message["content"] == ""
+    assert message.get("refusal") == beside.get("refusal")
+    assert reading.findings.mended == {"message without content, kept as empty": 1}
+    assert reading.findings.messages_mended == {0}
+
+
+def test_null_beside_calls_of_tools_is_kept() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    for record in (ours(message), {"messages": [message]}):
+        reading = read(record)
+        assert reading.record.messages == [message]
+        assert not reading.findings.mended
+
+
+def test_digits_that_no_double_holds_are_lost() -> None:
+    text = b'{"user_id": "ada", "messages": [], "metadata": {"x": 0.1234567890123456789}}'
+    assert read(text).record.metadata == {"x": 0.12345678901234568}
 
 
 def test_a_long_title_is_cut_and_kept_whole_beside() -> None:
@@ -258,3 +312,9 @@ def test_a_message_as_long_as_a_server_takes_stays_whole(time: dict[str, str]) -
     fits = HI | {"content": "x" * (limits.MESSAGE_BYTES_MAX - bare)} | time
     assert read(ours(fits)).record.messages == [fits]
     assert len(read(ours(fits | {"content": fits["content"] + "x"})).record.messages) > 1
+
+
+def test_a_refusal_says_each_thing_once() -> None:
+    faults = [Fault("/userId", "is too long."), Fault("/title", "is too long.")]
+    assert refusal_of(invalid(faults[:1])) == "/userId: is too long."
+    assert refusal_of(invalid(faults)) == "/userId: is too long. (/title is too long.)"

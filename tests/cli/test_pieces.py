@@ -22,7 +22,7 @@ OBJECTS = st.dictionaries(st.text(max_size=4), VALUES, max_size=4)
 def cut(text: bytes) -> tuple[str, list[tuple[int, bytes | None]]]:
     """Cut a file that holds a text."""
     pieces = pieces_of(io.BufferedReader(io.BytesIO(text)))
-    return pieces.unit, [(number, text) for number, text, _ in pieces.found]
+    return pieces.unit, [(piece.number, piece.text) for piece in pieces.found]
 
 
 def values_in(text: bytes) -> list[Any]:

@@ -1,5 +1,6 @@
 """Decoding a record's JSON: strictly where it is sound, and as far as it goes where it is not."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -16,6 +17,9 @@ _SURELY_SMALL_DIGITS: Final = 18
 _MANY_DIGITS: Final = re.compile(rb"\d{19}")
 _SURROGATE_ESCAPES: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_NAMES: Final = ("user_id", "user", "session_group", "model")
+"""Members that name somebody or something, of the formats that have them."""
+_HASH_LETTERS: Final = 16
 _NESTING_READ_MAX: Final = 200
 """What is nested deeper than this is not decoded, but kept as the text it stands in."""
 _STRING: Final = r'"(?>[^"\\]+|\\.)*+"'
@@ -61,6 +65,13 @@ def _keys_add_up(text: bytes, value: Any) -> bool:
     return text.count(b":") == keys or not any(white in text for white in (b" :", b"\t:", b"\n:", b"\r:"))
 
 
+def _told_apart(name: str) -> str:
+    """Add a digest to a name of which a letter will be replaced: two names must not become one."""
+    if not _SURROGATES.search(name):
+        return name
+    return f"{name}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:_HASH_LETTERS]}"
+
+
 class _Lenient:
     """Reads what a strict reader refuses, and counts it."""
 
@@ -86,6 +97,8 @@ class _Lenient:
         except (ValueError, RecursionError):
             raise Unreadable(reason) from None
         if _SURROGATE_ESCAPES.search(letters):
+            if isinstance(value, dict):
+                value |= {name: _told_apart(value[name]) for name in _NAMES if isinstance(value.get(name), str)}
             value = self._without_surrogates(value)
         return value
 

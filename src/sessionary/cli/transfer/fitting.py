@@ -11,7 +11,7 @@ from sessionary.cli.transfer.conversation import IMPORTED, Conversation
 from sessionary.cli.transfer.decoding import mapped_texts
 from sessionary.cli.transfer.messages import MessageFitter, nested_less
 from sessionary.cli.transfer.reasons import UserMissing
-from sessionary.cli.transfer.record import Record
+from sessionary.cli.transfer.record import DEFAULTS, Record
 from sessionary.cli.transfer.times import time_from
 from sessionary.model import JsonObject
 
@@ -24,7 +24,8 @@ _HASH_LETTERS: Final = 16
 def fit(conversation: Conversation, defaults: Mapping[str, Any], now: str, size: int) -> Record:
     """Make a record of a conversation of so many bytes of JSON; raises UserMissing. No time may be later than now."""
     members = conversation.members
-    user = _name(conversation, "user_id") or defaults.get("user_id")
+    named = {name: _name(conversation, name) for name in DEFAULTS}
+    user = named["user_id"] or defaults.get("user_id")
     if not user and conversation.fallback_user is not None:
         members["user_id"] = conversation.fallback_user
         user = _name(conversation, "user_id")
@@ -32,12 +33,13 @@ def fit(conversation: Conversation, defaults: Mapping[str, Any], now: str, size:
         raise UserMissing
     record = Record(
         user_id=user,
-        session_group=_name(conversation, "session_group") or defaults.get("session_group"),
+        session_group=named["session_group"] or defaults.get("session_group"),
         title=_title(conversation),
         model=_name(conversation, "model"),
         total_tokens=_tokens(conversation),
         created_at=_created_at(conversation, now),
         messages=MessageFitter(conversation, now, size).fit_all(),
+        asks=frozenset(name for name in DEFAULTS if not named[name]),
     )
     if members.get("status") in ("active", "completed"):
         record.status = members["status"]
@@ -63,21 +65,26 @@ def _name(conversation: Conversation, name: str) -> str | None:
         _keep(conversation, name)
         return None
     cleaned = value
-    if not value.isprintable() and any(_is_control(letter) for letter in value):
-        cleaned = "".join(" " if _is_control(letter) else letter for letter in value).strip()
-        conversation.mend(f"{name} with control characters, which were removed")
+    if not value.isprintable() and any(is_control(letter) for letter in value):
+        cleaned = _without_controls(value)
     if not cleaned:
         _keep(conversation, name, "that has no text")
         return None
-    if len(cleaned) > limits.NAME_LENGTH_MAX:
-        _keep(conversation, name, "that was too long, cut")
-        # Two long names must not become one.
-        digest = hashlib.sha256(cleaned.encode()).hexdigest()[:_HASH_LETTERS]
-        cleaned = f"{cleaned[: limits.NAME_LENGTH_MAX - _HASH_LETTERS - 1]}-{digest}"
-    return cleaned
+    if cleaned == value and len(value) <= limits.NAME_LENGTH_MAX:
+        return value
+    why = "with control characters, replaced" if cleaned != value else "that was too long, cut"
+    _keep(conversation, name, why)
+    # Two names must not become one.
+    digest = hashlib.sha256(value.encode()).hexdigest()[:_HASH_LETTERS]
+    return f"{cleaned[: limits.NAME_LENGTH_MAX - _HASH_LETTERS - 1]}-{digest}"
 
 
-def _is_control(letter: str) -> bool:
+def _without_controls(value: str) -> str:
+    return "".join(" " if is_control(letter) else letter for letter in value).strip()
+
+
+def is_control(letter: str) -> bool:
+    """Tell whether a server refuses a letter in names and titles."""
     return letter < " " or "\x7f" <= letter < "\xa0"
 
 
@@ -89,11 +96,11 @@ def _title(conversation: Conversation) -> str | None:
         _keep(conversation, "title")
         return None
     title = value
-    if not value.isprintable() and any(_is_control(letter) for letter in value):
-        title = "".join(" " if _is_control(letter) else letter for letter in value).strip()
+    if not value.isprintable() and any(is_control(letter) for letter in value):
+        title = _without_controls(value)
         # A title that goes over several lines is put on one: nothing is lost.
-        if title and any(_is_control(letter) and not letter.isspace() for letter in value):
-            conversation.mend("title with control characters, which were removed")
+        if title and any(is_control(letter) and not letter.isspace() for letter in value):
+            _keep(conversation, "title", "with control characters, replaced")
     if len(title) > limits.TITLE_LENGTH_MAX:
         _keep(conversation, "title", "that was too long, cut")
         title = title[: limits.TITLE_LENGTH_MAX - 1] + "…"

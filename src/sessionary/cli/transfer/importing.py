@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 import sessionary
 from sessionary import limits
 from sessionary.cli.connecting import Address, server_options, usage_checked
 from sessionary.cli.exits import SOME_MENDED, SOME_REJECTED
 from sessionary.cli.sessions import example
+from sessionary.cli.transfer.fitting import is_control
 from sessionary.cli.transfer.journal import Journal
 from sessionary.cli.transfer.keepingtimes import latest_time
 from sessionary.cli.transfer.losttimes import has_times
-from sessionary.cli.transfer.ordering import oldest_first
+from sessionary.cli.transfer.ordering import Moment, oldest_first, ties_in_order
+from sessionary.cli.transfer.own import OURS, moment_of_export
 from sessionary.cli.transfer.pieces import Pieces, pieces_of
 from sessionary.cli.transfer.progress import progress
 from sessionary.cli.transfer.reasons import Unreadable, UserMissing
@@ -33,7 +36,21 @@ from sessionary.errors import Forbidden
 
 _MINUTES_MAX: Final = limits.EXPIRY_HORIZON_DAYS_DEFAULT * 24 * 60
 _RETRIES: Final = 10
+UNCHANGED: Final = (
+    "Sessions that were already there stay as they are: --format and --expiration-minutes hold for those sent now."
+)
 _Advance = Callable[[int], None]
+
+
+def _checked(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    """Refuse once what a server would refuse for every record."""
+    if name is None:
+        return None
+    if not 0 < len(name) <= limits.NAME_LENGTH_MAX:
+        raise click.BadParameter(f"It must have 1 to {limits.NAME_LENGTH_MAX} characters.")
+    if any(is_control(letter) or "\ud800" <= letter <= "\udfff" for letter in name):
+        raise click.BadParameter("It must be text without control characters.")
+    return name
 
 
 @click.command(
@@ -47,8 +64,10 @@ _Advance = Callable[[int], None]
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(dir_okay=False, allow_dash=True, exists=True)
 )
-@click.option("--user-id", metavar="ID", help="Whose conversations they are, where the file does not say.")
-@click.option("--session-group", metavar="NAME", help="The group, where the file does not say.")
+@click.option(
+    "--user-id", metavar="ID", callback=_checked, help="Whose conversations they are, where the file does not say."
+)
+@click.option("--session-group", metavar="NAME", callback=_checked, help="The group, where the file does not say.")
 @click.option(
     "--expiration-minutes",
     type=click.IntRange(limits.EXPIRATION_MINUTES_MIN, _MINUTES_MAX),
@@ -106,6 +125,8 @@ def import_command(  # noqa: PLR0913 - one parameter a flag
                 report(tally, as_json=as_json, dry_run=dry_run)
                 click.echo("Run the same command again to go on.", err=True)
             raise
+        if tally.already_there and _changes_what_is_sent(click.get_current_context()):
+            tally.notice(UNCHANGED)
         report(tally, as_json=as_json, dry_run=dry_run)
     if any(tally.rejected for tally in tallies):
         sys.exit(SOME_REJECTED)
@@ -153,7 +174,12 @@ class _FileImport:
         path = self._journal_path
         if self._dry_run and path is not None and not path.exists():
             path = None
-        return Journal(path, f"{self._address.url} {self._address.organisation}", keeps=not self._dry_run)
+        return Journal(
+            path,
+            f"{self._address.url} {self._address.organisation}",
+            self._plan.wanted.defaults,
+            keeps=not self._dry_run,
+        )
 
     def _opened(self, sources: Sources) -> Iterator[tuple[Source, Pieces, bool]]:
         """Cut each source into pieces, the first one before anything is sent: it may lack --user-id."""
@@ -199,8 +225,7 @@ class _FileImport:
                 inside = f"/{source.inside}".encode("utf-8", "replace") if source.inside else b""
                 sending = Import(client, journal, self._plan, self._report, name + inside)
                 found, in_order = pieces.found, timed and not await sending.times.kept()
-                if in_order:
-                    found = oldest_first(found, self._time_of)
+                found = oldest_first(found, self._time_of) if in_order else ties_in_order(found, self._beginning_of)
                 await sending.run(found, _place(source, pieces), advance, in_order=in_order)
 
     async def _learn_time(self, client: "sessionary.AsyncClient") -> None:
@@ -210,14 +235,35 @@ class _FileImport:
             wanted = self._plan.wanted._replace(now=latest_time(response.headers.get("Date")))
             self._plan = Plan(wanted, self._plan.expiration_minutes)
 
-    def _time_of(self, text: bytes) -> str | None:
+    def _beginning_of(self, text: bytes) -> Moment | None:
+        """Tell when a session was made, as cheaply as may be: most files are exports of ours."""
+        if self._plan.wanted.format in (None, OURS) and (moment := moment_of_export(text)) is not None:
+            return moment
         try:
-            record = self._read(text).record
+            reading = self._read(text)
         except Unreadable:
             return None
-        return record.created_at or next(
-            (message["created_at"] for message in record.messages if "created_at" in message), None
-        )
+        return Moment(reading.record.created_at or "", _is_newest_first(reading))
+
+    def _time_of(self, text: bytes) -> Moment | None:
+        """Tell when a conversation began, by its messages where nothing else says so."""
+        try:
+            reading = self._read(text)
+        except Unreadable:
+            return None
+        record = reading.record
+        times = (message["created_at"] for message in record.messages if "created_at" in message)
+        return Moment(record.created_at or next(times, ""), _is_newest_first(reading))
+
+
+def _changes_what_is_sent(context: click.Context) -> bool:
+    """Tell whether flags were given that would make another session of a record that was imported before."""
+    given = (context.get_parameter_source(name) for name in ("format_", "expiration_minutes"))
+    return ParameterSource.COMMANDLINE in given
+
+
+def _is_newest_first(reading: Reading) -> bool:
+    return reading.format == OURS
 
 
 def _place(source: Source, pieces: Pieces) -> str:

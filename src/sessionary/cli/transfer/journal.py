@@ -3,17 +3,23 @@
 import re
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
+import msgspec
+
+from sessionary.cli.transfer.record import DEFAULTS
 
 _COMMIT_EVERY: Final = 200
 """How many notes may be lost with the machine's power; their idempotency keys still prevent doubles."""
 _COMMIT_SECONDS: Final = 1.0
+_ASKS: Final = [frozenset(asks) for size in range(len(DEFAULTS) + 1) for asks in combinations(DEFAULTS, size)]
+"""What a record may not say itself: which of these it is, is known only once it has been read."""
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
@@ -21,6 +27,7 @@ class Entry(NamedTuple):
     """One record, and how far it has come: its session's id once there is one, and how many steps are done."""
 
     digest: bytes
+    """Of the record, and of those flags that say what it does not."""
     occurrence: int
     """How many equal records stand before it: each becomes a session of its own."""
     place: str
@@ -29,6 +36,8 @@ class Entry(NamedTuple):
     complete: bool = False
     plan: bytes = b""
     """The digest of all its steps: half a session goes on only with the steps it was begun with."""
+    record: bytes = b""
+    """The digest of the record alone."""
 
     def key_of(self, step: bytes) -> str:
         """Make the idempotency key of a step on the session: the same in every run."""
@@ -40,12 +49,15 @@ class Entry(NamedTuple):
 class Journal:
     """A small SQLite file, which nothing else writes to meanwhile; without a path it ends with the import."""
 
-    def __init__(self, path: Path | None, destination: str, *, keeps: bool = True) -> None:
+    def __init__(self, path: Path | None, destination: str, defaults: Mapping[str, Any], *, keeps: bool = True) -> None:
         """Open or begin it; raises ClickException. What was sent to another destination does not count.
+
+        Nor does what was sent with other ``defaults`` for what its record does not say.
 
         Unless it ``keeps`` what is noted, the file stays as it is.
         """
         self._keeps: Final = keeps
+        self._defaults: Final = defaults
         self._destination: Final = blake2b(destination.encode(), digest_size=16).digest()
         self._statements: Final = _statements()
         self._noted = 0
@@ -58,8 +70,10 @@ class Journal:
             for name in ("make", "make_seen", "make_present"):
                 self._rows.execute(self._statements[name])
             columns = {name for (name,) in self._rows.execute(self._statements["columns"])}
-            for name in {"plan", "destination"} - columns:
+            for name in {"plan", "destination", "record"} - columns:
                 self._rows.execute(self._statements[f"add_{name}"])
+            for name in ("fill_record", "make_half") if "record" not in columns else ("make_half",):
+                self._rows.execute(self._statements[name])
         except sqlite3.Error as error:
             raise click.ClickException(
                 f"The journal {path} cannot be used: {error}. Another import may be running, or the directory is not "
@@ -70,10 +84,23 @@ class Journal:
         """Find what is known of a record; a record seen twice in one run is two records."""
         digest = blake2b(_bare(text), key=self._destination, digest_size=16).digest()
         (occurrence,) = self._rows.execute(self._statements["see"], (digest,)).fetchone()
-        found = self._rows.execute(self._statements["find"], (digest, occurrence)).fetchone()
+        keys = [self.key_of(digest, asks) for asks in _ASKS]
+        found = (
+            self._rows.execute(self._statements["find"], (*keys, occurrence)).fetchone()
+            # Half a session that was begun with other flags is not left behind.
+            or self._rows.execute(self._statements["find_half"], (digest, occurrence)).fetchone()
+        )
         if found is None:
-            return Entry(digest, occurrence, place)
-        return Entry(digest, occurrence, place, found[0], found[1], bool(found[2]), found[3])
+            return Entry(digest, occurrence, place, record=digest)
+        key, session_id, steps, complete, plan = found
+        return Entry(key, occurrence, place, session_id, steps, bool(complete), plan, digest)
+
+    def key_of(self, record: bytes, asks: frozenset[str]) -> bytes:
+        """Make the digest of a record and of the flags that it asks for."""
+        if not asks:
+            return record
+        told = [(name, self._defaults.get(name)) for name in sorted(asks)]
+        return blake2b(msgspec.json.encode(told), key=record, digest_size=16).digest()
 
     def count(self) -> int:
         """Count the records that were sent to this destination."""

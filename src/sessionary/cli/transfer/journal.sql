@@ -8,6 +8,7 @@ CREATE TABLE IF NOT EXISTS records (
   complete INTEGER NOT NULL,
   plan BLOB NOT NULL DEFAULT x'',
   destination BLOB NOT NULL DEFAULT x'',
+  record BLOB NOT NULL DEFAULT x'',
   PRIMARY KEY (digest, occurrence)
 ) WITHOUT ROWID;
 
@@ -22,6 +23,20 @@ ADD COLUMN plan BLOB NOT NULL DEFAULT x'';
 -- name: add_destination
 ALTER TABLE records
 ADD COLUMN destination BLOB NOT NULL DEFAULT x'';
+
+-- name: add_record
+ALTER TABLE records
+ADD COLUMN record BLOB NOT NULL DEFAULT x'';
+
+-- name: fill_record
+UPDATE records
+SET record = digest
+WHERE record = x'';
+
+-- name: make_half
+CREATE INDEX IF NOT EXISTS half
+ON records (record, occurrence)
+WHERE NOT complete;
 
 -- name: make_seen
 CREATE TEMPORARY TABLE seen (
@@ -41,9 +56,17 @@ ON CONFLICT (digest) DO UPDATE SET times = times + 1
 RETURNING times;
 
 -- name: find
-SELECT session_id, steps, complete, plan
+SELECT digest, session_id, steps, complete, plan
 FROM records
-WHERE digest = ? AND occurrence = ?;
+WHERE digest IN (?, ?, ?, ?) AND occurrence = ?
+ORDER BY complete DESC
+LIMIT 1;
+
+-- name: find_half
+SELECT digest, session_id, steps, complete, plan
+FROM records
+WHERE record = ? AND occurrence = ? AND NOT complete
+LIMIT 1;
 
 -- name: count
 SELECT count(*)
@@ -53,7 +76,7 @@ WHERE destination = ? AND complete;
 -- name: count_unseen
 SELECT count(*)
 FROM records
-LEFT JOIN seen USING (digest)
+LEFT JOIN seen ON seen.digest = records.record
 WHERE destination = ? AND complete AND (seen.times IS NULL OR seen.times < occurrence);
 
 -- name: add_present
@@ -66,8 +89,8 @@ FROM present
 WHERE session_id = ?;
 
 -- name: note
-INSERT INTO records (digest, occurrence, place, session_id, steps, complete, plan, destination)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO records (digest, occurrence, place, session_id, steps, complete, plan, record, destination)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (digest, occurrence)
 DO UPDATE SET
   place = excluded.place,
@@ -75,6 +98,7 @@ DO UPDATE SET
   steps = excluded.steps,
   complete = excluded.complete,
   plan = excluded.plan,
+  record = excluded.record,
   destination = excluded.destination;
 
 -- name: forget

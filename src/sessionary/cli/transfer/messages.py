@@ -94,9 +94,7 @@ class MessageFitter:
             if not found.keeps_all:
                 keep_beside(message, content=content)
             message["content"] = found.content
-            # That an empty message says nothing, null and absent alike, is no news.
-            if content is not None:
-                self._mend(found.mended or "")
+            self._mend(found.mended or "")
         return message
 
     def _timed(self, message: JsonObject) -> JsonObject:

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from sessionary.cli.transfer.claude import branch_of_list
 from sessionary.cli.transfer.conversation import Conversation, keep_beside
 from sessionary.cli.transfer.roles import FALLBACK, role_of
@@ -45,8 +47,35 @@ def read_openwebui(value: Any, conversation: Conversation) -> None:
         conversation.imported.update(
             {name: member for name, member in rest.items() if member not in (None, "", [], {}, False)}
         )
-    for message in branch_of_list(_messages(chat), ("id", "parentId"), _current(chat), conversation):
+    messages = _messages(chat)
+    for message in branch_of_list(messages, ("id", "parentId"), _current(chat), conversation):
         conversation.add(_message(message, conversation) if isinstance(message, dict) else message)
+    for message in _only_listed(messages, chat):
+        conversation.mend_next("message that is not in the history, kept behind it")
+        conversation.add(_message(message, conversation) if isinstance(message, dict) else message)
+
+
+def _only_listed(messages: list[Any], chat: JsonObject) -> list[Any]:
+    """Find the messages of the list beside the history that are not in it."""
+    listed = chat.get("messages")
+    if not isinstance(listed, list) or listed is messages:
+        return []
+    known = [message for message in messages if isinstance(message, dict)]
+    ids = {message["id"] for message in known if isinstance(message.get("id"), str)}
+    said = {_said(message) for message in known}
+    only_listed: list[Any] = []
+    for message in listed:
+        identifier = message.get("id") if isinstance(message, dict) else None
+        is_known = identifier in ids if isinstance(identifier, str) else _said(message) in said
+        if not is_known and message is not None:
+            only_listed.append(message)
+    return only_listed
+
+
+def _said(message: Any) -> bytes:
+    """Make a key of who says what: one without an id is known by it."""
+    told = [message.get("role"), message.get("content")] if isinstance(message, dict) else message
+    return msgspec.json.encode(told)
 
 
 def _messages(chat: JsonObject) -> list[Any]:

@@ -2,14 +2,43 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from sessionary.cli.transfer.conversation import Conversation
+from sessionary.cli.transfer.ordering import Moment
 from sessionary.cli.transfer.sharegpt import take_members
+from sessionary.cli.transfer.times import time_from
+
+OURS: Final = "sessionary"
 
 _MEMBERS: Final = ("user_id", "session_group", "title", "model", "status", "total_tokens", "created_at")
 _NEW_IN_EACH_SERVER: Final = frozenset(
     {"id", "messages", "metadata", "updated_at", "expires_at", "total_messages", "messages_offset"}
 )
 """What the server makes anew, or counts."""
+
+
+class _Line(msgspec.Struct):
+    """A line as `sessionary export` writes it; what is not needed to know its time is not decoded."""
+
+    id: str
+    total_messages: int
+    created_at: str
+    expires_at: str
+    messages: msgspec.Raw
+
+
+_decode: Final = msgspec.json.Decoder(_Line).decode
+
+
+def moment_of_export(text: bytes) -> Moment | None:
+    """Tell when the session of a line was made without reading all of it; None for what is surely no export."""
+    try:
+        line = _decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    time = time_from(line.created_at)
+    return None if time is None else Moment(time, newest_first=True)
 
 
 def is_ours(value: Any) -> bool:

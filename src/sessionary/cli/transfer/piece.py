@@ -15,3 +15,5 @@ class Piece(NamedTuple):
     """None if it is too long to be read; empty where a file ends before its array does."""
     position: int
     """How many bytes of the file have been read."""
+    in_turn: bool = False
+    """Whether no other session may begin between its own and those of its neighbours."""

@@ -1,5 +1,11 @@
 """Why a record was left out."""
 
+from typing import Final
+
+from sessionary.errors import Fault, SessionaryError
+
+_FAULTS_TOLD_MAX: Final = 3
+
 
 class Unreadable(Exception):
     """A record cannot become a session; the others can."""
@@ -16,3 +22,18 @@ class UserMissing(Unreadable):
     def __init__(self) -> None:
         """Say how to tell."""
         super().__init__("It names no user: give --user-id.")
+
+
+def refusal_of(error: SessionaryError) -> str:
+    """Say what a server refused, and where, each thing once."""
+    where = [
+        f"{fault.pointer} {fault.detail}"
+        for fault in error.faults[:_FAULTS_TOLD_MAX]
+        if fault.pointer and not _is_told(fault, error.detail)
+    ]
+    return " ".join([error.detail, *([f"({'; '.join(where)})"] if where else [])])
+
+
+def _is_told(fault: Fault, detail: str) -> bool:
+    """Tell whether the first sentence of an answer says a fault already."""
+    return detail == fault.detail or (fault.detail in detail and fault.pointer in detail)

@@ -11,12 +11,12 @@ from sessionary.cli.transfer.keepingtimes import Times
 from sessionary.cli.transfer.losttimes import has_times, move_times
 from sessionary.cli.transfer.piece import Piece
 from sessionary.cli.transfer.presence import Presence, is_there
-from sessionary.cli.transfer.reasons import Unreadable
+from sessionary.cli.transfer.reasons import Unreadable, refusal_of
 from sessionary.cli.transfer.record import Reading
 from sessionary.cli.transfer.rejects import Leftovers, Rejects, Tally
 from sessionary.cli.transfer.shapes import Wanted, read_record
 from sessionary.cli.transfer.steps import Step, digest_of, steps_of
-from sessionary.errors import Forbidden, InvalidRequest, NotFound, SessionaryError, TooLarge
+from sessionary.errors import Forbidden, InvalidRequest, NotFound, TooLarge
 from sessionary.model import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _SESSIONS_AT_ONCE: Final = 8
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 """How much of a file is on its way at once; one record alone may be longer."""
-_FAULTS_TOLD_MAX: Final = 3
 
 
 class Plan(Struct, frozen=True):
@@ -58,10 +57,9 @@ class Import:
         self._presence: Final = Presence(client, journal)
         self.times: Final = Times(client)
         self._sending: Final[dict[asyncio.Task[None], int]] = {}
-        self._created = asyncio.Event()
-        """Set when the session before the next one is there."""
-        self._created.set()
-        self._in_order = False
+        self._beginning: list[asyncio.Event] = []
+        """Those of sessions on their way that are not there yet; each is set when its session is."""
+        self._in_order = self._was_in_turn = False
 
     async def run(
         self, pieces: Iterator[Piece], place: str, advance: Callable[[int], None], *, in_order: bool = False
@@ -95,8 +93,13 @@ class Import:
             return
         # As an object a record takes several times its length: none is read before there is room for it.
         await self._wait(room_for=len(piece.text))
-        before, self._created = self._created, asyncio.Event()
-        task = asyncio.create_task(self._deal(piece, entry, before, self._created))
+        is_free = not (self._in_order or piece.in_turn or self._was_in_turn)
+        self._was_in_turn = piece.in_turn
+        self._beginning = [event for event in self._beginning if not event.is_set()]
+        before = [] if is_free else self._beginning
+        created = asyncio.Event()
+        self._beginning = [*self._beginning, created]
+        task = asyncio.create_task(self._deal(piece, entry, before, created))
         self._sending[task] = len(piece.text)
 
     async def _wait(self, room_for: int | None) -> None:
@@ -115,7 +118,7 @@ class Import:
             return True
         return sum(self._sending.values()) + room_for > _BYTES_AT_ONCE
 
-    async def _deal(self, piece: Piece, entry: Entry, before: asyncio.Event, created: asyncio.Event) -> None:
+    async def _deal(self, piece: Piece, entry: Entry, before: list[asyncio.Event], created: asyncio.Event) -> None:
         """See to it that one record is on the server, or is rejected."""
         try:
             is_gone = entry.complete and not await self._presence.is_there(entry.session_id)
@@ -126,8 +129,8 @@ class Import:
             if has_times(reading.record) and not await self.times.kept():
                 move_times(reading)
             steps = self._planned(reading, len(piece.text or b""))
-            if self._in_order:
-                await before.wait()
+            for earlier in before:
+                await earlier.wait()
             await self._deliver(entry, steps, reading, created, is_gone=is_gone)
         except Unreadable as error:
             self._report.rejects.add(entry.place, reason_of(piece, error.reason))
@@ -152,7 +155,10 @@ class Import:
             await self._take_back(entry)
             begun_before = False
         if not begun_before:
-            entry = entry._replace(session_id="", steps=0, complete=False, plan=plan)
+            digest = self._journal.key_of(entry.record, reading.record.asks)
+            if digest != entry.digest:
+                self._journal.forget(entry)
+            entry = entry._replace(digest=digest, session_id="", steps=0, complete=False, plan=plan)
         shapes = self._report.tally.shapes
         shapes[reading.format] = shapes.get(reading.format, 0) + 1
         self._report.leftovers.add(entry.place, reading.findings.leftovers)
@@ -179,7 +185,7 @@ class Import:
                 new = new or done
         except (InvalidRequest, TooLarge) as error:
             await self._take_back(entry)
-            self._report.rejects.add(entry.place, _told(error))
+            self._report.rejects.add(entry.place, refusal_of(error))
             return None
         except NotFound:
             if begun_before:
@@ -230,9 +236,3 @@ def reason_of(piece: Piece, reason: str) -> str:
     if not piece.text:
         return "The file ends here, though its array does not: it may have been cut off."
     return reason
-
-
-def _told(error: SessionaryError) -> str:
-    """Say what a server refused, and where."""
-    where = [f"{fault.pointer} {fault.detail}" for fault in error.faults[:_FAULTS_TOLD_MAX] if fault.pointer]
-    return " ".join([error.detail, *([f"({'; '.join(where)})"] if where else [])])

@@ -26,7 +26,7 @@ SHAPES: Final = (
     Shape("chatgpt", "ChatGPT data export", chatgpt.is_chatgpt, chatgpt.read_chatgpt, "an object `mapping`"),
     Shape("claude", "Claude data export", claude.is_claude, claude.read_claude, "an array `chat_messages`"),
     Shape("openwebui", "Open WebUI export", openwebui.is_openwebui, openwebui.read_openwebui, "an object `chat`"),
-    Shape("sessionary", "sessionary", own.is_ours, own.read_ours, "an array `messages` and a `user_id`"),
+    Shape(own.OURS, own.OURS, own.is_ours, own.read_ours, "an array `messages` and a `user_id`"),
     Shape("librechat", "LibreChat export", librechat.is_librechat, librechat.read_librechat, "an array `messages`"),
     Shape("sharegpt", "ShareGPT", sharegpt.is_sharegpt, sharegpt.read_sharegpt, "an array `conversations`"),
     Shape("openai", "OpenAI transcripts", openai.is_transcript, openai.read_transcript, "an array `messages`"),

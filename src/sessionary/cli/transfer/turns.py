@@ -74,8 +74,6 @@ class _Turns:
             found = self._calls.answered(message.get("name"), given)
             if given is None and found is not None:
                 message["tool_call_id"] = found
-        if message["content"] is None and not message.get("tool_calls"):
-            message["content"] = ""
 
     def _find_calls(self, message: JsonObject, speaker: Any, value: Any) -> None:
         if message.get("tool_calls") or message["role"] != "assistant":
