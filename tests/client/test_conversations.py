@@ -67,7 +67,7 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx2.Response(200, json={})
+        return httpx2.Response(200, json={"id": "s"})
 
     with (
         client_of(flavour, respond) as client,
@@ -104,7 +104,7 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
 )
 def test_members_that_messages_have_pass(flavour: str, name: str) -> None:
     with (
-        client_of(flavour, lambda _: httpx2.Response(200, json={})) as client,
+        client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client,
         client.session(session_id="s") as chat,
     ):
         members: Any = {name: "kept"}
@@ -124,7 +124,7 @@ def test_members_that_messages_have_pass(flavour: str, name: str) -> None:
 )
 def test_a_mistyped_option_is_refused_and_the_right_one_named(flavour: str, call: Any, meant: str) -> None:
     with (
-        client_of(flavour, lambda _: httpx2.Response(200, json={})) as client,
+        client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client,
         pytest.raises(TypeError, match=f"did you mean '{meant}'"),
     ):
         call(client)
@@ -184,7 +184,7 @@ def test_a_conversation_begun_in_two_threads_at_once_begins_once() -> None:
 
 
 def test_a_conversation_that_has_not_begun_says_so(flavour: str) -> None:
-    with client_of(flavour, lambda _: httpx2.Response(200, json={})) as client:
+    with client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client:
         with pytest.raises(ClientUsageError, match="has not begun"):
             client.session(user_id="someone").say("user", "Hello")
         with pytest.raises(InvalidRequest, match="empty"):
