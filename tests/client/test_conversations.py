@@ -79,6 +79,44 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
 
 
 @pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("rol", "role"),
+        ("roel", "role"),
+        ("Role", "role"),
+        ("contents", "content"),
+        ("contnet", "content"),
+        ("conten", "content"),
+        ("metdata", "metadata"),
+        ("meta_data", "metadata"),
+        ("metadat", "metadata"),
+        ("mtdata", "metadata"),
+        ("Metadata", "metadata"),
+        ("names", "name"),
+        ("nmae", "name"),
+        ("tool_call", "tool_calls"),
+        ("toolCalls", "tool_calls"),
+        ("tool_clals", "tool_calls"),
+        ("tool_call_ids", "tool_call_id"),
+        ("toolCallId", "tool_call_id"),
+    ],
+)
+def test_a_mistyped_member_of_a_message_is_refused_and_the_right_one_named(flavour: str, name: str, meant: str) -> None:
+    asked: list[str] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.method)
+        return httpx2.Response(200, json={"id": "s", "sessionId": "s"})
+
+    mistyped: Any = {name: 5}
+    with client_of(flavour, respond) as client, client.session(session_id="s") as chat:
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'; did you mean '{meant}'"):
+            chat.say("user", "x", **mistyped)
+        assert chat.messages == []
+    assert asked == ["GET"]
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "name",
@@ -96,6 +134,11 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
         "reasoning",
         "reasoning_content",
         "context",
+        "consent",
+        "intent",
+        "tools",
+        "role_name",
+        "mode",
         "timestamp",
         "usage",
         "created",

@@ -141,11 +141,22 @@ def test_no_pause_leads_past_the_deadline(flavour: str) -> None:
         client.get_session("s", timeout=5)
 
 
+class _Passing(Time):
+    """A clock that passes by a second each time someone looks at it."""
+
+    def clock(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
 def test_a_call_without_time_is_not_sent(flavour: str) -> None:
-    respond, requests = _counted(always(200, "{}"))
-    with client_of(flavour, respond) as client, pytest.raises(DeadlineExceeded):
-        client.get_session("s", timeout=0)
-    assert requests == []
+    respond, requests = _counted(always(200, '{"id": "s"}'))
+    with client_of(flavour, respond, _Passing()) as client:
+        with pytest.raises(DeadlineExceeded):
+            client.get_session("s", timeout=0.5)
+        assert requests == []
+        client.get_session("s", timeout=60)
+    assert len(requests) == 1
 
 
 def test_the_pauses_grow_to_a_bound_and_chance_shortens_them(flavour: str) -> None:
