@@ -147,16 +147,17 @@ def test_a_creation_without_a_session_id_is_a_bad_response(flavour: str, told: d
         assert chat.id == ""
 
 
-def test_a_deletion_is_confirmed_by_any_object_but_an_error(flavour: str) -> None:
-    for told in ({}, {"success": True}, {"message": None}, {"error": None, "errors": []}):
-        with client_of(flavour, always(200, json.dumps(told))) as client:
-            assert client.delete_session("s") == DeletedSession("")
-    for told in ({"error": "maintenance"}, {"errors": [{"detail": "no"}], "message": "x"}):
-        with (
-            client_of(flavour, always(200, json.dumps(told)), retries=0) as client,
-            pytest.raises(BadResponse, match="names an error"),
-        ):
-            client.delete_session("s")
+@pytest.mark.parametrize("told", [{}, {"success": True}, {"message": None}, {"error": None, "errors": []}], ids=repr)
+def test_a_deletion_is_confirmed_by_any_object(flavour: str, told: dict[str, Any]) -> None:
+    with client_of(flavour, always(200, json.dumps(told))) as client:
+        assert client.delete_session("s") == DeletedSession("")
+
+
+@pytest.mark.parametrize("told", [{"error": "maintenance"}, {"errors": [{"detail": "no"}], "message": "x"}], ids=repr)
+def test_a_deletion_is_not_confirmed_by_an_error(flavour: str, told: dict[str, Any]) -> None:
+    respond = always(200, json.dumps(told))
+    with client_of(flavour, respond, retries=0) as client, pytest.raises(BadResponse, match="names an error"):
+        client.delete_session("s")
 
 
 @pytest.mark.parametrize("call", ["update_session", "extend_session"])
