@@ -320,14 +320,20 @@ class StoreUnavailable(Unavailable):
     code = "STORE_UNAVAILABLE"
 
     def __init__(
-        self, detail: str | None = None, *, reason: str = "", unchanged: bool = False, unreachable: bool = False
+        self,
+        detail: str | None = None,
+        *,
+        faults: tuple[Fault, ...] = (),
+        reason: str = "",
+        unchanged: bool = False,
+        unreachable: bool = False,
     ) -> None:
         """Say what is known of the outcome and of the cause.
 
         ``unchanged`` means that nothing was changed, for certain. ``unreachable`` means that the database could not be
         reached or does not serve yet: waiting may help. Without it somebody has to change something first.
         """
-        super().__init__(detail or (_UNCHANGED if unchanged else None), reason=reason)
+        super().__init__(detail or (_UNCHANGED if unchanged else None), faults=faults, reason=reason)
         self.unchanged: Final = unchanged
         self.unreachable: Final = unreachable
 

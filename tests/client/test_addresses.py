@@ -2,13 +2,16 @@
 
 from typing import Any, Final
 
+import httpx2
 import pytest
 
 from sessionary import AsyncClient, Client, InvalidRequest, Surroundings
 from sessionary.client.server import proxy_from, proxy_of
+from tests.client.answering import client_of
 
 LONG: Final = "a" * 64
 PROXY: Final = "http://p.test:3128"
+ORGANISATION: Final = "SESSIONARY_ORGANISATION"
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
@@ -31,6 +34,10 @@ PROXY: Final = "http://p.test:3128"
         "http://a.test:65536",
         "http://a.test:-1",
         "http://a.test:8 0",
+        "http://127.0.0.1:\u0668\u0660",
+        "http://[::1]:\uff18\uff10/x",
+        "http://a.test:8_0",
+        "http://a.test:+80",
         "http://[::1",
         "http://[::zz]",
         "http://user@a.test",
@@ -69,6 +76,7 @@ def test_a_url_that_can_be_used_is_taken(url: str) -> None:
     [
         f"http://{LONG}.test",
         "http://p.test:99999",
+        "http://user:pass@p.test:\u0668\u0660",
         "http://user:secret@[::1",
         "ftp://p.test",
         "http://",
@@ -162,6 +170,23 @@ def test_the_environments_proxy_is_trimmed_and_completed(environment: dict[str, 
         {"timeout": "3"},
         {"timeout": True},
         {"timeout": [3]},
+        {"timeout": 0},
+        {"timeout": 0.0},
+        {"timeout": -1},
+        {"timeout": -0.001},
+        {"timeout": float("nan")},
+        {"timeout": float("-inf")},
+        {"retries": -1},
+        {"retries": True},
+        {"retries": float("nan")},
+        {"retries": 101},
+        {"organisation": 5},
+        {"organisation": "acme\n"},
+        {"organisation": "ac\x00me"},
+        {"organisation": "ac\x7fme"},
+        {"organisation": "ac\x85me"},
+        {"organisation": "\ud800"},
+        {"organisation": "a" * 129},
         {"retries": "3"},
         {"retries": None},
         {"retries": 1.5},
@@ -182,6 +207,60 @@ def test_an_option_of_the_wrong_kind_is_refused_when_the_client_is_made(options:
     for kind in (Client, AsyncClient):
         with pytest.raises(InvalidRequest):
             kind("http://a.test", **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"timeout": timeout} for timeout in (0, -1, float("nan"), float("-inf"), "3", True)),
+        *({"organisation": organisation} for organisation in (5, "acme\n", "ac\x00me", "a" * 129, "\ud800")),
+    ],
+    ids=repr,
+)
+def test_a_calls_own_option_that_cannot_be_used_is_refused_and_nothing_is_sent(flavour: str, options: Any) -> None:
+    asked: list[httpx2.Request] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(200, json=[])
+
+    with client_of(flavour, respond) as client:
+        for call in (
+            lambda: client.list_sessions(**options),
+            lambda: client.get_session("s", **options),
+            lambda: next(client.iterate_sessions(**options), None),
+            lambda: client.session(user_id="u", **options),
+            lambda: client.session(session_id="s", **options),
+        ):
+            with pytest.raises(InvalidRequest, match=r"timeout|organisation"):
+                call()
+    assert asked == []
+
+
+def test_an_organisation_of_the_environment_that_cannot_be_used_is_refused() -> None:
+    for named in ("ac\x00me", "a" * 129):
+        with pytest.raises(InvalidRequest, match="organisation"):
+            Client("http://a.test", surroundings=Surroundings(sleep=print, environment={ORGANISATION: named}))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"organisation": "a" * 128},
+        {"organisation": "\u00fcber two"},
+        {"organisation": None},
+        {"organisation": ""},
+        {"timeout": 1e-9},
+        {"timeout": float("inf")},
+        {"timeout": None},
+        {"retries": 0},
+        {"retries": 100},
+    ],
+    ids=repr,
+)
+def test_an_option_that_can_be_used_is_taken(options: Any) -> None:
+    for kind in (Client, AsyncClient):
+        kind("http://a.test", **options)
 
 
 def test_a_hook_that_would_have_to_be_awaited_is_refused() -> None:

@@ -72,7 +72,15 @@ def test_a_whole_answer_is_read_and_what_is_unknown_is_passed_over(flavour: str,
         assert _ask(client, operation) == expected
 
 
-@pytest.mark.parametrize(("operation", "member"), [(name, member) for name in WHOLE for member in WHOLE[name][0]])
+@pytest.mark.parametrize(
+    ("operation", "member"),
+    [
+        (name, member)
+        for name in WHOLE
+        for member in WHOLE[name][0]
+        if (name, member) != ("create_session", "sessionId")
+    ],
+)
 def test_any_member_may_be_missing_or_null(operation: str, member: str) -> None:
     answer, whole = WHOLE[operation]
     without = {name: value for name, value in answer.items() if name != member}
@@ -84,12 +92,78 @@ def test_any_member_may_be_missing_or_null(operation: str, member: str) -> None:
         assert getattr(found, changed[0]) in NOTHING[type(answer[member])]
 
 
-@pytest.mark.parametrize("operation", WHOLE)
-def test_every_member_may_be_missing(flavour: str, operation: str) -> None:
-    with client_of(flavour, always(200, _answer(operation, {}))) as client:
+TELLING: Final = [
+    ("create_session", "sessionId"),
+    ("delete_session", "message"),
+    *((name, member) for name in ("update_session", "extend_session") for member in ("sessionId",)),
+    ("update_session", "totalMessages"),
+    ("extend_session", "expiresAt"),
+    *((name, member) for name in ("get_session", "list_sessions") for member in ("id", "metadata", "total_tokens")),
+    ("get_session", "messages"),
+]
+
+
+@pytest.mark.parametrize(("operation", "member"), TELLING)
+def test_every_other_member_may_be_missing(flavour: str, operation: str, member: str) -> None:
+    answer, _ = WHOLE[operation]
+    with client_of(flavour, always(200, _answer(operation, {member: answer[member]}))) as client:
         found = _ask(client, operation)
     values = [getattr(found, name) for name in found.__struct_fields__]
-    assert all(value in ("", 0, None, [], {}) for value in values)
+    assert sum(value not in ("", 0, None, [], {}) for value in values) == 1
+
+
+@pytest.mark.parametrize("operation", [name for name in WHOLE if name != "delete_session"])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"error": "maintenance"},
+        {"status": "ok"},
+        {"status": "error", "message": "Down for maintenance"},
+        {"title": "Maintenance", "detail": "Come back later"},
+        {"sessionId": None, "id": None, "messages": None, "session_id": "s"},
+    ],
+    ids=repr,
+)
+def test_an_object_that_tells_nothing_is_a_bad_response(flavour: str, operation: str, told: dict[str, Any]) -> None:
+    with (
+        client_of(flavour, always(200, _answer(operation, told)), retries=0) as client,
+        pytest.raises(BadResponse, match="it has no") as raised,
+    ):
+        _ask(client, operation)
+    assert raised.value.response is not None
+    assert raised.value.status == 200
+
+
+@pytest.mark.parametrize("told", [{**CREATED, "sessionId": ""}, {**CREATED, "sessionId": " "}, {**SESSION}])
+def test_a_creation_without_a_session_id_is_a_bad_response(flavour: str, told: dict[str, Any]) -> None:
+    respond = always(201, _answer("create_session", told))
+    with client_of(flavour, respond, retries=0) as client:
+        with pytest.raises(BadResponse, match="sessionId"):
+            client.create_session("u")
+        chat = client.session(user_id="u")
+        with pytest.raises(BadResponse, match="sessionId"), chat:
+            pass
+        assert chat.id == ""
+
+
+@pytest.mark.parametrize("told", [{}, {"success": True}, {"message": None}, {"error": None, "errors": []}], ids=repr)
+def test_a_deletion_is_confirmed_by_any_object(flavour: str, told: dict[str, Any]) -> None:
+    with client_of(flavour, always(200, json.dumps(told))) as client:
+        assert client.delete_session("s") == DeletedSession("")
+
+
+@pytest.mark.parametrize("told", [{"error": "maintenance"}, {"errors": [{"detail": "no"}], "message": "x"}], ids=repr)
+def test_a_deletion_is_not_confirmed_by_an_error(flavour: str, told: dict[str, Any]) -> None:
+    respond = always(200, json.dumps(told))
+    with client_of(flavour, respond, retries=0) as client, pytest.raises(BadResponse, match="names an error"):
+        client.delete_session("s")
+
+
+@pytest.mark.parametrize("call", ["update_session", "extend_session"])
+def test_a_change_may_be_confirmed_by_status_alone(flavour: str, call: str) -> None:
+    with client_of(flavour, always(204)) as client:
+        assert getattr(client, call)("s").session_id == ""
 
 
 def test_an_empty_array_is_an_empty_object_as_php_spells_it() -> None:

@@ -29,7 +29,7 @@ def _last_request() -> tuple[Respond, list[httpx2.Request]]:
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         requests.append(request)
-        return httpx2.Response(200, json=[] if request.method == "GET" else {})
+        return httpx2.Response(200, json=[] if request.method == "GET" else {"sessionId": "s"})
 
     return respond, requests
 

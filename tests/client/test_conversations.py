@@ -67,7 +67,7 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx2.Response(200, json={})
+        return httpx2.Response(200, json={"id": "s"})
 
     with (
         client_of(flavour, respond) as client,
@@ -76,6 +76,44 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
     ):
         chat.say("user", "x", **mistyped)
     assert [request.method for request in asked] == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("rol", "role"),
+        ("roel", "role"),
+        ("Role", "role"),
+        ("contents", "content"),
+        ("contnet", "content"),
+        ("conten", "content"),
+        ("metdata", "metadata"),
+        ("meta_data", "metadata"),
+        ("metadat", "metadata"),
+        ("mtdata", "metadata"),
+        ("Metadata", "metadata"),
+        ("names", "name"),
+        ("nmae", "name"),
+        ("tool_call", "tool_calls"),
+        ("toolCalls", "tool_calls"),
+        ("tool_clals", "tool_calls"),
+        ("tool_call_ids", "tool_call_id"),
+        ("toolCallId", "tool_call_id"),
+    ],
+)
+def test_a_mistyped_member_of_a_message_is_refused_and_the_right_one_named(flavour: str, name: str, meant: str) -> None:
+    asked: list[str] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.method)
+        return httpx2.Response(200, json={"id": "s", "sessionId": "s"})
+
+    mistyped: Any = {name: 5}
+    with client_of(flavour, respond) as client, client.session(session_id="s") as chat:
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'; did you mean '{meant}'"):
+            chat.say("user", "x", **mistyped)
+        assert chat.messages == []
+    assert asked == ["GET"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +134,11 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
         "reasoning",
         "reasoning_content",
         "context",
+        "consent",
+        "intent",
+        "tools",
+        "role_name",
+        "mode",
         "timestamp",
         "usage",
         "created",
@@ -104,7 +147,7 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
 )
 def test_members_that_messages_have_pass(flavour: str, name: str) -> None:
     with (
-        client_of(flavour, lambda _: httpx2.Response(200, json={})) as client,
+        client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client,
         client.session(session_id="s") as chat,
     ):
         members: Any = {name: "kept"}
@@ -124,7 +167,7 @@ def test_members_that_messages_have_pass(flavour: str, name: str) -> None:
 )
 def test_a_mistyped_option_is_refused_and_the_right_one_named(flavour: str, call: Any, meant: str) -> None:
     with (
-        client_of(flavour, lambda _: httpx2.Response(200, json={})) as client,
+        client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client,
         pytest.raises(TypeError, match=f"did you mean '{meant}'"),
     ):
         call(client)
@@ -184,7 +227,7 @@ def test_a_conversation_begun_in_two_threads_at_once_begins_once() -> None:
 
 
 def test_a_conversation_that_has_not_begun_says_so(flavour: str) -> None:
-    with client_of(flavour, lambda _: httpx2.Response(200, json={})) as client:
+    with client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client:
         with pytest.raises(ClientUsageError, match="has not begun"):
             client.session(user_id="someone").say("user", "Hello")
         with pytest.raises(InvalidRequest, match="empty"):

@@ -50,7 +50,9 @@ class Told:
 def test_it_is_repeated_under_its_key_where_the_server_says_that_it_honours_keys(
     flavour: str, write: Callable[[Client], Any], lost: httpx2.Response | Exception
 ) -> None:
-    told = Told(lost, httpx2.Response(405, headers=HONOURED), httpx2.Response(201, json={}, headers=HONOURED))
+    told = Told(
+        lost, httpx2.Response(405, headers=HONOURED), httpx2.Response(201, json={"sessionId": "s"}, headers=HONOURED)
+    )
     attempts: list[Attempt] = []
     time = Time()
     with client_of(flavour, told, time, on_attempt=attempts.append) as client:
@@ -94,7 +96,7 @@ def test_a_server_that_cannot_be_asked_is_asked_again_and_then_the_first_error_i
         client.create_session("someone")
     assert told.methods == ["POST", "OPTIONS", "OPTIONS", "OPTIONS"]
     assert raised.value.sent
-    answered = Told(*broken[:3], httpx2.Response(401, headers=HONOURED), httpx2.Response(201, json={}))
+    answered = Told(*broken[:3], httpx2.Response(401, headers=HONOURED), httpx2.Response(201, json={"sessionId": "s"}))
     with client_of(flavour, answered) as client:
         client.create_session("someone")
     assert answered.methods == ["POST", "OPTIONS", "OPTIONS", "OPTIONS", "POST"]
@@ -105,7 +107,7 @@ def test_a_repetition_that_fails_too_is_repeated_without_asking_again(flavour: s
         httpx2.ReadError("reset"),
         httpx2.Response(405, headers=HONOURED),
         httpx2.ReadError("reset"),
-        httpx2.Response(201, json={}),
+        httpx2.Response(201, json={"sessionId": "s"}),
     )
     with client_of(flavour, told) as client:
         client.create_session("someone")
@@ -113,7 +115,7 @@ def test_a_repetition_that_fails_too_is_repeated_without_asking_again(flavour: s
 
 
 def test_asking_costs_nothing_where_nothing_breaks_and_without_retries(flavour: str) -> None:
-    told = Told(httpx2.Response(201, json={}), httpx2.ReadError("reset"), httpx2.ReadError("reset"))
+    told = Told(httpx2.Response(201, json={"sessionId": "s"}), httpx2.ReadError("reset"), httpx2.ReadError("reset"))
     with client_of(flavour, told) as client:
         client.create_session("someone")
         with pytest.raises(ConnectionFailed):

@@ -40,13 +40,17 @@ def test_an_answer_about_another_session_is_an_error(flavour: str, operation: st
     assert len(requests) == 1
 
 
+TELLING: Final = {"metadata": {}, "totalMessages": 0, "expiresAt": "later"}
+"""What an answer of this API may hold besides the id."""
+
+
 @pytest.mark.parametrize("operation", CALLS)
 @pytest.mark.parametrize("answered", [UUID, UUID.lower(), "", None])
 def test_an_answer_about_the_session_asked_for_or_about_none_is_taken(
     flavour: str, operation: str, answered: str | None
 ) -> None:
     member, call = CALLS[operation]
-    with client_of(flavour, lambda _: httpx2.Response(200, json={member: answered})) as client:
+    with client_of(flavour, lambda _: httpx2.Response(200, json={member: answered, **TELLING})) as client:
         call(client, UUID)
 
 

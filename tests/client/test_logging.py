@@ -76,7 +76,7 @@ def test_a_hook_that_fails_changes_nothing_and_is_logged(
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx2.Response(200, json={"sessionId": "s"})
+        return httpx2.Response(200, json={"sessionId": "s", "id": "s"})
 
     with client_of(flavour, respond, on_attempt=broken, surroundings=surroundings) as client:
         assert call(client) is not None

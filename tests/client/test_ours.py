@@ -184,7 +184,7 @@ def test_what_a_conversation_does_takes_headers_and_a_timeout_for_once(flavour: 
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx2.Response(200, json={})
+        return httpx2.Response(200, json={"id": "s", "sessionId": "s"})
 
     with (
         client_of(flavour, respond, timeout=30) as client,

@@ -67,7 +67,7 @@ def _counted(respond: Respond) -> tuple[Respond, list[httpx2.Request]]:
 def test_reads_and_deletes_are_tried_again(
     flavour: str, call: Callable[[Client], Any], failure: httpx2.Response | Exception
 ) -> None:
-    fine = httpx2.Response(200, json=[] if call is READS[1] else {})
+    fine = httpx2.Response(200, json=[] if call is READS[1] else {"id": "s"})
     respond, requests = _counted(in_turn([failure, failure, fine]))
     time = Time()
     with client_of(flavour, respond, time) as client:
@@ -108,7 +108,7 @@ def test_without_retries_a_call_is_sent_once(flavour: str) -> None:
 
 def test_retry_after_is_waited_for_and_then_a_little(flavour: str) -> None:
     time = Time()
-    respond = in_turn([httpx2.Response(503, headers={"Retry-After": "3"}), httpx2.Response(200, json={})])
+    respond = in_turn([httpx2.Response(503, headers={"Retry-After": "3"}), httpx2.Response(200, json={"id": "s"})])
     with client_of(flavour, respond, time) as client:
         client.get_session("s")
     assert time.pauses == [3 + PAUSE_SECONDS_FIRST]
@@ -141,11 +141,22 @@ def test_no_pause_leads_past_the_deadline(flavour: str) -> None:
         client.get_session("s", timeout=5)
 
 
+class _Passing(Time):
+    """A clock that passes by a second each time someone looks at it."""
+
+    def clock(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
 def test_a_call_without_time_is_not_sent(flavour: str) -> None:
-    respond, requests = _counted(always(200, "{}"))
-    with client_of(flavour, respond) as client, pytest.raises(DeadlineExceeded):
-        client.get_session("s", timeout=0)
-    assert requests == []
+    respond, requests = _counted(always(200, '{"id": "s"}'))
+    with client_of(flavour, respond, _Passing()) as client:
+        with pytest.raises(DeadlineExceeded):
+            client.get_session("s", timeout=0.5)
+        assert requests == []
+        client.get_session("s", timeout=60)
+    assert len(requests) == 1
 
 
 def test_the_pauses_grow_to_a_bound_and_chance_shortens_them(flavour: str) -> None:
@@ -182,7 +193,7 @@ def test_a_write_is_tried_again_under_one_key_by_a_server_that_honours_keys(
     flavour: str, call: Callable[[Client], Any], failure: httpx2.Response | Exception
 ) -> None:
     learnt = httpx2.Response(200, json=[], headers=HONOURED)
-    respond, requests = _counted(in_turn([learnt, failure, failure, httpx2.Response(201, json={})]))
+    respond, requests = _counted(in_turn([learnt, failure, failure, httpx2.Response(201, json={"sessionId": "s"})]))
     with client_of(flavour, respond) as client:
         client.list_sessions()
         call(client)
@@ -191,7 +202,7 @@ def test_a_write_is_tried_again_under_one_key_by_a_server_that_honours_keys(
 
 def test_a_failure_that_declares_keys_counts(flavour: str) -> None:
     failing = httpx2.Response(503, headers=HONOURED)
-    respond, requests = _counted(in_turn([failing, httpx2.Response(201, json={})]))
+    respond, requests = _counted(in_turn([failing, httpx2.Response(201, json={"sessionId": "s"})]))
     with client_of(flavour, respond) as client:
         client.create_session("someone")
     assert len(requests) == 2
@@ -201,7 +212,7 @@ def test_a_declaration_stands_until_an_answer_lacks_it(flavour: str) -> None:
     answered = [
         httpx2.Response(200, json=[], headers=HONOURED),
         httpx2.Response(502),
-        httpx2.Response(201, json={}),
+        httpx2.Response(201, json={"sessionId": "s"}),
         httpx2.Response(503),
     ]
     respond, requests = _counted(in_turn(answered))
@@ -225,7 +236,7 @@ def test_only_the_declared_value_declares(value: str) -> None:
 
 
 def test_a_key_of_the_callers_own_is_used(flavour: str) -> None:
-    respond, requests = _counted(always(201, "{}"))
+    respond, requests = _counted(always(201, '{"sessionId": "s", "id": "s"}'))
     with client_of(flavour, respond) as client:
         client.create_session("someone", headers={"idempotency-key": '"mine"'})
         client.get_session("s")
@@ -234,7 +245,9 @@ def test_a_key_of_the_callers_own_is_used(flavour: str) -> None:
 
 @pytest.mark.parametrize("call", WRITES)
 def test_a_write_that_never_left_is_tried_again_anywhere(flavour: str, call: Callable[[Client], Any]) -> None:
-    respond, requests = _counted(in_turn([httpx2.ConnectError("refused"), httpx2.Response(201, json={})]))
+    respond, requests = _counted(
+        in_turn([httpx2.ConnectError("refused"), httpx2.Response(201, json={"sessionId": "s"})])
+    )
     with client_of(flavour, respond) as client:
         call(client)
     assert len(requests) == 2
@@ -322,7 +335,7 @@ def test_a_call_that_never_left_is_told_from_one_that_may_have_arrived(flavour: 
 
 def test_each_attempt_is_told_to_the_hook_without_secrets(flavour: str) -> None:
     told: list[Attempt] = []
-    fine = httpx2.Response(200, json={}, headers={"X-Request-Id": "r"})
+    fine = httpx2.Response(200, json={"id": "a/b"}, headers={"X-Request-Id": "r"})
     answered: list[httpx2.Response | Exception] = [httpx2.ReadError("x"), httpx2.Response(503), fine]
     with client_of(flavour, in_turn(answered), on_attempt=told.append) as client:
         client.get_session("a/b", messages_limit=3)

@@ -22,6 +22,8 @@ def address_of(text: object, what: str) -> httpx2.URL:
     """Read a URL and check its host and port; raises InvalidRequest, which never repeats what was given."""
     if not isinstance(text, str):
         raise InvalidRequest(f"The {what} must be text, not {type(text).__name__}.")
+    if not _has_plain_port(text.strip()):
+        raise InvalidRequest(f"The {what} is not valid: its port must be between 1 and {_PORT_MAX}.")
     try:
         url = httpx2.URL(text.strip())
         host, port = url.raw_host.decode("ascii"), url.port
@@ -95,6 +97,13 @@ def _ip(text: str) -> _Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def _has_plain_port(text: str) -> bool:
+    """Tell whether the port in a URL, if there is one, has ASCII digits only: ``int`` reads others too."""
+    authority = re.split(r"[/?#]", text.partition("://")[2])[0].rpartition("@")[2]
+    port = authority.rpartition("]")[2].rpartition(":")[2] if ":" in authority else ""
+    return not port or (port.isascii() and port.isdigit())
 
 
 def _check_name(host: str, what: str) -> None:

@@ -2,6 +2,7 @@
 
 A member that an answer leaves out, or sends as null, holds None where its type allows that and else the empty value
 of its type: ``""``, ``0``, ``[]`` or ``{}``. So a member never holds what its type does not say, whatever the server.
+An object that tells nothing of what was asked is no answer, such as ``{"error": "maintenance"}``.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from sessionary.errors import BadResponse, Response, SessionaryError, WrongAnswerError
-from sessionary.model import DeletedSession, ExtendedSession, UpdatedSession
+from sessionary.model import CreatedSession, DeletedSession, ExtendedSession, UpdatedSession
 
 Answer = TypeVar("Answer")
 
@@ -29,6 +30,8 @@ _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}
 _NO_CONTENT: Final = 204
 _MAY_BE_EMPTY: Final = (DeletedSession, ExtendedSession, UpdatedSession)
 """Of a change that a server confirms by status alone, it is enough to know that it was made."""
+_SAID_BY_ANYONE: Final = frozenset({"status", "message", "title", "error", "errors"})
+"""Members that any page or health check may have: they alone do not tell that an answer is one of this API."""
 ANSWER_BYTES_MAX: Final = 128 * 1024 * 1024
 """More than the largest session takes with everything in it; counted after decompression."""
 
@@ -44,8 +47,12 @@ def read_answer(response: httpx2.Response, kind: type[Answer]) -> Answer:
     """Read the body of a success; raises BadResponse for what is no such answer."""
     (item,) = get_args(kind) or (None,)
     try:
-        value = _decoded(response, kind)
-        answer: Any = _struct(value, kind) if item is None else [_struct(each, item) for each in _list(value)]
+        if response.status_code == _NO_CONTENT and kind in _MAY_BE_EMPTY:
+            answer: Any = _struct({}, kind)
+        elif item is None:
+            answer = _telling(_decoded(response), kind)
+        else:
+            answer = [_telling(each, item) for each in _list(_decoded(response))]
     except ValueError as error:
         raise BadResponse(f"The answer is not one of this API: {error}.") from error
     return answer  # type: ignore[no-any-return]  # it is made of what `kind` names
@@ -124,9 +131,7 @@ def is_json(response: httpx2.Response) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _decoded(response: httpx2.Response, kind: Any) -> Any:
-    if response.status_code == _NO_CONTENT and kind in _MAY_BE_EMPTY:
-        return {}
+def _decoded(response: httpx2.Response) -> Any:
     if not response.content:
         raise ValueError("it is empty")
     try:
@@ -139,6 +144,20 @@ def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError("expected an array")  # noqa: TRY004 - it is the answer that is wrong, not an argument
     return value
+
+
+def _telling(value: Any, kind: Any) -> Any:
+    """Read an object that tells what was asked for; a deletion is confirmed by any that names no error."""
+    answer = _struct(value, kind)
+    if kind is DeletedSession:
+        if value.get("error") or value.get("errors"):
+            raise ValueError("it names an error")
+    elif kind is CreatedSession:
+        if not answer.session_id.strip():
+            raise ValueError("it has no sessionId")
+    elif all(value.get(name) is None for name in _own_names(kind)):
+        raise ValueError("it has no member of this API")
+    return answer
 
 
 def _struct(value: Any, kind: Any) -> Any:
@@ -167,6 +186,12 @@ class _Member(NamedTuple):
 @lru_cache
 def _members(kind: type[Struct]) -> tuple[_Member, ...]:
     return tuple(_Member(field.name, field.encode_name, *_plain(field.type)) for field in fields(kind))
+
+
+@lru_cache
+def _own_names(kind: type[Struct]) -> frozenset[str]:
+    """Name the members that only an answer of this API has."""
+    return frozenset(member.wire_name for member in _members(kind)) - _SAID_BY_ANYONE
 
 
 def _plain(declared: Any) -> tuple[type, Callable[[], Any]]:

@@ -9,7 +9,8 @@ from uuid import uuid4
 from msgspec import UNSET, UnsetType
 
 from sessionary.client.calls import CallOptions
-from sessionary.client.names import check_names, closest, unexpected
+from sessionary.client.names import check_names, closest, closest_member, unexpected
+from sessionary.client.settings import organisation_checked, seconds
 from sessionary.errors import ClientUsageError, InvalidRequest
 from sessionary.model import IDEMPOTENCY_KEY, CreatedSession, ExtendedSession, JsonObject, Session, UpdatedSession
 
@@ -17,7 +18,10 @@ ADDED_BY_THE_SERVER: Final = frozenset({"created_at", "edited_at"})
 """The members of a stored message that no caller sent; some models' endpoints refuse them."""
 _OF_SAY: Final = ("tokens_used", "timeout", "headers")
 _OF_OTHER_CALLS: Final = ("organisation", "token")
-_POSITIONAL: Final = frozenset({"role", "content"})
+_OF_MESSAGES: Final = ("role", "content", "metadata", "name", "tool_calls", "tool_call_id")
+"""The members that messages are known to have."""
+_WORDS_OF_THEIR_OWN: Final = frozenset({"context", "consent"})
+"""Members that look like a mistyped ``content`` and are none."""
 
 
 class Beginning(CallOptions, total=False):
@@ -73,9 +77,11 @@ class Transcript:
 
     def _message(self, role: str, content: Any, members: Mapping[str, Any]) -> JsonObject:
         """Make a message; raises TypeError for a member that is an argument mistyped, or one of other calls."""
-        for name in members:
-            taken = closest(name, _OF_SAY) or closest(name, _OF_OTHER_CALLS)
-            if taken or name.casefold() in _POSITIONAL:
+        for name in members.keys() - _WORDS_OF_THEIR_OWN - {*_OF_MESSAGES}:
+            meant = closest_member(name, _OF_MESSAGES)
+            if meant:
+                raise unexpected("say", name, [meant])
+            if closest(name, _OF_SAY) or closest(name, _OF_OTHER_CALLS):
                 raise unexpected("say", name, _OF_SAY)
         return {"role": role, "content": content, **members}
 
@@ -111,8 +117,10 @@ def check_one_given(session_id: str | None, user_id: str | None) -> None:
 
 
 def options_of(beginning: Beginning) -> CallOptions:
-    """Pick what goes with every call of a conversation from what began it."""
+    """Pick what goes with every call of a conversation from what began it; raises InvalidRequest."""
     check_names(beginning, Beginning, "session")
+    seconds(beginning.get("timeout"))
+    organisation_checked(beginning.get("organisation"))
     options: Any = {name: value for name, value in beginning.items() if name in CallOptions.__annotations__}
     return options  # type: ignore[no-any-return]  # a subset of its keys
 

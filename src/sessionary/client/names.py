@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 _SHORT_NAME_LENGTH: Final = 5
+_SHORT_MEMBER_LENGTH: Final = 7
 _EDITS_MAX: Final = 2
 
 
@@ -24,14 +25,29 @@ def unexpected(what: str, name: str, known: Collection[str]) -> TypeError:
 def closest(name: str, known: Collection[str]) -> str | None:
     """Find the known name of which this one is a mistyped form, or None.
 
-    Case, ``_`` and ``-`` do not count. At most two letters may be wrong, one in names of up to five letters.
+    Case, ``_`` and ``-`` do not count. At most two letters may be wrong, one in names of up to five letters. Two
+    letters that changed places count as one.
     """
-    bare = _bare(name)
+    return _closest(name, known, _SHORT_NAME_LENGTH)
+
+
+def closest_member(name: str, known: Collection[str]) -> str | None:
+    """Find the known member of an object of which this name is a mistyped form, or None.
+
+    Such an object may have members of any name. So those of seven letters, too, may have one wrong letter only:
+    ``intent`` is not meant as ``content``.
+    """
+    return _closest(name, known, _SHORT_MEMBER_LENGTH)
+
+
+def _closest(name: str, known: Collection[str], short: int) -> str | None:
+    found, fewest = None, _EDITS_MAX + 1
     for each in known:
-        allowed = 1 if len(_bare(each)) <= _SHORT_NAME_LENGTH else _EDITS_MAX
-        if _edits(bare, _bare(each), allowed) <= allowed:
-            return each
-    return None
+        allowed = 1 if len(_bare(each)) <= short else _EDITS_MAX
+        edits = _edits(_bare(name), _bare(each), allowed)
+        if edits <= allowed and edits < fewest:
+            found, fewest = each, edits
+    return found
 
 
 def _bare(name: str) -> str:
@@ -39,12 +55,17 @@ def _bare(name: str) -> str:
 
 
 def _edits(one: str, other: str, allowed: int) -> int:
-    """Count the letters to add, drop or change; names whose lengths differ too much are not compared."""
+    """Count the letters to add, drop, change or swap; names whose lengths differ too much are not compared."""
     if abs(len(one) - len(other)) > allowed:
         return allowed + 1
+    before: list[int] = []
     row = list(range(len(other) + 1))
     for number, letter in enumerate(one, 1):
-        corner, row[0] = row[0], number
+        following = [number]
         for place, wanted in enumerate(other, 1):
-            corner, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, corner + (letter != wanted))
+            fewest = min(row[place] + 1, following[-1] + 1, row[place - 1] + (letter != wanted))
+            if number > 1 and place > 1 and one[number - 2 : number] == wanted + other[place - 2]:
+                fewest = min(fewest, before[place - 2] + 1)
+            following.append(fewest)
+        before, row = row, following
     return row[-1]

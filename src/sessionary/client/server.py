@@ -1,7 +1,6 @@
 """What a client knows of the server it talks to: where it is, as whom to ask, how patiently."""
 
 import inspect
-import math
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from msgspec import Struct
 from sessionary.client.addresses import address_of, goes_past_the_proxy, origin_of
 from sessionary.client.calls import Answer, Call
 from sessionary.client.names import check_names
+from sessionary.client.settings import organisation_checked, retries_checked, seconds
 from sessionary.client.writing import segment
 from sessionary.errors import InvalidRequest
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
@@ -24,8 +24,6 @@ TOKEN_VARIABLE: Final = "SESSIONARY_TOKEN"  # noqa: S105 - the name of a variabl
 ORGANISATION_VARIABLE: Final = "SESSIONARY_ORGANISATION"
 
 TIMEOUT_SECONDS_DEFAULT: Final = 30.0
-TIMEOUT_SECONDS_MAX: Final = 1e9
-"""About 30 years: longer means for as long as it takes."""
 RETRIES_DEFAULT: Final = 3
 
 _TRUE: Final = "?1"
@@ -65,9 +63,9 @@ class ClientOptions(TypedDict, total=False):
     organisation: str | None
     """Whose sessions; else ``SESSIONARY_ORGANISATION``, or given with each call."""
     timeout: float | None
-    """Seconds for a whole call, retries and pauses included: 30; None for as long as it takes."""
+    """Seconds for a whole call, retries and pauses included: 30; None for as long as it takes. More than 0."""
     retries: int
-    """How often a call that is safe to repeat is repeated at most: 3."""
+    """How often a call that is safe to repeat is repeated at most: 3. From 0 to 100."""
     headers: Mapping[str, str]
     """Headers for every request."""
     on_attempt: Callable[[Attempt], None]
@@ -85,18 +83,18 @@ class Server:
         self.url: Final = str(address).rstrip("/")
         self.origin: Final = origin_of(address)
         self.timeout: Final = seconds(options.get("timeout", TIMEOUT_SECONDS_DEFAULT))
-        self.retries: Final = _retries(options.get("retries", RETRIES_DEFAULT))
+        self.retries: Final = retries_checked(options.get("retries", RETRIES_DEFAULT))
         self.on_attempt: Final = _hook(options.get("on_attempt"))
         self.honours_keys: bool | None = None
         """Whether the server honours idempotency keys; None as long as it has not said so either way."""
-        self._organisation: Final = (
-            options.get("organisation") or (environment.get(ORGANISATION_VARIABLE) or "").strip() or None
+        self._organisation: Final = organisation_checked(
+            options.get("organisation") or environment.get(ORGANISATION_VARIABLE, "").strip()
         )
         self._headers: Final = httpx2.Headers(_ALWAYS | _headers(token) | checked(options.get("headers")))
 
     def address_of(self, call: Call[Answer]) -> str:
         """Write the URL of a call; raises InvalidRequest where nobody named an organisation."""
-        organisation = call.options.get("organisation") or self._organisation
+        organisation = organisation_checked(call.options.get("organisation")) or self._organisation
         if not organisation:
             raise InvalidRequest(f"No organisation is named: give organisation= or set {ORGANISATION_VARIABLE}.")
         place = f"{self.url}/api/v3/organizations/{segment(organisation, 'organisation')}/ai/sessions{call.path}"
@@ -171,16 +169,6 @@ def _variable(environment: Mapping[str, str], name: str) -> str | None:
     return value.strip() if value else None
 
 
-def seconds(timeout: object) -> float | None:
-    """Check a timeout; raises InvalidRequest. None stands for as long as it takes."""
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout):
-        raise InvalidRequest("The timeout must be a number of seconds, or None.")
-    # No clock of the system counts further, infinity least of all.
-    return timeout if timeout < TIMEOUT_SECONDS_MAX else None
-
-
 def checked(headers: object) -> dict[str, str]:
     """Check headers of the caller's own; raises InvalidRequest, which never repeats a value."""
     if not headers:
@@ -204,12 +192,6 @@ def _address(url: object) -> httpx2.URL:
     if parts.userinfo or parts.query or parts.fragment:
         raise InvalidRequest("The server's URL must be an address and a path: no user, query or fragment.")
     return parts
-
-
-def _retries(given: Any) -> int:
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise InvalidRequest("The number of retries must be a whole number.")
-    return given
 
 
 def _hook(given: Any) -> Callable[[Attempt], None] | None:
