@@ -131,7 +131,8 @@ def sqlite_path(url: str) -> Path:
         raise InvalidRequest("The database must be sqlite:///path or postgresql://user@host/name, which this is not.")
     if "?" in given or "#" in given:
         raise InvalidRequest(
-            f"The database {without_password(url)!r} has parameters, and SQLite's takes none; in a path write %3F for ? and %23 for #."
+            f"The database {without_password(url)!r} has parameters, and SQLite's takes none;"
+            " in a path write %3F for ? and %23 for #."
         )
     path = unquote(given)
     if path in {":memory:", "file::memory:"} or path.startswith("file:"):
