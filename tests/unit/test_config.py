@@ -409,3 +409,9 @@ def test_the_place_of_the_data_is_told_so_that_it_is_found(tmp_path: Path) -> No
     assert shown_place("sqlite:///sessionary.db") == str(tmp_path / "sessionary.db")
     assert shown_place("sqlite:////var/lib/a%20b.db") == "/var/lib/a b.db"
     assert shown_place("postgresql://ada:geheim@db/sessions") == "postgresql://ada:***@db/sessions"
+
+
+def test_a_number_of_too_many_digits_in_the_file_is_told_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "sessionary.toml").write_text(f"port = {'9' * 5_000}\n")
+    with pytest.raises(InvalidRequest, match=r"a number in it has too many digits\.$"):
+        effective({}, {})
