@@ -253,7 +253,7 @@ def _converse(chat: Chat) -> bool:
     chat.say("")
     while True:
         try:
-            text = input(prompt)
+            text = _next_line(prompt)
         except (EOFError, KeyboardInterrupt):
             click.echo(end, nl=False)
             return unread
@@ -262,6 +262,16 @@ def _converse(chat: Chat) -> bool:
             _tell("That line is no text in this terminal's encoding, and was left out.")
             continue
         chat.say(text)
+
+
+def _next_line(prompt: str) -> str:
+    if sys.stdin.isatty():
+        return input(prompt)
+    # Line by line: a byte that is no text must not take the lines around it along.
+    line = sys.stdin.buffer.readline()
+    if not line:
+        raise EOFError
+    return line.decode(sys.stdin.encoding).removesuffix("\n").removesuffix("\r")
 
 
 def _tell(text: str) -> None:
