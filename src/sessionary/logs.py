@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TextIO
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -28,7 +29,9 @@ _PAUSE_SECONDS: Final = 0.02
 _SHOWN_MAX: Final = 200
 _SESSION_ID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # Whatever begins as a token does is taken for one, wherever it stands.
-_TOKEN: Final = re.compile(r"sny(?:_|%5[Ff])[0-9A-Za-z_%]*")
+_TOKEN: Final = re.compile(r"sny(?:_|%(?:25)*5[Ff])[0-9A-Za-z_%]*")
+_TOKEN_BYTES: Final = re.compile(_TOKEN.pattern.encode())
+_DECODINGS_MAX: Final = 3
 
 
 class JsonFormatter(logging.Formatter):
@@ -66,7 +69,7 @@ class _QueueHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.queue.put(f"{self.format(record)}\n")
+            self.queue.put(f"{_TOKEN.sub('sny_***', self.format(record))}\n")
         except Exception:  # noqa: BLE001 - logging's own way: an entry that cannot be written harms nobody
             self.handleError(record)
 
@@ -150,7 +153,9 @@ class AccessLog:
         """Write what is held."""
         noted, self._noted = self._noted, []
         if noted:
-            self._write(self._format(noted))
+            lines = self._format(noted)
+            # All members at once: a token may have been sent in the place of any of them. Most lines hold none.
+            self._write(_TOKEN_BYTES.sub(b"sny_***", lines) if b"sny" in lines else lines)
 
 
 class _Entry(Struct):
@@ -232,8 +237,18 @@ def _session_of(exchange: Exchange) -> str | None:
 
 
 def _shown(raw: bytes) -> str:
-    """Show what a caller chose: bounded, as it came on the wire, and without anything that looks like a token."""
+    """Show what a caller chose: bounded, and as it came on the wire but for what hides a token."""
     text = raw[:_SHOWN_MAX].decode("ascii", "backslashreplace")
     if not text.isprintable():
         text = one_line(text)
-    return _TOKEN.sub("sny_***", text) + ("…" if len(raw) > _SHOWN_MAX else "")
+    if "%" in text:
+        text = _decoded_if_token(text)
+    return text + ("…" if len(raw) > _SHOWN_MAX else "")
+
+
+def _decoded_if_token(text: str) -> str:
+    """Decode a text in which any letter of a token may be written as %XX; leaves every other as it came."""
+    decoded = text
+    for _ in range(_DECODINGS_MAX):
+        decoded = unquote(decoded)
+    return one_line(decoded) if "sny_" in decoded else text

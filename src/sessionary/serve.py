@@ -154,6 +154,8 @@ async def _answer(
     listener, base_url = place
     accept_on(listener)
     _logger.info("Listening on %s.", base_url, extra={"fields": {"address": base_url}})
+    # On a terminal the log's thread writes to the place of the greeting: what it holds comes first, in whole lines.
+    await asyncio.to_thread(log.flush, _LOG_SECONDS_MAX)
     await _greet(settings, store, clock, base_url, sys.stdout)
     access_log = logs.AccessLog(
         settings.log_level, as_json=logs.wants_json(settings.log_format, sys.stderr), write=log.put
@@ -308,16 +310,18 @@ async def _greet(settings: Settings, store: Store, clock: Clock, base_url: str, 
             _logger.info("There is no token yet. Make one with: sessionary tokens create --organisation NAME")
         return
     place = shown_place(settings.database)
-    print(f"sessionary listens on {base_url} and keeps its data in {place}", file=stream, flush=True)
+    _print(f"sessionary listens on {base_url} and keeps its data in {place}\n", stream)
     if not settings.first_token:
         return
     text = await create_first_token(TokenMaker(store, clock, secrets.token_bytes, "server"), FIRST_ORGANISATION)
     if text is not None:
-        print(
-            _WELCOME.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION),
-            file=stream,
-            flush=True,
-        )
+        _print(_WELCOME.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION), stream)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    # Text and line end in one piece: nothing can come between them.
+    stream.write(text)
+    stream.flush()
 
 
 _WELCOME: Final = """

@@ -14,7 +14,7 @@ _OTHER_ENCODINGS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """Read a file that is ``what``, such as ``The settings file``; raises InvalidRequest."""
     try:
-        return tomllib.loads(_text_of(_bytes_of(path)))
+        return _parsed(_text_of(_bytes_of(path)))
     except OSError as error:
         reason = error.strerror or type(error).__name__
     except RecursionError:
@@ -22,6 +22,16 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     except ValueError as error:
         reason = str(error)
     raise InvalidRequest(f"{what} {path} cannot be read: {reason}.")
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:
+        # Python's own bound, told in words for programmers.
+        raise ValueError("a number in it has too many digits") from None
 
 
 def _bytes_of(path: Path) -> bytes:

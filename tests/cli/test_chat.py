@@ -226,6 +226,79 @@ def test_a_stream_that_breaks_is_told_and_not_stored(place: Place, client: Clien
     assert said(client) == [("user", "Hi"), ("assistant", "HI")]
 
 
+def test_a_stream_that_ends_too_early_is_told_and_not_stored(place: Place, client: Client, model: FakeModel) -> None:
+    model.answers = [streamed("par", "tial", end=b"")]
+    completed = place.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\n")
+    assert completed.returncode == 1
+    assert b"No reply: the endpoint broke off" in completed.stderr
+    assert said(client) == [("user", "Hi")]
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]\n\n", b"data: [DONE]", b""])
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_a_reply_that_was_cut_at_a_limit_is_told_and_stored(
+    place: Place, client: Client, model: FakeModel, reason: str, end: bytes
+) -> None:
+    last = b"data: %b\n\n" % json.dumps({"choices": [{"delta": {}, "finish_reason": reason}]}).encode()
+    message = {"choices": [{"message": {"content": "two"}, "finish_reason": reason}]}
+    model.answers = [streamed("one", end=last + end), (200, json.dumps(message).encode())]
+    completed = place.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\nAgain\n")
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stderr.decode().count("reply was cut at the endpoint's limit") == (2 if reason == "length" else 0)
+    assert [text for _, text in said(client)] == ["Hi", "one", "Again", "two"]
+
+
+def test_a_reply_that_only_calls_tools_is_told(place: Place, client: Client, model: FakeModel) -> None:
+    calls = [{"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    chunk = {"choices": [{"delta": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
+    message = {"choices": [{"message": {"content": None, "tool_calls": calls}}]}
+    model.answers = [streamed(end=b"data: %b\n\n" % json.dumps(chunk).encode()), (200, json.dumps(message).encode())]
+    completed = place.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\n\n")
+    assert completed.returncode == 1
+    assert completed.stderr.count(b"No reply: the endpoint's answer only calls tools, and this chat has none.") == 2
+    assert said(client) == [("user", "Hi")]
+
+
+def test_a_key_is_trimmed_and_a_bad_one_never_shown(place: Place, client: Client, model: FakeModel) -> None:
+    words = ["chat", "--endpoint", model.url, "--model", "m"]
+    assert place.run(*words, stdin=b"Hi\n", OPENAI_API_KEY=" sk-1\r\n").returncode == 0
+    assert model.keys == ["Bearer sk-1"]
+    for key in ("sk-ge\nheim", "sk-geheim x", "sk-geheimä"):
+        completed = place.run(*words, stdin=b"Hi\n", OPENAI_API_KEY=key)
+        assert (completed.returncode, completed.stdout) == (2, b"")
+        assert b"key holds characters" in completed.stderr
+        assert b"heim" not in completed.stderr
+    assert len(client.list_sessions()) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["geheim", "ftp://geheim/v1", "http://u:geheim@127.0.0.1:99999/v1", "http://h:geheim/", "http://"]
+)
+def test_a_bad_endpoint_is_a_wrong_call(place: Place, client: Client, url: str) -> None:
+    completed = place.run("chat", "--endpoint", url, "--model", "m", stdin=b"Hi\n")
+    assert (completed.returncode, completed.stdout) == (2, b"")
+    assert b"The endpoint's URL" in completed.stderr
+    assert b"geheim" not in completed.stderr
+    assert client.list_sessions() == []
+
+
+def test_a_line_that_is_no_text_is_told_and_the_exit_code_tells(place: Place, client: Client) -> None:
+    completed = place.run("chat", "--echo", stdin=b"one\n\xff\xfe\ntwo\n", PYTHONUTF8="1", PYTHONIOENCODING=":strict")
+    assert completed.returncode == 1
+    assert b"is no text" in completed.stderr
+    assert [text for role, text in said(client) if role == "user"] == ["one", "two"]
+
+
+def test_the_command_to_go_on_with_shows_no_password(place: Place, client: Client, model: FakeModel) -> None:
+    url = model.url.replace("//", "//ada:geheim@")
+    completed = place.run("chat", "--endpoint", url, "--model", "m", stdin=b"Hi\n")
+    assert completed.returncode == 0, completed.stderr
+    assert b"//***@127.0.0.1" in completed.stderr
+    assert b"again" in completed.stderr
+    assert b"geheim" not in completed.stderr
+    assert len(client.list_sessions()) == 1
+
+
 def test_a_conversation_without_a_message_leaves_no_session_behind(place: Place, client: Client) -> None:
     for stdin in (b"", b"\n  \n"):
         completed = place.run("chat", "--echo", "--system", "Be kind.", stdin=stdin)
@@ -267,7 +340,7 @@ def test_the_command_to_go_on_with_can_be_pasted(place: Place, client: Client, m
 
 def test_an_endpoint_that_is_not_there_costs_nothing_that_was_typed(place: Place, client: Client) -> None:
     completed = place.run("chat", "--endpoint", "http://127.0.0.1:1/v1", "--model", "m", stdin=b"Hello\n")
-    assert completed.returncode == 0
+    assert completed.returncode == 1
     assert b"No reply: the endpoint could not be asked" in completed.stderr
     assert said(client) == [("user", "Hello")]
 

@@ -51,6 +51,29 @@ def test_config_hides_the_password_wherever_it_comes_from(run: Run, tmp_path: Pa
         assert way in completed.stdout
 
 
+NO_URLS = ["u:geheim@h/x", "postgresql//u:geheim@h/x", "host=h password=geheim", "mysql://u:geheim@h/x"]
+
+
+@pytest.mark.parametrize("database", [*NO_URLS, "sqlite:///x?key=geheim", "sqlite:///:memory:"])
+@pytest.mark.parametrize("command", [["config"], ["config", "--json"], ["serve"], ["migrate"], ["tokens", "list"]])
+def test_what_is_no_url_of_a_database_is_refused_and_never_repeated(
+    run: Run, command: list[str], database: str
+) -> None:
+    completed = run(*command, environment={"SESSIONARY_DATABASE": database})
+    assert completed.returncode == 2
+    assert completed.stdout == ""
+    assert completed.stderr.startswith("sessionary: The database ")
+    assert len(completed.stderr.splitlines()) == 1
+    assert "geheim" not in completed.stderr
+
+
+def test_config_refuses_a_url_of_postgresql_that_cannot_be_read(run: Run) -> None:
+    completed = run("config", "--database", "postgresql://ada:geheim@db:port/x")
+    assert (completed.returncode, completed.stdout) == (1, "")
+    assert "cannot be read" in completed.stderr
+    assert "geheim" not in completed.stderr
+
+
 BAD: list[tuple[list[str], dict[str, str], str, str]] = [
     (["--port", "x"], {}, "", "The setting port (flag) is not valid"),
     ([], {"SESSIONARY_PORT": "x"}, "", "The setting port (environment SESSIONARY_PORT) is not valid"),

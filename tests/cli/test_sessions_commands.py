@@ -234,7 +234,7 @@ ENDINGS: dict[str, tuple[list[str], dict[str, str], int, str]] = {
     "no server": (["list-sessions"], {"SESSIONARY_URL": ""}, 2, "Missing option '--url'"),
     "a server that is none": (["list-sessions"], {"SESSIONARY_URL": "ftp://x"}, 2, "http://"),
     "no organisation": (["list-sessions"], {"SESSIONARY_ORGANISATION": ""}, 2, "--organisation"),
-    "an organisation that is no text": (["list-sessions", "--organisation", "\udcff"], {}, 2, "no text"),
+    "an organisation that is no text": (["list-sessions", "--organisation", "\udcff"], {}, 2, "UTF-8 text"),
     "an empty organisation": (["list-sessions", "--organisation", ""], {}, 2, "is empty"),
     "an empty id": (["get-session", ""], {}, 2, "session id is empty"),
     "no user": (["create-session"], {}, 2, "Missing option '--user-id'"),
@@ -304,3 +304,52 @@ def test_help_teaches_with_an_example(run: Run, command: str) -> None:
     assert completed.returncode == 0
     assert f"Example:\n    sessionary {command} " in completed.stdout
     assert "SESSIONARY_TOKEN" in completed.stdout
+
+
+def test_an_organisation_is_trimmed(sessionary: Sessionary, place: Place) -> None:
+    assert sessionary("list-sessions", SESSIONARY_ORGANISATION=f" {place.organisation}\n").returncode == 0
+    session_id = created(sessionary)
+    listed = sessionary("list-sessions", "--json", SESSIONARY_ORGANISATION=f"{place.organisation}\r\n")
+    assert told(listed)["id"] == session_id
+
+
+WRONG_CALLS = [
+    ({"SESSIONARY_ORGANISATION": "a\nb"}, [], "The organisation is not valid: it must be one line"),
+    ({"SESSIONARY_ORGANISATION": "a\x1b[2Jb"}, [], "The organisation is not valid: it must be one line"),
+    ({"SESSIONARY_ORGANISATION": " \n"}, [], "The organisation is empty."),
+    ({}, ["--organisation", "x" * 129], "The organisation is not valid: it must have at most 128 characters."),
+    ({}, ["--timeout", "nan"], "It must be a number of seconds above 0, in plain digits."),
+    ({}, ["--timeout", "inf"], "It must be a number of seconds above 0, in plain digits."),
+    ({}, ["--timeout", "٣"], "It must be a number of seconds above 0, in plain digits."),
+    ({}, ["--limit", "٣"], "It must be a whole number in plain digits."),
+    ({}, ["--limit", "1_0"], "It must be a whole number in plain digits."),
+    ({}, ["--offset", "٩"], "It must be a whole number in plain digits."),
+]
+
+
+@pytest.mark.parametrize(("variables", "words", "said"), WRONG_CALLS)
+def test_what_no_server_can_take_is_a_wrong_call(
+    sessionary: Sessionary, variables: dict[str, str], words: list[str], said: str
+) -> None:
+    completed = sessionary("list-sessions", *words, **variables)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert said in " ".join(completed.stderr.split())
+    assert "\x1b" not in completed.stderr
+
+
+def test_a_misspelt_variable_is_told_by_a_command_that_talks_to_a_server(sessionary: Sessionary) -> None:
+    more = {"SESSIONARY_TOKN": "geheim", "SESSIONARY_PORT": "tcp://10.0.0.1:80"}
+    completed = sessionary("list-sessions", **more)
+    assert completed.returncode == 0
+    (warning, _) = completed.stderr.splitlines()
+    assert warning.startswith("sessionary: The variable SESSIONARY_TOKN is ignored")
+    assert "Is SESSIONARY_TOKEN meant?" in warning
+
+
+@pytest.mark.parametrize("metadata", ["[1]", "1", "null", '"x"', "{", "[" * 5_000, ""])
+def test_metadata_that_is_no_object_is_told_in_plain_words(sessionary: Sessionary, metadata: str) -> None:
+    completed = sessionary("update-session", "x", "--metadata", metadata)
+    assert completed.returncode == 2
+    assert "give a JSON object." in " ".join(completed.stderr.split())
+    assert "`" not in completed.stderr
+    assert "Expected" not in completed.stderr

@@ -235,3 +235,10 @@ def test_a_token_is_made_and_refused_in_a_process_of_its_own(database: str) -> N
     refused = run_sessionary("tokens", "create", "--organisation", "", "--database", database)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("sessionary: /organisation: ")
+
+
+@pytest.mark.parametrize("text", ["٣d", "٩m", "٢٠٢٧-01-01T00:00:00Z"])
+def test_an_expiry_in_digits_of_another_script_is_refused(tokens: Tokens, text: str) -> None:
+    completed = tokens.run("create", "--organisation", "demo", "--expires", text)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert "is neither a duration" in completed.stderr

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -61,6 +62,21 @@ def test_the_first_start_in_an_empty_directory_leads_to_a_first_session(empty: P
         assert "curl" not in printed
         assert str(place) in printed
     assert count(f"sqlite:///{place}", "tokens") == 1
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_the_greeting_and_the_log_share_a_terminal_and_no_line(empty: Path, tmp_path: Path, attempt: int) -> None:
+    del attempt  # Which one is first was a race.
+    with started(empty, "serve", "--port", "0", stdout=tmp_path / "printed"):
+        wait_for_text(tmp_path / "printed", "-d '{")
+    logged, greeted, after = (tmp_path / "printed").read_text().partition("sessionary listens on ")
+    assert greeted
+    lines = logged.splitlines()
+    assert all(re.match(r"[0-9:]{8} INFO    ", line) for line in lines), logged
+    assert lines[-1].split()[2] == "Listening"
+    greeting = after[: after.index("-d '{")]
+    assert " INFO " not in greeting
+    assert greeting.splitlines()[0].endswith("sessionary.db")
 
 
 def test_a_first_token_is_not_made_if_it_is_not_wanted(tmp_path: Path) -> None:

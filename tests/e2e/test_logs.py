@@ -61,6 +61,17 @@ def test_every_request_is_one_json_line_that_says_who_what_and_how(server: Serve
     assert (entry_of(server, unnamed)["organisation"], entry_of(server, unnamed)["status"]) == ("demo", 405)
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_token_in_the_place_of_an_organisation_is_not_logged(server: ServerProcess, caller: Caller) -> None:
+    token = first_token(server)
+    for number, path in enumerate((f"/api/v3/organizations/{token}/ai/sessions", f"{caller.path}/{token}")):
+        caller.call("GET", path, headers={"X-Request-Id": f"swapped-{number}"})
+        entry_of(server, f"swapped-{number}")
+    caller.call("GET", caller.path, headers={"X-Request-Id": token}).expect(200)
+    assert entry_of(server, "sny_***")["status"] == 200
+    assert token[:30] not in "\n".join(map(str, entries(server)))
+
+
 def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     shown = io.BytesIO()

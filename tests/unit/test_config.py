@@ -368,14 +368,32 @@ URLS = [
     ("postgresql://ada:@db/sessions", "postgresql://ada:***@db/sessions"),
     ("postgresql://:geheim@db/sessions", "postgresql://:***@db/sessions"),
     ("postgresql://ada:ge@heim@db/sessions", "postgresql://ada:***@db/sessions"),
-    ("postgresql://ada:ge/heim@db/sessions", "postgresql://ada:***@db/sessions"),
-    ("postgresql://ada:ge?he#im@db/sessions", "postgresql://ada:***@db/sessions"),
-    ("postgresql://ada:geheim@[::1/sessions", "postgresql://ada:***@[::1/sessions"),
+    ("postgresql://ada:ge/heim@db/sessions", "postgresql://***"),
+    ("postgresql://ada:ge?he#im@db/sessions", "postgresql://***"),
+    ("postgresql://ada:geheim@[::1/sessions", "postgresql://***"),
+    ("postgresql://h password=geheim/x", "postgresql://***/x"),
+    ("postgresql://h/x password=geheim", "postgresql://h***"),
+    ("postgresql://h/x%20password%3Dgeheim", "postgresql://h***"),
+    ("postgresql://user=u password=geheim@h/x", "postgresql://***@h/x"),
+    ("postgresql://h/u:geheim@h2/x", "postgresql://h***"),
+    ("postgresql://h/x?dbname=y password=geheim", "postgresql://h/x?dbname=***"),
+    ("postgresql://h/x?options=-c%20a.b%3Dgeheim", "postgresql://h/x?options=***"),
+    ("postgres://ada:geheim@db/x", "postgres://ada:***@db/x"),
+    ("u:geheim@h/x", "***"),
+    ("postgresql//u:geheim@h/x", "***"),
+    ("postgresql:/u:geheim@h/x", "***"),
+    ("POSTGRESQL://u:geheim@h/x", "***"),
+    ("postgresql+asyncpg://u:geheim@h/x", "***"),
+    ("host=h password=geheim", "***"),
+    ("sqlite://u:geheim@h/x", "***"),
+    ("geheim", "***"),
+    ("sqlite:///x.db?key=geheim", "sqlite:///x.db?***"),
+    ("sqlite:///x.db#geheim", "sqlite:///x.db#***"),
     ("postgresql://db/sessions?user=ada&password=geheim", "postgresql://db/sessions?user=ada&password=***"),
     ("postgresql://db/s?sslpassword=geheim&sslmode=require", "postgresql://db/s?sslpassword=***&sslmode=require"),
-    ("postgresql://db/s?PassWord=geheim", "postgresql://db/s?PassWord=***"),
+    ("postgresql://db/s?PassWord=geheim", "postgresql://***"),
     ("postgresql://one:1,two:2/sessions", "postgresql://one:1,two:2/sessions"),
-    ("mysql://ada:geheim@db/sessions", "mysql://ada:***@db/sessions"),
+    ("mysql://ada:geheim@db/sessions", "***"),
     ("sqlite:///sessions.db", "sqlite:///sessions.db"),
     ("sqlite:////a:b/c@d.db", "sqlite:////a:b/c@d.db"),
 ]
@@ -391,3 +409,9 @@ def test_the_place_of_the_data_is_told_so_that_it_is_found(tmp_path: Path) -> No
     assert shown_place("sqlite:///sessionary.db") == str(tmp_path / "sessionary.db")
     assert shown_place("sqlite:////var/lib/a%20b.db") == "/var/lib/a b.db"
     assert shown_place("postgresql://ada:geheim@db/sessions") == "postgresql://ada:***@db/sessions"
+
+
+def test_a_number_of_too_many_digits_in_the_file_is_told_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "sessionary.toml").write_text(f"port = {'9' * 5_000}\n")
+    with pytest.raises(InvalidRequest, match=r"a number in it has too many digits\.$"):
+        effective({}, {})

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from sessionary.http.app import Exchange
 from sessionary.logs import AccessLog, configure, wants_json
@@ -183,6 +184,51 @@ async def test_what_a_caller_chose_is_bounded_and_commands_nobody(raw: bytes, sh
         assert (json.loads(line)["path"], json.loads(line)["forwarded_for"]) == (shown, shown)
     else:
         assert line.count(shown) == 2
+
+
+TOKEN = f"sny_0123456789abcdef0123_{'f' * 72}"
+WRITTEN_TOKENS = [TOKEN, TOKEN.replace("_", "%5F"), TOKEN.replace("_", "%255f"), f"disny_{TOKEN}", f"x{TOKEN}"]
+
+
+@pytest.mark.parametrize("token", WRITTEN_TOKENS)
+@pytest.mark.parametrize("member", ["request_id", "organisation", "token_id", "session_id", "method", "route"])
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_no_member_of_an_entry_shows_a_token(member: str, token: str, as_json: bool) -> None:  # noqa: FBT001 - a row
+    stream = io.StringIO()
+    log = access_log(stream, as_json=as_json)
+    log(replace(EXCHANGE, **{member: token}))
+    log(EXCHANGE)
+    log.flush()
+    hidden, plain = stream.getvalue().splitlines()
+    assert "sny_***" in hidden
+    assert "0123456789abcdef0123_" not in hidden
+    assert "ffff" not in hidden
+    if as_json:
+        assert json.loads(hidden)[member].endswith("sny_***")
+        assert json.loads(plain)["organisation"] == "demo"
+
+
+async def test_a_token_of_which_every_letter_is_encoded_is_not_logged() -> None:
+    stream = io.StringIO()
+    log = access_log(stream)
+    encoded = "".join(f"%{ord(letter):02x}" for letter in TOKEN[:50]).encode()
+    log(Exchange("id", "GET", None, None, 404, 1.0, path=b"/" + encoded, forwarded_for=b"%73ny_0123456789abcdef"))
+    log.flush()
+    entry = json.loads(stream.getvalue())
+    assert (entry["path"], entry["forwarded_for"]) == ("/sny_***", "sny_***")
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_entry_of_the_program_shows_a_token(log_format: str) -> None:
+    stream = io.StringIO()
+    queue = configure(log_format, "info", stream)
+    try:
+        raise ValueError(TOKEN)  # noqa: TRY301 - a traceback is wanted
+    except ValueError:
+        logging.getLogger("sessionary.x").exception("For %s.", TOKEN, extra={"fields": {"address": TOKEN}})
+    assert queue.flush(10)
+    assert "sny_***" in stream.getvalue()
+    assert "ffff" not in stream.getvalue()
 
 
 @pytest.mark.parametrize("session_id", ["kanarienvogel", "a\nb", SESSION + "\n", "x" * 10_000])

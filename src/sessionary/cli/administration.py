@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from sessionary.cli.settings import from_flags, settings_options
 from sessionary.clocks import steady_clock
 from sessionary.config import shown
-from sessionary.store.opening import migrate, pending_migrations
+from sessionary.store.opening import check_url, migrate, pending_migrations
 
 
 @click.command("serve")
@@ -57,6 +57,7 @@ def migrate_command(check: bool, **flags: Any) -> None:  # noqa: FBT001 - a flag
 def config_command(as_json: bool, **flags: Any) -> None:  # noqa: FBT001 - a flag of the command line
     """Print every setting in force and where it came from; secrets are hidden."""
     found = from_flags(flags)
+    check_url(found.settings.database)
     values = {name: shown(name, value) for name, value in asdict(found.settings).items()}
     if as_json:
         click.echo(

@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import importlib
 import os
+import re
 import shlex
 import sys
 import uuid
@@ -16,7 +17,7 @@ from click.core import ParameterSource
 
 import sessionary
 from sessionary import limits
-from sessionary.cli.connecting import Address, connected, server_options
+from sessionary.cli.connecting import Address, connected, server_options, usage_checked
 from sessionary.cli.exits import FAILED
 from sessionary.cli.replying import Echo, NoReply, Replier
 from sessionary.cli.sessions import example
@@ -26,6 +27,7 @@ from sessionary.model import IDEMPOTENCY_KEY, JsonObject
 
 _SHOWN_ON_RESUMING: Final = 20
 _REPLY_SECONDS: Final = 120.0
+_LOGIN: Final = re.compile(r"(?<=//).*@")
 
 
 class Unstored(NamedTuple):
@@ -58,15 +60,19 @@ class Chat:
         self.session_id = session_id
         self.messages: list[JsonObject] = client.get_session(session_id).messages if session_id else []
         self.unstored: Final[deque[Unstored]] = deque()
+        self.failed = False
+        """Whether what was said last got no reply, or was not taken."""
 
     def say(self, text: str) -> None:
         """Store what was typed and have it replied to; an empty text only catches up on what failed before."""
         if text.strip():
+            self.failed = False
             self._keep({"role": "user", "content": text}, None)
         if self._store() and self.messages and self.messages[-1].get("role") == "user":
             self._reply()
 
     def _reply(self) -> None:
+        self.failed = True
         printer = MessagePrinter("assistant")
         try:
             with _waiting_for(self._replier.name) as arrived:
@@ -85,6 +91,9 @@ class Chat:
             _tell("Stopped, and not stored. Press Enter to ask again.")
             return
         printer.end()
+        self.failed = False
+        if reply.cut:
+            _tell("The reply was cut at the endpoint's limit.")
         self._keep({"role": "assistant", "content": reply.text}, reply.tokens)
         self._store()
 
@@ -98,6 +107,7 @@ class Chat:
                 self._send(self.unstored[0])
             except (InvalidRequest, TooLarge) as error:
                 self.unstored.popleft()
+                self.failed = True
                 _tell(f"The server refused the message: {error.detail}")
                 return False
             except (SessionaryError, KeyboardInterrupt) as error:
@@ -174,13 +184,16 @@ def chat_command(
         _tell(f"Session {session_id}; Ctrl-D ends." if session_id else "A session begins with a message; Ctrl-D ends.")
         for message in chat.messages[-_SHOWN_ON_RESUMING:]:
             print_message(message)
-        _converse(chat)
+        unread = _converse(chat)
     if chat.session_id is not None:
-        _tell(f"Go on with: {_command_for(chat.session_id)}")
+        command = _command_for(chat.session_id)
+        _tell(f"Go on with: {command}" + ("  (put in the login again for ***)" if "***@" in command else ""))
     if chat.unstored:
         _tell("Not stored:")
         for unstored in chat.unstored:
             print_message(unstored.message)
+    # A script wants to know; who sits at a terminal has seen it.
+    if chat.unstored or unread or (chat.failed and not sys.stdin.isatty()):
         sys.exit(FAILED)
 
 
@@ -197,7 +210,7 @@ def _command_for(session_id: str) -> str:
     words = ["sessionary", "chat", "--session", session_id]
     for name in ("endpoint", "model", "key_variable", "url", "organisation", "timeout"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            words += [f"--{name.replace('_', '-')}", str(context.params[name])]
+            words += [f"--{name.replace('_', '-')}", _LOGIN.sub("***@", str(context.params[name]))]
     return shlex.join([*words, "--echo"] if context.params["echo"] else words)
 
 
@@ -226,25 +239,39 @@ def _replier(endpoint: str | None, model: str | None, key: str | None) -> Replie
     # It brings the client's HTTP library along, which the commands of the server do without.
     from sessionary.cli.endpoints import Endpoint  # noqa: PLC0415
 
-    return Endpoint(endpoint, model, key, _REPLY_SECONDS)
+    with usage_checked():
+        return Endpoint(endpoint, model, key, _REPLY_SECONDS)
 
 
-def _converse(chat: Chat) -> None:
+def _converse(chat: Chat) -> bool:
+    """Have the conversation; tells whether there was a line in a pipe that is no text."""
     prompt, end = ("you> ", "\n") if sys.stdin.isatty() else ("", "")
     with contextlib.suppress(ImportError):
         # Once it is imported, input() lets its line be edited, and brings back earlier ones.
         importlib.import_module("readline")
+    unread = False
     chat.say("")
     while True:
         try:
-            text = input(prompt)
+            text = _next_line(prompt)
         except (EOFError, KeyboardInterrupt):
             click.echo(end, nl=False)
-            return
+            return unread
         except UnicodeDecodeError:
-            _tell("That was no text in this terminal's encoding.")
+            unread = not sys.stdin.isatty()
+            _tell("That line is no text in this terminal's encoding, and was left out.")
             continue
         chat.say(text)
+
+
+def _next_line(prompt: str) -> str:
+    if sys.stdin.isatty():
+        return input(prompt)
+    # Line by line: a byte that is no text must not take the lines around it along.
+    line = sys.stdin.buffer.readline()
+    if not line:
+        raise EOFError
+    return line.decode(sys.stdin.encoding).removesuffix("\n").removesuffix("\r")
 
 
 def _tell(text: str) -> None:

@@ -40,8 +40,8 @@ class JsonObjectText(click.ParamType[Any]):
         """Read the object."""
         try:
             return msgspec.json.decode(value, type=JsonObject)
-        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-            self.fail(f"{error}: give a JSON object.", param, ctx)
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            self.fail(f"{_reason(error)}: give a JSON object.", param, ctx)
 
 
 class MessagesFile(click.ParamType[Any]):
@@ -56,8 +56,8 @@ class MessagesFile(click.ParamType[Any]):
                 return msgspec.json.decode(file.read(), type=list[JsonObject])
         except OSError as error:
             self.fail(f"{value}: {error.strerror}.", param, ctx)
-        except (msgspec.DecodeError, RecursionError) as error:
-            self.fail(f"{value}: {error}: give a JSON array of messages.", param, ctx)
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            self.fail(f"{value}: {_reason(error)}: give a JSON array of messages.", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Leave it to the shell to offer files."""
@@ -68,3 +68,10 @@ class MessagesFile(click.ParamType[Any]):
 def messages_from(file: list[JsonObject] | None, typed: tuple[JsonObject, ...]) -> list[JsonObject] | None:
     """Put the messages of a file before those typed; None if there are neither."""
     return None if file is None and not typed else [*(file or ()), *typed]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, msgspec.ValidationError):
+        # Its own words name types of the program.
+        return "This is JSON, but of another kind"
+    return "The JSON is nested too deeply" if isinstance(error, RecursionError) else "This is not valid JSON"

@@ -1,6 +1,7 @@
 """Which server a command talks to, and as whom."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeVar
@@ -8,7 +9,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 import click
 
 import sessionary
+from sessionary.cli.numbers import Seconds
+from sessionary.config import descriptions, variable_of
 from sessionary.errors import InvalidRequest
+from sessionary.limits import ORGANISATION_LENGTH_MAX
+from sessionary.values import BadValue, checked_text
+from sessionary.variables import warnings_about
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,7 +52,7 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(),
         default=TIMEOUT_SECONDS_DEFAULT,
         show_default=True,
         metavar="SECONDS",
@@ -60,18 +66,34 @@ def server_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def addressed(*, url: str, organisation: str, token: str | None, timeout: float, **rest: Any) -> Any:
-        if not organisation or not _is_text(organisation):
-            raise click.UsageError("The organisation is empty, or no text.")
-        return command(address=Address(url.rstrip("/"), organisation, token, timeout), **rest)
+        _warn_of_variables()
+        return command(address=Address(url.rstrip("/"), _organisation(organisation), token, timeout), **rest)
 
     for option in reversed(_OPTIONS):
         addressed = option(addressed)
     return addressed  # type: ignore[return-value]  # click asks for keyword arguments only
 
 
-def _is_text(words: str) -> bool:
-    # What the command line could not decode stands in a str as lone surrogates, which no URL can carry.
-    return words.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in words)
+def _organisation(given: str) -> str:
+    try:
+        # Variables that are read from a file bring the end of its line along.
+        organisation = checked_text(given)
+    except BadValue as error:
+        raise click.UsageError(f"The organisation is not valid: {error}.") from None
+    if not organisation:
+        raise click.UsageError("The organisation is empty.")
+    if len(organisation) > ORGANISATION_LENGTH_MAX:
+        raise click.UsageError(
+            f"The organisation is not valid: it must have at most {ORGANISATION_LENGTH_MAX} characters."
+        )
+    return organisation
+
+
+def _warn_of_variables() -> None:
+    # Kubernetes sets the variable of the server's port for any pod beside it: that is nothing to tell a client.
+    environment = {name: value for name, value in os.environ.items() if name != variable_of("port")}
+    for warning in warnings_about(environment, descriptions()):
+        click.echo(f"sessionary: {warning}", err=True)
 
 
 @contextmanager

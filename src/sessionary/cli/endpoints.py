@@ -8,7 +8,10 @@ import msgspec
 
 from sessionary import limits
 from sessionary.cli.replying import NoReply, Reply, Show
+from sessionary.client.addresses import address_of
+from sessionary.errors import InvalidRequest
 from sessionary.model import JsonObject
+from sessionary.values import trimmed
 
 _UNDERSTOOD: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
 """The members of a message that an endpoint knows; some refuse any other."""
@@ -16,6 +19,9 @@ _REASON_LENGTH_MAX: Final = 300
 _ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 _REFUSALS: Final = frozenset({400, 404, 422, 501})
 _END: Final = b"[DONE]"
+_CUT: Final = "length"
+_STOPPED: Final = "stop"
+_ONLY_CALLS: Final = "the endpoint's answer only calls tools, and this chat has none"
 _NO_COMPLETION: Final = "the endpoint's answer is no chat completion"
 _TOO_LONG: Final = "the endpoint's answer is longer than a message may be"
 
@@ -24,10 +30,14 @@ class Endpoint:
     """A server that completes chats as OpenAI's does."""
 
     def __init__(self, url: str, model: str, key: str | None, seconds: float) -> None:
-        """Ask ``url``, which may end before or after ``/chat/completions``; wait so long for each piece of a reply."""
-        bare = url.rstrip("/")
+        """Ask ``url``, which may end before or after ``/chat/completions``; wait so long for each piece of a reply.
+
+        Raises InvalidRequest for a URL or a key that cannot be used, and never repeats either.
+        """
+        bare = _checked_url(url).rstrip("/")
         self.name: Final = model
         self._url: Final = bare if bare.endswith("/chat/completions") else f"{bare}/chat/completions"
+        key = _checked_key(key)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http: Final = httpx2.Client(headers=headers, timeout=seconds)
         self._streams = True
@@ -65,30 +75,59 @@ class Endpoint:
         return reply
 
 
+def _checked_url(url: str) -> str:
+    address = address_of(url, "endpoint's URL")
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise InvalidRequest("The endpoint's URL must be http://… or https://…")
+    return url.strip()
+
+
+def _checked_key(key: str | None) -> str:
+    # A key that is read from a file often brings the end of its line along.
+    bare = trimmed(key or "")
+    if not (bare.isascii() and bare.isprintable()) or " " in bare:
+        raise InvalidRequest("The endpoint's key holds characters that no key has.")
+    return bare
+
+
 def _read_stream(response: httpx2.Response, show: Show) -> Reply:
-    text, tokens = "", None
+    text, tokens, finish, calls = "", None, None, False
     for event in _events(response):
+        if event == _END:
+            finish = finish or _STOPPED
+            break
         try:
             chunk = msgspec.json.decode(event)
             if error := chunk.get("error"):
                 raise NoReply(f"the endpoint broke off: {_shortened(_message_of(error))}")
-            pieces = [choice["delta"].get("content") for choice in (chunk.get("choices") or [])[:1]]
+            for choice in (chunk.get("choices") or [])[:1]:
+                delta = choice.get("delta") or {}
+                piece = delta.get("content")
+                finish = _finish_of(choice) or finish
+                calls = calls or bool(delta.get("tool_calls"))
+                if isinstance(piece, str) and piece:
+                    text += piece
+                    show(piece)
             tokens = _tokens_of(chunk) or tokens
         except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise NoReply(_NO_COMPLETION) from error
-        for piece in pieces:
-            if isinstance(piece, str) and piece:
-                text += piece
-                show(piece)
         if len(text) > limits.MESSAGE_BYTES_MAX:
             raise NoReply(_TOO_LONG)
+    if finish is None:
+        # The connection was closed in good order, but nothing said that this was the end.
+        raise NoReply("the endpoint broke off before the reply's end")
     if not text:
-        raise NoReply("the endpoint's answer has no text")
-    return Reply(text, tokens)
+        raise NoReply(_ONLY_CALLS if calls else "the endpoint's answer has no text")
+    return Reply(text, tokens, cut=finish == _CUT)
+
+
+def _finish_of(choice: Any) -> str | None:
+    finish = choice.get("finish_reason")
+    return finish if isinstance(finish, str) and finish else None
 
 
 def _events(response: httpx2.Response) -> Iterator[bytes]:
-    """Read the data of server-sent events up to the last."""
+    """Read the data of server-sent events."""
     pending = b""
     for received in response.iter_bytes():
         *lines, pending = (pending + received).split(b"\n")
@@ -96,10 +135,12 @@ def _events(response: httpx2.Response) -> Iterator[bytes]:
             raise NoReply(_TOO_LONG)
         for line in lines:
             name, _, data = line.rstrip(b"\r").partition(b":")
-            if name == b"data" and data.strip() == _END:
-                return
             if name == b"data" and data.strip():
-                yield data
+                yield data.strip()
+    # The last line may come without its end.
+    name, _, data = pending.strip().partition(b":")
+    if name == b"data" and data.strip():
+        yield data.strip()
 
 
 def _content_of(response: httpx2.Response) -> bytes:
@@ -114,13 +155,17 @@ def _content_of(response: httpx2.Response) -> bytes:
 def _read(content: bytes) -> Reply:
     try:
         answer = msgspec.json.decode(content)
-        text = answer["choices"][0]["message"]["content"]
+        choice = answer["choices"][0]
+        message, finish = choice["message"], _finish_of(choice)
+        text, calls = message.get("content"), message.get("tool_calls")
         tokens = _tokens_of(answer)
     except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise NoReply(_NO_COMPLETION) from error
+    if not text and calls:
+        raise NoReply(_ONLY_CALLS)
     if not isinstance(text, str):
         raise NoReply(_NO_COMPLETION)
-    return Reply(text, tokens)
+    return Reply(text, tokens, cut=finish == _CUT)
 
 
 def _tokens_of(answer: Any) -> int | None:

@@ -12,10 +12,11 @@ class NoReply(Exception):
 
 
 class Reply(NamedTuple):
-    """What was replied, and the tokens it took, if they were counted."""
+    """What was replied, the tokens it took, if they were counted, and whether it was cut at a limit."""
 
     text: str
     tokens: int | None
+    cut: bool = False
 
 
 Show = Callable[[str], None]

@@ -8,6 +8,7 @@ import click
 from sessionary import limits
 from sessionary.cli.composing import JsonObjectText, MessagesFile, TypedMessage, messages_from
 from sessionary.cli.connecting import Address, connected, server_options
+from sessionary.cli.numbers import WholeNumber
 from sessionary.cli.showing import print_facts, print_json, print_sessions, print_transcript
 
 STATUSES: Final = click.Choice(["active", "completed"])
@@ -39,7 +40,7 @@ def example(*lines: str) -> str:
 @_metadata_option
 @click.option(
     "--expiration-minutes",
-    type=click.IntRange(limits.EXPIRATION_MINUTES_MIN, limits.EXPIRATION_MINUTES_MAX),
+    type=WholeNumber(limits.EXPIRATION_MINUTES_MIN, limits.EXPIRATION_MINUTES_MAX),
     default=limits.EXPIRATION_MINUTES_DEFAULT,
     show_default=True,
     metavar="MINUTES",
@@ -74,13 +75,13 @@ def create_session_command(address: Address, *, as_json: bool, typed: Any, file:
 @click.option("--status", type=STATUSES, help="Only sessions in this status.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, limits.PAGE_LIMIT_MAX),
+    type=WholeNumber(1, limits.PAGE_LIMIT_MAX),
     default=limits.PAGE_LIMIT_DEFAULT,
     show_default=True,
     metavar="COUNT",
     help="How many sessions at most.",
 )
-@click.option("--offset", type=click.IntRange(0, limits.INT32_MAX), metavar="COUNT", help="How many to skip.")
+@click.option("--offset", type=WholeNumber(0, limits.INT32_MAX), metavar="COUNT", help="How many to skip.")
 @click.option("--all", "every", is_flag=True, help="All that match, instead of one page.")
 @json_option
 @server_options
@@ -121,13 +122,13 @@ def list_sessions_command(
 @click.argument("session_id")
 @click.option(
     "--messages-limit",
-    type=click.IntRange(1, limits.WINDOW_LIMIT_MAX),
+    type=WholeNumber(1, limits.WINDOW_LIMIT_MAX),
     metavar="COUNT",
     help="How many messages; alone: the last ones.",
 )
 @click.option(
     "--messages-offset",
-    type=click.IntRange(0, limits.INT32_MAX),
+    type=WholeNumber(0, limits.INT32_MAX),
     metavar="NUMBER",
     help="The number of the first message, from 0.",
 )
@@ -154,7 +155,7 @@ def get_session_command(address: Address, *, as_json: bool, session_id: str, **w
 @_message_option
 @_messages_option
 @click.option(
-    "--tokens-used", type=click.IntRange(0, limits.INT32_MAX), metavar="COUNT", help="Added to the session's total."
+    "--tokens-used", type=WholeNumber(0, limits.INT32_MAX), metavar="COUNT", help="Added to the session's total."
 )
 @click.option("--status", type=STATUSES, help="A completed session may be set active again.")
 @_metadata_option
@@ -189,7 +190,7 @@ def update_session_command(
 @click.argument("session_id")
 @click.option(
     "--additional-minutes",
-    type=click.IntRange(limits.ADDITIONAL_MINUTES_MIN, limits.ADDITIONAL_MINUTES_MAX),
+    type=WholeNumber(limits.ADDITIONAL_MINUTES_MIN, limits.ADDITIONAL_MINUTES_MAX),
     default=limits.ADDITIONAL_MINUTES_DEFAULT,
     show_default=True,
     metavar="MINUTES",

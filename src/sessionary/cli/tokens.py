@@ -27,7 +27,7 @@ from sessionary.operations.tokens import (
 from sessionary.store.base import Store, StoredToken
 
 _PAGE: Final = 200
-_DURATION: Final = re.compile(r"(\d{1,6})([mhd])")
+_DURATION: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _MILLISECONDS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -136,7 +136,7 @@ def _expiry(text: str, now: int) -> int:
     if duration:
         return now + int(duration[1]) * _MILLISECONDS[duration[2]]
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text if text.isascii() else "")
     except ValueError:
         raise click.UsageError(f"{text!r} is neither a duration (90d, 12h, 30m) nor an RFC 3339 instant.") from None
     if moment.tzinfo is None:

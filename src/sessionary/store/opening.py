@@ -5,17 +5,40 @@ import re
 import threading
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-from sessionary.errors import InvalidRequest
+from sessionary.errors import InvalidRequest, StoreUnavailable
 from sessionary.store.base import Clock, Store
 
 SECONDS_MAX_DEFAULT: Final = 5.0
 """How long a request may take in the store, waiting included, before it is answered with an error."""
 
-# To the last @: a password that holds a slash is no valid URL, but stays a secret.
-_PASSWORD: Final = re.compile(r"(?<=://)([^:/@?#]*):.*@")
-_PASSWORD_PARAMETER: Final = re.compile(r"([?&][a-z]*password)=[^&#]*", re.IGNORECASE)
+_HIDDEN: Final = "***"
+_SQLITE: Final = "sqlite:///"
+_PLAIN_USER: Final = re.compile(r"[\w.@+~-]*")
+_PLAIN_HOSTS: Final = re.compile(r"[\w.,:\[\]/%-]*")
+_PLAIN_NAME: Final = re.compile(r"[\w./+~-]*")
+_OPEN_PARAMETERS: Final = frozenset(
+    {
+        *(
+            "host",
+            "port",
+            "user",
+            "dbname",
+            "database",
+            "service",
+            "sslmode",
+            "sslrootcert",
+            "sslcert",
+            "sslkey",
+            "sslcrl",
+        ),
+        *("sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version", "channel_binding", "passfile"),
+        *("target_session_attrs", "connect_timeout", "application_name", "fallback_application_name", "gssencmode"),
+        *("schema", "currentSchema", "search_path", "client_encoding", "pgbouncer"),
+    }
+)
+"""Parameters whose value may be shown; those of any other name may be a secret, or the rest of one."""
 
 
 async def open_store(
@@ -104,12 +127,12 @@ def sqlite_path(url: str) -> Path:
     """Take the path out of ``sqlite:///relative`` or ``sqlite:////absolute``; raises InvalidRequest for another URL."""
     scheme, separator, given = url.partition(":///")
     if scheme != "sqlite" or not separator:
-        raise InvalidRequest(
-            f"The database must be sqlite:///path or postgresql://user@host/name, not {without_password(url)!r}."
-        )
+        # What is no URL of ours may be a password, or hold one in any place: it is not repeated.
+        raise InvalidRequest("The database must be sqlite:///path or postgresql://user@host/name, which this is not.")
     if "?" in given or "#" in given:
         raise InvalidRequest(
-            f"The database {url!r} has parameters, and SQLite's takes none; in a path write %3F for ? and %23 for #."
+            f"The database {without_password(url)!r} has parameters, and SQLite's takes none;"
+            " in a path write %3F for ? and %23 for #."
         )
     path = unquote(given)
     if path in {":memory:", "file::memory:"} or path.startswith("file:"):
@@ -124,8 +147,52 @@ def sqlite_path(url: str) -> Path:
 
 
 def without_password(url: str) -> str:
-    """Show a URL without its password, also one that is spelled wrong."""
-    return _PASSWORD_PARAMETER.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", url))
+    """Show a URL without its secrets; of what cannot be read as a URL of ours nothing but its scheme."""
+    if _is_postgres(url):
+        return _postgres_without_password(url)
+    if not url.startswith(_SQLITE):
+        return _HIDDEN
+    path, mark = url, ""
+    for each in "?#":
+        path, found, _ = path.partition(each)
+        mark = found or mark
+    return path + (f"{mark}{_HIDDEN}" if mark else "")
+
+
+def _postgres_without_password(url: str) -> str:
+    from sessionary.store.postgres.urls import read_url  # noqa: PLC0415 - as above
+
+    scheme = url.partition(":")[0]
+    try:
+        read_url(url)
+        parts = urlsplit(url)
+    except (StoreUnavailable, ValueError):
+        return f"{scheme}://{_HIDDEN}"
+    login, at, hosts = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{_if_plain(user, _PLAIN_USER)}{f':{_HIDDEN}' if colon else ''}{at}{_if_plain(hosts, _PLAIN_HOSTS)}"
+    given = (each.partition("=") for each in parts.query.split("&") if each)
+    query = "&".join(f"{name}={value if _may_be_shown(name, value) else _HIDDEN}" for name, _, value in given)
+    return f"{scheme}://{shown}{_if_plain(parts.path, _PLAIN_NAME)}{'?' if query else ''}{query}"
+
+
+def _may_be_shown(name: str, value: str) -> bool:
+    # A = is how a secret gets into another parameter: dbname=x password=y.
+    return name in _OPEN_PARAMETERS and "=" not in unquote(value)
+
+
+def _if_plain(part: str, pattern: re.Pattern[str]) -> str:
+    return part if pattern.fullmatch(unquote(part)) else _HIDDEN
+
+
+def check_url(url: str) -> None:
+    """Raise for a URL that names no database of ours, as opening it would; nothing is touched."""
+    if _is_postgres(url):
+        from sessionary.store.postgres.urls import read_url  # noqa: PLC0415 - as above
+
+        read_url(url)
+    else:
+        sqlite_path(url)
 
 
 def shown_place(url: str) -> str:
