@@ -18,7 +18,7 @@ from sessionary.clocks import date_headers, request_ids
 from sessionary.connection_answers import Bounds, Exchange, Reading
 from sessionary.connection_deliveries import SocketDelivery
 from sessionary.connection_readers import ReaderWatch
-from sessionary.connection_refusals import encoded_refusal, refusal_of
+from sessionary.connection_refusals import TOO_LONG, encoded_refusal, refusal_of
 from sessionary.errors import (
     HeadersTooLarge,
     InvalidRequest,
@@ -32,8 +32,6 @@ from sessionary.http.requests import Headers, request_id_of
 from sessionary.http.undelivered import DELIVERY
 
 _URL_BYTES_MAX: Final = 65_535
-
-_TOO_LONG: Final = f"There are more than {limits.HEADERS_MAX} headers, or {limits.HEADERS_BYTES_MAX} bytes of them."
 
 _PART_BYTES_MAX: Final = 1024
 _BODY_PART_BYTES_MAX: Final = 4 * 1024
@@ -78,11 +76,9 @@ class _BoundedProtocol(HttpToolsProtocol):
     _headers_bytes = 0
     _body_bytes = 0
     _framing_bytes = 0
-    _trailers_bytes = 0
-    _trailers_parts_bytes = 0
+    _trailers_bytes = _trailers_parts_bytes = 0
     _refused_bytes = 0
-    _chunk_is_empty = False
-    _dropped = False
+    _chunk_is_empty = _dropped = False
     _unparsed = b""
     _answering: Exchange | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -159,7 +155,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self._dropped:
-            self._refusal = HeadersTooLarge(_TOO_LONG)
+            self._refusal = HeadersTooLarge(TOO_LONG)
             raise self._refusal
         method = self.parser.get_method()
         self._wishes_upgrade = self.parser.should_upgrade() and method != b"CONNECT"
@@ -285,7 +281,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _check_head(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > limits.HEADERS_BYTES_READ_MAX:
-            self._refuse(HeadersTooLarge(_TOO_LONG))
+            self._refuse(HeadersTooLarge(TOO_LONG))
         else:
             self._start_timer(self.bounds.header_seconds)
 
