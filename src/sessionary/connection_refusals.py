@@ -4,8 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from sessionary import limits
 from sessionary.errors import InvalidRequest, SessionaryError, VersionNotSupported
 from sessionary.http.replies import SAFE, Header, problem
+
+TOO_LONG: Final = f"There are more than {limits.HEADERS_MAX} headers, or {limits.HEADERS_BYTES_MAX} bytes of them."
 
 _REASONS: Final = {
     400: b"Bad Request",

@@ -18,7 +18,7 @@ from sessionary.clocks import date_headers, request_ids
 from sessionary.connection_answers import Bounds, Exchange, Reading
 from sessionary.connection_deliveries import SocketDelivery
 from sessionary.connection_readers import ReaderWatch
-from sessionary.connection_refusals import encoded_refusal, refusal_of
+from sessionary.connection_refusals import TOO_LONG, encoded_refusal, refusal_of
 from sessionary.errors import (
     HeadersTooLarge,
     InvalidRequest,
@@ -76,10 +76,9 @@ class _BoundedProtocol(HttpToolsProtocol):
     _headers_bytes = 0
     _body_bytes = 0
     _framing_bytes = 0
-    _trailers_bytes = 0
-    _trailers_parts_bytes = 0
+    _trailers_bytes = _trailers_parts_bytes = 0
     _refused_bytes = 0
-    _chunk_is_empty = False
+    _chunk_is_empty = _dropped = False
     _unparsed = b""
     _answering: Exchange | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -136,7 +135,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._in_head = self._in_message = True
         self._head_bytes = self._headers_bytes = self._refused_bytes = 0
         self._body_bytes = self._framing_bytes = self._trailers_bytes = self._trailers_parts_bytes = 0
-        self._chunk_is_empty = False
+        self._chunk_is_empty = self._dropped = False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -148,11 +147,16 @@ class _BoundedProtocol(HttpToolsProtocol):
                 raise InvalidRequest
             return
         self._headers_bytes += size
-        # What is over the bound is not kept: what is kept is over it already, and will be refused for that.
+        # What is over the bound is not kept, and the request is refused: what was left out may say where its body ends.
         if self._headers_bytes - size <= limits.HEADERS_BYTES_MAX and len(self.headers) <= limits.HEADERS_MAX:
             super().on_header(name, value)
+        else:
+            self._dropped = True
 
     def on_headers_complete(self) -> None:
+        if self._dropped:
+            self._refusal = HeadersTooLarge(TOO_LONG)
+            raise self._refusal
         method = self.parser.get_method()
         self._wishes_upgrade = self.parser.should_upgrade() and method != b"CONNECT"
         if self._wishes_upgrade:
@@ -277,7 +281,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _check_head(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > limits.HEADERS_BYTES_READ_MAX:
-            self._refuse(HeadersTooLarge(f"The headers together exceed {limits.HEADERS_BYTES_MAX} bytes."))
+            self._refuse(HeadersTooLarge(TOO_LONG))
         else:
             self._start_timer(self.bounds.header_seconds)
 

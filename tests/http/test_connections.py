@@ -543,3 +543,34 @@ def test_content_type_and_length_are_said_once(caller: Caller, wire: Wire) -> No
     for name in (b"content-type", b"content-length", b"x-request-id", b"date"):
         assert answer.count(b"\r\n%b: " % name) == 1
     assert b"\r\nserver: " not in answer
+
+
+@pytest.mark.parametrize("filler", [[b"a: b"] * 1_021, [b"a: b"] * 1_100, [b"a: %b" % (b"x" * 16_000)] * 3])
+@pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "wish", [b"Upgrade: x\r\nConnection: upgrade", b"Upgrade: x\r\nConnection: Upgrade\r\n" * 2, b"a: b\r\na: b"]
+)
+def test_a_body_is_no_request_where_its_length_stands_behind_too_many_headers(
+    caller: Caller, wire: Wire, filler: list[bytes], wish: bytes, *, chunks: bool
+) -> None:
+    session_id = caller.begin()
+    inner = asked(caller, "DELETE", f"/{session_id}")
+    body = b"".join(chunked(inner)) if chunks else inner
+    framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(inner)
+    start = asked(caller, "POST").removesuffix(b"\r\n\r\n")
+    wire.send(b"\r\n".join([start, wish.strip(), *filler, framing, b"", body]))
+    assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
+    with pytest.raises((HungUpError, ConnectionError)):
+        wire.receive()
+    assert caller.get(session_id).status == 200
+
+
+@pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
+def test_a_wish_for_another_protocol_leaves_every_other_header(caller: Caller, wire: Wire, *, chunks: bool) -> None:
+    body = b"".join(chunked(BODY)) if chunks else BODY
+    framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(BODY)
+    start = asked(caller, "POST").removesuffix(b"\r\n\r\n")
+    wish = [b"Upgrade: x", b"Connection: upgrade", b"upgrade: h2c", b"Connection: HTTP2-Settings"]
+    wire.send(b"\r\n".join([start, *wish, *[b"a: b"] * 900, framing, b"", body]), asked(caller))
+    assert wire.receive().status == 201
+    assert wire.receive().status == 200

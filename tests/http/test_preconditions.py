@@ -184,3 +184,15 @@ def test_tags_that_cannot_be_read_are_refused(caller: Caller, sent: str) -> None
     refused = caller.send("PUT", path, b'{"tokensUsed":1}', JSON | {"If-None-Match": sent})
     assert refused.refusal == (400, "INVALID_HEADER")
     assert caller.read(session_id)["total_tokens"] == 0
+
+
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("between", [" , ", ", ", "\t,\t ", ' , "a" '])
+def test_a_long_list_that_is_none_is_400_at_once(caller: Caller, header: str, between: str) -> None:
+    sent = '"a"' + between * (16_000 // len(between)) + "x"
+    assert caller.send("DELETE", f"{caller.sessions}/{unknown_id()}", headers={header: sent}).status == 400
+
+
+@pytest.mark.parametrize("tags", [', , "a" , ,"2",,', ',"a"', '"a",', '"a" \t,\t\t, W/"b"'])
+def test_empty_members_of_a_list_are_skipped(caller: Caller, tags: str) -> None:
+    assert caller.send("DELETE", f"{caller.sessions}/{unknown_id()}", headers={"If-Match": tags}).status == 404

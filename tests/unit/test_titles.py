@@ -1,5 +1,7 @@
 """The title a session takes from its first user message: every clause of section 3 of the contract."""
 
+import signal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +90,26 @@ def test_the_space_must_lie_within_the_first_79(before_space: int, kept: int) ->
 def test_the_length_counts_what_is_left_after_folding() -> None:
     assert title_from("a" + " " * 200 + "b") == "a b"
     assert title_from("\x00" * 200 + "a") == "a"
+
+
+LONG = 1024 * 1024
+
+
+@pytest.mark.parametrize("unit", ["\n", "\0", " ", "\u3000", "x", "line\n", "\0 ", "a\0"], ids=ascii)
+@pytest.mark.parametrize("before", ["", "a"])
+def test_of_a_long_text_only_the_beginning_is_looked_at(before: str, unit: str) -> None:
+    def stop(*_: object) -> None:
+        raise AssertionError("this takes longer than a look at each character would")
+
+    text = before + unit * (LONG // len(unit)) + "b"
+    known = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1)
+    try:
+        titles = [title_from(text) for _ in range(10)]
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, known)
+    assert set(titles) == {title_of(text)}
 
 
 @given(texts)

@@ -19,8 +19,9 @@ KEY_FORM: Final = (
     rf"|([\x21\x23-\x2b\x2d-\x3a\x3c-\x7e]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}})"
 )
 TAG_FORM: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
-# Empty members of a list are skipped, as RFC 9110 has it.
-TAGS_FORM: Final = rf"(,[ \t]*)*{TAG_FORM}([ \t]*,[ \t]*({TAG_FORM})?)*"
+# Empty members of a list are skipped, as RFC 9110 has it. Each blank and each comma is matched in one way only: where
+# two parts could take it, a value that is no list would be tried in every combination.
+TAGS_FORM: Final = rf"(,[ \t,]*)?{TAG_FORM}([ \t]*,[ \t,]*{TAG_FORM})*([ \t]*,[ \t,]*)?"
 
 _KEY: Final = re.compile(KEY_FORM.encode())
 _ESCAPED: Final = re.compile(rb'\\(["\\])')

@@ -27,8 +27,8 @@ _JSON_TYPE: Final = re.compile(
 )
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % limits.REQUEST_ID_LENGTH_MAX)
 _PREFER_BYTES_MAX: Final = 1024
-# A member of a list: a comma inside quotes does not end it.
-_MEMBER: Final = re.compile(rb'(?:"(?:[^"\\]|\\.)*"|[^,])+')
+# A member of a list: a comma inside quotes does not end it. Quotes that are not closed go on to the end.
+_MEMBER: Final = re.compile(rb'(?:"(?:[^"\\]|\\.)*+"?|[^",])++', re.DOTALL)
 _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from sessionary.errors import Fault, InvalidRequest
 
 _FAULTS_SHOWN_MAX: Final = 20
+_AT: Final = " - at `"
 _WHERE: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
@@ -31,7 +32,8 @@ def invalid(faults: Sequence[Fault]) -> InvalidRequest:
 def fault_from(error: msgspec.ValidationError, kind: type[Struct]) -> Fault:
     """Turn what the decoder of a struct says into a JSON pointer and a sentence, without the value that was given."""
     text = str(error)
-    where = _WHERE.search(text)
+    # Before it may stand a value of the caller's, of any length and with anything in it.
+    where = _WHERE.match(text, max(0, text.rfind(_AT)))
     steps = [name or number for name, number in _STEP.findall(where[1])] if where else []
     pointer = "".join(f"/{step}" for step in steps)
     said = text[: where.start()] if where else text

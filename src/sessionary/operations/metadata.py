@@ -1,6 +1,6 @@
 """What a session's metadata may hold, and what it may say besides."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -17,20 +17,27 @@ _encode: Final = msgspec.json.Encoder().encode
 def check_metadata(metadata: JsonObject | None) -> None:
     """Raise InvalidRequest if a key or a text holds the NUL character."""
     # Nearly no metadata holds the six characters that spell NUL; only then is each text looked at.
-    if metadata and b"\\u0000" in _encode(metadata) and any("\0" in text for text in _texts(metadata)):
+    if metadata and b"\\u0000" in _encode(metadata) and _holds_nul(metadata):
         raise invalid([Fault("/metadata", "must not hold the NUL character.")])
 
 
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, member in value.items():
-            yield key
-            yield from _texts(member)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _texts(member)
+def _holds_nul(metadata: JsonObject) -> bool:
+    """Look level by level: a walk that went down into each would cost as many steps a text as it is deep."""
+    level: list[Any] = [metadata]
+    while level:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                if "\0" in value:
+                    return True
+            elif isinstance(value, Mapping):
+                if any("\0" in key for key in value):
+                    return True
+                below.extend(value.values())
+            elif isinstance(value, list):
+                below.extend(value)
+        level = below
+    return False
 
 
 def title_in(metadata: JsonObject | None) -> str | None:

@@ -7,7 +7,9 @@ STRING: Final = rb'"(?>[^"\\\n]+|\\.)*+"'
 """A string; none goes over the end of a line."""
 _STRINGS: Final = re.compile(STRING, re.DOTALL)
 _MARKS: Final = re.compile(STRING + rb'|["{}\[\]]', re.DOTALL)
-_PLAIN: Final = re.compile(rb"\s*(?:" + STRING + rb"\s*:\s*)?(?:" + STRING + rb'|[^\s"{}\[\]]+)?\s*,?\s*', re.DOTALL)
+_PLAIN: Final = re.compile(
+    rb"\s*+(?:" + STRING + rb"\s*+:\s*+)?(?:" + STRING + rb'|[^\s"{}\[\]]++)?\s*+,?\s*+', re.DOTALL
+)
 """A line without brackets: one member, or one value."""
 _TWO_OBJECTS: Final = re.compile(rb"\}\s*\{")
 _NESTING_MAX: Final = 10_000

@@ -1,0 +1,87 @@
+"""Every regular expression that reads what callers send takes time in proportion to what it is given."""
+
+import importlib
+import pkgutil
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sessionary
+from sessionary.http.conditions import KEY_FORM, TAGS_FORM
+from sessionary.limits import HEADERS_BYTES_MAX
+from sessionary.model import NO_CONTROLS
+
+READING = (
+    "sessionary.http",
+    "sessionary.operations",
+    "sessionary.connection",
+    "sessionary.logs",
+    "sessionary.instants",
+)
+CPU_SECONDS_MAX = 2
+"""Far more than linear work on so few bytes takes on any machine, and far less than any other."""
+
+BEFORE = ["", '"a"', "application/json", "a/"]
+UNITS = [
+    *(" ", "\t", "\n", ",", ", ", " ,", " , ", '"', '""', "\\", '\\"', '"a",', '"a" ,\t', 'W/"', 'W/"a",', '"\\'),
+    *(";", "; ", ";a=", "; charset=", "a", "a/", "/", "+json", "=", "%", "%2", ":", "://:", "@", "0", "-0", "~", "é"),
+    *("--a=", "\\a", "a_", "}", "} ", "{", '"a":1,', "sny_", ".a", "[0]", " - at `$", "<tool_call>", "password=", "\0"),
+]
+AFTER = ["\0", " {"]
+TEXTS = [
+    before + unit * (HEADERS_BYTES_MAX // len(unit)) + after for before in BEFORE for unit in UNITS for after in AFTER
+]
+
+
+def patterns() -> Iterator[tuple[str, re.Pattern[Any], str]]:
+    """Find each pattern that a module compiles, and what it is used for there."""
+    for module in pkgutil.walk_packages(sessionary.__path__, "sessionary."):
+        if not module.name.startswith(READING):
+            continue
+        loaded = importlib.import_module(module.name)
+        source = Path(str(loaded.__file__)).read_text(encoding="utf-8")
+        for name, pattern in vars(loaded).items():
+            if isinstance(pattern, re.Pattern):
+                uses = re.findall(rf"\b{name}\.(fullmatch|match|search|sub|findall|finditer|split)\b", source)
+                for use in sorted(set(uses) or {"fullmatch"}):
+                    yield f"{module.name}.{name}.{use}", pattern, use
+    for name, form in (("KEY_FORM", KEY_FORM), ("TAGS_FORM", TAGS_FORM), ("NO_CONTROLS", NO_CONTROLS)):
+        yield name, re.compile(form), "search" if name == "NO_CONTROLS" else "fullmatch"
+
+
+@contextmanager
+def bounded_work(what: str) -> Iterator[None]:
+    """Fail what takes more of the processor than any linear work would."""
+
+    def stop(*_: object) -> None:
+        raise AssertionError(what)
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS_MAX)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def user_of(pattern: re.Pattern[Any], use: str) -> Callable[[Any], object]:
+    if use == "sub":
+        return lambda text: pattern.sub(text[:0], text)
+    if use == "finditer":
+        return lambda text: sum(1 for _ in pattern.finditer(text))
+    method: Callable[[Any], object] = getattr(pattern, use)
+    return method
+
+
+@pytest.mark.parametrize(("pattern", "use"), [pytest.param(found, use, id=name) for name, found, use in patterns()])
+def test_a_pattern_takes_linear_time(pattern: re.Pattern[Any], use: str) -> None:
+    run = user_of(pattern, use)
+    for text in TEXTS:
+        with bounded_work(ascii((text[:40], text[-4:]))):
+            run(text.encode("latin-1") if isinstance(pattern.pattern, bytes) else text)
