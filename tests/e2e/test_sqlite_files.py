@@ -185,6 +185,20 @@ def test_a_second_server_on_the_file_is_refused_by_whatever_name(
     assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
 
 
+def test_a_second_server_is_refused_though_the_lock_file_was_removed(server: ServerProcess, file: Path) -> None:
+    with Caller(server.base_url, first_token(server)) as caller:
+        session = caller.create("one")
+        for _ in range(2):
+            file.with_name(f"{file.name}-lock").unlink(missing_ok=True)
+            # It would serve until it is ended.
+            completed = run_sessionary("serve", "--port", "0", "--database", f"sqlite:///{file}", seconds=30)
+            assert completed.returncode == 1
+            assert "is in use by another server (which one is not known)" in completed.stderr.splitlines()[-1]
+        caller.append(session, "two").expect(200)
+        assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
+    server.restart()
+
+
 def test_a_killed_server_leaves_no_lock_and_a_new_one_takes_its_place(server: ServerProcess, file: Path) -> None:
     for _ in range(3):
         server.kill9()

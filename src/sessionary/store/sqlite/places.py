@@ -2,7 +2,7 @@
 
 Closing any descriptor of a file drops every POSIX lock that the process has on it, those of SQLite too: another
 program would then take the log for one that nobody uses and delete it. So the file is only looked at (``stat``), and
-opened by SQLite alone.
+opened by SQLite alone; ``holding`` opens it too, before the first connection, and closes it after the last.
 """
 
 import errno
