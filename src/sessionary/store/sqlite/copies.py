@@ -127,7 +127,8 @@ def _opened_to_read(real: Path) -> Iterator[apsw.Connection]:
     with contextlib.ExitStack() as held:
         if os.access(real, os.W_OK) and os.access(real.parent, os.W_OK):
             source = apsw.Connection(str(real), flags=apsw.SQLITE_OPEN_READWRITE)
-        elif _has_bytes(log_of(real)) or journal_of(real).exists():
+        elif index_of(real).exists() or _has_bytes(log_of(real)) or journal_of(real).exists():
+            # A server's log may be empty at the moment.
             source = apsw.Connection(str(real), flags=apsw.SQLITE_OPEN_READONLY)
         else:
             # SQLite would have to make a log: without one nobody writes, and no server begins to meanwhile.
