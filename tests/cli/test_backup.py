@@ -314,7 +314,7 @@ def test_what_is_no_copy_is_refused_and_changes_nothing(server: ServerProcess, f
         other.execute("CREATE TABLE a (b)")
     ok(run("backup", file, place / "newer.db"))
     with contextlib.closing(sqlite3.connect(place / "newer.db")) as newer:
-        newer.execute("INSERT INTO schema_migrations VALUES (9999, '9999_later', 0)")
+        newer.execute("INSERT INTO schema_migrations SELECT 9999, '9999_later', 0, 9999")
         newer.commit()
     ok(run("backup", file, place / "cut.db"))
     os.truncate(place / "cut.db", 9_000)
