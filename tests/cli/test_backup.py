@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,23 @@ def server(file: Path, tmp_path: Path) -> Iterator[ServerProcess]:
         yield running
 
 
+@pytest.fixture
+def read_only() -> Iterator[Callable[[Path], None]]:
+    """Make a folder read-only for new programs, also for root."""
+    mounted: list[Path] = []
+
+    def lay_over(place: Path) -> None:
+        for words in (["--bind", str(place), str(place)], ["-o", "remount,bind,ro", str(place)]):
+            done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+            mounted.append(place)
+
+    yield lay_over
+    for place in mounted[:1]:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 def run(command: str, file: Path, *words: object, seconds: float = 60) -> subprocess.CompletedProcess[str]:
     return run_sessionary(command, *map(str, words), "--database", f"sqlite:///{file}", seconds=seconds)
 
@@ -46,8 +63,13 @@ def ok(completed: subprocess.CompletedProcess[str]) -> str:
     return completed.stdout
 
 
-def refused(completed: subprocess.CompletedProcess[str]) -> str:
-    assert completed.returncode == 1, completed
+def wrong(completed: subprocess.CompletedProcess[str]) -> str:
+    """Expect that the command was called wrongly: another path or flag is what is needed."""
+    return refused(completed, code=2)
+
+
+def refused(completed: subprocess.CompletedProcess[str], *, code: int = 1) -> str:
+    assert completed.returncode == code, completed
     assert completed.stdout == ""
     assert completed.stderr.startswith("sessionary: ")
     assert len(completed.stderr.splitlines()) == 1
@@ -94,14 +116,12 @@ def test_a_restored_copy_is_what_was_backed_up(server: ServerProcess, file: Path
         assert "is in use by another server" in refused(run("restore", file, place / "copy.db", "--replace"))
         caller.append(session, "three").expect(200)
         server.terminate()
-        assert "--replace" in refused(run("restore", file, place / "copy.db"))
+        assert "--replace" in wrong(run("restore", file, place / "copy.db"))
 
         printed = ok(run("restore", file, place / "copy.db", "--replace"))
 
         aside = file.with_name("sessionary.db.replaced-1")
-        assert printed == (
-            f"restored: 1 sessions, 1 tokens to {file}\nThe database that was there before is kept as {aside}.\n"
-        )
+        assert printed == (f"restored: 1 sessions, 1 tokens to {file}\nWhat was there before is kept as {aside}.\n")
         assert names_in(file.parent) == {file.name, aside.name, f"{file.name}-lock"}
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         server.start()
@@ -131,6 +151,139 @@ def test_a_copy_is_restored_where_there_is_nothing_and_by_a_killed_servers_log_t
     assert rows(file, "sessions") == 2
 
 
+def beside(file: Path) -> list[Path]:
+    return [file.with_name(f"{file.name}{ending}") for ending in ("-wal", "-shm", "-journal")]
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+def test_what_lies_beside_the_name_of_a_database_is_never_mixed_with_a_restored_one(
+    server: ServerProcess, file: Path, place: Path, ending: str
+) -> None:
+    with Caller(server.base_url, first_token(server)) as caller:
+        caller.create("one")
+        ok(run("backup", file, place / "copy.db"))
+        caller.create("two")
+    left = file.with_name(f"{file.name}{ending}")
+    content = left.read_bytes() if left.exists() else b"journal" * 1000
+    server.terminate()
+    file.unlink()
+    left.write_bytes(content)
+
+    assert str(left) in wrong(run("restore", file, place / "copy.db"))
+    assert names_in(file.parent) == {left.name, f"{file.name}-lock"}
+    told = ok(run("restore", file, place / "copy.db", "--replace"))
+
+    assert not left.exists()
+    assert rows(file, "sessions") == 1
+    aside = file.with_name(f"{file.name}.replaced-1{ending}")
+    if ending == "-shm":
+        assert not aside.exists(), "it holds nothing of its own"
+    else:
+        assert told.endswith(f"\nWhat was there before is kept as {aside}.\n")
+        assert aside.read_bytes() == content
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+def test_a_backup_is_not_made_where_something_lies_beside_that_would_ruin_it(
+    server: ServerProcess, file: Path, place: Path, ending: str
+) -> None:
+    assert server.running
+    left = place / f"copy.db{ending}"
+    left.write_bytes(b"left" * 1000)
+    assert str(left) in wrong(run("backup", file, place / "copy.db"))
+    left.unlink()
+    left.symlink_to(place / "nowhere")
+    assert str(left) in wrong(run("backup", file, place / "copy.db"))
+    assert names_in(place) == {left.name}
+
+
+@pytest.mark.parametrize("words", [["serve", "--port", "0"], ["migrate"], ["tokens", "list"]], ids=" ".join)
+def test_the_log_of_a_database_that_is_not_there_is_left_alone(tmp_path: Path, words: list[str]) -> None:
+    log = tmp_path / "store.db-wal"
+    log.write_bytes(b"acknowledged" * 1000)
+    completed = run_sessionary(*words, "--database", f"sqlite:///{tmp_path}/store.db")
+    assert completed.returncode == 1
+    assert str(log) in completed.stderr.splitlines()[-1]
+    assert log.read_bytes() == b"acknowledged" * 1000
+    assert not (tmp_path / "store.db").exists()
+
+
+def test_a_copy_with_several_names_is_restored_and_stays_as_it_is(
+    server: ServerProcess, file: Path, place: Path
+) -> None:
+    with Caller(server.base_url, first_token(server)) as caller:
+        caller.create("one")
+        ok(run("backup", file, place / "copy.db"))
+        caller.create("two")
+    server.kill9()
+    (place / "linked.db").hardlink_to(place / "copy.db")
+    ok(run("restore", file, place / "linked.db", "--replace"))
+    assert rows(file, "sessions") == 1
+
+    # As rsnapshot keeps a database with its log.
+    killed = file.with_name(f"{file.name}.replaced-1")
+    with contextlib.closing(sqlite3.connect(killed)) as writer:
+        writer.executescript("PRAGMA journal_mode = WAL; PRAGMA user_version = 7")
+        for name in (killed, *beside(killed)[:1]):
+            (place / name.name).write_bytes(name.read_bytes())
+            (place / f"linked-{name.name}").hardlink_to(place / name.name)
+    before = {name: (place / name).read_bytes() for name in names_in(place)}
+    assert before[f"linked-{killed.name}-wal"]
+    ok(run("restore", file, place / f"linked-{killed.name}", "--replace"))
+    assert rows(file, "sessions") == 2
+    assert {name: (place / name).read_bytes() for name in before} == before
+
+
+def test_a_restore_that_was_killed_names_the_link_that_it_left(server: ServerProcess, file: Path, place: Path) -> None:
+    ok(run("backup", file, place / "copy.db"))
+    server.terminate()
+    aside = file.with_name(f"{file.name}.replaced-1")
+    # What it leaves between putting the old one aside and naming the new one.
+    aside.hardlink_to(file)
+    for told in (
+        refused(run("migrate", file)),
+        refused(run("restore", file, place / "copy.db", "--replace")),
+    ):
+        assert f"the hard link {aside}: remove that one or this" in told
+        assert "interrupted restore" in told
+    aside.unlink()
+    server.start()
+
+
+def test_another_programs_database_is_refused_as_it_is(tmp_path: Path, place: Path) -> None:
+    other = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(other)) as made:
+        made.execute("CREATE TABLE a (b)")
+    before = other.read_bytes()
+    assert "none of sessionary's" in refused(run("backup", other, place / "copy.db"))
+    assert other.read_bytes() == before
+    assert names_in(tmp_path) == {"other.db", place.name}
+
+
+def test_what_may_only_be_read_is_backed_up(
+    server: ServerProcess, file: Path, place: Path, read_only: Callable[[Path], None]
+) -> None:
+    with Caller(server.base_url, first_token(server)) as caller:
+        caller.create("one")
+        read_only(file.parent)
+        ok(run("backup", file, place / "running.db"))
+    server.terminate()
+    ok(run("backup", file, place / "stopped.db"))
+    assert {rows(place / name, "sessions") for name in ("running.db", "stopped.db")} == {1}
+    assert server.running is False
+
+
+def test_a_lock_file_that_is_a_link_is_named(server: ServerProcess, file: Path, place: Path) -> None:
+    server.terminate()
+    lock = file.with_name(f"{file.name}-lock")
+    lock.unlink()
+    lock.symlink_to(place / "nowhere")
+    completed = run_sessionary("serve", "--port", "0", "--database", f"sqlite:///{file}")
+    assert completed.returncode == 1
+    assert f"its lock file {lock}: " in completed.stderr.splitlines()[-1]
+    assert names_in(place) == set()
+
+
 def test_a_damaged_database_is_replaced_and_kept_as_it_is(server: ServerProcess, file: Path, place: Path) -> None:
     ok(run("backup", file, place / "copy.db"))
     server.terminate()
@@ -145,7 +298,7 @@ def test_nothing_is_overwritten(server: ServerProcess, file: Path, place: Path) 
     (place / "there.db").write_text("mine")
     (place / "link.db").symlink_to(place / "nowhere")
     for target in (file, place / "there.db", place / "link.db", place):
-        assert "already: nothing is overwritten" in refused(run("backup", file, target))
+        assert "already: nothing is overwritten" in wrong(run("backup", file, target))
     assert (place / "there.db").read_text() == "mine"
     assert names_in(place) == {"there.db", "link.db"}
     with Caller(server.base_url, first_token(server)) as caller:
@@ -161,13 +314,14 @@ def test_what_is_no_copy_is_refused_and_changes_nothing(server: ServerProcess, f
         other.execute("CREATE TABLE a (b)")
     ok(run("backup", file, place / "newer.db"))
     with contextlib.closing(sqlite3.connect(place / "newer.db")) as newer:
-        newer.execute("INSERT INTO schema_migrations VALUES (9999, '9999_later', 0)")
+        newer.execute("INSERT INTO schema_migrations SELECT 9999, '9999_later', 0, 9999")
         newer.commit()
     ok(run("backup", file, place / "cut.db"))
     os.truncate(place / "cut.db", 9_000)
-    for copy in ("text.db", "empty.db", "other.db", "newer.db", "cut.db", "absent.db"):
+    for copy in ("text.db", "empty.db", "other.db", "newer.db", "cut.db"):
         refused(run("restore", file, place / copy, "--replace"))
-    refused(run("restore", file, file, "--replace"))
+    wrong(run("restore", file, place / "absent.db", "--replace"))
+    wrong(run("restore", file, file, "--replace"))
     refused(run("restore", file, place, "--replace"))
     assert file.read_bytes() == before
     assert names_in(file.parent) <= {file.name, f"{file.name}-lock"}
@@ -223,7 +377,7 @@ def test_a_backup_to_a_full_disk_says_so_and_leaves_nothing(server: ServerProces
 def test_for_postgresql_its_own_programs_are_named(tmp_path: Path) -> None:
     for command, instead in (("backup", "pg_dump"), ("restore", "pg_restore")):
         completed = run_sessionary(command, f"{tmp_path}/x", "--database", "postgresql://ada@127.0.0.1/x")
-        assert completed.returncode == 1
+        assert completed.returncode == 2
         assert instead in completed.stderr
 
 
@@ -242,8 +396,6 @@ PATHS = {
     "sqlite:///a.db%0A": "a character that does not print",
     "sqlite:///a%00.db": "a character that does not print",
     "sqlite:///%20a.db": "a space at an end",
-    "sqlite:///folder": "Is a directory",
-    "sqlite:///absent/a.db": "No such file or directory",
     "sqlite://:memory:": "must be sqlite:///path",
     "sqlite:": "must be sqlite:///path",
 }
@@ -253,6 +405,18 @@ PATHS = {
 @pytest.mark.parametrize("words", [["serve", "--port", "0"], ["migrate"], ["tokens", "list"]], ids=" ".join)
 def test_a_path_that_is_none_is_explained_and_makes_no_file(tmp_path: Path, database: str, words: list[str]) -> None:
     (tmp_path / "folder").mkdir()
-    told = refused(run_sessionary(*words, "--database", database, directory=tmp_path))
+    told = wrong(run_sessionary(*words, "--database", database, directory=tmp_path))
     assert PATHS[database] in told
+    assert [place for place in tmp_path.rglob("*") if place.name != "folder"] == []
+
+
+@pytest.mark.parametrize(("path", "why"), [("folder", "Is a directory"), ("absent/a.db", "No such file or directory")])
+@pytest.mark.parametrize("words", [["serve", "--port", "0"], ["migrate"], ["tokens", "list"]], ids=" ".join)
+def test_a_path_that_no_file_can_be_at_fails_and_makes_no_file(
+    tmp_path: Path, path: str, why: str, words: list[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    completed = run_sessionary(*words, "--database", f"sqlite:///{path}", directory=tmp_path)
+    assert completed.returncode == 1
+    assert why in completed.stderr.splitlines()[-1]
     assert [place for place in tmp_path.rglob("*") if place.name != "folder"] == []

@@ -104,7 +104,7 @@ def test_a_folder_that_became_read_only_is_told_by_readiness_though_nothing_is_w
 ) -> None:
     database = f"sqlite:///{tmp_path}/data/store.db"
     with (
-        ServerProcess(database, "--sweep-seconds", "3600", directory=tmp_path) as server,
+        ServerProcess(database, directory=tmp_path) as server,
         Caller(server.base_url, first_token(server)) as caller,
     ):
         caller.call("GET", "/health/ready").expect(200)

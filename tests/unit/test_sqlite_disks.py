@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
-from sessionary.errors import SessionaryError, StoreUnavailable, Unavailable
+from sessionary.errors import SessionaryError, SessionNotFound, StoreUnavailable, TokenNotFound, Unavailable
 from sessionary.store.base import Created, Updated
 from sessionary.store.sqlite.migrations import migrate
 from sessionary.store.sqlite.store import SqliteStore
@@ -20,6 +21,7 @@ from tests.conformance.making import (
     begin,
     contents_in,
     delete,
+    key,
     listed,
     listing,
     read,
@@ -206,6 +208,60 @@ async def test_a_store_whose_write_failed_is_not_ready_until_one_succeeds(
     disk.write_error = None
     await begin(store, making.create())
     await store.ready()
+
+
+async def sweep(store: SqliteStore) -> None:
+    await store.sweep(10)
+
+
+async def note_no_uses(store: SqliteStore) -> None:
+    await store.note_token_uses({})
+
+
+async def note_uses_of_no_token(store: SqliteStore) -> None:
+    await store.note_token_uses({"absent": NOVEMBER})
+
+
+async def refuse_commands(store: SqliteStore) -> None:
+    (outcome,) = await store.apply([delete(Making(HandClock()).create())])
+    assert isinstance(outcome, SessionNotFound)
+
+
+async def revoke_no_token(store: SqliteStore) -> None:
+    with pytest.raises(TokenNotFound):
+        await store.revoke_token("absent")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [sweep, note_no_uses, note_uses_of_no_token, refuse_commands, revoke_no_token],
+    ids=lambda work: work.__name__,
+)
+async def test_work_that_found_nothing_to_write_does_not_prove_that_a_write_would_succeed(
+    store: SqliteStore, making: Making, disk: Disk, work: Callable[[SqliteStore], Awaitable[None]]
+) -> None:
+    disk.write_error = apsw.FullError
+    assert isinstance((await store.apply([making.create()]))[0], StoreUnavailable)
+    await work(store)
+    with pytest.raises(StoreUnavailable):
+        await store.ready()
+    disk.write_error = None
+    await begin(store, making.create())
+    await store.ready()
+
+
+async def test_an_answer_that_is_given_again_does_not_prove_that_a_write_would_succeed(
+    store: SqliteStore, making: Making, disk: Disk
+) -> None:
+    create = making.create(once=key("one"))
+    (first,) = await store.apply([create])
+    disk.write_error = apsw.FullError
+    assert isinstance((await store.apply([making.create()]))[0], StoreUnavailable)
+    (again,) = await store.apply([create])
+    assert isinstance(first, Created)
+    assert again == msgspec.structs.replace(first, replayed=True)
+    with pytest.raises(StoreUnavailable):
+        await store.ready()
 
 
 async def test_a_file_that_cannot_be_read_is_told_as_unavailable(

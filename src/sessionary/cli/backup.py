@@ -39,7 +39,7 @@ def restore_command(copy: Path, replace: bool, **options: Any) -> None:  # noqa:
     counts, aside = restore(database, copy, replace=replace)
     click.echo(f"restored: {counts['sessions']} sessions, {counts['tokens']} tokens to {shown_place(database)}")
     if aside is not None:
-        click.echo(f"The database that was there before is kept as {aside}.")
+        click.echo(f"What was there before is kept as {aside}.")
 
 
 def _end_cleanly() -> None:

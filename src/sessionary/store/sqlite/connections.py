@@ -9,7 +9,7 @@ from urllib.parse import quote_from_bytes
 import apsw
 
 from sessionary.errors import StoreUnavailable
-from sessionary.store.sqlite.places import lock_of, open_lock, real_path
+from sessionary.store.sqlite.places import check_nothing_waits, lock_of, open_lock, real_path
 
 CACHE_KIBIBYTES: Final = 16 * 1024
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
@@ -34,6 +34,7 @@ def _open(real: Path) -> apsw.Connection:
     """Have SQLite open the file, and make it if it is not there; see ``places`` for why nobody else may."""
     flags, template = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI, ""
     if not real.exists():
+        check_nothing_waits(real)
         # SQLite would make it as the umask says; so it is told to take the mode of another file. -wal and -shm then
         # take over the mode of the file itself.
         os.close(open_lock(real))
@@ -66,6 +67,8 @@ def _configure(connection: apsw.Connection, busy_seconds: float) -> None:
 def unusable(path: Path, error: Exception) -> StoreUnavailable:
     """Say that a file is none to work with, and why."""
     reason = error.strerror if isinstance(error, OSError) else error
+    if isinstance(error, OSError) and error.errno != errno.ENOENT and str(error.filename).endswith("-lock"):
+        reason = f"its lock file {error.filename}: {error.strerror}"
     return StoreUnavailable(f"The database file {path} cannot be used: {reason}.")
 
 

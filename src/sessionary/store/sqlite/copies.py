@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,17 +11,17 @@ import apsw
 
 from sessionary.errors import InvalidRequest, SessionaryError, StoreUnavailable
 from sessionary.store import migrate as numbered
-from sessionary.store.sqlite.connections import close, connect
+from sessionary.store.sqlite.connections import close
 from sessionary.store.sqlite.disks import DISK_FULL
-from sessionary.store.sqlite.holding import Hold
+from sessionary.store.sqlite.holding import Hold, kept_free
 from sessionary.store.sqlite.migrations import applied
-from sessionary.store.sqlite.places import index_of, log_of, real_path
+from sessionary.store.sqlite.places import index_of, journal_of, left_beside, log_of, real_path
 
 Counts = dict[str, int]
 """The rows of each table."""
 
 _PAGES_A_STEP: Final = 1_000
-_BUSY_SECONDS: Final = 5.0
+_BUSY_MILLISECONDS: Final = 5_000
 _ASIDE_MAX: Final = 1_000
 
 
@@ -31,14 +31,14 @@ def back_up(database: Path, target: Path) -> Counts:
         if not real_path(database).exists():
             raise StoreUnavailable(f"There is no database at {database}.")
         _check_absent(target)
-        with _part_of(target) as part:
-            counts = _copy(connect(database, busy_seconds=_BUSY_SECONDS), part)
+        with _opened_to_read(real_path(database)) as source, _part_of(target) as part:
+            counts = _copy(source, part)
             _give_name(part, target)
         return counts
 
 
 def restore(copy: Path, database: Path, *, replace: bool) -> tuple[Counts, Path | None]:
-    """Put a copy into the place of a database that no server has; answers where the one before is now, if any.
+    """Put a copy into the place of a database that no server has; answers where what was there is now, if any.
 
     It is there whole or not at all: the copy is copied beside it, verified, and renamed.
     """
@@ -48,16 +48,23 @@ def restore(copy: Path, database: Path, *, replace: bool) -> tuple[Counts, Path 
             raise InvalidRequest(
                 f"There is a database at {database}: say --replace to keep it aside and take its place."
             )
+        left = left_beside(real)
+        if left and not replace:
+            raise InvalidRequest(
+                f"There is no database at {database}, but {left[0]}, which may hold what was acknowledged and would be "
+                "mixed with the copy: say --replace to move it aside."
+            )
         source = _source(copy, real)
         try:
             # Held to the end: no server starts on a file that is being exchanged.
             with Hold(real), _part_of(real) as part:
                 counts = _copy(source, part)
-                if not real.exists():
-                    _give_name(part, real)
-                    return counts, None
-                _settle(real)
-                return counts, _exchange(part, real)
+                if real.exists():
+                    _settle(real)
+                    return counts, _exchange(part, real)
+                aside = _put_aside(real, _free_name(real)) if replace else None
+                _give_name(part, real)
+                return counts, aside
         finally:
             close(source)
 
@@ -77,14 +84,15 @@ def _in_words(database: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _part_of(target: Path) -> Iterator[Path]:
     """Make an empty file beside the target, for its owner only; nothing of it stays under that name."""
-    file, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.absolute().parent)
-    part = Path(name)
+    # The name is known before there is a file: a signal finds nothing that would not be removed.
+    part = target.absolute().with_name(f".{target.name}.{secrets.token_hex(6)}.part")
     try:
+        file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.fchmod(file, 0o600)
         os.close(file)
         yield part
     finally:
-        for place in (part, log_of(part), index_of(part), part.with_name(f"{part.name}-journal")):
+        for place in (part, log_of(part), index_of(part), journal_of(part)):
             place.unlink(missing_ok=True)
 
 
@@ -113,26 +121,62 @@ def _copy(source: apsw.Connection, part: Path) -> Counts:
     return counts
 
 
+@contextlib.contextmanager
+def _opened_to_read(real: Path) -> Iterator[apsw.Connection]:
+    """Open a database that others may write to, changing nothing in it; who may only read it needs no more."""
+    with contextlib.ExitStack() as held:
+        if os.access(real, os.W_OK) and os.access(real.parent, os.W_OK):
+            source = apsw.Connection(str(real), flags=apsw.SQLITE_OPEN_READWRITE)
+        elif index_of(real).exists() or _has_bytes(log_of(real)) or journal_of(real).exists():
+            # A server's log may be empty at the moment.
+            source = apsw.Connection(str(real), flags=apsw.SQLITE_OPEN_READONLY)
+        else:
+            # SQLite would have to make a log: without one nobody writes, and no server begins to meanwhile.
+            held.enter_context(kept_free(real))
+            source = _opened_alone(real)
+        held.callback(close, source)
+        source.set_busy_timeout(_BUSY_MILLISECONDS)
+        try:
+            yield source
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise StoreUnavailable(f"{real} is no database, or damaged.") from error
+
+
 def _source(copy: Path, real: Path) -> apsw.Connection:
-    """Open a copy that is to be restored; raises InvalidRequest if it is none that this program can serve."""
-    found = real_path(copy)
+    """Open a copy that is to be restored, which stays as it is; raises InvalidRequest if there is none.
+
+    Raises StoreUnavailable if it is damaged, or none that this program can serve.
+    """
+    found = real_path(copy, may_have_names=True)
     if not found.exists():
         raise InvalidRequest(f"There is no file {copy}.")
-    if found == real:
+    if found == real or (real.exists() and found.samefile(real)):
         raise InvalidRequest(f"{copy} is the database itself.")
-    alone = not (log_of(found).exists() and log_of(found).stat().st_size)
-    source = _opened_alone(found) if alone else apsw.Connection(str(found), flags=apsw.SQLITE_OPEN_READWRITE)
+    if _has_bytes(journal_of(found)):
+        raise StoreUnavailable(f"{copy} is not whole: {journal_of(found)} holds a part of it. Take another copy.")
+    source = _opened_with_log(found) if _has_bytes(log_of(found)) else _opened_alone(found)
     try:
         if source.execute("PRAGMA integrity_check(1)").get != "ok":
-            raise InvalidRequest(f"{copy} is damaged.")
+            raise StoreUnavailable(f"{copy} is damaged.")
         _check_ours(_counts(source))
         numbered.pending(numbered.read_migrations("sqlite"), applied(source))
     except (apsw.NotADBError, apsw.CorruptError) as error:
         close(source)
-        raise InvalidRequest(f"{copy} is no database, or damaged.") from error
+        raise StoreUnavailable(f"{copy} is no database, or damaged.") from error
     except (SessionaryError, apsw.Error):
         close(source)
         raise
+    return source
+
+
+def _has_bytes(place: Path) -> bool:
+    return place.exists() and place.stat().st_size > 0
+
+
+def _opened_with_log(file: Path) -> apsw.Connection:
+    """Open a file whose log holds a part of it, for reading: the log is not copied into it, and stays."""
+    source = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+    source.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     return source
 
 
@@ -150,7 +194,7 @@ def _counts(connection: apsw.Connection) -> Counts:
 
 def _check_ours(counts: Counts) -> None:
     if not {"schema_migrations", "sessions", "turns"} <= counts.keys():
-        raise InvalidRequest("That is a database, but none of sessionary's.")
+        raise StoreUnavailable("That is a database, but none of sessionary's.")
 
 
 def _settle(real: Path) -> None:
@@ -175,11 +219,7 @@ def _exchange(part: Path, real: Path) -> Path:
         # Root restores for the server's own user.
         owner = real.stat()
         os.chown(part, owner.st_uid, owner.st_gid)
-    for ending in ("-wal", "-journal"):
-        beside = real.with_name(f"{real.name}{ending}")
-        if beside.exists():
-            beside.rename(aside.with_name(f"{aside.name}{ending}"))
-    index_of(real).unlink(missing_ok=True)
+    _put_aside(real, aside)
     # At every instant there is a whole database under the name.
     try:
         aside.hardlink_to(real)
@@ -191,10 +231,23 @@ def _exchange(part: Path, real: Path) -> Path:
     return aside
 
 
+def _put_aside(real: Path, aside: Path) -> Path | None:
+    """Move what lies beside a name out of the way; answers where the first of it is now, if there is any."""
+    moved: list[Path] = []
+    for beside in left_beside(real):
+        if beside == index_of(real):
+            # It holds nothing of its own: SQLite makes it again from the log.
+            beside.unlink()
+            continue
+        moved.append(aside.with_name(aside.name + beside.name.removeprefix(real.name)))
+        beside.rename(moved[-1])
+    return moved[0] if moved else None
+
+
 def _free_name(real: Path) -> Path:
     for number in range(1, _ASIDE_MAX):
         name = real.with_name(f"{real.name}.replaced-{number}")
-        if not name.exists():
+        if not name.exists() and not left_beside(name):
             return name
     raise StoreUnavailable(f"Too many files {real}.replaced-… are kept aside: remove some.")
 
@@ -202,10 +255,18 @@ def _free_name(real: Path) -> Path:
 def _check_absent(target: Path) -> None:
     if target.exists() or target.is_symlink():
         raise InvalidRequest(f"There is a file {target} already: nothing is overwritten.")
+    _check_alone(target)
+
+
+def _check_alone(target: Path) -> None:
+    """Raise InvalidRequest if a log lies beside: SQLite would mix it with what gets the name, or delete it."""
+    for beside in left_beside(target):
+        raise InvalidRequest(f"There is a file {beside} already, which would ruin {target}: move it away first.")
 
 
 def _give_name(part: Path, target: Path) -> None:
-    """Name a file that is whole, unless there is one of that name by now."""
+    """Name a file that is whole and verified, unless there is one of that name by now, or something beside it."""
+    _check_absent(target)
     try:
         target.hardlink_to(part)
     except FileExistsError:

@@ -26,12 +26,13 @@ class WriteProof:
         self._attempt: Final = attempt
         self._proved_until = 0.0
         self._failed = False
+        self._failures = 0
         self._failed_until = 0.0
         self._error = StoreUnavailable()
         self._trial: asyncio.Task[None] | None = None
 
     def succeeded(self) -> None:
-        """Learn that a write succeeded."""
+        """Learn that a write succeeded: one that brought something to the disk."""
         self._failed = False
         self._failed_until = 0.0
         self._proved_until = asyncio.get_running_loop().time() + _SECONDS_PROVED
@@ -39,6 +40,7 @@ class WriteProof:
     def failed(self) -> None:
         """Learn that a write failed: until one succeeds, to begin one proves nothing."""
         self._failed = True
+        self._failures += 1
         self._proved_until = 0.0
 
     async def check(self) -> None:
@@ -55,6 +57,7 @@ class WriteProof:
         await asyncio.shield(self._trial)
 
     async def _try(self) -> None:
+        failures = self._failures
         try:
             await asyncio.to_thread(_check_place, self._real, has_failed=self._failed)
             await self._attempt(self._failed)
@@ -62,7 +65,9 @@ class WriteProof:
             self._error = error
             self._failed_until = asyncio.get_running_loop().time() + _SECONDS_FAILED
             raise
-        self.succeeded()
+        # A write that failed meanwhile tells more.
+        if failures == self._failures:
+            self.succeeded()
 
 
 def _check_place(real: Path, *, has_failed: bool) -> None:

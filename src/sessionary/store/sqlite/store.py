@@ -214,13 +214,15 @@ class SqliteStore:
             self._hold.release()
 
     async def _noticed(self, writing: Awaitable[Result]) -> Result:
-        """Remember how writing went: reads do not tell."""
+        """Remember how writing went: reads do not tell, and neither does what found nothing to write."""
+        before = self._writer.writes
         try:
             result = await writing
         except (StoreUnavailable, asyncio.CancelledError):
             self._proof.failed()
             raise
-        self._proof.succeeded()
+        if self._writer.writes != before:
+            self._proof.succeeded()
         return result
 
     async def _attempt(self, really: bool) -> None:  # noqa: FBT001 - as the writer's

@@ -52,6 +52,13 @@ class Writer:
         self._busy_milliseconds: Final = int(busy_seconds * 1000)
         self._sql: Final = read_queries("sqlite")
         self._connection: Final = connection
+        self.writes = 0
+        """How many transactions brought something to the log: one that changed nothing tells nothing of the disk."""
+        connection.set_wal_hook(self._count)
+
+    def _count(self, *_: object) -> int:
+        self.writes += 1
+        return apsw.SQLITE_OK
 
     def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply a batch in one transaction; if the file refuses it, halve it until only the culprit fails."""
