@@ -38,7 +38,7 @@ async def read_json(body: bytes) -> Any:
         return value
     _check_values(body)
     await asyncio.sleep(0)
-    _check_digits(body)
+    await _check_digits(body)
     await asyncio.sleep(0)
     value = _decoded(body)
     await asyncio.sleep(0)
@@ -76,8 +76,13 @@ def _check_values(body: bytes) -> None:
         raise _too_many()
 
 
-def _check_digits(body: bytes) -> None:
-    if _has_long_integer(body) and _has_long_integer(_outside_of_texts(body)):
+async def _check_digits(body: bytes) -> None:
+    if not _has_long_integer(body):
+        return
+    await asyncio.sleep(0)
+    outside = _outside_of_texts(body)
+    await asyncio.sleep(0)
+    if _has_long_integer(outside):
         raise _too_large()
 
 
