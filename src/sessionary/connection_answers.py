@@ -86,7 +86,7 @@ class Exchange(RequestResponseCycle):
         self.scope[DELIVERY].written += len(body)  # type: ignore[typeddict-item]
         self.response_complete = True
         # What was not asked for of its body will not be.
-        self.body = bytearray()
+        self.body: bytearray = bytearray()
         self.message_event.set()
         if not self.keep_alive:
             self.scope[DELIVERY].closes = True  # type: ignore[typeddict-item]

@@ -98,7 +98,7 @@ class SocketDelivery(Delivery):
 
     def _drop(self, acknowledged: int) -> None:
         arrived = [change for change in self.answered if change.end <= acknowledged]
-        self.answered = [change for change in self.answered if change.end > acknowledged]
+        self.answered[:] = [change for change in self.answered if change.end > acknowledged]
         for change in arrived:
             if self.memory is not None:
                 self.memory.settle(change, None)

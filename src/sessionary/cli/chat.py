@@ -60,7 +60,7 @@ class Chat:
         self.session_id = session_id
         self.messages: list[JsonObject] = client.get_session(session_id).messages if session_id else []
         self.unstored: Final[deque[Unstored]] = deque()
-        self.failed = False
+        self.failed: bool = False
         """Whether what was said last got no reply, or was not taken."""
 
     def say(self, text: str) -> None:

@@ -49,13 +49,13 @@ class Change:
     def __init__(self, organisation: str, parts: tuple[bytes, ...], body: bytes) -> None:
         """Name a request by its organisation, its body, and whatever else must be the same in a repeat."""
         self.organisation: Final = organisation
-        self.number = 0
+        self.number: int = 0
         self.reply: Reply | None = None
         """What it was answered with, if it may have had an effect."""
-        self.end = 0
+        self.end: int = 0
         """Where its answer ends in all that its connection sends; before it is written, what to add to find that."""
-        self.is_remembered = False
-        self.is_settled = False
+        self.is_remembered: bool = False
+        self.is_settled: bool = False
         self._parts = parts
         self._body = body
         self._fingerprint = b""
@@ -107,11 +107,11 @@ class Delivery:
         self.memory: Undelivered | None = None
         self.running: Change | None = None
         self.answered: list[Change] = []
-        self.written = 0
+        self.written: int = 0
         """How many bytes of answers were written."""
-        self.has_ended = False
+        self.has_ended: bool = False
         """Whether the caller will send nothing more: it has gone, or waits for what it asked."""
-        self.is_lost = False
+        self.is_lost: bool = False
         self.closes = False
         """Whether this server ends the connection after an answer, as its caller asked for."""
 

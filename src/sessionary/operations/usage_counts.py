@@ -39,10 +39,10 @@ class UsageCount:
     def __init__(self, organisation: str) -> None:
         """Know nothing until the first measurement."""
         self.organisation: Final = organisation
-        self.users = 0
+        self.users: int = 0
         self.measured: Usage | None = None
-        self.measured_at = 0.0
-        self.measuring_seconds = 0.0
+        self.measured_at: float = 0.0
+        self.measuring_seconds: float = 0.0
         self.measurement: asyncio.Task[None] | None = None
         self._in_flight: Final[set[Change]] = set()
         self._reserved = NOTHING

@@ -40,8 +40,8 @@ class Elements:
         self._too_long = False
         self._start: re.Pattern[bytes] | None = None
         """What an element begins with."""
-        self.number = 0
-        self.position = position
+        self.number: int = 0
+        self.position: int = position
 
     def read(self) -> Iterator[Piece]:
         """Read element after element, to the end of the array or of the file."""

@@ -52,7 +52,7 @@ class Writer:
         self._busy_milliseconds: Final = int(busy_seconds * 1000)
         self._sql: Final = read_queries("sqlite")
         self._connection: Final = connection
-        self.writes = 0
+        self.writes: int = 0
         """How many transactions brought something to the log: one that changed nothing tells nothing of the disk."""
         connection.set_wal_hook(self._count)
 
