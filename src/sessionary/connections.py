@@ -154,11 +154,12 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._dropped = True
 
     def on_headers_complete(self) -> None:
-        if self._dropped:
-            self._refusal = HeadersTooLarge(TOO_LONG)
-            raise self._refusal
         method = self.parser.get_method()
         self._wishes_upgrade = self.parser.should_upgrade() and method != b"CONNECT"
+        if self._wishes_upgrade and self._dropped:
+            # Read again without the wish it might lack the header that says where its body ends.
+            self._refusal = HeadersTooLarge(TOO_LONG)
+            raise self._refusal
         if self._wishes_upgrade:
             return
         version = self.parser.get_http_version()

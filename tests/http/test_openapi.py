@@ -82,6 +82,8 @@ PRIVATE_LIMITS = {
 # Failures that no body tells: bases of others, those of commands and of our client, and those not served yet.
 PRIVATE_FAILURES = {
     errors.BadResponse,
+    errors.ClientClosedError,
+    errors.ClientUsageError,
     errors.Conflict,
     errors.ConnectionFailed,
     errors.DeadlineExceeded,
@@ -89,6 +91,7 @@ PRIVATE_FAILURES = {
     errors.TokenNotFound,
     errors.TooLarge,
     errors.Unavailable,
+    errors.WrongAnswerError,
 }
 
 

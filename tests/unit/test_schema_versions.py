@@ -52,7 +52,7 @@ async def test_a_program_goes_on_beside_a_newer_one_that_only_expanded(url: str)
         await store.ready()
         assert await pending_migrations(url) == []
         assert await migrate(url, NOVEMBER) == []
-        again = await open_store(url, clock)
+        again = await open_store(url, clock, shared=True)
         assert contents_in(await again.fetch("demo", session.session_id)) == ["hello"]
         await again.close()
     finally:
