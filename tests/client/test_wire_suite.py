@@ -28,7 +28,11 @@ def run_wire_suite(directory: Path) -> Counter[str]:
     passing = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST_"))}
     command = [sys.executable, "-m", "pytest", "tests/http", "-p", "tests.http.through_client", f"--tally={tally}"]
     # Schemathesis makes its requests itself.
-    chosen = ["-k", "not postgres-18", "--ignore=tests/http/test_schemathesis.py"]
+    # The client gives every change a key and says each default: what is about neither, or compares bytes, is not its.
+    files = ("test_schemathesis", "test_undelivered")
+    tests = ("a_request_repeated_with_other_slashes", "a_store_that_fails_is_503")
+    said = " and ".join(f"not {name}" for name in ("postgres-18", *tests))
+    chosen = ["-k", said, *(f"--ignore=tests/http/{name}.py" for name in files)]
     run = subprocess.run(
         [*command, *chosen, "-q", "-p", "no:cacheprovider", f"--basetemp={directory}/tests"],
         cwd=ROOT,

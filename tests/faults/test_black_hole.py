@@ -89,7 +89,8 @@ class Requests:
 async def test_a_black_hole_costs_each_request_its_deadline_and_nothing_more(
     postgres_18_database: str, proxy: Proxy, behind: list[ServerProcess]
 ) -> None:
-    headers = {"Authorization": f"Bearer {first_token(behind[0])}"}
+    token = await asyncio.to_thread(first_token, behind[0])
+    headers = {"Authorization": f"Bearer {token}"}
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(

@@ -125,7 +125,7 @@ def _make(
         return MethodNotAllowed(response.headers.get("allow", ""))
     if kind is PreconditionFailed:
         tag = _VERSION.fullmatch(response.headers.get("etag", ""))
-        return PreconditionFailed(int(tag[1]) if tag else 0)
+        return PreconditionFailed(int(tag[1]) if tag else 0, detail)
     if kind is Unauthenticated:
         detail = f"{detail.rstrip('.')}. {_TOKEN_HINT}"
     return kind(detail, faults=faults)
