@@ -115,6 +115,7 @@ class PostgresStore:
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply the commands in order; see ``Store``."""
+        began = asyncio.get_running_loop().time()
         sizes = [size_of(command) for command in commands]
         for organisation in {command.organisation for command in commands}:
             self._commands.check_room(len(commands), sum(sizes), organisation)
@@ -122,11 +123,12 @@ class PostgresStore:
             self._commands.put(command, size, command.organisation)
             for command, size in zip(commands, sizes, strict=True)
         ]
-        return [await self._settled(command, await answer) for command, answer in zip(commands, answers, strict=True)]
+        pairs = zip(commands, answers, strict=True)
+        return [await self._settled(command, await answer, began) for command, answer in pairs]
 
-    async def _settled(self, command: Command, answer: Written | SessionaryError) -> Outcome:
+    async def _settled(self, command: Command, answer: Written | SessionaryError, began: float) -> Outcome:
         if isinstance(answer, Blocked):
-            return await self._locked_sessions.wait(command, self._waiting)
+            return await self._locked_sessions.wait(command, self._waiting, began)
         return answer
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:

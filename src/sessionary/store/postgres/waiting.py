@@ -31,19 +31,24 @@ class LockedSessions:
         found = iter(await self._writer.apply(free) if free else ())
         return [Blocked() if session_key(command) in self._waiting else next(found) for command in commands]
 
-    async def wait(self, command: Command, lane: Lane[Command, Answer]) -> Outcome:
-        """Try a command again and again until its session is free or its time is over."""
+    async def wait(self, command: Command, lane: Lane[Command, Answer], began: float) -> Outcome:
+        """Try a command again and again until its session is free or its time, from when it ``began``, is over."""
         key = session_key(command)
-        ends_at = asyncio.get_running_loop().time() + self._seconds_max
+        is_asked = False
         self._waiting[key] = self._waiting.get(key, 0) + 1
         try:
-            while asyncio.get_running_loop().time() < ends_at:
-                answer = await lane.put(command, size_of(command), command.organisation)
-                if not isinstance(answer, Blocked):
-                    return answer
-                await asyncio.sleep(_PAUSE_SECONDS)
+            async with asyncio.timeout_at(began + self._seconds_max):
+                while True:
+                    is_asked = True
+                    answer = await lane.put(command, size_of(command), command.organisation)
+                    is_asked = False
+                    if not isinstance(answer, Blocked):
+                        return answer
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        except TimeoutError:
+            # Given up in the middle, it may have been applied.
+            return StoreUnavailable(reason=_REASON, unchanged=not is_asked)
         finally:
             self._waiting[key] -= 1
             if not self._waiting[key]:
                 del self._waiting[key]
-        return StoreUnavailable(reason=_REASON, unchanged=True)
