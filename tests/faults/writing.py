@@ -131,7 +131,7 @@ class Load:
         wanted = self.acknowledged + count
 
         def enough() -> bool:
-            assert self._unexpected() == []
+            assert not self._unexpected(), self._unexpected()[:3]
             return self.acknowledged >= wanted
 
         try:

@@ -27,9 +27,11 @@ class LockedSessions:
         """Apply the commands that need not wait; nobody asks the database for the others."""
         if not self._waiting:
             return await self._writer.apply(commands)
-        free = [command for command in commands if session_key(command) not in self._waiting]
+        # Once: who waits changes while the others are applied.
+        held = [session_key(command) in self._waiting for command in commands]
+        free = [command for command, is_held in zip(commands, held, strict=True) if not is_held]
         found = iter(await self._writer.apply(free) if free else ())
-        return [Blocked() if session_key(command) in self._waiting else next(found) for command in commands]
+        return [Blocked() if is_held else next(found) for is_held in held]
 
     async def wait(self, command: Command, lane: Lane[Command, Answer], began: float) -> Outcome:
         """Try a command again and again until its session is free or its time, from when it ``began``, is over."""
