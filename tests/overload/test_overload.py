@@ -14,6 +14,8 @@ from tests.harness.server import ServerProcess
 from tests.http.calling import Caller, as_json, message
 from tests.overload.loading import Load, Spell, Tally, percentile
 
+ACCEPTED_SECONDS_MAX = 1.5
+"""A list over a long wire is also held up by the look at the schema, a round trip every five seconds."""
 SECONDS = dose(8, 60)
 """How long the server is overloaded."""
 MEBIBYTE = 1024 * 1024
@@ -71,7 +73,7 @@ def assert_unshaken(peak: Tally, load: Tally, grown: int) -> None:
     )
     note(overload=report)
     assert load.rate >= 0.8 * peak.rate, report
-    assert percentile(load.accepted, 0.99) <= 1.0, report
+    assert percentile(load.accepted, 0.99) <= ACCEPTED_SECONDS_MAX, report
     assert set(load.statuses) == {200, 503}, report
     assert load.statuses[503] > 5 * load.statuses[200], report
     assert load.without_retry_after == 0, report
