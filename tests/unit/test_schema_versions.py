@@ -1,13 +1,13 @@
 """A server of the previous schema beside a newer program that has migrated: it goes on, or it stops; never nonsense."""
 
-import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sessionary.errors import StoreUnavailable
-from sessionary.store.base import Updated
+from sessionary.store.base import Updated, Window
 from sessionary.store.migrate import Migration, newest_migration, read_migrations
 from sessionary.store.opening import migrate, open_store, pending_migrations
 from sessionary.store.postgres import migrations as postgres
@@ -18,6 +18,7 @@ from tests.unit.postgres_stores import ask, opened
 Migrate = Callable[[str], Awaitable[object]]
 
 EXPANDS = "-- Programs from {before:04} on go on beside this.\nCREATE TABLE made_up (number integer)"
+QUERIES = [listing(), listing(user_id="u"), listing(session_group="g"), listing(model="m"), listing(offset=100_000)]
 CONTRACTS = "UPDATE sessions SET status = 'active'"
 
 
@@ -59,11 +60,33 @@ async def test_a_program_goes_on_beside_a_newer_one_that_only_expanded(url: str)
         await store.close()
 
 
-async def test_a_program_stops_beside_a_newer_one_that_contracted(url: str) -> None:
+async def test_a_file_is_not_contracted_while_a_server_has_it(tmp_path: Path) -> None:
+    """Its reads would not notice."""
+    url = f"sqlite:///{tmp_path / 'sessionary.db'}"
     clock = HandClock()
     making = Making(clock)
     await migrate(url, NOVEMBER)
     store = await open_store(url, clock)
+    try:
+        session = await begin(store, making.create(user("hello")))
+        with pytest.raises(StoreUnavailable, match="in use by another server"):
+            await _newer_program(url, CONTRACTS)
+        assert contents_in(await store.fetch("demo", session.session_id)) == ["hello"]
+        await begin(store, making.create())
+    finally:
+        await store.close()
+    await _newer_program(url, CONTRACTS)
+    with pytest.raises(StoreUnavailable, match="newer sessionary"):
+        await migrate(url, NOVEMBER)
+
+
+async def test_a_program_stops_beside_a_newer_one_that_contracted(url: str) -> None:
+    clock = HandClock()
+    making = Making(clock)
+    await migrate(url, NOVEMBER)
+    # A file is never contracted beside a server, but may be beside an administrator's command.
+    is_file = url.startswith("sqlite")
+    store = await open_store(url, clock, shared=is_file)
     try:
         session = await begin(store, making.create())
         await _newer_program(url, CONTRACTS)
@@ -77,9 +100,20 @@ async def test_a_program_stops_beside_a_newer_one_that_contracted(url: str) -> N
             await store.create_token(making.token("t"))
         with pytest.raises(StoreUnavailable, match="newer sessionary"):
             await store.ready()
-        # A read is refused once its connection has looked; until then it answers what was there before.
-        with contextlib.suppress(StoreUnavailable):
-            assert contents_in(await store.fetch("demo", session.session_id)) == []
+        reads: list[Callable[[], Awaitable[object]]] = [
+            lambda: store.fetch("demo", session.session_id),
+            lambda: store.fetch("demo", session.session_id, Window(0, 1)),
+            *(partial(store.list_sessions, query) for query in QUERIES),
+            lambda: store.measure_usage("demo"),
+            lambda: store.find_token("t"),
+            lambda: store.list_tokens(1),
+            lambda: store.list_audit(1),
+            lambda: store.note_token_uses({"t": 1}),
+        ]
+        for read in () if is_file else reads:
+            with pytest.raises(StoreUnavailable) as refused:
+                await read()
+            assert "newer sessionary" in refused.value.reason
         with pytest.raises(StoreUnavailable, match="newer sessionary"):
             await migrate(url, NOVEMBER)
     finally:

@@ -36,8 +36,6 @@ _NOTHING: Final[Bindings] = {}
 _GOODBYE_SECONDS: Final = 1.0
 _SILENCE_SECONDS_MAX: Final = 0.2
 """Under load a connection is never silent for so long; on one that was, a round trip is no price."""
-_LOOK_SECONDS: Final = 5.0
-"""So often a connection looks whether a newer program has changed the schema."""
 _SECOND_BEST_SECONDS: Final = 1.0
 """So long a connection to a server that takes no writes is kept before others are tried."""
 _LOOK: Final = "SELECT max(m.serves_from) FROM schema_migrations AS m"
@@ -97,7 +95,6 @@ class Connection:
         self._down = False
         self._heard_at = 0.0
         self._made_at = 0.0
-        self._looked_at = -math.inf
         self._plans: Final = _Plans()
 
     async def call(self, name: str, bindings: Bindings = _NOTHING, *, commits: bool = False) -> Rows:
@@ -108,8 +105,14 @@ class Connection:
         prepared = self._prepared.get(name)
         if prepared is None or self._gone:
             prepared = await self._judged(self._prepare(name))
-        arguments = [bindings[parameter] for parameter in self._statements[name].parameters]
-        return await self._judged(prepared.fetch(*arguments), commits=commits)
+        known = {"program": self._program, **bindings}
+        arguments = [known[parameter] for parameter in self._statements[name].parameters]
+        try:
+            return await self._judged(prepared.fetch(*arguments), commits=commits)
+        except Conflict:
+            if not self._in_transaction:
+                await self.look()
+            raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -135,7 +138,6 @@ class Connection:
         self.trouble = refusal.reason if refusal is not None else ""
         if refusal is not None:
             raise refusal
-        self._looked_at = asyncio.get_running_loop().time()
 
     async def server_pid(self) -> int:
         """Ask which process of the server answers."""
@@ -152,7 +154,6 @@ class Connection:
         self.drop()
         self._connection = await connect(self._url, self._seconds_max, lock_seconds=self._lock_seconds)
         self._made_at = asyncio.get_running_loop().time()
-        self._looked_at = -math.inf
         if self._down:
             self._down = False
             _logger.info("Connected to the database again.")
@@ -189,15 +190,12 @@ class Connection:
         if connection is not None and now - self._made_at > _SECOND_BEST_SECONDS and not takes_writes(connection):
             self.drop()
         connection = await self._judged(self.open())
-        if now - self._looked_at < _LOOK_SECONDS and silence < _SILENCE_SECONDS_MAX:
+        if silence < _SILENCE_SECONDS_MAX:
             return
         try:
             async with asyncio.timeout(self._seconds_max / 8):
-                if now - self._looked_at < _LOOK_SECONDS:
-                    await self._judged(connection.execute("SELECT 1"))
-                else:
-                    await self.look()
-        except (Lost, TimeoutError):
+                await self._judged(connection.execute("SELECT 1"))
+        except (Refused, Lost, TimeoutError):
             self.drop()
 
     async def _lock_tables(self) -> None:

@@ -8,7 +8,6 @@ import asyncpg
 
 from sessionary.store.base import AuditRecord, StoredKey, StoredSession, StoredToken
 from sessionary.store.deciding import Folded, OnceKey, SessionKey
-from sessionary.store.migrate import newest_migration
 from sessionary.store.summaries import summary_of
 
 Columns = dict[str, list[Any]]
@@ -40,7 +39,6 @@ def from_folded(folded: Folded, stored: Mapping[SessionKey, StoredSession], now:
     """Bind everything a batch writes, and the versions and the instant it was decided on."""
     return {
         "now": now,
-        "program": newest_migration("postgres"),
         **from_deleted(
             [organisation for organisation, _ in folded.deleted],
             [session_id for _, session_id in folded.deleted],

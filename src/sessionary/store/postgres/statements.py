@@ -11,6 +11,13 @@ from sessionary.store.queries import read_queries
 
 _COMMENT: Final = re.compile(r"--.*\n")
 _PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
+_SCHEMA_IS_KNOWN: Final = """1 / (
+    :program::integer >= (
+        SELECT max(m.serves_from)
+        FROM schema_migrations AS m
+    )
+)::integer = 1"""
+"""Evaluated once, before any row is read; divides by zero where a newer program has changed the schema."""
 _WRITTEN_TOGETHER: Final = (
     "delete_turns",
     "delete_sessions",
@@ -32,7 +39,10 @@ class Statement(Struct, frozen=True):
 @cache
 def read_statements() -> Mapping[str, Statement]:
     """Read the engine's statements by name; ``write_batch`` is one statement with all that a batch may write."""
-    queries = {name: _COMMENT.sub("", sql) for name, sql in read_queries("postgres").items()}
+    queries = {
+        name: _COMMENT.sub("", sql).replace(":schema_is_known", _SCHEMA_IS_KNOWN)
+        for name, sql in read_queries("postgres").items()
+    }
     blocks = ",\n".join(f"{name} AS (\n{queries[name]}\n)" for name in _WRITTEN_TOGETHER)
     queries["write_batch"] = f"WITH {blocks}\n{queries['write_batch']}"
     return {name: _numbered(sql) for name, sql in queries.items()}

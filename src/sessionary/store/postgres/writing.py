@@ -100,7 +100,7 @@ class Writer:
             try:
                 return await self._apply_at_once(wanted, guess=not attempt)
             except Conflict:
-                await self._connection.look()
+                continue
             except Locked:
                 break
             except StoreUnavailable:

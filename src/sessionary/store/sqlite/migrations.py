@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import apsw
 
 from sessionary.store import migrate as numbered
 from sessionary.store.sqlite.connections import close, connect, unusable
+from sessionary.store.sqlite.holding import kept_free
 
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -31,13 +33,15 @@ def migrate(
 ) -> list[str]:
     """Apply what is pending, all of it or nothing, and name it. Several processes may try at once.
 
-    ``given_up`` is asked again and again while another process holds the file: true ends the waiting.
+    ``given_up`` is asked again and again while another process holds the file: true ends the waiting. A migration
+    beside which older programs must stop raises StoreUnavailable while a server has the file.
     """
-    with _opened(path) as connection:
+    known = known or numbered.read_migrations("sqlite")
+    with _kept_free(path, known), _opened(path) as connection:
         connection.set_busy_handler(lambda count: _waits(count) and not given_up())
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_LEDGER)
-        todo = numbered.pending(known or numbered.read_migrations("sqlite"), applied(connection))
+        todo = numbered.pending(known, applied(connection))
         for migration in todo:
             connection.execute(migration.sql)
             connection.execute(
@@ -56,11 +60,20 @@ def migrate(
 
 def pending(path: Path) -> list[str]:
     """Name what ``migrate`` would apply; an absent file lacks everything and stays absent."""
-    known = numbered.read_migrations("sqlite")
+    return [migration.name for migration in _pending(path, numbered.read_migrations("sqlite"))]
+
+
+def _pending(path: Path, known: list[numbered.Migration]) -> list[numbered.Migration]:
     if not path.exists():
-        return [migration.name for migration in known]
+        return known
     with _opened(path) as connection:
-        return [migration.name for migration in numbered.pending(known, applied(connection))]
+        return numbered.pending(known, applied(connection))
+
+
+def _kept_free(path: Path, known: list[numbered.Migration]) -> AbstractContextManager[None]:
+    """Keep servers away where an older one must not go on: it would read what it does not know."""
+    contracts = any(migration.serves_from == migration.number for migration in _pending(path, known))
+    return kept_free(path) if contracts and path.exists() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,9 @@
 -- by one (write_batch, with the blocks it names before it). WITH ORDINALITY numbers the places in the arrays: answers
 -- name a place instead of an organisation and an id, and rows are locked in the order of the arrays. ORDER BY w.place
 -- also leaves no plan but looking each row up: any other would have to sort, and that is forbidden.
+--
+-- `:schema_is_known` stands for a condition that fails the statement where a newer program has changed the schema: every
+-- statement that reads outside a transaction has it, so that none answers from tables that it does not know.
 
 -- name: read_batch
 -- Sessions, and keys used before, without a lock; sessions and keys share lines only to save a round trip.
@@ -24,7 +27,8 @@ LEFT JOIN keys AS k
   ON k.organisation = w.key_organisation
  AND k.principal = w.key_principal
  AND k.command = w.key_command
- AND k.key = w.key_key;
+ AND k.key = w.key_key
+WHERE :schema_is_known;
 
 -- name: lock_sessions
 -- Those that nobody else has locked; nobody is waited for.
@@ -139,6 +143,7 @@ FROM unnest(
 SELECT a.number, a.at, a.organisation, a.actor, a.action, a.subject
 FROM audit AS a
 WHERE a.number > :after::bigint
+  AND :schema_is_known
 ORDER BY a.number
 LIMIT :limit::integer;
 
@@ -198,6 +203,7 @@ JOIN sessions AS s
   ON s.organisation = w.organisation
  AND s.id = w.id
  AND s.expires_at > :now::bigint
+WHERE :schema_is_known
 ORDER BY w.place;
 
 -- name: fetch_turns
@@ -220,7 +226,8 @@ CROSS JOIN LATERAL (
       AND t.first >= b.first
       AND t.first < w.until_message
     ORDER BY t.first
-) AS o;
+) AS o
+WHERE :schema_is_known;
 
 -- name: list_sessions
 SELECT w.place, o.id, o.summary, o.metadata
@@ -239,7 +246,8 @@ CROSS JOIN LATERAL (
       AND (w.status IS NULL OR s.status = w.status)
     ORDER BY s.id DESC
     LIMIT w.row_limit OFFSET w.row_offset
-) AS o;
+) AS o
+WHERE :schema_is_known;
 
 -- name: list_sessions_by_user
 -- Spelled so that only its own index has the order: where statistics know of one user alone, an equality would let the
@@ -263,7 +271,8 @@ CROSS JOIN LATERAL (
       AND (w.status IS NULL OR s.status = w.status)
     ORDER BY s.user_id DESC, s.id DESC
     LIMIT w.row_limit OFFSET w.row_offset
-) AS o;
+) AS o
+WHERE :schema_is_known;
 
 -- name: list_sessions_by_group
 SELECT w.place, o.id, o.summary, o.metadata
@@ -284,7 +293,8 @@ CROSS JOIN LATERAL (
       AND (w.status IS NULL OR s.status = w.status)
     ORDER BY s.session_group DESC, s.id DESC
     LIMIT w.row_limit OFFSET w.row_offset
-) AS o;
+) AS o
+WHERE :schema_is_known;
 
 -- name: list_sessions_by_model
 SELECT w.place, o.id, o.summary, o.metadata
@@ -304,7 +314,8 @@ CROSS JOIN LATERAL (
       AND (w.status IS NULL OR s.status = w.status)
     ORDER BY s.model DESC, s.id DESC
     LIMIT w.row_limit OFFSET w.row_offset
-) AS o;
+) AS o
+WHERE :schema_is_known;
 
 -- name: measure_usage
 -- The page is cut before what is expired is left out: else a page of the newest might read every row there is.
@@ -321,7 +332,8 @@ SELECT
   coalesce(sum(p.live * p.total_bytes), 0)::bigint AS stored_bytes,
   count(*) AS read,
   min(p.id::text COLLATE "C") AS last
-FROM page AS p;
+FROM page AS p
+WHERE :schema_is_known;
 
 -- name: sweep_due
 -- Locks what is due and not locked by another sweeper or a writer; it is removed by statements that come after.
@@ -370,6 +382,7 @@ SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.ex
 FROM unnest(:id::text[]) WITH ORDINALITY AS w (id, place)
 JOIN tokens AS t
   ON t.id = w.id
+WHERE :schema_is_known
 ORDER BY w.place;
 
 -- name: list_tokens
@@ -377,6 +390,7 @@ SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.ex
        t.last_used_at
 FROM tokens AS t
 WHERE t.id > :after::text
+  AND :schema_is_known
 ORDER BY t.id
 LIMIT :limit::integer;
 
@@ -393,7 +407,8 @@ UPDATE tokens AS t
 SET last_used_at = w.used_at
 FROM unnest(:id::text[], :used_at::bigint[]) AS w (id, used_at)
 WHERE t.id = w.id
-  AND coalesce(t.last_used_at, 0) < w.used_at;
+  AND coalesce(t.last_used_at, 0) < w.used_at
+  AND :schema_is_known;
 
 -- name: ping
 SELECT count(*)
