@@ -25,10 +25,6 @@ def operator_token(server: ServerProcess) -> str:
     return server.create_token(all_organisations=True)
 
 
-def _others(caller: Caller, session_id: str) -> list[tuple[str, str]]:
-    return [("PUT", f"{caller.sessions}/{session_id}/extend"), ("DELETE", f"{caller.sessions}/{session_id}")]
-
-
 def run_sql(server: ServerProcess, statement: str) -> None:
     with contextlib.closing(apsw.Connection(server.database.removeprefix("sqlite:///"))) as file:
         file.execute(statement)
@@ -46,19 +42,36 @@ def test_a_fault_of_ours_is_500_and_says_nothing_more(server: ServerProcess, cal
     assert any("for a reason of ours" in line for line in server.log_lines())
 
 
+@contextlib.contextmanager
+def broken(server: ServerProcess) -> Iterator[None]:
+    run_sql(server, "ALTER TABLE sessions RENAME TO elsewhere")
+    yield
+    run_sql(server, "ALTER TABLE elsewhere RENAME TO sessions")
+
+
+def _changes(caller: Caller, session_id: str) -> list[tuple[str, str]]:
+    one = f"{caller.sessions}/{session_id}"
+    return [("POST", caller.sessions), ("PUT", one), ("PUT", f"{one}/extend"), ("DELETE", one)]
+
+
 def test_a_store_that_fails_is_503_and_says_nothing_more(server: ServerProcess, caller: Caller) -> None:
     session_id = caller.begin()
-    run_sql(server, "ALTER TABLE sessions RENAME TO elsewhere")
-    changes = [("POST", caller.sessions), ("PUT", f"{caller.sessions}/{session_id}"), *_others(caller, session_id)]
-    keyless = [caller.send(method, path, b'{"userId": "user"}', JSON) for method, path in changes]
-    keyed = [caller.send(method, path, b'{"userId": "user"}', {**JSON, **KEY}) for method, path in changes]
-    reads = [caller.get(session_id), caller.list(), caller.send("HEAD", caller.sessions)]
-    assert {answer.status for answer in (*keyless, *keyed, *reads)} == {503}
-    assert {answer.refusal for answer in (*keyless, *keyed, *reads[:2])} == {(503, "STORE_UNAVAILABLE")}
-    # What some clients see there they repeat by themselves, and would append twice.
-    assert not [answer for answer in keyless if "retry-after" in answer.headers]
-    assert {answer.headers["retry-after"] for answer in (*keyed, *reads)} == {"1"}
-    assert caller.send("GET", "/health/live").status == 200
-    run_sql(server, "ALTER TABLE elsewhere RENAME TO sessions")
+    changes = _changes(caller, session_id)
+    with broken(server):
+        keyed = [caller.send(method, path, b'{"userId": "user"}', {**JSON, **KEY}) for method, path in changes]
+        reads = [caller.get(session_id), caller.list(), caller.send("HEAD", caller.sessions)]
+        assert {answer.status for answer in (*keyed, *reads)} == {503}
+        assert {answer.refusal for answer in (*keyed, *reads[:2])} == {(503, "STORE_UNAVAILABLE")}
+        assert {answer.headers["retry-after"] for answer in (*keyed, *reads)} == {"1"}
+        assert caller.send("GET", "/health/live").status == 200
     assert caller.get(session_id).status == 200
     assert [session["id"] for session in caller.list().json] == [session_id]
+
+
+def test_a_change_without_a_key_is_not_asked_to_be_repeated(server: ServerProcess, caller: Caller) -> None:
+    """Some clients repeat by themselves what says so, and would append twice."""
+    changes = _changes(caller, caller.begin())
+    with broken(server):
+        keyless = [caller.send(method, path, b'{"userId": "user"}', JSON) for method, path in changes]
+    assert {answer.refusal for answer in keyless} == {(503, "STORE_UNAVAILABLE")}
+    assert not [answer for answer in keyless if "retry-after" in answer.headers]
