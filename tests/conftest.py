@@ -1,7 +1,9 @@
 """What every test may ask for: real database servers, and the tools of this machine."""
 
+import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,17 @@ from tests.harness.binaries import PostgresUnavailableError
 from tests.harness.clock import find_faketime
 from tests.harness.injecting import FIU_LIBRARIES
 from tests.harness.postgres import PostgresServer
+from tests.harness.turns import turn
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test marked `alone` have the machine for itself; what it waits for that is not a part of its time."""
+    # Each worker has a directory of its own within that of the run.
+    own = Path(item.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # noqa: SLF001
+    directory = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with turn(directory, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def _postgres(major: int) -> Iterator[PostgresServer]:

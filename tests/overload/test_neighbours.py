@@ -33,6 +33,7 @@ async def server(proxy: Proxy, tmp_path: Path) -> AsyncIterator[ServerProcess]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_a_flood_refuses_or_delays_nobody_else(proxy: Proxy, server: ServerProcess) -> None:
     loud_token = await asyncio.to_thread(server.create_token, "acme")
     quiet_token = await asyncio.to_thread(server.create_token, "quiet")

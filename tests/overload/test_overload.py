@@ -81,6 +81,7 @@ def assert_unshaken(peak: Tally, load: Tally, grown: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(120 + 3 * SECONDS)
 async def test_writes_over_a_narrow_wire_go_on_at_ten_times_what_it_takes(proxy: Proxy, server: ServerProcess) -> None:
     token = await asyncio.to_thread(server.create_token, "acme")
@@ -95,6 +96,7 @@ async def test_writes_over_a_narrow_wire_go_on_at_ten_times_what_it_takes(proxy:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(120 + 3 * SECONDS)
 async def test_lists_over_a_long_wire_go_on_at_ten_times_what_it_takes(proxy: Proxy, server: ServerProcess) -> None:
     token = await asyncio.to_thread(server.create_token, "acme")
