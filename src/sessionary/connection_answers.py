@@ -1,6 +1,7 @@
 """A request and the answer to it, on one of the server's connections."""
 
 import asyncio
+import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
@@ -23,6 +24,16 @@ class Bounds(Struct, frozen=True):
     body_seconds: float
     idle_seconds: float
     connections: int
+
+
+def describe(scope: Any, method: bytes, version: str, url: Any) -> None:
+    """Say in a request's scope what its first line says."""
+    path = url.path.decode("ascii")
+    scope["method"] = method.decode("ascii")
+    scope["http_version"] = version
+    scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+    scope["raw_path"] = url.path
+    scope["query_string"] = url.query or b""
 
 
 class Reading(FlowControl):

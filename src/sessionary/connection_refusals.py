@@ -1,11 +1,14 @@
 """What a connection refuses by itself: heads that the parser takes and HTTP does not, and how a refusal is written."""
 
+import asyncio
+import logging
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address
+from typing import Any, Final
 
 from sessionary import limits
-from sessionary.errors import InvalidRequest, SessionaryError, VersionNotSupported
+from sessionary.errors import InvalidRequest, Overloaded, SessionaryError, VersionNotSupported
 from sessionary.http.replies import SAFE, Header, problem
 
 TOO_LONG: Final = f"There are more than {limits.HEADERS_MAX} headers, or {limits.HEADERS_BYTES_MAX} bytes of them."
@@ -18,24 +21,42 @@ _REASONS: Final = {
     503: b"Service Unavailable",
     505: b"HTTP Version Not Supported",
 }
-_HOST: Final = re.compile(rb"(?:[\w.!$&'()*+,;=~%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+_logger: Final = logging.getLogger("sessionary.connections")
+
+_FAREWELL_SECONDS: Final = 2.0
+_HOST: Final = re.compile(rb"((?:[\w.!$&'()*+,;=~-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _VERSIONS: Final = frozenset({"1.1", "1.0"})
 
 
-def refusal_of(version: str, headers: Sequence[Header]) -> SessionaryError | None:
+def refusal_of(version: str, target: bytes, headers: Sequence[Header]) -> SessionaryError | None:
     """Tell what is wrong with a head that the parser took."""
     if version not in _VERSIONS:
         return VersionNotSupported()
+    if b"#" in target:
+        return InvalidRequest("The target of the request has a fragment.")
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) > 1:
         return InvalidRequest("The header Host stands more than once.")
     if not hosts:
         return InvalidRequest("The header Host is missing.") if version == "1.1" else None
-    return None if _HOST.fullmatch(hosts[0].strip()) else InvalidRequest("The header Host is not valid.")
+    return None if _is_host(hosts[0].strip()) else InvalidRequest("The header Host is not valid.")
+
+
+def _is_host(value: bytes) -> bool:
+    found = _HOST.fullmatch(value)
+    if found is None or not found[1].startswith(b"["):
+        return found is not None
+    try:
+        IPv6Address(found[1][1:-1].decode())
+    except ValueError:
+        return False
+    return True
 
 
 def encoded_refusal(error: SessionaryError, date: Header, request_id: str) -> bytes:
-    """Encode an answer after which the connection is closed."""
+    """Encode an answer after which the connection is closed, and log it unless it is one of many alike."""
+    if not isinstance(error, Overloaded):
+        _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
     reply = problem(error)
     headers = [
         date,
@@ -48,3 +69,30 @@ def encoded_refusal(error: SessionaryError, date: Header, request_id: str) -> by
     lines = [b"HTTP/1.1 %d %b" % (reply.status, _REASONS[reply.status])]
     lines += [b"%b: %b" % header for header in headers]
     return b"\r\n".join([*lines, b"", reply.body])
+
+
+class Farewell:
+    """Reads on for a moment after a refusal, and keeps nothing: closed at once, the connection would be reset.
+
+    The sender would then lose the answer.
+    """
+
+    __slots__ = ("_bytes", "_close", "_timer")
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:
+        """Say that nothing more will be written; ``close`` is called when enough has come, or nothing for too long."""
+        self._bytes = 0
+        self._close: Final = close
+        self._timer: Final = loop.call_later(_FAREWELL_SECONDS, close)
+        if transport.can_write_eof():
+            transport.write_eof()
+
+    def throw_away(self, count: int) -> None:
+        """Take so many bytes."""
+        self._bytes += count
+        if self._bytes > limits.HEAD_BYTES_READ_MAX:
+            self._close()
+
+    def stop(self) -> None:
+        """Wait no longer: the connection is closed."""
+        self._timer.cancel()

@@ -5,8 +5,6 @@ the shape every other error has. Who sends on after a refusal, or does not read 
 """
 
 import asyncio
-import logging
-import urllib.parse
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
@@ -15,10 +13,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary import limits
 from sessionary.clocks import date_headers, request_ids
-from sessionary.connection_answers import Bounds, Exchange, Reading
+from sessionary.connection_answers import Bounds, Exchange, Reading, describe
 from sessionary.connection_deliveries import SocketDelivery
+from sessionary.connection_framing import Framing
 from sessionary.connection_readers import ReaderWatch
-from sessionary.connection_refusals import TOO_LONG, encoded_refusal, refusal_of
+from sessionary.connection_refusals import TOO_LONG, Farewell, encoded_refusal, refusal_of
 from sessionary.errors import (
     HeadersTooLarge,
     InvalidRequest,
@@ -31,13 +30,9 @@ from sessionary.http.replies import Header
 from sessionary.http.requests import Headers, request_id_of
 from sessionary.http.undelivered import DELIVERY
 
-_URL_BYTES_MAX: Final = 65_535
-
 _PART_BYTES_MAX: Final = 1024
 _BODY_PART_BYTES_MAX: Final = 4 * 1024
 """So much is parsed at once: the parser cannot be stopped within, and each few bytes may be a request."""
-
-_logger: Final = logging.getLogger("sessionary.connections")
 
 
 def bounded_protocol(
@@ -74,14 +69,13 @@ class _BoundedProtocol(HttpToolsProtocol):
     _refusal: SessionaryError | None = None
     _head_bytes = 0
     _headers_bytes = 0
-    _body_bytes = 0
-    _framing_bytes = 0
-    _trailers_bytes = _trailers_parts_bytes = 0
     _refused_bytes = 0
-    _chunk_is_empty = _dropped = False
+    _dropped = False
+    _framing: Framing | None = None
     _unparsed = b""
     _answering: Exchange | None = None
     _timer: asyncio.TimerHandle | None = None
+    _farewell: Farewell | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -100,6 +94,9 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._delivery.lose()
         self._stop_timer()
+        if self._farewell is not None:
+            self._farewell.stop()
+            self._farewell = None
         self._reader.stop()
         self._unset_keepalive_if_required()
         # uvicorn tells only the last of several pipelined requests; the one that is being answered would write on.
@@ -114,6 +111,8 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._ended or self.transport.is_closing():
+            if self._farewell is not None:
+                self._farewell.throw_away(len(data))
             return
         self._unset_keepalive_if_required()
         if self.flow.waiting:
@@ -134,17 +133,15 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
         self._head_bytes = self._headers_bytes = self._refused_bytes = 0
-        self._body_bytes = self._framing_bytes = self._trailers_bytes = self._trailers_parts_bytes = 0
-        self._chunk_is_empty = self._dropped = False
+        self._framing = None
+        self._dropped = False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         size = len(name) + len(value) + 4
         if not self._in_head:
-            # A trailer: never a header, and not for long.
-            self._trailers_bytes += size
-            if self._trailers_bytes > limits.TRAILERS_BYTES_MAX:
-                raise InvalidRequest
+            # A trailer is never a header.
+            self._frame().trailer(size)
             return
         self._headers_bytes += size
         # What is over the bound is not kept, and the request is refused: what was left out may say where its body ends.
@@ -163,16 +160,10 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._wishes_upgrade:
             return
         version = self.parser.get_http_version()
-        self._refusal = refusal_of(version, self.headers)
+        self._refusal = refusal_of(version, self.url, self.headers)
         if self._refusal is not None:
             raise self._refusal
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        self.scope["method"] = method.decode("ascii")
-        self.scope["http_version"] = version
-        self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        self.scope["raw_path"] = url.path
-        self.scope["query_string"] = url.query or b""
+        describe(self.scope, method, version, httptools.parse_url(self.url))
         self.scope[DELIVERY] = self._delivery  # type: ignore[typeddict-unknown-key]
         if self.expect_100_continue:
             self._delivery.stop_counting()
@@ -180,12 +171,11 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._begin(keep_alive=version != "1.0" and self.parser.should_keep_alive())
 
     def on_chunk_header(self) -> None:
-        """Know that a chunk begins; the last one has no bytes, and trailers may follow it."""
-        self._chunk_is_empty = True
+        self._frame().chunk()
 
     def on_body(self, body: bytes) -> None:
-        self._chunk_is_empty = False
-        self._body_bytes += len(body)
+        if self._framing is not None:
+            self._framing.body(len(body))
         if self.cycle.response_complete:
             return
         self.cycle.body += body
@@ -243,6 +233,9 @@ class _BoundedProtocol(HttpToolsProtocol):
             size = _PART_BYTES_MAX if self._in_head or not self._in_message else _BODY_PART_BYTES_MAX
             self._parse(data[at : at + size])
             at += size
+        if self._farewell is not None:
+            self._farewell.throw_away(len(data) - at)
+            return
         self._unparsed = b"" if self._ended or self.transport.is_closing() else data[at:]
         if self.pipeline or self._unparsed or self._ended:
             self._pause()
@@ -254,42 +247,39 @@ class _BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _parse(self, data: bytes) -> None:
-        exchange, in_trailers, body_bytes = self.cycle, self._chunk_is_empty, self._body_bytes
-        in_body = self._in_message and not self._in_head
+        exchange, in_body = self.cycle, self._in_message and not self._in_head
+        if in_body:
+            self._frame().begin_part()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as wish:
             self._parse_without_upgrade(data[wish.args[0] :])
             return
         except httptools.HttpParserError:
-            # The parser takes no URL of 64 KiB or more, whatever is in it.
-            long = self._in_message and self._in_head and len(self.url) > _URL_BYTES_MAX
             wrong = self._refusal or InvalidRequest("The request is not valid HTTP.")
             # The way it came holds it, and all it came through.
             wrong.__traceback__, self._refusal = None, None
-            self._refuse(QueryTooLong() if long else wrong)
+            self._refuse(wrong)
             return
         if self._in_head:
             self._check_head(len(data))
-        elif in_body and self._in_message and self.cycle is exchange:
-            if in_trailers and self._chunk_is_empty:
-                self._trailers_parts_bytes += len(data)
-            self._framing_bytes += len(data) - (self._body_bytes - body_bytes)
-            self._check_framing()
+        elif in_body and self._in_message and self.cycle is exchange and self._frame().is_too_much(len(data)):
+            self._refuse(InvalidRequest("Too much stands around the chunks of the body."))
         if not self._in_head:
             self._check_rest(len(data))
 
     def _check_head(self, count: int) -> None:
         self._head_bytes += count
-        if self._head_bytes > limits.HEADERS_BYTES_READ_MAX:
-            self._refuse(HeadersTooLarge(TOO_LONG))
+        if self._head_bytes > limits.HEAD_BYTES_MAX:
+            is_target = len(self.url) > limits.HEAD_BYTES_MAX // 2
+            self._refuse(QueryTooLong() if is_target else HeadersTooLarge(TOO_LONG))
         else:
             self._start_timer(self.bounds.header_seconds)
 
-    def _check_framing(self) -> None:
-        most = limits.FRAMING_BYTES_MAX + limits.FRAMING_BYTES_PER_BYTE_MAX * self._body_bytes
-        if self._framing_bytes > most or self._trailers_parts_bytes > limits.TRAILERS_BYTES_MAX:
-            self._refuse(InvalidRequest("Too much stands around the chunks of the body."))
+    def _frame(self) -> Framing:
+        if self._framing is None:
+            self._framing = Framing()
+        return self._framing
 
     def _check_rest(self, count: int) -> None:
         if not self.cycle.response_complete:
@@ -342,7 +332,15 @@ class _BoundedProtocol(HttpToolsProtocol):
         in_body = self._in_message and not self._in_head
         if not in_body or not self.cycle.response_started:
             self.transport.write(self._encoded(error))
-        self._close()
+        if isinstance(error, Overloaded):
+            self._close()
+            return
+        if in_body:
+            self.cycle.give_up()
+        # What was kept of the request goes now.
+        self.parser = httptools.HttpRequestParser(self)
+        self.url, self.headers = b"", []
+        self._farewell = Farewell(self.transport, self.loop, self._close)
 
     def _ends_after_answers(self) -> bool:
         """Read no more; tell whether answers to what was asked before are still to come, of which the last closes."""
@@ -360,9 +358,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         return True
 
     def _encoded(self, error: SessionaryError) -> bytes:
-        request_id = request_id_of(Headers(self.headers if self._in_message else []), type(self).request_ids)
         if isinstance(error, Overloaded):
             type(self).on_unavailable(error)
-        else:
-            _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
-        return encoded_refusal(error, type(self).date_header(), request_id)
+        headers = Headers(self.headers if self._in_message else [])
+        return encoded_refusal(error, type(self).date_header(), request_id_of(headers, type(self).request_ids))

@@ -20,8 +20,10 @@ REQUEST_ID_LENGTH_MAX: Final = 128
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 HEADERS_BYTES_MAX: Final = 32 * 1024
-HEADERS_BYTES_READ_MAX: Final = 256 * 1024
-"""Headers longer than this are refused by the connection before any rule looks at them."""
+HEAD_BYTES_MAX: Final = 60 * 1024
+"""A request line and headers longer than this together are refused before they are whole, and no longer kept."""
+HEAD_BYTES_READ_MAX: Final = 4 * HEAD_BYTES_MAX
+"""So much of what comes after such a refusal is read and thrown away, so that its sender hears of it."""
 HEADERS_MAX: Final = 1_024
 TRAILERS_BYTES_MAX: Final = 8 * 1024
 """Header lines behind a body in chunks are read past, and not for long."""

@@ -174,8 +174,26 @@ def test_small_headers_held_open_on_many_connections_cost_little(server: ServerP
             wire.send(b"GET /x HTTP/1.1\r\nHost: here\r\n", b"ab:cd\r\n" * 30_000)
 
 
+HALVES = {
+    "a target": b"GET /" + b"x" * 250_000,
+    "one header": b"GET /x HTTP/1.1\r\nHost: here\r\nX: " + b"x" * 250_000,
+    "headers": b"GET /x HTTP/1.1\r\nHost: here\r\n"
+    + b"X-Filler: " * 25
+    + (b"X-Filler: " + b"y" * 1_000 + b"\r\n") * 250,
+}
+
+
+@pytest.mark.parametrize("way", HALVES)
+def test_heads_that_are_too_long_are_not_kept_while_they_are_held_open(server: ServerProcess, way: str) -> None:
+    with contextlib.ExitStack() as opened, flat(server, 25 * MEBIBYTE):
+        for _ in range(300):
+            wire = opened.enter_context(Wire(server.port))
+            with contextlib.suppress(ConnectionError):
+                wire.send(HALVES[way])
+
+
 def test_refused_requests_of_many_headers_one_behind_another_leave_nothing(server: ServerProcess) -> None:
-    one = head("GET", PATH, {f"X-Filler-{number}": "y" * 1_000 for number in range(200)})
+    one = head("GET", PATH, {f"X-Filler-{number}": "y" * 1_000 for number in range(50)})
     with flat(server):
         for _ in range(15):
             with Wire(server.port) as wire:

@@ -99,10 +99,15 @@ def test_headers_hold_32_kib_together_and_no_more(caller: Caller) -> None:
         assert wire.receive().status == 200
         wire.send(sized_request(caller, 32 * KIB + 1))
         assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
-        wire.send(sized_request(caller, 250 * KIB))
+        wire.send(sized_request(caller, 59 * KIB))
         assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
         wire.send(sized_request(caller, 1 * KIB))
         assert wire.receive().status == 200
+        wire.send(sized_request(caller, 250 * KIB))
+        answer = wire.receive()
+        assert answer.refusal == (431, "HEADERS_TOO_LARGE")
+        assert answer.headers["connection"] == "close"
+        assert wire.rest() == b""
 
 
 def test_many_small_headers_count_together(caller: Caller) -> None:

@@ -104,6 +104,12 @@ def test_a_lone_surrogate_and_invalid_utf8_are_400(caller: Caller, send: Send, t
         assert send(caller, members % text).refusal == (400, "INVALID_JSON")
 
 
+@pytest.mark.parametrize("body", [b'{"userId":"\\ud800"}', b'{"userId":"\\uDBFFx"}', b'{"a":["\\ud800"]} '])
+def test_half_of_a_pair_at_the_end_is_not_told_as_a_body_that_is_not_whole(caller: Caller, body: bytes) -> None:
+    assert "surrogate pair" in caller.create_raw(body).problem["detail"]
+    assert "truncated" in caller.create_raw(body[: body.index(b"u") + 3]).problem["detail"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_byte_order_mark_and_other_encodings_are_400(caller: Caller, encoding: str) -> None:
     body = '{"userId":"someone"}'.encode(encoding)

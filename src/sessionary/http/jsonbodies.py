@@ -23,6 +23,8 @@ _LONG_DIGITS: Final = 384
 _LONG_RUN: Final = b"0" * _LONG_DIGITS
 _RUN: Final = re.compile(rb"0+")
 _AS_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_TRUNCATED: Final = "Input data was truncated"
+_HALF_A_PAIR: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}[^\\]{1,12}\Z")
 _OF_A_FLOAT: Final = (b".", b"e", b"E", b"e+", b"e-", b"E+", b"E-")
 """What stands before digits that are no integer, and what stands after them."""
 
@@ -57,7 +59,7 @@ def _decoded(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise InvalidJson("The body is not valid UTF-8.") from None
     except msgspec.DecodeError as error:
-        raise InvalidJson(f"The body is not valid JSON: {_reason(error)}.") from None
+        raise InvalidJson(f"The body is not valid JSON: {_reason(error, body)}.") from None
 
 
 async def _check_keys(body: bytes, keys: int) -> None:
@@ -121,7 +123,10 @@ def _too_large() -> InvalidRequest:
     return InvalidRequest("An integer is outside of -2^63 to 2^64-1.")
 
 
-def _reason(error: msgspec.DecodeError) -> str:
+def _reason(error: msgspec.DecodeError, body: bytes) -> str:
+    if str(error) == _TRUNCATED and _HALF_A_PAIR.search(body):
+        # The other half is looked for beyond the end.
+        return "half of a utf-16 surrogate pair stands alone"
     return str(error).removeprefix("JSON is malformed: ").partition("\n")[0]
 
 
