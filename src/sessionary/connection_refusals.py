@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ _REASONS: Final = {
     408: b"Request Timeout",
     414: b"URI Too Long",
     431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
     503: b"Service Unavailable",
     505: b"HTTP Version Not Supported",
 }
@@ -39,10 +41,12 @@ def refusal_of(version: str, target: bytes, headers: Sequence[Header]) -> Sessio
         return InvalidRequest("The header Host stands more than once.")
     if not hosts:
         return InvalidRequest("The header Host is missing.") if version == "1.1" else None
-    return None if _is_host(hosts[0].strip()) else InvalidRequest("The header Host is not valid.")
+    return None if _is_host(hosts[0]) else InvalidRequest("The header Host is not valid.")
 
 
+@lru_cache(maxsize=64)
 def _is_host(value: bytes) -> bool:
+    value = value.strip()
     found = _HOST.fullmatch(value)
     if found is None or not found[1].startswith(b"["):
         return found is not None

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary import limits
 from sessionary.clocks import date_headers, request_ids
-from sessionary.connection_answers import Bounds, Exchange, Reading, describe
+from sessionary.connection_answers import Bounds, Exchange, Reading, path_and_query
 from sessionary.connection_deliveries import SocketDelivery
 from sessionary.connection_framing import Framing
 from sessionary.connection_readers import ReaderWatch
@@ -30,6 +30,8 @@ from sessionary.http.replies import Header
 from sessionary.http.requests import Headers, request_id_of
 from sessionary.http.undelivered import DELIVERY
 
+_HEADERS_MAX: Final = limits.HEADERS_MAX
+_HEADERS_BYTES_MAX: Final = limits.HEADERS_BYTES_MAX
 _PART_BYTES_MAX: Final = 1024
 _BODY_PART_BYTES_MAX: Final = 4 * 1024
 """So much is parsed at once: the parser cannot be stopped within, and each few bytes may be a request."""
@@ -60,7 +62,6 @@ class _BoundedProtocol(HttpToolsProtocol):
     cycle: Any
     pipeline: Any
     flow: Reading
-    timeout_keep_alive: Any
 
     _in_head = True
     _in_message = False
@@ -75,11 +76,9 @@ class _BoundedProtocol(HttpToolsProtocol):
     _unparsed = b""
     _answering: Exchange | None = None
     _timer: asyncio.TimerHandle | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
+    _idle_from = 0.0
     _farewell: Farewell | None = None
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.timeout_keep_alive = self.bounds.idle_seconds
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -94,11 +93,12 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._delivery.lose()
         self._stop_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         if self._farewell is not None:
             self._farewell.stop()
             self._farewell = None
         self._reader.stop()
-        self._unset_keepalive_if_required()
         # uvicorn tells only the last of several pipelined requests; the one that is being answered would write on.
         for exchange in (self._answering, self.cycle, *(waiting for waiting, _ in self.pipeline)):
             if exchange is not None:
@@ -114,7 +114,6 @@ class _BoundedProtocol(HttpToolsProtocol):
             if self._farewell is not None:
                 self._farewell.throw_away(len(data))
             return
-        self._unset_keepalive_if_required()
         if self.flow.waiting:
             self._unparsed += data
         elif len(data) <= _PART_BYTES_MAX:
@@ -134,8 +133,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._in_head = self._in_message = True
         self._head_bytes = self._headers_bytes = self._refused_bytes = 0
         self._framing = None
-        self._dropped = False
-        super().on_message_begin()
+        self._dropped = self.expect_100_continue = False
+        self.url, self.headers = b"", []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         size = len(name) + len(value) + 4
@@ -143,12 +142,16 @@ class _BoundedProtocol(HttpToolsProtocol):
             # A trailer is never a header.
             self._frame().trailer(size)
             return
-        self._headers_bytes += size
+        before, headers = self._headers_bytes, self.headers
+        self._headers_bytes = before + size
         # What is over the bound is not kept, and the request is refused: what was left out may say where its body ends.
-        if self._headers_bytes - size <= limits.HEADERS_BYTES_MAX and len(self.headers) <= limits.HEADERS_MAX:
-            super().on_header(name, value)
-        else:
+        if before > _HEADERS_BYTES_MAX or len(headers) > _HEADERS_MAX:
             self._dropped = True
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         method = self.parser.get_method()
@@ -163,12 +166,21 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._refusal = refusal_of(version, self.url, self.headers)
         if self._refusal is not None:
             raise self._refusal
-        describe(self.scope, method, version, httptools.parse_url(self.url))
-        self.scope[DELIVERY] = self._delivery  # type: ignore[typeddict-unknown-key]
+        path, query = path_and_query(self.url)
         if self.expect_100_continue:
             self._delivery.stop_counting()
         self._in_head = False
-        self._begin(keep_alive=version != "1.0" and self.parser.should_keep_alive())
+        # Of what ASGI has in a scope, what our application reads.
+        scope = {
+            "type": "http",
+            "method": method.decode("ascii"),
+            "raw_path": path,
+            "query_string": query,
+            "headers": self.headers,
+            "client": self.client,
+            DELIVERY: self._delivery,
+        }
+        self._begin(scope, keep_alive=version != "1.0" and self.parser.should_keep_alive())
 
     def on_chunk_header(self) -> None:
         self._frame().chunk()
@@ -178,16 +190,16 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._framing.body(len(body))
         if self.cycle.response_complete:
             return
-        self.cycle.body += body
+        self.cycle.take(body)
         if self.cycle.holds_much():
             self.flow.pause_reading()
-        self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         if self._wishes_upgrade:
             return
         self._in_message = False
-        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.cycle.end_body()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -200,25 +212,56 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._reader.watch()
 
     def on_response_complete(self) -> None:
-        self._answering = self.pipeline[-1][0] if self.pipeline else None
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._answering = None
             self._reader.watch()
-        elif self.flow.waiting and not self.pipeline:
-            self._unset_keepalive_if_required()
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start(self.pipeline.pop()[0])
+        else:
+            self._answering = None
+            self._idle_from = self.loop.time()
+            if self._idle_timer is None:
+                self._idle_timer = self.loop.call_later(self.bounds.idle_seconds, self._end_idle)
+        if self.flow.waiting and not self.pipeline:
             self._go_on()
 
-    def timeout_keep_alive_handler(self) -> None:
-        self._close()
+    def _end_idle(self) -> None:
+        # One timer for all pauses: setting and cancelling one for each would cost every request.
+        self._idle_timer = None
+        if self._in_message or self.cycle is None or not self.cycle.response_complete:
+            return
+        left = self._idle_from + self.bounds.idle_seconds - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._end_idle)
+        else:
+            self._close()
 
-    def _begin(self, *, keep_alive: bool) -> None:
+    def _begin(self, scope: dict[str, Any], *, keep_alive: bool) -> None:
         before = self.cycle
-        self.cycle = Exchange.of(self, type(self).date_header, keep_alive=keep_alive)
+        self.cycle = Exchange(
+            scope,
+            self.transport,
+            self.flow,
+            type(self).date_header,
+            self.on_response_complete,
+            self._encoded,
+            keep_alive=keep_alive,
+            expects_continue=self.expect_100_continue,
+        )
         if before is None or before.response_complete:
-            self._answering = self.cycle
-            self._start_asgi_task(self.cycle, self.app)
+            self._start(self.cycle)
         else:
             self.pipeline.appendleft((self.cycle, self.app))
+
+    def _start(self, exchange: Exchange) -> None:
+        self._answering = exchange
+        task = self.loop.create_task(exchange.run(self.app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _pause(self) -> None:
         """Read no more until the requests that wait are answered, which may take as long as it takes."""
@@ -266,7 +309,10 @@ class _BoundedProtocol(HttpToolsProtocol):
         elif in_body and self._in_message and self.cycle is exchange and self._frame().is_too_much(len(data)):
             self._refuse(InvalidRequest("Too much stands around the chunks of the body."))
         if not self._in_head:
-            self._check_rest(len(data))
+            if self.cycle.response_complete:
+                self._check_rest(len(data))
+            elif self._timer is not None:
+                self._stop_timer()
 
     def _check_head(self, count: int) -> None:
         self._head_bytes += count
@@ -282,11 +328,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         return self._framing
 
     def _check_rest(self, count: int) -> None:
-        if not self.cycle.response_complete:
-            self._stop_timer()
-            return
         # The rest of a body that was refused, or line ends between two requests: thrown away, but not for ever.
-        self._start_timer(self.bounds.body_seconds if self._in_message else self.timeout_keep_alive)
+        self._start_timer(self.bounds.body_seconds if self._in_message else self.bounds.idle_seconds)
         self._refused_bytes += count
         if self._refused_bytes > limits.REFUSED_BYTES_READ_MAX:
             self._close()

@@ -18,7 +18,7 @@ class Clock:
 
 def lose(memory: Undelivered, organisation: str, request: bytes, reply: Reply | None) -> Change:
     """Begin a change, lose its connection, and answer it."""
-    change, delivery = Change(organisation, (b"token",), request), Delivery()
+    change, delivery = Change(organisation, ("token",), (request,)), Delivery()
     memory.begin(change, delivery)
     delivery.is_lost = True
     memory.remember(change)
@@ -27,7 +27,7 @@ def lose(memory: Undelivered, organisation: str, request: bytes, reply: Reply | 
 
 
 async def repeat(memory: Undelivered, organisation: str, request: bytes) -> Reply | None:
-    change, delivery = Change(organisation, (b"token",), request), Delivery()
+    change, delivery = Change(organisation, ("token",), (request,)), Delivery()
     memory.begin(change, delivery)
     return await memory.earlier_reply(change, delivery)
 
@@ -81,7 +81,7 @@ async def test_what_had_no_effect_and_what_is_long_is_not_kept() -> None:
 async def test_a_repeat_waits_until_the_first_is_decided_and_then_is_applied_if_that_had_no_effect() -> None:
     memory = Undelivered(Clock())
     for reply in (None, answer()):
-        first, lost = Change("acme", (b"token",), b"one"), Delivery()
+        first, lost = Change("acme", ("token",), (b"one",)), Delivery()
         memory.begin(first, lost)
         lost.is_lost = True
         memory.remember(first)
@@ -95,13 +95,13 @@ async def test_a_repeat_waits_until_the_first_is_decided_and_then_is_applied_if_
 
 async def test_lost_repeats_that_wait_for_each_other_all_end() -> None:
     memory = Undelivered(Clock())
-    first, lost = Change("acme", (b"token",), b"one"), Delivery()
+    first, lost = Change("acme", ("token",), (b"one",)), Delivery()
     memory.begin(first, lost)
     lost.is_lost = True
     memory.remember(first)
     waiting = []
     for _ in range(3):
-        change, delivery = Change("acme", (b"token",), b"one"), Delivery()
+        change, delivery = Change("acme", ("token",), (b"one",)), Delivery()
         memory.begin(change, delivery)
         delivery.is_lost = True
         waiting.append(asyncio.create_task(earlier_and_answer(memory, change, delivery)))

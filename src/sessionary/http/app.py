@@ -137,7 +137,8 @@ class Application:
         try:
             await _send(send, reply, exchange)
         finally:
-            self._answered(exchange, scope, None if exchange.had_no_effect else reply)
+            if exchange.change is not None:
+                self._answered(exchange, scope, None if exchange.had_no_effect else reply)
         exchange.milliseconds = (time.perf_counter() - started) * 1000
         self._on_answer(exchange)
 
@@ -187,22 +188,18 @@ class Application:
         request = Request(path, place.session_id, query, headers, body, exchange.strict)
         reply = None
         if once is None and route.method != "GET" and DELIVERY in scope:
-            reply = await self._earlier_reply(exchange, scope[DELIVERY], ctx, request)
-        reply = reply or await _handled(route, ctx, request)
+            delivery: Delivery = scope[DELIVERY]
+            change = exchange.change = _change(route, ctx, request)
+            if self._undelivered.begin(change, delivery):
+                reply = await self._undelivered.earlier_reply(change, delivery)
+        if reply is None:
+            try:
+                reply = await route.handler(ctx, request)
+            except PreconditionFailed as error:
+                raise explained(error, headers) from None
         if reply.session_id is not None:
             exchange.session_id = reply.session_id
         return reply
-
-    async def _earlier_reply(
-        self, exchange: Exchange, delivery: Delivery, ctx: Context, request: Request
-    ) -> Reply | None:
-        """Follow a change without a key; answer what the same one got before and did not receive, if there is one."""
-        headers = request.headers
-        conditions = (headers.get(b"if-match") or b"", headers.get(b"if-none-match") or b"")
-        names = (ctx.actor.encode(), str(exchange.route).encode(), request.session_id.encode())
-        change = exchange.change = Change(ctx.organisation, (*names, request.query, *conditions), request.body)
-        self._undelivered.begin(change, delivery)
-        return await self._undelivered.earlier_reply(change, delivery)
 
     def _answered(self, exchange: Exchange, scope: Scope, reply: Reply | None) -> None:
         if exchange.change is not None:
@@ -219,11 +216,12 @@ class Application:
         return openapi.document_reply(prefix)
 
 
-async def _handled(route: Route, ctx: Context, request: Request) -> Reply:
-    try:
-        return await route.handler(ctx, request)
-    except PreconditionFailed as error:
-        raise explained(error, request.headers) from None
+def _change(route: Route, ctx: Context, request: Request) -> Change:
+    """Name a change without a key by all that must be the same in a repeat."""
+    headers = request.headers
+    conditions = (headers.get(b"if-match") or b"", headers.get(b"if-none-match") or b"")
+    names = (ctx.actor, route.name, request.session_id)
+    return Change(ctx.organisation, names, (request.query, *conditions, request.body))
 
 
 def _admit(exchange: Exchange, admission: Admission) -> None:

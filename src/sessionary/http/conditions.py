@@ -55,8 +55,11 @@ def version_wanted(headers: Headers) -> Versions:
 
     It compares strongly: a weak tag is a tag of nothing.
     """
-    tags = _tags(headers.get(b"if-match"), "If-Match")
-    if tags is None or tags == ANY_VERSION:
+    given = headers.get(b"if-match")
+    if given is None:
+        return None
+    tags = _tags(given, "If-Match")
+    if tags == ANY_VERSION:
         return None
     versions = _versions_in(tag for weak, tag in tags if not weak)
     return versions if len(versions) > 1 else versions[0] if versions else NO_VERSION
@@ -67,8 +70,11 @@ def version_refused(headers: Headers) -> Versions:
 
     It compares weakly: a weak tag means the version that it names.
     """
-    tags = _tags(headers.get(b"if-none-match"), "If-None-Match")
-    return tags if tags is None or tags == ANY_VERSION else _versions_in(tag for _, tag in tags)
+    given = headers.get(b"if-none-match")
+    if given is None:
+        return None
+    tags = _tags(given, "If-None-Match")
+    return tags if tags == ANY_VERSION else _versions_in(tag for _, tag in tags)
 
 
 def check_read(headers: Headers, version: int) -> None:
@@ -89,8 +95,11 @@ def holds_for_list(headers: Headers) -> bool:
 
 def explained(error: PreconditionFailed, headers: Headers) -> PreconditionFailed:
     """Say why ``If-Match`` did not match where sending the same again can never help."""
-    tags = _tags(headers.get(b"if-match"), "If-Match")
-    if not error.version or tags is None or tags == ANY_VERSION or _versions_in(tag for weak, tag in tags if not weak):
+    given = headers.get(b"if-match")
+    if not error.version or given is None:
+        return error
+    tags = _tags(given, "If-Match")
+    if tags == ANY_VERSION or _versions_in(tag for weak, tag in tags if not weak):
         return error
     return PreconditionFailed(error.version, _WEAK if any(weak for weak, _ in tags) else _FOREIGN)
 
@@ -99,9 +108,7 @@ def _versions_in(tags: Iterable[bytes]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(tag) for tag in tags if _VERSION.fullmatch(tag)))
 
 
-def _tags(given: bytes | None, header: str) -> list[tuple[bool, bytes]] | Literal["*"] | None:
-    if given is None:
-        return None
+def _tags(given: bytes, header: str) -> list[tuple[bool, bytes]] | Literal["*"]:
     given = given.strip(b" \t")
     if given == b"*":
         return ANY_VERSION

@@ -1,7 +1,7 @@
 """Each operation between the wire and its function: what it reads, what it answers."""
 
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -105,15 +105,9 @@ def _refused_for_list(headers: Headers) -> Reply:
 
 
 def _link_to_next(path: bytes, asked: ListParameters, after: str) -> bytes:
-    given = {
-        "userId": asked.user_id,
-        "sessionGroup": asked.session_group,
-        "model": asked.model,
-        "status": asked.status,
-        "limit": asked.limit,
-        "cursor": replies.cursor_after(after),
-    }
-    query = urlencode({name: value for name, value in given.items() if value is not None}, quote_via=quote)
+    texts = {"userId": asked.user_id, "sessionGroup": asked.session_group, "model": asked.model, "status": asked.status}
+    members = [f"{name}={quote(text, safe='')}" for name, text in texts.items() if text is not None]
+    query = "&".join([*members, f"limit={asked.limit}", f"cursor={replies.cursor_after(after)}"])
     return f'<{quote(path, safe=_PATH_SAFE)}?{query}>; rel="next"'.encode()
 
 

@@ -40,7 +40,8 @@ class ParameterReader:
 
     def _given(self, query: bytes, *, strict: bool) -> dict[str, str | int]:
         parts = [(_decoded(name), value) for name, _, value in _parts(query)]
-        self._names.check((name for name, _ in parts), strict=strict)
+        if not self._names.known.issuperset([name for name, _ in parts]):
+            self._names.check((name for name, _ in parts), strict=strict)
         given: dict[str, str | int] = {}
         for name, raw_value in parts:
             if name not in self._names.known:
@@ -75,7 +76,9 @@ def _types(field: dict[str, Any]) -> Iterable[str]:
 
 def _decoded(text: bytes) -> str | None:
     try:
-        return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+        if b"%" in text or b"+" in text:
+            text = unquote_to_bytes(text.replace(b"+", b" "))
+        return text.decode()
     except UnicodeDecodeError:
         return None
 

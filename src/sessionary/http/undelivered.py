@@ -21,7 +21,7 @@ _ANSWER_BYTES_MAX: Final = 4096
 """No answer to a change is nearly as long: all that is remembered takes less than the product of the two."""
 
 _BODY_BYTES_KEPT_MAX: Final = 1024
-_ANSWERED_MAX: Final = 8
+_ANSWERED_MAX: Final = 16
 """So many answers of a connection, the last ones, are followed: more only a caller has that sends before it reads."""
 _SECONDS_BETWEEN_LOOKS: Final = 5.0
 
@@ -33,8 +33,8 @@ class Change:
     """A change without a key, from the arrival of its request until its answer has arrived or is forgotten."""
 
     __slots__ = (
-        "_body",
         "_fingerprint",
+        "_names",
         "_outcome",
         "_parts",
         "_waiting",
@@ -44,10 +44,11 @@ class Change:
         "number",
         "organisation",
         "reply",
+        "size",
     )
 
-    def __init__(self, organisation: str, parts: tuple[bytes, ...], body: bytes) -> None:
-        """Name a request by its organisation, its body, and whatever else must be the same in a repeat."""
+    def __init__(self, organisation: str, names: tuple[str, ...], parts: tuple[bytes, ...]) -> None:
+        """Name a request by its organisation and whatever else must be the same in a repeat; its body comes last."""
         self.organisation: Final = organisation
         self.number: int = 0
         self.reply: Reply | None = None
@@ -56,8 +57,9 @@ class Change:
         """Where its answer ends in all that its connection sends; before it is written, what to add to find that."""
         self.is_remembered: bool = False
         self.is_settled: bool = False
+        self.size: Final = len(parts[-1])
+        self._names = names
         self._parts = parts
-        self._body = body
         self._fingerprint = b""
         self._outcome: Reply | None = None
         self._waiting: asyncio.Future[None] | None = None
@@ -66,17 +68,12 @@ class Change:
         """Tell this request from every other one, in a few bytes."""
         if not self._fingerprint:
             digest = hashlib.sha256()
-            for part in (*self._parts, self._body):
+            for part in (*map(str.encode, self._names), *self._parts):
                 digest.update(b"%d:" % len(part))
                 digest.update(part)
             self._fingerprint = digest.digest()
-            self._parts, self._body = (), b""
+            self._names = self._parts = ()
         return self._fingerprint
-
-    def shorten(self) -> None:
-        """Keep no long body once it is applied: many connections rest after a change, each with its last ones."""
-        if len(self._body) > _BODY_BYTES_KEPT_MAX:
-            self.fingerprint()
 
     def settle(self, outcome: Reply | None) -> None:
         """Say that the answer did not arrive, or, with None, that it did or that there was no effect."""
@@ -165,13 +162,14 @@ class Undelivered:
         """How many changes are remembered."""
         return self._count
 
-    def begin(self, change: Change, delivery: Delivery) -> None:
-        """Follow a change whose request is whole and not yet applied."""
+    def begin(self, change: Change, delivery: Delivery) -> bool:
+        """Follow a change whose request is whole and not yet applied; tell whether to ask for an ``earlier_reply``."""
         self._number += 1
         change.number = self._number
         change.end = delivery.offset()
         delivery.memory = self
         delivery.running = change
+        return bool(self._organisations) or delivery.hears_late or delivery.has_ended or delivery.is_lost
 
     async def earlier_reply(self, change: Change, delivery: Delivery) -> Reply | None:
         """Answer what the same request got before and did not receive; waits until that is known."""
@@ -198,7 +196,9 @@ class Undelivered:
             self.settle(change, reply)
             return
         change.end += delivery.written
-        change.shorten()
+        if change.size > _BODY_BYTES_KEPT_MAX:
+            # Many connections rest after a change, each with its last ones.
+            change.fingerprint()
         if len(delivery.answered) >= _ANSWERED_MAX:
             delivery.forget_arrived()
             for oldest in delivery.answered[: len(delivery.answered) - _ANSWERED_MAX + 1]:

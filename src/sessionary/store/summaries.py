@@ -33,7 +33,9 @@ def summary_of(session: StoredSession) -> bytes:
 
 def page_of(rows: Sequence[Any], limit: int, to_id: Callable[[Any], str]) -> Page:
     """Join at most ``limit`` sessions, of rows that end with id, summary and metadata; one row more says there are."""
-    if not all(row[-2] for row in rows):
-        raise StoreUnavailable(reason="a session has no summary: an older sessionary wrote it", unchanged=True)
-    objects = [b'{%b,"metadata":%b}' % (row[-2], row[-1]) for row in rows[:limit]]
+    objects = [b'{%b,"metadata":%b}' % (row[-2] or _no_summary(), row[-1]) for row in rows[:limit]]
     return Page(b",".join(objects), to_id(rows[limit - 1][-3]) if len(rows) > limit else None)
+
+
+def _no_summary() -> bytes:
+    raise StoreUnavailable(reason="a session has no summary: an older sessionary wrote it", unchanged=True)

@@ -123,13 +123,13 @@ class PostgresStore:
             self._commands.put(command, size, command.organisation)
             for command, size in zip(commands, sizes, strict=True)
         ]
-        pairs = zip(commands, answers, strict=True)
-        return [await self._settled(command, await answer, began) for command, answer in pairs]
-
-    async def _settled(self, command: Command, answer: Written | SessionaryError, began: float) -> Outcome:
-        if isinstance(answer, Blocked):
-            return await self._locked_sessions.wait(command, self._waiting, began)
-        return answer
+        outcomes: list[Outcome] = []
+        for command, waiting in zip(commands, answers, strict=True):
+            answer = await waiting
+            if isinstance(answer, Blocked):
+                answer = await self._locked_sessions.wait(command, self._waiting, began)
+            outcomes.append(answer)
+        return outcomes
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and its messages; see ``Store``."""
