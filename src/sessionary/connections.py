@@ -6,18 +6,17 @@ the shape every other error has. Who sends on after a refusal, or does not read 
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary import limits
 from sessionary.clocks import date_headers, request_ids
-from sessionary.connection_answers import Bounds, Exchange, Reading, path_and_query
-from sessionary.connection_deliveries import SocketDelivery
+from sessionary.connection_answers import Bounds, path_and_query
+from sessionary.connection_exchanges import AnsweringProtocol
 from sessionary.connection_framing import Framing
-from sessionary.connection_readers import ReaderWatch
-from sessionary.connection_refusals import TOO_LONG, Farewell, encoded_refusal, refusal_of
+from sessionary.connection_refusals import TOO_LONG, Farewell, refusal_of
 from sessionary.errors import (
     HeadersTooLarge,
     InvalidRequest,
@@ -26,8 +25,6 @@ from sessionary.errors import (
     RequestTimeout,
     SessionaryError,
 )
-from sessionary.http.replies import Header
-from sessionary.http.requests import Headers, request_id_of
 from sessionary.http.undelivered import DELIVERY
 
 _HEADERS_MAX: Final = limits.HEADERS_MAX
@@ -50,21 +47,10 @@ def bounded_protocol(
     return type("BoundedProtocol", (_BoundedProtocol,), own)
 
 
-class _BoundedProtocol(HttpToolsProtocol):
+class _BoundedProtocol(AnsweringProtocol):
     """One connection."""
 
-    bounds: ClassVar[Bounds]
-    request_ids: ClassVar[Callable[[], str]]
-    on_unavailable: ClassVar[Callable[[SessionaryError], None]]
-    date_header: ClassVar[Callable[[], Header]]
-
-    # uvicorn's types know neither our own class nor that there is none before the first request.
-    cycle: Any
-    pipeline: Any
-    flow: Reading
-
     _in_head = True
-    _in_message = False
     _wishes_upgrade = False
     _ended = False
     _refusal: SessionaryError | None = None
@@ -74,38 +60,21 @@ class _BoundedProtocol(HttpToolsProtocol):
     _dropped = False
     _framing: Framing | None = None
     _unparsed = b""
-    _answering: Exchange | None = None
     _timer: asyncio.TimerHandle | None = None
-    _idle_timer: asyncio.TimerHandle | None = None
-    _idle_from = 0.0
     _farewell: Farewell | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.flow = Reading(transport)
-        self._delivery = SocketDelivery(transport)
-        self._reader = ReaderWatch(transport, self.loop, self.bounds.body_seconds)
         if len(self.connections) > self.bounds.connections:
             self._refuse(Overloaded(reason=f"all {self.bounds.connections} connections are taken"))
         else:
             self._timer = self.loop.call_later(self.bounds.header_seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._delivery.lose()
         self._stop_timer()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
         if self._farewell is not None:
             self._farewell.stop()
             self._farewell = None
-        self._reader.stop()
-        # uvicorn tells only the last of several pipelined requests; the one that is being answered would write on.
-        for exchange in (self._answering, self.cycle, *(waiting for waiting, _ in self.pipeline)):
-            if exchange is not None:
-                exchange.give_up()
-        # Each of these refers back to us: nothing of a lost connection shall wait for the garbage collector.
-        self.pipeline.clear()
-        self._answering = self.cycle = None
         self._unparsed = b""
         super().connection_lost(exc)
 
@@ -201,67 +170,10 @@ class _BoundedProtocol(HttpToolsProtocol):
         if not self.cycle.response_complete:
             self.cycle.end_body()
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._reader.watch()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._reader.stop()
-        if self.transport.is_closing():
-            self._reader.watch()
-
     def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            self._answering = None
-            self._reader.watch()
-            return
-        if self.flow.read_paused:
-            self.flow.resume_reading()
-        if self.pipeline:
-            self._start(self.pipeline.pop()[0])
-        else:
-            self._answering = None
-            self._idle_from = self.loop.time()
-            if self._idle_timer is None:
-                self._idle_timer = self.loop.call_later(self.bounds.idle_seconds, self._end_idle)
-        if self.flow.waiting and not self.pipeline:
+        super().on_response_complete()
+        if self.flow.waiting and not self.pipeline and not self.transport.is_closing():
             self._go_on()
-
-    def _end_idle(self) -> None:
-        # One timer for all pauses: setting and cancelling one for each would cost every request.
-        self._idle_timer = None
-        if self._in_message or self.cycle is None or not self.cycle.response_complete:
-            return
-        left = self._idle_from + self.bounds.idle_seconds - self.loop.time()
-        if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._end_idle)
-        else:
-            self._close()
-
-    def _begin(self, scope: dict[str, Any], *, keep_alive: bool) -> None:
-        before = self.cycle
-        self.cycle = Exchange(
-            scope,
-            self.transport,
-            self.flow,
-            type(self).date_header,
-            self.on_response_complete,
-            self._encoded,
-            keep_alive=keep_alive,
-            expects_continue=self.expect_100_continue,
-        )
-        if before is None or before.response_complete:
-            self._start(self.cycle)
-        else:
-            self.pipeline.appendleft((self.cycle, self.app))
-
-    def _start(self, exchange: Exchange) -> None:
-        self._answering = exchange
-        task = self.loop.create_task(exchange.run(self.app))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     def _pause(self) -> None:
         """Read no more until the requests that wait are answered, which may take as long as it takes."""
@@ -354,10 +266,6 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _close(self) -> None:
-        self.transport.close()
-        self._reader.watch()
-
     def _late(self) -> None:
         self._timer = None
         if self._in_head:
@@ -399,9 +307,3 @@ class _BoundedProtocol(HttpToolsProtocol):
             return False
         self.cycle.keep_alive = False
         return True
-
-    def _encoded(self, error: SessionaryError) -> bytes:
-        if isinstance(error, Overloaded):
-            type(self).on_unavailable(error)
-        headers = Headers(self.headers if self._in_message else [])
-        return encoded_refusal(error, type(self).date_header(), request_id_of(headers, type(self).request_ids))

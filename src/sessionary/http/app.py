@@ -40,7 +40,7 @@ from sessionary.http.requests import (
     request_id_of,
 )
 from sessionary.http.routes import Route, route_of
-from sessionary.http.undelivered import DELIVERY, Change, Delivery, Undelivered
+from sessionary.http.undelivered import DELIVERY, Change, Undelivered
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
 from sessionary.operations.context import Context, Service
 from sessionary.operations.rates import Admission
@@ -145,6 +145,8 @@ class Application:
     def _failed(self, exchange: Exchange, headers: Headers, error: SessionaryError) -> Reply:
         # The way it came holds the error, and with it the whole request, until the next full collection.
         error.__traceback__ = None
+        if isinstance(error, PreconditionFailed):
+            error = explained(error, headers)
         if error.status == _UNAVAILABLE:
             self._on_unavailable(error)
         exchange.had_no_effect = error.status < _FAULT_OF_OURS or isinstance(error, Overloaded)
@@ -154,8 +156,7 @@ class Application:
         return problem(error, [(b"connection", b"close")] if late else [], repeatable=repeatable)
 
     async def _reply(self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive) -> Reply:
-        root_path: str = scope.get("root_path", "")
-        prefix = prefix_of(root_path) if root_path else self._prefix
+        prefix = prefix_of(root_path) if (root_path := scope.get("root_path")) else self._prefix
         path = path_below(prefix, scope["raw_path"], _PLAIN_PATHS)
         if path in _PLAIN_PATHS:
             return await self._plain_reply(exchange, path, prefix)
@@ -183,20 +184,15 @@ class Application:
         if route.method != "GET":
             once = once_of(headers, token.id, route.method, path, body)
             if_version, unless_version = version_wanted(headers), version_refused(headers)
-        may_import = IMPORT in token.scopes
-        ctx = Context(self._service, place.organisation, token.id, once, if_version, unless_version, may_import)
+        conditions = (once, if_version, unless_version)
+        ctx = Context(self._service, place.organisation, token.id, *conditions, IMPORT in token.scopes)
         request = Request(path, place.session_id, query, headers, body, exchange.strict)
         reply = None
         if once is None and route.method != "GET" and DELIVERY in scope:
-            delivery: Delivery = scope[DELIVERY]
             change = exchange.change = _change(route, ctx, request)
-            if self._undelivered.begin(change, delivery):
-                reply = await self._undelivered.earlier_reply(change, delivery)
-        if reply is None:
-            try:
-                reply = await route.handler(ctx, request)
-            except PreconditionFailed as error:
-                raise explained(error, headers) from None
+            if self._undelivered.begin(change, scope[DELIVERY]):
+                reply = await self._undelivered.earlier_reply(change, scope[DELIVERY])
+        reply = reply or await route.handler(ctx, request)
         if reply.session_id is not None:
             exchange.session_id = reply.session_id
         return reply
