@@ -22,7 +22,8 @@ _NAMES: Final = ("user_id", "user", "session_group", "model")
 _HASH_LETTERS: Final = 16
 _NESTING_READ_MAX: Final = 200
 """What is nested deeper than this is not decoded, but kept as the text it stands in."""
-_STRING: Final = r'"(?>[^"\\]+|\\.)*+"'
+_STRING: Final = r'"(?>[^"\\]+|\\.?)*+(?:"|\Z)'
+"""A string, or what begins one and goes on to the end: so that it is read once."""
 _MARKS: Final = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 
 

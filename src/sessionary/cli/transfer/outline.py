@@ -6,6 +6,8 @@ from typing import Final, Self
 STRING: Final = rb'"(?>[^"\\\n]+|\\.)*+"'
 """A string; none goes over the end of a line."""
 _STRINGS: Final = re.compile(STRING, re.DOTALL)
+_UNCLOSED: Final = re.compile(rb'(?>[^"]+|' + STRING + rb')*+"', re.DOTALL)
+"""Looked for before strings are, since looking for one from each quote that none ends would take as long squared."""
 _MARKS: Final = re.compile(STRING + rb'|["{}\[\]]', re.DOTALL)
 _PLAIN: Final = re.compile(
     rb"\s*+(?:" + STRING + rb"\s*+:\s*+)?(?:" + STRING + rb'|[^\s"{}\[\]]++)?\s*+,?\s*+', re.DOTALL
@@ -20,14 +22,11 @@ _QUOTE: Final = ord('"')
 def is_whole_object(line: bytes) -> bool:
     """Tell whether a line is one object, from its first letter to its last."""
     text = line.rstrip()
-    if not (text.startswith(b"{") and text.endswith(b"}")):
+    if not (text.startswith(b"{") and text.endswith(b"}")) or _UNCLOSED.match(text):
         return False
     bare = _STRINGS.sub(b"", text)
     return (
-        bare.count(b"{") == bare.count(b"}")
-        and bare.count(b"[") == bare.count(b"]")
-        and b'"' not in bare
-        and not _TWO_OBJECTS.search(bare)
+        bare.count(b"{") == bare.count(b"}") and bare.count(b"[") == bare.count(b"]") and not _TWO_OBJECTS.search(bare)
     )
 
 

@@ -38,7 +38,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _ACCEPTED: Final = (*_WHERE, *_TLS, *_SCHEMAS, *_NAMES, *_OTHERS, "gssencmode", "client_encoding", "pgbouncer")
 _LISTED: Final = ", ".join((*_TLS, *_OTHERS, "application_name", "search_path", "passfile"))
-_SETTING: Final = re.compile(r"\s*(?:-c\s*|--)([A-Za-z_][\w.]*)=((?:\\.|[^\s\\])*)")
+_SETTING: Final = re.compile(r"(?<!\s)\s*(?:-c\s*|--)([A-Za-z_][\w.]*)=((?:\\.|[^\s\\])*)")
 _ESCAPE: Final = re.compile(r"\\(.)")
 _PORT_MAX: Final = 65_535
 
