@@ -24,6 +24,7 @@ from sessionary.errors import (
     QueryTooLong,
     RequestTimeout,
     SessionaryError,
+    VersionNotSupported,
 )
 from sessionary.http.undelivered import DELIVERY
 
@@ -210,8 +211,11 @@ class _BoundedProtocol(AnsweringProtocol):
         except httptools.HttpParserUpgrade as wish:
             self._parse_without_upgrade(data[wish.args[0] :])
             return
-        except httptools.HttpParserError:
-            wrong = self._refusal or InvalidRequest("The request is not valid HTTP.")
+        except httptools.HttpParserError as error:
+            otherwise = (
+                VersionNotSupported() if _is_version(error) else InvalidRequest("The request is not valid HTTP.")
+            )
+            wrong = self._refusal or otherwise
             # The way it came holds it, and all it came through.
             wrong.__traceback__, self._refusal = None, None
             self._refuse(wrong)
@@ -307,3 +311,8 @@ class _BoundedProtocol(AnsweringProtocol):
             return False
         self.cycle.keep_alive = False
         return True
+
+
+def _is_version(error: httptools.HttpParserError) -> bool:
+    """Say whether the parser knows no such version; ``PRI`` is how HTTP/2 begins."""
+    return str(error) in {"Invalid HTTP version", "Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface"}

@@ -82,8 +82,8 @@ class Reloader:
         return found, tls_context(found.settings), allowances_of(found.settings)
 
     def _apply(self, settings: Settings, context: ssl.SSLContext | None, allowances: Allowances) -> None:
-        running = self._running
-        before, running.settings = running.settings, settings
+        # What is obeyed only after a restart is still as it was at the start.
+        running, before = self._running, self._running.settings
         if running.tls is not None and context is not None:
             running.tls.replace(context)
         set_limits(running.service, allowances)

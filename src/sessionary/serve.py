@@ -39,6 +39,7 @@ from sessionary.reloading import Reloader, Running, set_limits
 from sessionary.store.base import Clock, Store
 from sessionary.store.opening import (
     check_free,
+    check_url,
     migrate,
     open_store,
     pending_migrations,
@@ -64,7 +65,7 @@ def serve(found: Effective, read: Callable[[], Effective], *, outlives_terminal:
     start.
     """
     settings = found.settings
-    shown_place(settings.database)
+    check_url(settings.database)
     context = tls_context(settings)
     hangups = Hangups(outlives_terminal=outlives_terminal)
     prepared = _Prepared(

@@ -326,7 +326,7 @@ def test_what_is_no_copy_is_refused_and_changes_nothing(server: ServerProcess, f
     assert file.read_bytes() == before
     assert names_in(file.parent) <= {file.name, f"{file.name}-lock"}
     assert "There is no database at" in refused(run("backup", file.with_name("absent.db"), place / "copy.db"))
-    assert "No such file or directory" in refused(run("backup", file, place / "absent" / "copy.db"))
+    assert "There is no folder" in wrong(run("backup", file, place / "absent" / "copy.db"))
 
 
 def test_a_database_that_another_program_has_open_is_not_replaced(

@@ -123,6 +123,9 @@ def test_what_takes_a_restart_is_named(server: ServerProcess, settings: Path) ->
     settings.write_text("connections = 7\nbody_seconds = 9.0\n")
     reload(server)
     poll(lambda: logged(server, "obeyed after a restart: body_seconds, connections."), "the names")
+    settings.write_text("body_seconds = 9.0\n")
+    reload(server)
+    poll(lambda: logged(server, "obeyed after a restart: body_seconds."), "the name of what is not as at the start")
 
 
 def test_new_connections_get_the_new_certificate_and_old_ones_stay(tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ VALUES: Final[Mapping[str, str]] = {
     "one fraction": f"0.{'1' * LONG}",
     "small numbers with many digits": _listed(f"{'1' * 370}e-370"),
     "digits in texts beside digits": _listed(f'0.{"1" * 500},"{"1" * 500}"', 2),
+    "hard fractions": _listed("1.2345678901234567e-300"),
+    "fractions of zeros": _listed(f"0.{'0' * 300}12345678901234567"),
+    "fractions half way": _listed("9007199254740993.0001"),
+    "some hard fractions": f"[{','.join(['1.2345678901234567e-300'] * 39_000)}]",
+    "some long fractions": f"[{','.join([f'0.{chr(49) * 71}e-200'] * 9_900)}]",
+    "few hard fractions": f"[{','.join(['1.2345678901234567e-300'] * 4_900)}, {_listed('1.5')[1:]}".replace(
+        ",1.5", "", 5_000
+    ),
     "integers too large": _listed("1" * 5_000),
     "a text": f'"{_full("a")}"',
     "texts": _listed(f'"{"a" * 78}"'),

@@ -252,6 +252,24 @@ def test_a_number_between_two_doubles_becomes_the_nearest(caller: Caller) -> Non
     assert math.isfinite(caller.read(answer.json["sessionId"])["metadata"]["b"])
 
 
+HARD = [f"{number % 9 + 1}.234567890123{number:07}e-{number % 40 + 270}" for number in range(9_000)]
+
+
+def test_many_numbers_that_take_long_to_read_are_read_as_few_are(caller: Caller) -> None:
+    few, many = HARD[:20], HARD
+    answer = caller.create_raw(
+        f'{{"userId":"a","unknown":[{",".join(many)}],"metadata":{{"n":[{",".join(few)}]}}}}'.encode()
+    )
+    read = caller.read(answer.json["sessionId"])["metadata"]["n"]
+    assert [repr(number) for number in read] == [repr(float(number)) for number in few]
+    too_large = caller.create_raw(f'{{"userId":"a","unknown":[{",".join(many)},1e999]}}'.encode())
+    assert too_large.refusal == (400, "INVALID_JSON")
+    too_many = caller.create_raw(f'{{"userId":"a","unknown":[{",".join(many * 5)}]}}'.encode())
+    assert too_many.refusal == (400, "INVALID_REQUEST")
+    texts = caller.create_raw(f'{{"userId":"a","unknown":"{",".join(many * 5)}"}}'.encode())
+    assert texts.status == 201
+
+
 def arrays(depth: int, innermost: bytes) -> bytes:
     return b"[" * depth + innermost + b"]" * depth
 

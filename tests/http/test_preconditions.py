@@ -47,6 +47,8 @@ def test_update_session_meant_for_the_current_version_is_applied(caller: Caller)
         ("W/{current}", "without W/"),
         ("W/{old}", "without W/"),
         ('W/{current}, "other"', "without W/"),
+        ('W/{current}, "77"', "without W/"),
+        ("{old}, W/{current}", "without W/"),
         ('"unheard-of"', "never gives"),
         ('"2-gzip"', "never gives"),
         ('"0"', "never gives"),

@@ -99,7 +99,11 @@ def explained(error: PreconditionFailed, headers: Headers) -> PreconditionFailed
     if not error.version or given is None:
         return error
     tags = _tags(given, "If-Match")
-    if tags == ANY_VERSION or _versions_in(tag for weak, tag in tags if not weak):
+    if tags == ANY_VERSION:
+        return error
+    if error.version in _versions_in(tag for weak, tag in tags if weak):
+        return PreconditionFailed(error.version, _WEAK)
+    if _versions_in(tag for weak, tag in tags if not weak):
         return error
     return PreconditionFailed(error.version, _WEAK if any(weak for weak, _ in tags) else _FOREIGN)
 

@@ -49,6 +49,7 @@ async def open_store(
     A SQLite file belongs to one store at a time; ``shared`` opens it beside that one, as administrators' commands do.
     Raises InvalidRequest for another URL and StoreUnavailable if the database cannot be reached.
     """
+    check_url(url)
     if _is_postgres(url):
         # Each engine's driver is imported only where it is used: the other need not be paid for at the start.
         from sessionary.store.postgres.store import PostgresStore  # noqa: PLC0415
@@ -98,6 +99,7 @@ def _file_to_copy(url: str, command: str, instead: str) -> Path:
 
 async def migrate(url: str, now: int) -> list[str]:
     """Apply the migrations that are pending, once and in order, and name them."""
+    check_url(url)
     if _is_postgres(url):
         from sessionary.store.postgres import migrations as postgres  # noqa: PLC0415
 
@@ -114,6 +116,7 @@ async def migrate(url: str, now: int) -> list[str]:
 
 async def pending_migrations(url: str) -> list[str]:
     """Name the migrations that ``migrate`` would apply, changing nothing."""
+    check_url(url)
     if _is_postgres(url):
         from sessionary.store.postgres import migrations as postgres  # noqa: PLC0415
 
@@ -186,11 +189,14 @@ def _if_plain(part: str, pattern: re.Pattern[str]) -> str:
 
 
 def check_url(url: str) -> None:
-    """Raise for a URL that names no database of ours, as opening it would; nothing is touched."""
+    """Raise InvalidRequest for a URL that names no database of ours, as opening it would; nothing is touched."""
     if _is_postgres(url):
         from sessionary.store.postgres.urls import read_url  # noqa: PLC0415 - as above
 
-        read_url(url)
+        try:
+            read_url(url)
+        except StoreUnavailable as error:
+            raise InvalidRequest(error.detail) from error
     else:
         sqlite_path(url)
 

@@ -34,6 +34,8 @@ _logger: Final = logging.getLogger("sessionary.store")
 
 _NOTHING: Final[Bindings] = {}
 _GOODBYE_SECONDS: Final = 1.0
+_TOLD_SECONDS: Final = 60.0
+"""So long the same trouble is not told again."""
 _SILENCE_SECONDS_MAX: Final = 0.2
 """Under load a connection is never silent for so long; on one that was, a round trip is no price."""
 _SECOND_BEST_SECONDS: Final = 1.0
@@ -93,6 +95,7 @@ class Connection:
         self._closed = False
         self._in_transaction = False
         self._down = False
+        self._told = ("", -math.inf)
         self._heard_at = 0.0
         self._made_at = 0.0
         self._plans: Final = _Plans()
@@ -243,7 +246,9 @@ class Connection:
         self.trouble = str(found)
         if isinstance(found, Refused):
             return found
-        if not self._down:
-            self._down = True
+        now = asyncio.get_running_loop().time()
+        told, told_at = self._told
+        if not self._down and (told != self.trouble or now - told_at > _TOLD_SECONDS):
+            self._down, self._told = True, (self.trouble, now)
             _logger.warning("A connection to the database was lost or not made: %s.", found)
         return StoreUnavailable(reason=str(found)) if isinstance(found, Unknown) else found

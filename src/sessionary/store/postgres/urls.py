@@ -77,7 +77,8 @@ def read_url(url: str) -> Target:
     except ValueError as error:
         # What cannot be read may be a part of the password.
         raise StoreUnavailable(
-            "The URL of the database cannot be read: encode special characters in it as %XX, also in the password."
+            "The URL of the database cannot be read: encode special characters in it as %XX, also in the password; "
+            "a port is a number of 1 to 65535."
         ) from error
     _check(given)
     user, separator, password = login.partition(":")

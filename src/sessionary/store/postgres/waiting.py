@@ -34,22 +34,19 @@ class LockedSessions:
         return [Blocked() if is_held else next(found) for is_held in held]
 
     async def wait(self, command: Command, lane: Lane[Command, Answer], began: float) -> Outcome:
-        """Try a command again and again until its session is free or its time, from when it ``began``, is over."""
+        """Try a command again and again until its session is free, or its time is over and nothing was done."""
         key = session_key(command)
-        is_asked = False
+        ends_at = began + self._seconds_max - _PAUSE_SECONDS
         self._waiting[key] = self._waiting.get(key, 0) + 1
         try:
-            async with asyncio.timeout_at(began + self._seconds_max):
-                while True:
-                    is_asked = True
-                    answer = await lane.put(command, size_of(command), command.organisation)
-                    is_asked = False
-                    if not isinstance(answer, Blocked):
-                        return answer
-                    await asyncio.sleep(_PAUSE_SECONDS)
-        except TimeoutError:
-            # Given up in the middle, it may have been applied.
-            return StoreUnavailable(reason=_REASON, unchanged=not is_asked)
+            while True:
+                # A try is never given up in the middle: it might be applied, and the caller could not be told.
+                answer = await lane.put(command, size_of(command), command.organisation)
+                if not isinstance(answer, Blocked):
+                    return answer
+                if asyncio.get_running_loop().time() > ends_at:
+                    return StoreUnavailable(reason=_REASON, unchanged=True)
+                await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             self._waiting[key] -= 1
             if not self._waiting[key]:

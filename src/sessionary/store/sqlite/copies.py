@@ -31,6 +31,8 @@ def back_up(database: Path, target: Path) -> Counts:
         if not real_path(database).exists():
             raise StoreUnavailable(f"There is no database at {database}.")
         _check_absent(target)
+        if not target.absolute().parent.is_dir():
+            raise InvalidRequest(f"There is no folder {target.parent} to put the copy into.")
         with _opened_to_read(real_path(database)) as source, _part_of(target) as part:
             counts = _copy(source, part)
             _give_name(part, target)

@@ -37,7 +37,7 @@ from sessionary.store.sqlite.places import real_path
 from sessionary.store.sqlite.readiness import WriteProof
 from sessionary.store.sqlite.reading import Reader
 from sessionary.store.sqlite.threads import WorkThread, translated
-from sessionary.store.sqlite.watching import FileWatch
+from sessionary.store.sqlite.watching import FILE_GONE, FileWatch
 from sessionary.store.sqlite.writing import Writer
 
 Result = TypeVar("Result")
@@ -117,6 +117,7 @@ class SqliteStore:
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and its messages; see ``Store``."""
+        self._check_contents()
         try:
             short = self._short_reader.fetch(organisation, session_id, window, _SHORT_CONVERSATION_BYTES)
         except apsw.BusyError:
@@ -129,6 +130,7 @@ class SqliteStore:
 
     async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions; see ``Store``."""
+        self._check_contents()
         if not query.is_quick:
             return await self._read(lambda: self._long_reader.list_sessions(query), query.organisation)
         try:
@@ -257,6 +259,10 @@ class SqliteStore:
             self._writer.undo()
             raise
         await self._writing.run(self._writer.commit)
+
+    def _check_contents(self) -> None:
+        if self._watch.was_written_over:
+            raise StoreUnavailable(FILE_GONE, reason="another program wrote over the database file", unchanged=True)
 
     def _checked(self, work: Callable[[], Result]) -> Result:
         self._watch.check()

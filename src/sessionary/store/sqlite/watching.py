@@ -59,6 +59,11 @@ class FileWatch:
             self._is_well = True
             _logger.warning("The database file is in its place again: writing goes on.")
 
+    @property
+    def was_written_over(self) -> bool:
+        """Whether what is read is not what was stored here."""
+        return self._was_written_over
+
     def settle(self) -> None:
         """Learn that all of the log is in the file, and that no checkpoint of ours runs before ``unsettle``."""
         try:
