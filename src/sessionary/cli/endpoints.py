@@ -37,6 +37,7 @@ class Endpoint:
         bare = _checked_url(url).rstrip("/")
         self.name: Final = model
         self._url: Final = bare if bare.endswith("/chat/completions") else f"{bare}/chat/completions"
+        self._place: Final = bare.partition("://")[2].partition("/")[0].rpartition("@")[2]
         key = _checked_key(key)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http: Final = httpx2.Client(headers=headers, timeout=seconds)
@@ -54,7 +55,9 @@ class Endpoint:
                 self._streams = False
             reply = self._ask(asked, show)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise NoReply(f"the endpoint could not be asked: {str(error) or type(error).__name__}") from error
+            raise NoReply(
+                f"the endpoint at {self._place} could not be asked: {str(error) or type(error).__name__}"
+            ) from error
         if reply is None:
             raise NoReply("the endpoint refuses to answer without streaming, and with it")
         return reply

@@ -24,13 +24,14 @@ _HASH_LETTERS: Final = 16
 def fit(conversation: Conversation, defaults: Mapping[str, Any], now: str, size: int) -> Record:
     """Make a record of a conversation of so many bytes of JSON; raises UserMissing. No time may be later than now."""
     members = conversation.members
+    given = members.get("user_id")
     named = {name: _name(conversation, name) for name in DEFAULTS}
     user = named["user_id"] or defaults.get("user_id")
     if not user and conversation.fallback_user is not None:
         members["user_id"] = conversation.fallback_user
         user = _name(conversation, "user_id")
     if not user:
-        raise UserMissing
+        raise UserMissing(is_named=given not in (None, ""))
     record = Record(
         user_id=user,
         session_group=named["session_group"] or defaults.get("session_group"),

@@ -19,9 +19,9 @@ class Unreadable(Exception):
 class UserMissing(Unreadable):
     """Nobody said whose conversation it is."""
 
-    def __init__(self) -> None:
-        """Say how to tell."""
-        super().__init__("It names no user: give --user-id.")
+    def __init__(self, *, is_named: bool = False) -> None:
+        """Say how to tell; ``is_named`` where there is something in a user's place that names nobody."""
+        super().__init__(f"{'Its user is no text' if is_named else 'It names no user'}: give --user-id.")
 
 
 def refusal_of(error: SessionaryError) -> str:
