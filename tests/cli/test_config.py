@@ -69,7 +69,7 @@ def test_what_is_no_url_of_a_database_is_refused_and_never_repeated(
 
 def test_config_refuses_a_url_of_postgresql_that_cannot_be_read(run: Run) -> None:
     completed = run("config", "--database", "postgresql://ada:geheim@db:port/x")
-    assert (completed.returncode, completed.stdout) == (1, "")
+    assert (completed.returncode, completed.stdout) == (2, "")
     assert "cannot be read" in completed.stderr
     assert "geheim" not in completed.stderr
 
