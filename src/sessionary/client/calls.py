@@ -6,7 +6,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from msgspec import Struct
 
 from sessionary import limits
-from sessionary.client.names import check_names
+from sessionary.client.arguments import check_names
 from sessionary.client.writing import body_of, query_of, segment
 from sessionary.model import (
     CreatedSession,

@@ -8,9 +8,8 @@ from uuid import uuid4
 
 from msgspec import UNSET, UnsetType
 
+from sessionary.client.arguments import check_names, closest, closest_member, organisation_checked, seconds, unexpected
 from sessionary.client.calls import CallOptions
-from sessionary.client.names import check_names, closest, closest_member, unexpected
-from sessionary.client.settings import organisation_checked, seconds
 from sessionary.errors import ClientUsageError, InvalidRequest
 from sessionary.model import IDEMPOTENCY_KEY, CreatedSession, ExtendedSession, JsonObject, Session, UpdatedSession
 

@@ -13,13 +13,13 @@ from sessionary.client.answers import (
     is_json,
     read_answer,
 )
+from sessionary.client.arguments import seconds
 from sessionary.client.calls import Answer, Call
 from sessionary.client.deadlines import Deadline
 from sessionary.client.failures import carrying, failure_of, late
 from sessionary.client.quiet import LOG
 from sessionary.client.reasons import Route
 from sessionary.client.server import Attempt, Server, checked
-from sessionary.client.settings import seconds
 from sessionary.client.surroundings import Surroundings
 from sessionary.errors import (
     BadResponse,

@@ -12,9 +12,8 @@ import httpx2
 from msgspec import Struct
 
 from sessionary.client.addresses import address_of, goes_past_the_proxy, origin_of
+from sessionary.client.arguments import check_names, organisation_checked, retries_checked, seconds
 from sessionary.client.calls import Answer, Call
-from sessionary.client.names import check_names
-from sessionary.client.settings import organisation_checked, retries_checked, seconds
 from sessionary.client.writing import segment
 from sessionary.errors import InvalidRequest
 from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
