@@ -220,7 +220,7 @@ def test_a_file_that_another_program_wrote_over_is_written_to_no_more(
             ("POST", caller.path, {"userId": "ada"}),
         ):
             assert caller.call(method, path, body).expect(503).json["detail"] == GONE
-        for path in ("/health/ready", caller.path, f"{caller.path}/{session}"):
+        for path in ("/health/ready", caller.path, f"{caller.path}?offset=100000", f"{caller.path}/{session}"):
             assert caller.call("GET", path).expect(503).json["detail"] == GONE
     assert len(errors_in(server)) == 1
     poll(lambda: log_of(file).stat().st_size == 0, "a log that is emptied")

@@ -161,6 +161,7 @@ class SqliteStore:
 
     async def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token; see ``Store``."""
+        self._check_contents()
         try:
             return self._short_reader.find_token(token_id)
         except apsw.BusyError:
@@ -287,6 +288,7 @@ class SqliteStore:
         return result
 
     async def _read(self, work: Callable[[], Result], organisation: str = "") -> Result:
+        self._check_contents()
         result: Result = _returned(await self._reads.put(work, 0, organisation))
         return result
 
