@@ -43,8 +43,9 @@ async def read_json(body: bytes) -> Any:
     """
     if len(body) <= _SHORT_BYTES:
         value = _decoded(body)
-        is_flat = body.count(b"{") + body.count(b"[") <= NESTING_MAX
-        keys = _count_keys_of_flat(value) if is_flat else _count_keys(value)
+        if body.count(b"{") + body.count(b"[") > NESTING_MAX:
+            _check_depth(value)
+        keys = _count_keys(value)
         if not _keys_add_up(body, keys):
             await _check_keys(body, keys)
         return value
@@ -55,6 +56,8 @@ async def read_json(body: bytes) -> Any:
     decode = await _decoder_for(body)
     await asyncio.sleep(0)
     value = _decoded(body, decode)
+    await asyncio.sleep(0)
+    _check_depth(value)
     await asyncio.sleep(0)
     keys = _count_keys(value)
     await asyncio.sleep(0)
@@ -170,30 +173,7 @@ def _reason(error: msgspec.DecodeError, body: bytes) -> str:
 
 
 def _count_keys(value: Any) -> int:
-    """Count the keys of all objects, level by level, refusing what is too deep or too large a number."""
-    keys = 0
-    level: list[Any] = [value]
-    for depth in range(NESTING_MAX + 1):
-        below: list[Any] = []
-        for member in level:
-            kind = type(member)
-            if kind is dict:
-                keys += len(member)
-                below.extend(member.values())
-            elif kind is list:
-                below.extend(member)
-            elif kind is int and not INTEGER_MIN <= member <= INTEGER_MAX:
-                raise _too_large()
-        if depth == NESTING_MAX and any(type(member) in _CONTAINERS for member in level):
-            break
-        if not below:
-            return keys
-        level = below
-    raise _too_deep()
-
-
-def _count_keys_of_flat(value: Any) -> int:
-    """Count the keys of all objects of a value that cannot be too deep."""
+    """Count the keys of all objects, refusing too large a number."""
     keys = 0
     members = [value]
     for member in members:
@@ -206,6 +186,16 @@ def _count_keys_of_flat(value: Any) -> int:
         elif kind is int and not INTEGER_MIN <= member <= INTEGER_MAX:
             raise _too_large()
     return keys
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse containers that are nested too deep, looking level by level."""
+    level = [value] if type(value) in _CONTAINERS else []
+    for _ in range(NESTING_MAX):
+        members = (outer.values() if type(outer) is dict else outer for outer in level)
+        level = [inner for several in members for inner in several if type(inner) in _CONTAINERS]
+    if level:
+        raise _too_deep()
 
 
 def _too_deep() -> InvalidRequest:
