@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from sessionary.errors import InvalidRequest, SessionaryError, StoreUnavailable
 from sessionary.http.replies import Header
-from sessionary.http.undelivered import DELIVERY
+from sessionary.http.undelivered import DELIVERY, Delivery
 
 _JOINED_BYTES_MAX: Final = 64 * 1024
 """Beyond this copying a body costs more than another write."""
@@ -30,8 +30,7 @@ class Bounds(Struct, frozen=True):
     connections: int
 
 
-def path_and_query(target: bytes) -> tuple[bytes, bytes]:
-    """Cut the target of a request in two; raises InvalidRequest, or as the parser does."""
+def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
     if not target.isascii():
         raise InvalidRequest
     if target.startswith(b"/"):
@@ -39,6 +38,22 @@ def path_and_query(target: bytes) -> tuple[bytes, bytes]:
         return path, query
     url = httptools.parse_url(target)
     return url.path, url.query or b""
+
+
+def scope_of(
+    method: bytes, target: bytes, headers: Sequence[Header], client: Any, delivery: Delivery
+) -> dict[str, Any]:
+    """Make of a request what our application reads of an ASGI scope; raises InvalidRequest, or as the parser does."""
+    path, query = _path_and_query(target)
+    return {
+        "type": "http",
+        "method": method.decode("ascii"),
+        "raw_path": path,
+        "query_string": query,
+        "headers": headers,
+        "client": client,
+        DELIVERY: delivery,
+    }
 
 
 class Reading(FlowControl):
@@ -166,7 +181,10 @@ class Exchange:
 
     def take(self, body: bytes) -> None:
         """Take a part of the request's body."""
-        self.body = self.body + body if self.body else bytearray(body)
+        if self.body:
+            self.body += body
+        else:
+            self.body = bytearray(body)
         self._wake()
 
     def end_body(self) -> None:

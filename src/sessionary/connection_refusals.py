@@ -8,6 +8,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any, Final
 
+import httptools
+
 from sessionary import limits
 from sessionary.errors import InvalidRequest, Overloaded, SessionaryError, VersionNotSupported
 from sessionary.http.replies import SAFE, Header, problem
@@ -28,6 +30,8 @@ _logger: Final = logging.getLogger("sessionary.connections")
 _FAREWELL_SECONDS: Final = 2.0
 _HOST: Final = re.compile(rb"((?:[\w.!$&'()*+,;=~-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _VERSIONS: Final = frozenset({"1.1", "1.0"})
+_NO_VERSION: Final = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface"})
+"""What the parser says of a version that it does not know; ``PRI`` is how HTTP/2 begins."""
 
 
 def refusal_of(version: str, target: bytes, headers: Sequence[Header]) -> SessionaryError | None:
@@ -42,6 +46,13 @@ def refusal_of(version: str, target: bytes, headers: Sequence[Header]) -> Sessio
     if not hosts:
         return InvalidRequest("The header Host is missing.") if version == "1.1" else None
     return None if _is_host(hosts[0]) else InvalidRequest("The header Host is not valid.")
+
+
+def refusal_of_parser(error: httptools.HttpParserError) -> SessionaryError:
+    """Tell what the parser did not take."""
+    if str(error) in _NO_VERSION:
+        return VersionNotSupported()
+    return InvalidRequest("The request is not valid HTTP.")
 
 
 @lru_cache(maxsize=64)

@@ -13,10 +13,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary import limits
 from sessionary.clocks import date_headers, request_ids
-from sessionary.connection_answers import Bounds, path_and_query
+from sessionary.connection_answers import Bounds, scope_of
 from sessionary.connection_exchanges import AnsweringProtocol
 from sessionary.connection_framing import Framing
-from sessionary.connection_refusals import TOO_LONG, Farewell, refusal_of
+from sessionary.connection_refusals import TOO_LONG, Farewell, refusal_of, refusal_of_parser
 from sessionary.errors import (
     HeadersTooLarge,
     InvalidRequest,
@@ -24,9 +24,7 @@ from sessionary.errors import (
     QueryTooLong,
     RequestTimeout,
     SessionaryError,
-    VersionNotSupported,
 )
-from sessionary.http.undelivered import DELIVERY
 
 _HEADERS_MAX: Final = limits.HEADERS_MAX
 _HEADERS_BYTES_MAX: Final = limits.HEADERS_BYTES_MAX
@@ -136,20 +134,10 @@ class _BoundedProtocol(AnsweringProtocol):
         self._refusal = refusal_of(version, self.url, self.headers)
         if self._refusal is not None:
             raise self._refusal
-        path, query = path_and_query(self.url)
+        scope = scope_of(method, self.url, self.headers, self.client, self._delivery)
         if self.expect_100_continue:
             self._delivery.stop_counting()
         self._in_head = False
-        # Of what ASGI has in a scope, what our application reads.
-        scope = {
-            "type": "http",
-            "method": method.decode("ascii"),
-            "raw_path": path,
-            "query_string": query,
-            "headers": self.headers,
-            "client": self.client,
-            DELIVERY: self._delivery,
-        }
         self._begin(scope, keep_alive=version != "1.0" and self.parser.should_keep_alive())
 
     def on_chunk_header(self) -> None:
@@ -212,10 +200,7 @@ class _BoundedProtocol(AnsweringProtocol):
             self._parse_without_upgrade(data[wish.args[0] :])
             return
         except httptools.HttpParserError as error:
-            otherwise = (
-                VersionNotSupported() if _is_version(error) else InvalidRequest("The request is not valid HTTP.")
-            )
-            wrong = self._refusal or otherwise
+            wrong = self._refusal or refusal_of_parser(error)
             # The way it came holds it, and all it came through.
             wrong.__traceback__, self._refusal = None, None
             self._refuse(wrong)
@@ -295,6 +280,8 @@ class _BoundedProtocol(AnsweringProtocol):
         # What was kept of the request goes now.
         self.parser = httptools.HttpRequestParser(self)
         self.url, self.headers = b"", []
+        self.flow.waiting = False
+        self.flow.resume_reading()
         self._farewell = Farewell(self.transport, self.loop, self._close)
 
     def _ends_after_answers(self) -> bool:
@@ -311,8 +298,3 @@ class _BoundedProtocol(AnsweringProtocol):
             return False
         self.cycle.keep_alive = False
         return True
-
-
-def _is_version(error: httptools.HttpParserError) -> bool:
-    """Say whether the parser knows no such version; ``PRI`` is how HTTP/2 begins."""
-    return str(error) in {"Invalid HTTP version", "Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface"}

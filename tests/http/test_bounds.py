@@ -230,6 +230,7 @@ def test_a_bound_is_told_before_the_session_is_looked_for(caller: Caller) -> Non
 @pytest.mark.parametrize(
     ("fields", "pointer", "said"),
     [
+        ({"userId": None}, "/userId", "must be a string of 1 to 256 characters."),
         ({"userId": 5}, "/userId", "must be a string of 1 to 256 characters."),
         ({"userId": ""}, "/userId", "must have at least 1 character."),
         ({"userId": "x" * 257}, "/userId", "must have at most 256 characters."),

@@ -613,6 +613,21 @@ def test_a_body_is_no_request_where_its_length_stands_behind_too_many_headers(
     assert caller.get(session_id).status == 200
 
 
+@pytest.mark.parametrize("filler", [[b"a: b"] * 1_021, [b"a: b"] * 1_100, [b"a: %b" % (b"x" * 16_000)] * 3])
+@pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
+def test_the_body_behind_too_many_headers_is_read_past_and_the_connection_goes_on(
+    caller: Caller, wire: Wire, filler: list[bytes], *, chunks: bool
+) -> None:
+    session_id = caller.begin()
+    inner = asked(caller, "DELETE", f"/{session_id}")
+    body = b"".join(chunked(inner)) if chunks else inner
+    framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(inner)
+    start = asked(caller, "POST").removesuffix(b"\r\n\r\n")
+    wire.send(b"\r\n".join([start, b"a: b", b"a: b", *filler, framing, b"", body]), asked(caller))
+    assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
+    assert [session["id"] for session in wire.receive().json] == [session_id]
+
+
 @pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
 def test_a_wish_for_another_protocol_leaves_every_other_header(caller: Caller, wire: Wire, *, chunks: bool) -> None:
     body = b"".join(chunked(BODY)) if chunks else BODY
