@@ -4,7 +4,7 @@
 -- also leaves no plan but looking each row up: any other would have to sort, and that is forbidden.
 --
 -- `:schema_is_known` stands for a condition that fails the statement where a newer program has changed the schema: every
--- statement that reads outside a transaction has it, so that none answers from tables that it does not know.
+-- statement that runs outside a transaction has it, so that none reads or writes tables that it does not know.
 
 -- name: read_batch
 -- Sessions, and keys used before, without a lock; sessions and keys share lines only to save a round trip.
@@ -177,10 +177,7 @@ SELECT 1 / (
         SELECT count(*)
         FROM insert_keys
     )
-    AND :program::integer >= (
-        SELECT max(m.serves_from)
-        FROM schema_migrations AS m
-    )
+    AND :schema_is_known
 )::integer AS written;
 
 -- name: fetch_sessions
