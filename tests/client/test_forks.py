@@ -61,9 +61,11 @@ def test_a_fork_while_other_threads_use_the_pool_harms_nobody(client: Client) ->
 
     with ThreadPoolExecutor(4) as threads:
         reading = [threads.submit(read, session_id) for session_id in ids[:4]]
-        for _ in range(10):
-            assert in_child(lambda: _own_reads(client, ids[4], 5))() == 0
-        stop.set()
+        try:
+            for _ in range(10):
+                assert in_child(lambda: _own_reads(client, ids[4], 5))() == 0
+        finally:
+            stop.set()
         assert [future.result(30) for future in reading] == [0] * 4
 
 

@@ -1,8 +1,12 @@
 """Taking turns: whoever is alone is, and is not kept waiting by those who come and go."""
 
+import os
+import signal
 import threading
 import time
 from pathlib import Path
+
+import pytest
 
 from tests.harness.turns import turn
 
@@ -37,3 +41,19 @@ def test_whoever_is_alone_is_and_has_its_turn(tmp_path: Path) -> None:
     assert crowds.count((True,)) == 20
     assert not [together for together in crowds if True in together and len(together) > 1]
     assert any(len(together) > 1 for together in crowds), "the others work beside each other"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_process_that_was_forked_in_a_turn_does_not_prolong_it(tmp_path: Path, *, alone: bool) -> None:
+    with turn(tmp_path, alone=alone):
+        child = os.fork()
+        if child == 0:  # pragma: no cover - the child is no process that is measured
+            signal.pause()
+            os._exit(0)
+    try:
+        with turn(tmp_path, alone=True):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
