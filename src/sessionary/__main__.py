@@ -1,5 +1,5 @@
 """``python -m sessionary``."""
 
-from sessionary.cli.main import main
+from sessionary.cli.entry import main
 
 main()

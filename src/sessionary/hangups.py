@@ -23,6 +23,8 @@ class Hangups:
         """Take the signal from now on, and to the end."""
         # Not by the loop: one that is closed gives the signal back to the system, which ends the process.
         signal.signal(signal.SIGHUP, self._note)
+        # The command line held it back: one that came since then is handled here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
 
     def obey(self, reload: Callable[[], None]) -> None:
         """Read again whenever the signal comes, in this event loop."""

@@ -191,6 +191,33 @@ def test_the_signal_does_no_harm_while_it_starts_and_while_it_stops(
         assert logged(server, "Traceback") == 0
 
 
+def test_the_signal_does_no_harm_before_the_program_is_loaded(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "sessionary.cli.main":
+            print(sorted({"asyncio", "click", "msgspec"} & sys.modules.keys()), file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGHUP)
+
+sys.meta_path.insert(0, Finder())
+from sessionary.cli.entry import main
+main()
+"""
+    words = [sys.executable, "-c", program, "serve", "--port", "0", "--database", f"sqlite:///{tmp_path}/store.db"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        poll(lambda: READ_AGAIN in (tmp_path / "log").read_text(), "a server that obeyed once it could")
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+        assert (tmp_path / "log").read_text().startswith("[]"), "nothing slow is loaded before"
+    finally:
+        process.kill()
+        process.wait(timeout=20)
+
+
 def test_a_server_ends_with_its_terminal(tmp_path: Path) -> None:
     ours, theirs = terminal()
     program = (

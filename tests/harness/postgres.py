@@ -117,6 +117,19 @@ class PostgresServer:
                 raise AssertionError(f"{error}\n{tail(self.log)}") from error
             raise
 
+    def make_standby(self) -> Self:
+        """Copy this running server to one that follows it and takes no writes until promoted; start it oneself."""
+        other = type(self)(self.major)
+        other._settings = self._settings  # noqa: SLF001 - our own kind
+        other._directory = _make_directory()  # noqa: SLF001
+        place = ("-d", f"host=127.0.0.1 port={self.port} user=postgres", "-D", str(other._data))  # noqa: SLF001
+        self._run_tool("pg_basebackup", *place, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        return other
+
+    def promote(self) -> None:
+        """Let a standby take writes from now on."""
+        assert self.run_sql("SELECT pg_promote(true, 30)") == "t"
+
     def stop(self) -> None:
         """End the server as an operator would (fast shutdown: clients are cut off, nothing is lost)."""
         if self._process is None:
@@ -211,15 +224,11 @@ class PostgresServer:
             return False
         # A crash leaves its own file behind, ready line and all: only the file of *this* process counts.
         ours = bool(lines) and lines[0] == str(self.pid)
-        return ours and len(lines) >= _READY_LINE and lines[_READY_LINE - 1].strip() == "ready"
+        return ours and len(lines) >= _READY_LINE and lines[_READY_LINE - 1].strip() in {"ready", "standby"}
 
     def _create_cluster(self) -> Path:
-        place = public_temporary_directory()
-        _remove_leftovers(place)
-        directory = Path(tempfile.mkdtemp(prefix=f"{_DIRECTORY_PREFIX}{os.getpid()}-", dir=place))
+        directory = _make_directory()
         try:
-            if _USER is not None:
-                os.chown(directory, _USER, _USER)
             habits = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
             self._run_tool("initdb", "-D", str(directory / "data"), *habits)
         except BaseException:
@@ -245,6 +254,15 @@ class PostgresServer:
         if completed.returncode != 0:
             raise AssertionError(f"{tool} failed:\n{completed.stdout}{completed.stderr}")
         return completed.stdout
+
+
+def _make_directory() -> Path:
+    place = public_temporary_directory()
+    _remove_leftovers(place)
+    directory = Path(tempfile.mkdtemp(prefix=f"{_DIRECTORY_PREFIX}{os.getpid()}-", dir=place))
+    if _USER is not None:
+        os.chown(directory, _USER, _USER)
+    return directory
 
 
 def _name_in(url: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from msgspec.structs import asdict
 
+from sessionary.cli.entry import hold_hangups
 from sessionary.cli.settings import from_flags, settings_options
 from sessionary.clocks import steady_clock
 from sessionary.config import shown
@@ -20,8 +21,9 @@ from sessionary.store.opening import check_url, migrate, pending_migrations
 @settings_options()
 def serve_command(**flags: Any) -> None:
     """Run the server until it is told to stop (SIGTERM or Ctrl-C)."""
-    # From the first moment on it is no reason to end; where the caller had it ignored, as nohup does, it stays so.
-    outlives_terminal = signal.signal(signal.SIGHUP, signal.SIG_IGN) == signal.SIG_IGN
+    hold_hangups()
+    # The caller had it ignored, as nohup does.
+    outlives_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     read = partial(from_flags, flags, warns=False)
     found = read()
     # The other commands start faster without the server's modules.

@@ -1,6 +1,7 @@
 """Making a connection: host after host, each with its share of the time, to one that takes writes if there is any."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -167,7 +168,8 @@ def explaining(url: str) -> Iterator[None]:
     try:
         yield
     except DRIVER_ERRORS as error:
-        reason = str(error) or "no answer in time"
+        is_untrusted = isinstance(error, ssl.SSLCertVerificationError)
+        reason = reason_of(error) if is_untrusted else str(error) or "no answer in time"
         detail = f"The database at {shown} cannot be used: {reason}."
         raise StoreUnavailable(detail, reason=reason, unreachable=is_passing(error)) from error
     except ValueError as error:

@@ -1,0 +1,69 @@
+"""A primary and its standby: writes go to whichever is the primary, and a standby alone is no database to serve from."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.calling import Caller
+from tests.harness.binaries import PostgresUnavailableError
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=[18, 15])
+def primary(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    try:
+        server = PostgresServer(request.param)
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def standby(primary: PostgresServer) -> Iterator[PostgresServer]:
+    with contextlib.closing(primary.make_standby()) as server:
+        server.start()
+        yield server
+
+
+def _url(*servers: PostgresServer) -> str:
+    places = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    return f"postgresql://postgres@{places}/postgres"
+
+
+def _has_replayed(primary: PostgresServer, standby: PostgresServer) -> bool:
+    written = primary.run_sql("SELECT pg_current_wal_lsn()")
+    return standby.run_sql(f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "t"
+
+
+def test_a_server_goes_on_at_the_standby_once_it_is_promoted(primary: PostgresServer, standby: PostgresServer) -> None:
+    # The standby first: it is passed by for the primary.
+    with ServerProcess(_url(standby, primary)) as server, Caller(server.base_url, server.first_token) as caller:
+        session = caller.create("one")
+        caller.append(session, "two").expect(200)
+        poll(lambda: _has_replayed(primary, standby), "a standby that has everything")
+
+        primary.kill9()
+        assert caller.append(session, "never").status == 503
+        assert caller.call("GET", "/health/ready").status == 503
+
+        standby.promote()
+        poll(lambda: caller.call("GET", "/health/ready").status == 200, "a server that is ready again", seconds=30)
+        caller.append(session, "three").expect(200)
+        assert caller.contents(session) == ["one", "two", "three"]
+
+
+def test_a_standby_alone_is_waited_for_and_its_reason_told(standby: PostgresServer) -> None:
+    with contextlib.closing(ServerProcess(_url(standby))) as server:
+        server.start(wait=False)
+        poll(
+            lambda: any("it is a standby and takes no writes" in line for line in server.log_lines()),
+            "a line that says why",
+        )
+        standby.promote()
+        server.wait_until_ready(30)

@@ -1,0 +1,78 @@
+"""PostgreSQL over TLS, with a certificate that nobody else vouches for."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.calling import Caller
+from tests.harness.binaries import NOBODY, PostgresUnavailableError
+from tests.harness.certificates import self_signed
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess, run_sessionary
+from tests.harness.waiting import poll
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return self_signed(tmp_path_factory.mktemp("certificate"))[0]
+
+
+@pytest.fixture(scope="module")
+def place(certificate: Path) -> Iterator[str]:
+    """Run a PostgreSQL that speaks TLS, as the one from PyPI does not; its URL without parameters."""
+    try:
+        server = PostgresServer(15)
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
+    with server:
+        for name, source in (("server.crt", certificate), ("server.key", certificate.with_name("server-key.pem"))):
+            copy = server.directory / "data" / name
+            copy.write_bytes(source.read_bytes())
+            copy.chmod(0o600)
+            if os.geteuid() == 0:
+                os.chown(copy, NOBODY, NOBODY)
+        server.run_sql("ALTER SYSTEM SET ssl = on")
+        server.run_sql("SELECT pg_reload_conf()")
+        poll(lambda: server.run_sql("SHOW ssl") == "on", "a server that speaks TLS")
+        yield server.url()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "sslmode=require",
+        "sslmode=verify-full&sslrootcert={certificate}",
+        "sslmode=verify-ca&sslrootcert={certificate}",
+        "sslmode=require&channel_binding=prefer",
+        "sslmode=require&channel_binding=require&sslrootcert={certificate}",
+    ],
+)
+def test_a_server_serves_over_tls(place: str, certificate: Path, parameters: str) -> None:
+    url = f"{place}?{parameters.format(certificate=certificate)}"
+    with ServerProcess(url) as server, Caller(server.base_url, server.first_token) as caller:
+        assert caller.contents(caller.create("one")) == ["one"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "sslmode=verify-full&sslrootcert=system",
+        "sslmode=require&channel_binding=require",
+        "sslmode=verify-full&sslrootcert={other}",
+    ],
+)
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("migrate",)], ids=lambda words: words[0])
+def test_a_certificate_that_is_not_trusted_is_told_with_what_asks_for_trust(
+    place: str, tmp_path: Path, parameters: str, words: tuple[str, ...]
+) -> None:
+    other = self_signed(tmp_path, "other")[0]
+    url = f"{place}?{parameters.format(other=other)}"
+    completed = run_sessionary(*words, "--database", url, directory=tmp_path)
+    assert completed.returncode == 1
+    said = completed.stderr.splitlines()[-1]
+    assert said.startswith("sessionary: The database at 127.0.0.1:")
+    assert "its certificate is not trusted (self" in said
+    assert "channel_binding=require" in said
+    assert "sslrootcert" in said
