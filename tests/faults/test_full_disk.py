@@ -1,7 +1,6 @@
 """A disk that is full: writes are refused with the reason, reads go on, and writes resume by themselves."""
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.calling import Answer, Caller, spoken
+from tests.faults.disks import fill, small_disk_at
 from tests.faults.doses import dose, note
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -17,7 +17,6 @@ from tests.harness.waiting import poll
 DISK_BYTES: Final = 16 * 1024 * 1024
 SECONDS_BACK_MAX: Final = 5.0
 REASON: Final = "The disk is full."
-FILL_BYTES: Final = 64 * 1024
 
 
 @pytest.fixture
@@ -25,13 +24,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounting = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", place], capture_output=True, check=False
-    )
-    if mounting.returncode:
-        pytest.skip("a file system can only be mounted by root, where the container lets it")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with small_disk_at(place, DISK_BYTES):
+        yield place
 
 
 @pytest.fixture
@@ -44,19 +38,6 @@ def server(small_disk: Path, tmp_path: Path) -> Iterator[ServerProcess]:
 def caller(server: ServerProcess) -> Iterator[Caller]:
     with Caller(server.base_url, server.create_token("demo")) as connected:
         yield connected
-
-
-def fill(disk: Path) -> Path:
-    """Write a file until nothing fits any more."""
-    ballast = disk / "ballast"
-    with ballast.open("ab", buffering=0) as file:
-        for size in (FILL_BYTES, 4096, 1):
-            try:
-                while file.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue
-    return ballast
 
 
 def append(caller: Caller, session: str, number: int) -> Answer:

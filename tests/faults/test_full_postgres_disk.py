@@ -1,0 +1,78 @@
+"""PostgreSQL on a disk that is full: as on SQLite, writes are refused, reads go on, and writes resume by themselves."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.calling import Answer, Caller, spoken
+from tests.faults.disks import fill, small_disk_at
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import ServerProcess
+from tests.harness.waiting import poll
+
+DISK_BYTES: Final = 48 * 1024 * 1024
+
+
+@pytest.fixture
+def disk(own_postgres: PostgresServer) -> Iterator[Path]:
+    """A file system of a few megabytes, where PostgreSQL may keep a database but not its log."""
+    place = own_postgres.directory / f"disk-{secrets.token_hex(4)}"
+    place.mkdir()
+    with small_disk_at(place, DISK_BYTES):
+        owner = own_postgres.directory.stat()
+        os.chown(place, owner.st_uid, owner.st_gid)
+        place.chmod(0o700)
+        yield place
+
+
+@pytest.fixture
+def database(own_postgres: PostgresServer, disk: Path) -> Iterator[str]:
+    """The URL of a database on that file system."""
+    name = f"full_{secrets.token_hex(4)}"
+    own_postgres.run_sql(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
+    own_postgres.run_sql(f"CREATE DATABASE {name} TABLESPACE {name}")
+    yield own_postgres.url(name)
+    own_postgres.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    own_postgres.run_sql(f"DROP TABLESPACE {name}")
+
+
+@pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
+def test_a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself(disk: Path, database: str) -> None:
+    with ServerProcess(database) as server, Caller(server.base_url, server.create_token("demo")) as caller:
+        session, pid, stored = caller.create("zero"), server.pid, 0
+        for _ in range(3):
+            _append(caller, session, stored).expect(200)
+            stored += 1
+            ballast = fill(disk)
+            # Some still fit into the pages that the tables have.
+            while (answer := _append(caller, session, stored)).status == 200:
+                stored += 1
+            assert (answer.status, answer.json["code"]) == (503, "STORE_UNAVAILABLE")
+            caller.call("GET", "/health/ready").expect(503)
+            caller.call("GET", "/health/live").expect(200)
+            assert _numbers(caller, session) == list(range(stored)), "what was acknowledged is read"
+            caller.call("GET", caller.path).expect(200)
+
+            ballast.unlink()
+            poll(lambda: _append(caller, session, stored).status == 200, "a write that fits", seconds=30)  # noqa: B023
+            stored += 1
+            poll(lambda: caller.call("GET", "/health/ready").status == 200, "a server that is ready")
+            assert _numbers(caller, session) == list(range(stored))
+        assert server.pid == pid, "ours was not restarted"
+        assert any("could not extend file" in line for line in server.log_lines()), "the log says why"
+
+
+def _append(caller: Caller, session: str, number: int) -> Answer:
+    """Append a message of several pages, which PostgreSQL cannot compress, under its key."""
+    body = {"newMessages": spoken(f"{number}:{secrets.token_hex(10_000)}")}
+    return caller.call(
+        "PUT", f"{caller.path}/{session}", body, {"Idempotency-Key": f'"{number}-{secrets.token_hex(4)}"'}
+    )
+
+
+def _numbers(caller: Caller, session: str) -> list[int]:
+    return [int(content.partition(":")[0]) for content in caller.contents(session)[1:]]
