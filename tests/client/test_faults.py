@@ -164,7 +164,7 @@ def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultPro
         started = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             call()
-        assert 0.5 < time.monotonic() - started < 10
+        assert 0.5 < time.monotonic() - started < 1.5
     faulty.plan = []
     through.list_sessions(timeout=5)
 
@@ -174,7 +174,7 @@ def test_the_deadline_spans_the_retries(through: Client, faulty: FaultProxy) -> 
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         through.list_sessions(timeout=1)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 2
     assert len(faulty.arrived) == 2
 
 

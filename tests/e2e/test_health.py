@@ -12,7 +12,7 @@ from tests.harness.waiting import poll
 
 STORE_SECONDS = 2.0
 # The deadline is the store's; the rest is the road there and back on a busy machine.
-ANSWER_SECONDS_MAX = STORE_SECONDS + 5
+ANSWER_SECONDS_MAX = STORE_SECONDS + 1.5
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def assert_out_of_service(caller: Caller, session: str) -> None:
 
         started = time.monotonic()
         assert caller.call("GET", "/health/live").expect(200).json == {"status": "live"}
-        assert time.monotonic() - started < STORE_SECONDS
+        assert time.monotonic() - started < 1
 
 
 def assert_says_unavailable(answer: Answer, *, is_read: bool = True) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from random import Random
-from statistics import median
 
 import pytest
 
@@ -104,8 +103,7 @@ def test_every_request_has_one_effect_though_postgresql_is_harmed(
         load.assert_exactly_once(server)
     assert [server.pid for server in pair if server.running] == pids, "ours were not restarted"
     note_loads(loads, harmed=len(loads), **{"seconds until served again, at most": round(max(seconds_back), 2)})
-    assert median(seconds_back) <= SECONDS_BACK_MAX
-    assert max(seconds_back) <= 5 * SECONDS_BACK_MAX, "the machine may have been busy"
+    assert max(seconds_back) <= SECONDS_BACK_MAX
 
 
 def backends(postgres: PostgresServer) -> list[int]:

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -116,8 +115,7 @@ def test_a_thousand_half_open_connections_are_closed_in_time_while_a_good_caller
         one.wire.close()
 
     assert len(waits) > 10
-    assert median(waits) < 1.0, "the good caller was served throughout"
-    assert max(waits) < SECONDS + SLACK_SECONDS
+    assert max(waits) < 1.0, "the good caller was served throughout"
     longest = max(one.seconds_open or 0.0 for one in crowd)
     assert SECONDS * 0.9 < longest < SECONDS + SLACK_SECONDS
     assert most - before < 80 * MEBIBYTE

@@ -131,7 +131,7 @@ def test_ten_thousand_query_parameters_are_refused(caller: Caller) -> None:
     started = time.monotonic()
     assert caller.list("?" + "&a" * 4_000).status == 200
     assert caller.list("?" + "&limit=1" * 1_000).refusal == (400, "INVALID_PARAMETER")
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 1.0
 
 
 def test_an_update_of_a_million_messages_is_refused_before_it_is_read_whole(

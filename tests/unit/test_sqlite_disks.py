@@ -129,7 +129,7 @@ async def test_a_slow_disk_keeps_nobody_waiting_longer_than_a_request_may_take(
 
     assert all(map(_is_unavailable, await answers))
     assert all(map(_is_unavailable, await late))
-    assert time.monotonic() - started < disk.sync_seconds
+    assert time.monotonic() - started < SECONDS_MAX + 0.5
 
     disk.sync_seconds = 0.0
     async with asyncio.timeout(10):

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -181,8 +182,9 @@ async def test_a_reader_in_the_way_of_forgetting_only_delays_it(store: SqliteSto
     await store.sweep(100)
     await asyncio.sleep(0.6)
     assert files_that_remember(path) != [], "what a reader sees must not be taken from it"
-    (written,) = await store.apply([making.create(user("harmless"))])
-    assert not isinstance(written, Exception), "nor does the reader hold up those who write"
+    started = time.monotonic()
+    await store.apply([making.create(user("harmless"))])
+    assert time.monotonic() - started < 0.5, "nor does the reader hold up those who write"
     backup.close()
 
     await store.sweep(100)
