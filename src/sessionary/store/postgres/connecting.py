@@ -18,6 +18,10 @@ _PART: Final = 0.45
 """Of the time of a request, for connecting anew: a little less than its work may take."""
 _FINAL: Final = ("28", "3D")
 """A wrong password or database is one at every host."""
+_UNTRUSTED: Final = (
+    "its certificate is not trusted ({}). It is verified because of sslmode, sslrootcert or channel_binding=require in"
+    " the URL; name a file with the authority that signed it in sslrootcert"
+)
 
 SETTINGS: Final[Mapping[str, str]] = {
     "synchronous_commit": "on",
@@ -81,6 +85,9 @@ async def connect_to(target: Target, seconds_max: float, settings: Mapping[str, 
         try:
             async with asyncio.timeout(min(share, target.seconds_max or share)):
                 made = await _connect_one(target, place, settings)
+        except ssl.SSLCertVerificationError as error:
+            failures.append((place, HostsFailed(_UNTRUSTED.format(error.verify_message), passing=False)))
+            continue
         except DRIVER_ERRORS as error:
             if isinstance(error, asyncpg.PostgresError) and str(error.sqlstate).startswith(_FINAL):
                 raise
@@ -168,8 +175,7 @@ def explaining(url: str) -> Iterator[None]:
     try:
         yield
     except DRIVER_ERRORS as error:
-        is_untrusted = isinstance(error, ssl.SSLCertVerificationError)
-        reason = reason_of(error) if is_untrusted else str(error) or "no answer in time"
+        reason = str(error) or "no answer in time"
         detail = f"The database at {shown} cannot be used: {reason}."
         raise StoreUnavailable(detail, reason=reason, unreachable=is_passing(error)) from error
     except ValueError as error:

@@ -21,7 +21,6 @@ be. A FATAL error ends the session, and may come after a commit.
 """
 
 import asyncio
-import ssl
 from typing import Final
 
 import asyncpg
@@ -41,10 +40,6 @@ _HARMLESS: Final = ("22", "23", "40", _LOCKED)
 """Values, constraints, conflicts and locks say nothing against the connection; after others a new one may do better."""
 _TELLTALE: Final = ("21", "22", "23", "54", "P0")
 """Messages of these classes quote values of the caller."""
-_UNTRUSTED: Final = (
-    "its certificate is not trusted ({}). It is verified because of sslmode, sslrootcert or channel_binding=require in"
-    " the URL; name a file with the authority that signed it in sslrootcert"
-)
 _PASSING: Final = ("08", "53", "57P")
 
 
@@ -103,8 +98,6 @@ def reason_of(error: BaseException) -> str:
         return f"{error.args[0] if error.args else type(error).__name__} ({sqlstate})"
     if isinstance(error, asyncio.TimeoutError):
         return "no answer in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _UNTRUSTED.format(error.verify_message)
     return str(error) or type(error).__name__
 
 
