@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.binaries import PostgresUnavailableError
 from tests.harness.clock import find_faketime
 from tests.harness.injecting import FIU_LIBRARIES
-from tests.harness.postgres import PostgresServer
+from tests.harness.postgres import PostgresServer, postgres_or_skip
 from tests.harness.turns import turn
 
 
@@ -25,11 +24,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def _postgres(major: int) -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer(major)
-    except PostgresUnavailableError as error:
-        pytest.skip(str(error))
-    with server:
+    with postgres_or_skip(major) as server:
         yield server
 
 
@@ -88,10 +83,7 @@ def own_postgres(request: pytest.FixtureRequest, harmed_postgres: dict[int, Post
     """A running PostgreSQL with an operator's settings, fsync included, that the test may harm; 18 unless told else."""
     major = int(getattr(request, "param", 18))
     if major not in harmed_postgres:
-        try:
-            harmed_postgres[major] = PostgresServer(major, fsync=True)
-        except PostgresUnavailableError as error:
-            pytest.skip(str(error))
+        harmed_postgres[major] = postgres_or_skip(major, fsync=True)
     if not harmed_postgres[major].running:
         harmed_postgres[major].start()
     return harmed_postgres[major]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-CHILD_SECONDS_MAX: Final = 45
+_CHILD_SECONDS_MAX: Final = 45
 """How long a child may take; then it ends, and what each of its threads was doing is told."""
 
 # The measuring of coverage takes a lock whenever code is new to it, and another thread may hold it during the fork.
@@ -28,7 +28,7 @@ def in_child(function: Callable[[], Any]) -> Callable[[], Any]:
     descriptor, name = tempfile.mkstemp(prefix="stuck-child-")
     child = os.fork()
     if child == 0:  # pragma: no cover - the child is no process that is measured
-        faulthandler.dump_traceback_later(CHILD_SECONDS_MAX, exit=True, file=descriptor)
+        faulthandler.dump_traceback_later(_CHILD_SECONDS_MAX, exit=True, file=descriptor)
         try:
             told = (True, function())
         except BaseException:  # noqa: BLE001 - it is told to the parent

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.calling import Caller
-from tests.harness.binaries import PostgresUnavailableError
-from tests.harness.postgres import PostgresServer
+from tests.harness.postgres import PostgresServer, postgres_or_skip
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
@@ -16,11 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=[18, 15])
 def primary(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer(request.param)
-    except PostgresUnavailableError as error:
-        pytest.skip(str(error))
-    with server:
+    with postgres_or_skip(request.param) as server:
         yield server
 
 

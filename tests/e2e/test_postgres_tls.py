@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.calling import Caller
-from tests.harness.binaries import NOBODY, PostgresUnavailableError
+from tests.harness.binaries import NOBODY
 from tests.harness.certificates import self_signed
-from tests.harness.postgres import PostgresServer
+from tests.harness.postgres import postgres_or_skip
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.harness.waiting import poll
 
@@ -22,11 +22,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def place(certificate: Path) -> Iterator[str]:
     """Run a PostgreSQL that speaks TLS, as the one from PyPI does not; its URL without parameters."""
-    try:
-        server = PostgresServer(15)
-    except PostgresUnavailableError as error:
-        pytest.skip(str(error))
-    with server:
+    with postgres_or_skip(15) as server:
         for name, source in (("server.crt", certificate), ("server.key", certificate.with_name("server-key.pem"))):
             copy = server.directory / "data" / name
             copy.write_bytes(source.read_bytes())

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.calling import Answer, Caller, spoken
+from tests.e2e.calling import Answer, Caller
 from tests.faults.disks import fill, small_disk_at
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
@@ -67,11 +67,8 @@ def test_a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself(disk: 
 
 
 def _append(caller: Caller, session: str, number: int) -> Answer:
-    """Append a message of several pages, which PostgreSQL cannot compress, under its key."""
-    body = {"newMessages": spoken(f"{number}:{secrets.token_hex(10_000)}")}
-    return caller.call(
-        "PUT", f"{caller.path}/{session}", body, {"Idempotency-Key": f'"{number}-{secrets.token_hex(4)}"'}
-    )
+    """Append a message of several pages, which PostgreSQL cannot compress."""
+    return caller.append(session, f"{number}:{secrets.token_hex(10_000)}")
 
 
 def _numbers(caller: Caller, session: str) -> list[int]:

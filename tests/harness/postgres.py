@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.harness.binaries import NOBODY, find_binaries, public_temporary_directory
+import pytest
+
+from tests.harness.binaries import NOBODY, PostgresUnavailableError, find_binaries, public_temporary_directory
 from tests.harness.processes import (
     dies_with_parent,
     free_port,
@@ -119,11 +121,15 @@ class PostgresServer:
 
     def make_standby(self) -> Self:
         """Copy this running server to one that follows it and takes no writes until promoted; start it oneself."""
-        other = type(self)(self.major)
-        other._settings = self._settings  # noqa: SLF001 - our own kind
-        other._directory = _make_directory()  # noqa: SLF001
-        place = ("-d", f"host=127.0.0.1 port={self.port} user=postgres", "-D", str(other._data))  # noqa: SLF001
-        self._run_tool("pg_basebackup", *place, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        other = type(self)(self.major, settings=self._settings)
+        other._directory = _make_directory()  # noqa: SLF001 - our own kind
+        source = f"host=127.0.0.1 port={self.port} user=postgres"
+        habits = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        try:
+            self._run_tool("pg_basebackup", "-d", source, "-D", str(other.directory / "data"), *habits)
+        except BaseException:
+            other.close()
+            raise
         return other
 
     def promote(self) -> None:
@@ -254,6 +260,14 @@ class PostgresServer:
         if completed.returncode != 0:
             raise AssertionError(f"{tool} failed:\n{completed.stdout}{completed.stderr}")
         return completed.stdout
+
+
+def postgres_or_skip(major: int, *, fsync: bool = False) -> PostgresServer:
+    """Make a server, not started; skips where this version is not to be had."""
+    try:
+        return PostgresServer(major, fsync=fsync)
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
 
 
 def _make_directory() -> Path:

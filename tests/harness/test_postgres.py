@@ -15,7 +15,7 @@ from tests.harness.binaries import (
     find_binaries,
     public_temporary_directory,
 )
-from tests.harness.postgres import PostgresServer
+from tests.harness.postgres import PostgresServer, postgres_or_skip
 from tests.harness.processes import children_of, is_running, state_of
 from tests.harness.waiting import poll
 
@@ -23,11 +23,7 @@ from tests.harness.waiting import poll
 @pytest.fixture(params=[18, 15], ids=["postgres-18", "postgres-15"])
 def own(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """A server that the test may harm."""
-    try:
-        server = PostgresServer(request.param)
-    except PostgresUnavailableError as error:
-        pytest.skip(str(error))
-    with server:
+    with postgres_or_skip(request.param) as server:
         yield server
 
 
