@@ -7,17 +7,20 @@ from sessionary.errors import InvalidRequest
 class Framing:
     """Counts, for one body at a time."""
 
-    __slots__ = ("_body_bytes", "_bytes", "_in_trailers", "_part", "_trailers_bytes", "_trailers_parts_bytes")
+    __slots__ = ("_body_bytes", "_bytes", "_in_trailers", "_part", "_trailers_bytes", "_trailers_parts_bytes", "chunks")
 
     def __init__(self) -> None:
         """Begin with a body of which nothing has come."""
         self._body_bytes = self._bytes = self._trailers_bytes = self._trailers_parts_bytes = 0
         self._in_trailers = False
         self._part = (False, 0)
+        self.chunks = 0
+        """How many chunks began."""
 
     def chunk(self) -> None:
         """Know that a chunk begins; the last one has no bytes, and trailers may follow it."""
         self._in_trailers = True
+        self.chunks += 1
 
     def body(self, count: int) -> None:
         """Count bytes of the body."""

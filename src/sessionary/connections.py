@@ -31,6 +31,8 @@ _HEADERS_BYTES_MAX: Final = limits.HEADERS_BYTES_MAX
 _PART_BYTES_MAX: Final = 1024
 _BODY_PART_BYTES_MAX: Final = 4 * 1024
 """So much is parsed at once: the parser cannot be stopped within, and each few bytes may be a request."""
+_CHUNKS_A_TURN_MAX: Final = 500
+"""After so many chunks other connections have their turn: chunks of a byte take long to parse."""
 
 
 def bounded_protocol(
@@ -172,23 +174,34 @@ class _BoundedProtocol(AnsweringProtocol):
 
     def _go_on(self) -> None:
         """Parse what has arrived, part by part, until a request has to wait for another's answer."""
-        data, at = self._unparsed, 0
-        while at < len(data) and not (self.pipeline or self._ended or self.transport.is_closing()):
+        data, at, is_enough = self._unparsed, 0, False
+        last_chunk = self._chunks() + _CHUNKS_A_TURN_MAX
+        while at < len(data) and not (is_enough or self.pipeline or self._ended or self.transport.is_closing()):
             size = _PART_BYTES_MAX if self._in_head or not self._in_message else _BODY_PART_BYTES_MAX
             self._parse(data[at : at + size])
             at += size
+            is_enough = self._chunks() > last_chunk
         if self._farewell is not None:
             self._farewell.throw_away(len(data) - at)
             return
         self._unparsed = b"" if self._ended or self.transport.is_closing() else data[at:]
         if self.pipeline or self._unparsed or self._ended:
             self._pause()
+            if is_enough and not self._ended:
+                self.loop.call_soon(self._take_turn)
             return
         self.flow.waiting = False
         if self._in_head and self._in_message:
             self._start_timer(self.bounds.header_seconds)
         if self.cycle is None or not self.cycle.holds_much():
             self.flow.resume_reading()
+
+    def _take_turn(self) -> None:
+        if self.flow.waiting and not (self.pipeline or self._ended or self.transport.is_closing()):
+            self._go_on()
+
+    def _chunks(self) -> int:
+        return 0 if self._framing is None else self._framing.chunks
 
     def _parse(self, data: bytes) -> None:
         exchange, in_body = self.cycle, self._in_message and not self._in_head
