@@ -14,7 +14,7 @@ class Framing:
         self._body_bytes = self._bytes = self._trailers_bytes = self._trailers_parts_bytes = 0
         self._in_trailers = False
         self._part = (False, 0)
-        self.chunks = 0
+        self.chunks: int = 0
         """How many chunks began."""
 
     def chunk(self) -> None:
