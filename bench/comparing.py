@@ -11,7 +11,7 @@ from bench.contenders.catalogue import CONTENDERS
 from bench.load.drive import LoadError
 from bench.results import Cell, Verdict
 from bench.workloads.pool import LostWriteError
-from bench.workloads.reads import WrongAnswerError
+from bench.workloads.reads import MismatchedResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,6 +108,6 @@ def _measure(contender: Contender, load: Load) -> Sample:
 def _complaint(contender: Contender, workload: str) -> str:
     try:
         contender.verify(workload)
-    except (LostWriteError, WrongAnswerError, LoadError) as error:
+    except (LostWriteError, MismatchedResponseError, LoadError) as error:
         return str(error)
     return ""

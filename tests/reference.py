@@ -14,19 +14,19 @@ from typing import Any
 import msgspec
 
 from sessionary.errors import (
-    ExpiryTooFar,
-    KeyReused,
-    MetadataTooLarge,
-    PreconditionFailed,
+    ExpiryTooFarError,
+    IdempotencyKeyReusedError,
+    MetadataTooLargeError,
+    PreconditionFailedError,
     SessionaryError,
-    SessionFull,
-    SessionNotFound,
-    StoreUnavailable,
-    TokenNotFound,
-    TotalTooLarge,
+    SessionFullError,
+    SessionNotFoundError,
+    StoreUnavailableError,
+    TokenNotFoundError,
+    TotalTooLargeError,
 )
-from sessionary.model import Status
-from sessionary.store.base import (
+from sessionary.models import Status
+from sessionary.server.store.base import (
     CURSOR_START,
     OPERATOR,
     USAGE_PAGE_MAX,
@@ -198,7 +198,7 @@ class ReferenceStore:
     async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
         """Keep a token, unless one with its id is kept."""
         if token.id in self._tokens:
-            raise StoreUnavailable
+            raise StoreUnavailableError
         self._tokens[token.id] = token
         self._note(token.organisation, actor, "create_token", token.id, token.created_at)
 
@@ -213,7 +213,7 @@ class ReferenceStore:
     async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
         """Revoke a token; the first time counts."""
         if token_id not in self._tokens:
-            raise TokenNotFound
+            raise TokenNotFoundError
         token = self._tokens[token_id]
         if token.revoked_at is None:
             token = msgspec.structs.replace(token, revoked_at=self._clock())
@@ -260,7 +260,7 @@ class ReferenceStore:
         """Tell a live session's version, 0 for one that is absent (so that tests can name the right one)."""
         try:
             return self._find(organisation, session_id, self._clock()).version
-        except SessionNotFound:
+        except SessionNotFoundError:
             return 0
 
     def expiry_of(self, organisation: str, session_id: str) -> int:
@@ -285,21 +285,21 @@ class ReferenceStore:
     def _find(self, organisation: str, session_id: str, now: int) -> Session:
         session = self._sessions.get((organisation, session_id))
         if session is None or session.expires_at <= now:
-            raise SessionNotFound
+            raise SessionNotFoundError
         return session
 
     def _apply_one(self, command: Command, now: int) -> Outcome:
-        if command.once is None:
+        if command.idempotency_key is None:
             return self._effect_or_error(command, now)
-        name = (command.organisation, command.once.principal, type(command), command.once.key)
+        name = (command.organisation, command.idempotency_key.principal, type(command), command.idempotency_key.key)
         used = self._keys.get(name)
         if used is not None and used.expires_at > now:
-            if used.fingerprint != command.once.fingerprint:
-                return KeyReused()
+            if used.fingerprint != command.idempotency_key.fingerprint:
+                return IdempotencyKeyReusedError()
             return msgspec.structs.replace(used.effect, replayed=True)
         outcome = self._effect_or_error(command, now)
         if not isinstance(outcome, SessionaryError):
-            self._keys[name] = UsedKey(command.once.fingerprint, outcome, now + DAY)
+            self._keys[name] = UsedKey(command.idempotency_key.fingerprint, outcome, now + DAY)
         return outcome
 
     def _effect_or_error(self, command: Command, now: int) -> Outcome:
@@ -311,13 +311,13 @@ class ReferenceStore:
     def _effect(self, command: Command, now: int) -> Effect:
         if isinstance(command, Create):
             if command.if_version is not None:
-                raise PreconditionFailed(0)
+                raise PreconditionFailedError(0)
             return self._create(command)
         session = self._find(command.organisation, command.session_id, now)
         if command.if_version is not None and session.version not in named(command.if_version, session.version):
-            raise PreconditionFailed(session.version)
+            raise PreconditionFailedError(session.version)
         if session.version in named(command.unless_version, session.version):
-            raise PreconditionFailed(session.version)
+            raise PreconditionFailedError(session.version)
         match command:
             case Update():
                 return self._update(session, command, now)
@@ -356,7 +356,7 @@ class ReferenceStore:
         if any(value is not None for value in (*said, *said_too)):
             total_tokens = session.total_tokens + (command.tokens_used or 0)
             if total_tokens > TOTAL_MAX:
-                raise TotalTooLarge
+                raise TotalTooLargeError
             session = replace(
                 session,
                 title=command.title if command.title is not None else session.title,
@@ -381,7 +381,7 @@ class ReferenceStore:
     def _extend(self, session: Session, command: Extend, now: int) -> Extended:
         expires_at = session.expires_at + command.minutes * MINUTE
         if expires_at - now > command.horizon:
-            raise ExpiryTooFar
+            raise ExpiryTooFarError
         session = replace(session, expires_at=expires_at, updated_at=now, version=session.version + 1)
         self._keep(session)
         return Extended(
@@ -406,7 +406,7 @@ def merged(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         else:
             metadata[key] = value
     if len(as_json(metadata)) > METADATA_BYTES:
-        raise MetadataTooLarge
+        raise MetadataTooLargeError
     return metadata
 
 
@@ -432,7 +432,7 @@ def appended(session: Session, command: Create | Update, now: int) -> Session:
     turn = tuple(stamped(*one, now) for one in zip(messages, times, strict=True))
     session = replace(session, turns=(*session.turns, turn))
     if len(session.messages) > SESSION_MESSAGES or session.total_bytes > SESSION_BYTES:
-        raise SessionFull
+        raise SessionFullError
     if command.first_user_text is None or session.user_spoke:
         return session
     title = session.title if session.title is not None else title_of(command.first_user_text)

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from bench.workloads.archive import LIFE_MS, ArchivedSession, archive
 from bench.workloads.payload import MESSAGES_PER_APPEND, METADATA, TOKENS_PER_APPEND, turn
-from sessionary.store.base import StoredSession
-from sessionary.store.summaries import summary_of
+from sessionary.server.store.base import StoredSession
+from sessionary.server.store.summaries import summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

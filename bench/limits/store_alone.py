@@ -19,8 +19,8 @@ from bench.limits.timing import summary
 from bench.processes import read_cpu
 from bench.workloads.payload import TOKENS_PER_APPEND, turn
 from bench.workloads.service import HEADLINE_CONNECTIONS
-from sessionary.store.base import ListQuery, Store, Update
-from sessionary.store.opening import open_store
+from sessionary.server.store.base import ListQuery, Store, Update
+from sessionary.server.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -20,7 +20,7 @@ PAGE = 50
 SESSIONS_MAX = 128
 
 
-class WrongAnswerError(RuntimeError):
+class MismatchedResponseError(RuntimeError):
     """A server answered a read with something else than what is stored."""
 
 
@@ -36,7 +36,7 @@ class Reading(Workload):
     def account(self, tally: Tally) -> None:
         smallest, largest = self._sizes
         if tally.latencies and not (smallest <= tally.body_bytes_min <= tally.body_bytes_max <= largest):
-            raise WrongAnswerError(
+            raise MismatchedResponseError(
                 f"answers of {tally.body_bytes_min} to {tally.body_bytes_max} bytes; {self._sizes} expected"
             )
 
@@ -66,7 +66,7 @@ class Get(Reading):
         if self.service.is_real and any(
             self.service.dialect.stored(body).messages != self.messages for body in answers
         ):
-            raise WrongAnswerError(f"a session of {self.messages} messages came back with another number")
+            raise MismatchedResponseError(f"a session of {self.messages} messages came back with another number")
 
 
 class Pages(Reading):
@@ -82,7 +82,7 @@ class Pages(Reading):
         """Expect whole pages in answer to these requests."""
         answers = self.expect(requests)
         if self.service.is_real and any(len(json.loads(body)) != PAGE for body in answers):
-            raise WrongAnswerError(f"a page has not {PAGE} sessions: is the archive there?")
+            raise MismatchedResponseError(f"a page has not {PAGE} sessions: is the archive there?")
 
 
 class ListUser(Pages):

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 
-class Fault(NamedTuple):
-    """One thing that is wrong with a request: where (a JSON pointer, or the name of a parameter) and what."""
+class FieldError(NamedTuple):
+    """One part of a request that is not valid: where (a JSON pointer, or the name of a parameter) and why."""
 
     pointer: str
     detail: str
@@ -43,21 +43,25 @@ class Response(Protocol):
 
 
 class SessionaryError(Exception):
-    """Something went wrong inside the service."""
+    """The base of every error that sessionary raises.
 
-    code: str = "INTERNAL"
-    status: int = 500
-    title: ClassVar[str] = "Internal error"
+    ``code`` is for programs, ``detail`` for people. ``status`` is the HTTP status, 0 for an error that no HTTP response
+    told of. ``field_errors`` say which parts of a request are wrong.
+    """
 
-    # What only a client's error carries, besides the code and status it was answered with.
+    code: str = "ERROR"
+    status: int = 0
+    title: ClassVar[str] = "Error"
+
+    # Set by the client only, from the response that told of the error.
     response: Response | None = None
     request_id: str | None = None
     retry_after: float | None = None
 
-    def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
-        """Say what happened in the reader's words, and where, if the request is at fault."""
+    def __init__(self, detail: str | None = None, *, field_errors: tuple[FieldError, ...] = ()) -> None:
+        """Take what to tell the caller (the first sentence of the class's docstring unless given)."""
         self.detail: Final = detail or _first_sentence(type(self))
-        self.faults: Final = faults
+        self.field_errors: Final = field_errors
         super().__init__(self.detail)
 
 
@@ -65,7 +69,19 @@ def _first_sentence(error: type[SessionaryError]) -> str:
     return (error.__doc__ or "").partition("\n")[0]
 
 
-class NotModified(SessionaryError):
+class APIStatusError(SessionaryError):
+    """The server answered with an error status."""
+
+
+class InternalServerError(APIStatusError):
+    """Something went wrong inside the service."""
+
+    code = "INTERNAL"
+    status = 500
+    title = "Internal error"
+
+
+class NotModifiedError(APIStatusError):
     """The session has not changed since the version the caller has."""
 
     code = "NOT_MODIFIED"
@@ -73,7 +89,7 @@ class NotModified(SessionaryError):
     title = "Not modified"
 
 
-class InvalidRequest(SessionaryError):
+class InvalidRequestError(APIStatusError):
     """The request is not valid."""
 
     code = "INVALID_REQUEST"
@@ -81,7 +97,7 @@ class InvalidRequest(SessionaryError):
     title = "Invalid request"
 
 
-class VersionNotSupported(SessionaryError):
+class HttpVersionNotSupportedError(APIStatusError):
     """This server speaks HTTP/1.1 and HTTP/1.0."""
 
     code = "HTTP_VERSION_NOT_SUPPORTED"
@@ -89,55 +105,55 @@ class VersionNotSupported(SessionaryError):
     title = "HTTP version not supported"
 
 
-class InvalidJson(InvalidRequest):
+class InvalidJsonError(InvalidRequestError):
     """The body is not valid JSON."""
 
     code = "INVALID_JSON"
 
 
-class InvalidParameter(InvalidRequest):
+class InvalidParameterError(InvalidRequestError):
     """A query parameter is not valid."""
 
     code = "INVALID_PARAMETER"
 
 
-class UnknownName(InvalidRequest):
+class UnknownNameError(InvalidRequestError):
     """A query parameter or a member of the body is not known here."""
 
     code = "UNKNOWN_NAME"
 
 
-class InvalidHeader(InvalidRequest):
+class InvalidHeaderError(InvalidRequestError):
     """A header is not valid."""
 
     code = "INVALID_HEADER"
 
 
-class InvalidCursor(InvalidParameter):
+class InvalidCursorError(InvalidParameterError):
     """The cursor cannot be read; start again without one."""
 
     code = "INVALID_CURSOR"
 
 
-class ExpiryTooFar(InvalidRequest):
+class ExpiryTooFarError(InvalidRequestError):
     """The session would expire later than this server allows."""
 
     code = "EXPIRY_TOO_FAR"
 
 
-class MetadataTooLarge(InvalidRequest):
+class MetadataTooLargeError(InvalidRequestError):
     """The session's metadata would be too large."""
 
     code = "METADATA_TOO_LARGE"
 
 
-class TotalTooLarge(InvalidRequest):
+class TotalTooLargeError(InvalidRequestError):
     """The session's token total would be too large."""
 
     code = "TOTAL_TOO_LARGE"
 
 
-class Unauthenticated(SessionaryError):
+class AuthenticationError(APIStatusError):
     """A valid bearer token is required."""
 
     code = "UNAUTHENTICATED"
@@ -145,7 +161,7 @@ class Unauthenticated(SessionaryError):
     title = "Unauthenticated"
 
 
-class Forbidden(SessionaryError):
+class PermissionDeniedError(APIStatusError):
     """The token is not valid for this organisation."""
 
     code = "FORBIDDEN"
@@ -153,13 +169,13 @@ class Forbidden(SessionaryError):
     title = "Forbidden"
 
 
-class ScopeMissing(Forbidden):
+class MissingScopeError(PermissionDeniedError):
     """The token lacks the scope this operation needs."""
 
     code = "SCOPE_MISSING"
 
 
-class NotFound(SessionaryError):
+class NotFoundError(APIStatusError):
     """There is nothing at this path."""
 
     code = "NOT_FOUND"
@@ -167,19 +183,19 @@ class NotFound(SessionaryError):
     title = "Not found"
 
 
-class SessionNotFound(NotFound):
+class SessionNotFoundError(NotFoundError):
     """There is no such session in this organisation."""
 
     code = "SESSION_NOT_FOUND"
 
 
-class TokenNotFound(NotFound):
+class TokenNotFoundError(NotFoundError):
     """There is no such token."""
 
     code = "TOKEN_NOT_FOUND"
 
 
-class MethodNotAllowed(SessionaryError):
+class MethodNotAllowedError(APIStatusError):
     """This path does not answer this method."""
 
     code = "METHOD_NOT_ALLOWED"
@@ -192,7 +208,7 @@ class MethodNotAllowed(SessionaryError):
         super().__init__()
 
 
-class RequestTimeout(SessionaryError):
+class RequestTimeoutError(APIStatusError):
     """The request did not arrive in time."""
 
     code = "REQUEST_TIMEOUT"
@@ -200,7 +216,7 @@ class RequestTimeout(SessionaryError):
     title = "Request timeout"
 
 
-class Conflict(SessionaryError):
+class ConflictError(APIStatusError):
     """The request conflicts with another one."""
 
     code = "CONFLICT"
@@ -208,7 +224,7 @@ class Conflict(SessionaryError):
     title = "Conflict"
 
 
-class PreconditionFailed(SessionaryError):
+class PreconditionFailedError(APIStatusError):
     """The session has changed since the version the request names."""
 
     code = "PRECONDITION_FAILED"
@@ -221,7 +237,7 @@ class PreconditionFailed(SessionaryError):
         super().__init__(detail)
 
 
-class TooLarge(SessionaryError):
+class RequestTooLargeError(APIStatusError):
     """The request is too large."""
 
     code = "TOO_LARGE"
@@ -229,19 +245,19 @@ class TooLarge(SessionaryError):
     title = "Too large"
 
 
-class BodyTooLarge(TooLarge):
+class BodyTooLargeError(RequestTooLargeError):
     """The body is too large."""
 
     code = "BODY_TOO_LARGE"
 
 
-class SessionFull(TooLarge):
+class SessionFullError(RequestTooLargeError):
     """The session has no room for these messages."""
 
     code = "SESSION_FULL"
 
 
-class QueryTooLong(SessionaryError):
+class QueryTooLongError(APIStatusError):
     """The query string is too long."""
 
     code = "QUERY_TOO_LONG"
@@ -249,7 +265,7 @@ class QueryTooLong(SessionaryError):
     title = "URI too long"
 
 
-class UnsupportedMediaType(SessionaryError):
+class UnsupportedMediaTypeError(APIStatusError):
     """The body must be JSON in UTF-8."""
 
     code = "UNSUPPORTED_MEDIA_TYPE"
@@ -257,7 +273,7 @@ class UnsupportedMediaType(SessionaryError):
     title = "Unsupported media type"
 
 
-class KeyReused(SessionaryError):
+class IdempotencyKeyReusedError(APIStatusError):
     """The idempotency key was used before with another request."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
@@ -265,7 +281,7 @@ class KeyReused(SessionaryError):
     title = "Idempotency key reused"
 
 
-class RateLimited(SessionaryError):
+class RateLimitError(APIStatusError):
     """There were too many requests; try again later."""
 
     code = "RATE_LIMITED"
@@ -273,21 +289,21 @@ class RateLimited(SessionaryError):
     title = "Too many requests"
 
     def __init__(
-        self, detail: str | None = None, *, faults: tuple[Fault, ...] = (), retry_after: float | None = None
+        self, detail: str | None = None, *, field_errors: tuple[FieldError, ...] = (), retry_after: float | None = None
     ) -> None:
         """Say in how many seconds there will be room."""
-        super().__init__(detail, faults=faults)
+        super().__init__(detail, field_errors=field_errors)
         self.retry_after = retry_after
 
 
-class QuotaExceeded(RateLimited):
+class QuotaExceededError(RateLimitError):
     """The organisation's quota is used up; delete sessions or let them expire."""
 
     code = "QUOTA_EXCEEDED"
     title = "Quota exceeded"
 
 
-class HeadersTooLarge(SessionaryError):
+class HeadersTooLargeError(APIStatusError):
     """The headers together are too large."""
 
     code = "HEADERS_TOO_LARGE"
@@ -295,26 +311,28 @@ class HeadersTooLarge(SessionaryError):
     title = "Request header fields too large"
 
 
-class Unavailable(SessionaryError):
+class UnavailableError(APIStatusError):
     """The service cannot answer now; try again."""
 
     code = "UNAVAILABLE"
     status = 503
     title = "Service unavailable"
 
-    def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = (), reason: str = "") -> None:
+    def __init__(
+        self, detail: str | None = None, *, field_errors: tuple[FieldError, ...] = (), reason: str = ""
+    ) -> None:
         """Take what the caller is told, and the ``reason`` for the operator's log, which no caller ever sees."""
-        super().__init__(detail, faults=faults)
+        super().__init__(detail, field_errors=field_errors)
         self.reason: Final = reason
 
 
-class Overloaded(Unavailable):
+class OverloadedError(UnavailableError):
     """The service is busy and refused the request before doing anything; try again."""
 
     code = "OVERLOADED"
 
 
-class StoreUnavailable(Unavailable):
+class StoreUnavailableError(UnavailableError):
     """The store did not confirm the request: it was applied whole or not at all; try again."""
 
     code = "STORE_UNAVAILABLE"
@@ -323,7 +341,7 @@ class StoreUnavailable(Unavailable):
         self,
         detail: str | None = None,
         *,
-        faults: tuple[Fault, ...] = (),
+        field_errors: tuple[FieldError, ...] = (),
         reason: str = "",
         unchanged: bool = False,
         unreachable: bool = False,
@@ -333,7 +351,7 @@ class StoreUnavailable(Unavailable):
         ``unchanged`` means that nothing was changed, for certain. ``unreachable`` means that the database could not be
         reached or does not serve yet: waiting may help. Without it somebody has to change something first.
         """
-        super().__init__(detail or (_UNCHANGED if unchanged else None), faults=faults, reason=reason)
+        super().__init__(detail or (_UNCHANGED if unchanged else None), field_errors=field_errors, reason=reason)
         self.unchanged: Final = unchanged
         self.unreachable: Final = unreachable
 
@@ -341,11 +359,17 @@ class StoreUnavailable(Unavailable):
 _UNCHANGED: Final = "The store refused the request and changed nothing; try again."
 
 
-class ConnectionFailed(SessionaryError):
+class ConfigurationError(SessionaryError):
+    """A setting is missing or not valid."""
+
+    code = "CONFIGURATION"
+    title = "Configuration error"
+
+
+class APIConnectionError(SessionaryError):
     """The server could not be reached, or did not answer to the end."""
 
     code = "CONNECTION_FAILED"
-    status = 0
     title = "Connection failed"
 
     def __init__(self, detail: str | None = None, *, sent: bool = True) -> None:
@@ -354,22 +378,21 @@ class ConnectionFailed(SessionaryError):
         super().__init__(detail)
 
 
-class DeadlineExceeded(ConnectionFailed):
+class APITimeoutError(APIConnectionError):
     """The call did not end within its timeout."""
 
     code = "DEADLINE_EXCEEDED"
     title = "Deadline exceeded"
 
 
-class BadResponse(SessionaryError):
+class ResponseValidationError(SessionaryError):
     """The answer is not one of this API."""
 
     code = "BAD_RESPONSE"
-    status = 0
     title = "Bad response"
 
 
-class WrongAnswerError(BadResponse):
+class MismatchedResponseError(ResponseValidationError):
     """The answer belongs to another request, and is not passed on."""
 
     code = "WRONG_ANSWER"
@@ -380,7 +403,6 @@ class ClientUsageError(SessionaryError):
     """The client cannot be used here."""
 
     code = "CLIENT_UNUSABLE"
-    status = 0
     title = "Client unusable"
 
 

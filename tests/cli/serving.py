@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sessionary.operations.tokens import SCOPES
+from sessionary.server.operations.tokens import SCOPES
 from tests.harness.server import ServerProcess
 
 # Runs a command and writes down the most memory that the process ever held: `ru_maxrss` would count the parent's.

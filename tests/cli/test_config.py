@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import validate
 
-from sessionary.config import Settings, descriptions, variable_of
+from sessionary.server.config import Settings, descriptions, variable_of
 from tests.cli.conftest import Run
 from tests.harness.server import run_sessionary
 

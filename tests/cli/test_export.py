@@ -13,7 +13,7 @@ from sessionary import Client
 from tests.cli import conversations
 from tests.cli.conftest import Run
 from tests.cli.serving import Place, serving
-from tests.client.faults import Fault, FaultProxy, delayed, passed, unanswered
+from tests.client.faults import FaultProxy, FieldError, delayed, passed, unanswered
 from tests.client.vendor import TOKEN, VendorServer
 from tests.harness.waiting import poll
 
@@ -134,7 +134,7 @@ def test_an_export_that_was_killed_goes_on_where_it_ended(
     assert {each.name for each in tmp_path.iterdir()} == {"out.jsonl"}
 
 
-def _start_export(place: Place, proxy: FaultProxy, directory: Path, then: Fault) -> subprocess.Popen[bytes]:
+def _start_export(place: Place, proxy: FaultProxy, directory: Path, then: FieldError) -> subprocess.Popen[bytes]:
     """Start an export that gets its first page, and little of the second one unharmed; return in the midst of it."""
     proxy.plan = [*[passed] * 115, *[then] * 1_000]
     process = place.start("export", "--output", "out.jsonl", "--url", proxy.base_url, directory=directory)

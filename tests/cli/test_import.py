@@ -16,8 +16,8 @@ from tests.cli import conversations
 from tests.cli.conftest import Run
 from tests.cli.serving import Place, serving
 from tests.client.faults import (
-    Fault,
     FaultProxy,
+    FieldError,
     delayed,
     dropped_after,
     dropped_before,
@@ -427,7 +427,7 @@ def test_an_import_outlives_a_killed_server_or_goes_on_later_without_doubles(
     assert found == conversations.census(conversations.lines(file))
 
 
-def _start_import(place: Place, proxy: FaultProxy, file: Path, then: Fault, *words: str) -> Popen[bytes]:
+def _start_import(place: Place, proxy: FaultProxy, file: Path, then: FieldError, *words: str) -> Popen[bytes]:
     """Start an import, of whose requests sixty pass unharmed and the others do not; return in the midst of it."""
     proxy.plan = [*[passed] * 60, *[then] * 1_000]
     begun = len(proxy.arrived)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sessionary.cli.transfer.reasons import Unreadable
+from sessionary.cli.transfer.reasons import UnreadableError
 from sessionary.cli.transfer.record import Reading
 from sessionary.cli.transfer.shapes import SHAPES, Wanted, read_record
 
@@ -383,7 +383,7 @@ def test_librechats_export_is_read(is_tree: bool) -> None:  # noqa: FBT001 - dra
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.word)
 def test_a_chosen_format_that_does_not_fit_says_what_it_needs(shape: Any) -> None:
-    with pytest.raises(Unreadable, match=f"no conversation of the format {shape.word}, which needs"):
+    with pytest.raises(UnreadableError, match=f"no conversation of the format {shape.word}, which needs"):
         read({"nothing": 1}, shape.word)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.transfer.losttimes import move_times
 from sessionary.cli.transfer.reasons import refusal_of
 from sessionary.cli.transfer.steps import steps_of, values_at_most
-from sessionary.errors import Fault
-from sessionary.operations.faults import invalid
+from sessionary.errors import FieldError
+from sessionary.server.operations.validation import invalid
 from tests.cli.test_import_formats import NOW, read
 
 encode = msgspec.json.encode
@@ -121,7 +121,7 @@ def test_members_of_the_wrong_kind_are_kept_as_metadata_or_mended(name: str, val
 
 def test_a_long_name_is_cut_so_that_two_stay_two() -> None:
     first, second = (read(ours(HI, user_id="x" * 300 + end)).record for end in "ab")
-    assert len(first.user_id) == len(second.user_id) == limits.NAME_LENGTH_MAX
+    assert len(first.user_id) == len(second.user_id) == constants.NAME_LENGTH_MAX
     assert first.user_id != second.user_id
     assert first.metadata == {"imported": {"user_id": "x" * 300 + "a"}}
 
@@ -178,7 +178,7 @@ def test_digits_that_no_double_holds_are_lost() -> None:
 
 def test_a_long_title_is_cut_and_kept_whole_beside() -> None:
     record = read(ours(HI, title="x" * 600)).record
-    assert len(record.title or "") == limits.TITLE_LENGTH_MAX
+    assert len(record.title or "") == constants.TITLE_LENGTH_MAX
     assert record.metadata == {"imported": {"title": "x" * 600}}
 
 
@@ -244,7 +244,7 @@ def test_a_message_that_is_too_long_is_split_into_parts_that_fit(letter: str) ->
     assert (first, last) == (HI, HI)
     assert "".join(part["content"] for part in parts) == text
     assert [part["imported"] for part in parts] == [{"part": n, "of": len(parts)} for n in range(1, len(parts) + 1)]
-    assert all(len(encode(part)) <= limits.MESSAGE_BYTES_MAX for part in parts)
+    assert all(len(encode(part)) <= constants.MESSAGE_BYTES_MAX for part in parts)
     assert parts[0]["name"] == "n"
 
 
@@ -267,7 +267,7 @@ def test_metadata_that_is_too_long_goes_to_the_leftovers_largest_first() -> None
     assert [(each.member, each.value) for each in reading.findings.leftovers] == [("metadata.tools", tools)]
     many = {f"k{n}": "x" * 1_000 for n in range(100)}
     reading = read(ours(HI, metadata=many))
-    assert len(encode(reading.record.metadata)) <= limits.METADATA_BYTES_MAX
+    assert len(encode(reading.record.metadata)) <= constants.METADATA_BYTES_MAX
     aside = {each.member.removeprefix("metadata."): each.value for each in reading.findings.leftovers}
     assert reading.record.metadata | aside == many
 
@@ -309,12 +309,12 @@ def test_messages_of_many_values_go_out_in_requests_that_a_server_takes() -> Non
 @pytest.mark.parametrize("time", [{}, {"created_at": NOW}])
 def test_a_message_as_long_as_a_server_takes_stays_whole(time: dict[str, str]) -> None:
     bare = len(encode(HI | {"content": ""}))
-    fits = HI | {"content": "x" * (limits.MESSAGE_BYTES_MAX - bare)} | time
+    fits = HI | {"content": "x" * (constants.MESSAGE_BYTES_MAX - bare)} | time
     assert read(ours(fits)).record.messages == [fits]
     assert len(read(ours(fits | {"content": fits["content"] + "x"})).record.messages) > 1
 
 
 def test_a_refusal_says_each_thing_once() -> None:
-    faults = [Fault("/userId", "is too long."), Fault("/title", "is too long.")]
+    faults = [FieldError("/userId", "is too long."), FieldError("/title", "is too long.")]
     assert refusal_of(invalid(faults[:1])) == "/userId: is too long."
     assert refusal_of(invalid(faults)) == "/userId: is too long. (/title is too long.)"

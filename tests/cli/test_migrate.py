@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionary.store.migrate import read_migrations
+from sessionary.server.store.migrate import read_migrations
 from tests.cli.conftest import Run
 from tests.e2e.looking import count, look
 from tests.harness.postgres import PostgresServer

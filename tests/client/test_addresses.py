@@ -5,7 +5,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from sessionary import AsyncClient, Client, InvalidRequest, Surroundings
+from sessionary import AsyncClient, Client, InvalidRequestError, Surroundings
 from sessionary.client.server import proxy_from, proxy_of
 from tests.client.answering import client_of
 
@@ -50,7 +50,7 @@ ORGANISATION: Final = "SESSIONARY_ORGANISATION"
     ids=repr,
 )
 def test_a_url_that_cannot_be_used_is_refused_when_the_client_is_made(kind: Any, url: Any) -> None:
-    with pytest.raises(InvalidRequest, match=r"URL|server") as raised:
+    with pytest.raises(InvalidRequestError, match=r"URL|server") as raised:
         kind(url, surroundings=Surroundings(sleep=print, environment={}))
     assert "secret" not in str(raised.value)
 
@@ -86,13 +86,13 @@ def test_a_url_that_can_be_used_is_taken(url: str) -> None:
     ids=repr,
 )
 def test_a_proxy_that_cannot_be_used_is_refused_when_the_client_is_made(kind: Any, proxy: Any) -> None:
-    with pytest.raises(InvalidRequest, match="The proxy cannot be used") as raised:
+    with pytest.raises(InvalidRequestError, match="The proxy cannot be used") as raised:
         kind("http://a.test", proxy=proxy)
     assert "secret" not in str(raised.value)
 
 
 def test_a_socks_proxy_says_what_to_install() -> None:
-    with pytest.raises(InvalidRequest, match=r"httpx2\[socks\]"):
+    with pytest.raises(InvalidRequestError, match=r"httpx2\[socks\]"):
         Client("http://a.test", proxy="socks5://p.test")
 
 
@@ -205,7 +205,7 @@ def test_the_environments_proxy_is_trimmed_and_completed(environment: dict[str, 
 )
 def test_an_option_of_the_wrong_kind_is_refused_when_the_client_is_made(options: Any) -> None:
     for kind in (Client, AsyncClient):
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequestError):
             kind("http://a.test", **options)
 
 
@@ -232,14 +232,14 @@ def test_a_calls_own_option_that_cannot_be_used_is_refused_and_nothing_is_sent(f
             lambda: client.session(user_id="u", **options),
             lambda: client.session(session_id="s", **options),
         ):
-            with pytest.raises(InvalidRequest, match=r"timeout|organisation"):
+            with pytest.raises(InvalidRequestError, match=r"timeout|organisation"):
                 call()
     assert asked == []
 
 
 def test_an_organisation_of_the_environment_that_cannot_be_used_is_refused() -> None:
     for named in ("ac\x00me", "a" * 129):
-        with pytest.raises(InvalidRequest, match="organisation"):
+        with pytest.raises(InvalidRequestError, match="organisation"):
             Client("http://a.test", surroundings=Surroundings(sleep=print, environment={ORGANISATION: named}))
 
 
@@ -267,7 +267,7 @@ def test_a_hook_that_would_have_to_be_awaited_is_refused() -> None:
     async def hook(_: Any) -> None:
         pass
 
-    with pytest.raises(InvalidRequest, match="not awaited"):
+    with pytest.raises(InvalidRequestError, match="not awaited"):
         AsyncClient("http://a.test", on_attempt=hook)  # type: ignore[arg-type]
 
 

@@ -7,12 +7,12 @@ from typing import Any, Final
 import pytest
 
 from sessionary import (
-    BadResponse,
     Client,
     CreatedSession,
     DeletedSession,
     ExtendedSession,
     ListedSession,
+    ResponseValidationError,
     Session,
     UpdatedSession,
 )
@@ -128,7 +128,7 @@ def test_every_other_member_may_be_missing(flavour: str, operation: str, member:
 def test_an_object_that_tells_nothing_is_a_bad_response(flavour: str, operation: str, told: dict[str, Any]) -> None:
     with (
         client_of(flavour, always(200, _answer(operation, told)), retries=0) as client,
-        pytest.raises(BadResponse, match="it has no") as raised,
+        pytest.raises(ResponseValidationError, match="it has no") as raised,
     ):
         _ask(client, operation)
     assert raised.value.response is not None
@@ -139,10 +139,10 @@ def test_an_object_that_tells_nothing_is_a_bad_response(flavour: str, operation:
 def test_a_creation_without_a_session_id_is_a_bad_response(flavour: str, told: dict[str, Any]) -> None:
     respond = always(201, _answer("create_session", told))
     with client_of(flavour, respond, retries=0) as client:
-        with pytest.raises(BadResponse, match="sessionId"):
+        with pytest.raises(ResponseValidationError, match="sessionId"):
             client.create_session("u")
         chat = client.session(user_id="u")
-        with pytest.raises(BadResponse, match="sessionId"), chat:
+        with pytest.raises(ResponseValidationError, match="sessionId"), chat:
             pass
         assert chat.id == ""
 
@@ -156,7 +156,10 @@ def test_a_deletion_is_confirmed_by_any_object(flavour: str, told: dict[str, Any
 @pytest.mark.parametrize("told", [{"error": "maintenance"}, {"errors": [{"detail": "no"}], "message": "x"}], ids=repr)
 def test_a_deletion_is_not_confirmed_by_an_error(flavour: str, told: dict[str, Any]) -> None:
     respond = always(200, json.dumps(told))
-    with client_of(flavour, respond, retries=0) as client, pytest.raises(BadResponse, match="names an error"):
+    with (
+        client_of(flavour, respond, retries=0) as client,
+        pytest.raises(ResponseValidationError, match="names an error"),
+    ):
         client.delete_session("s")
 
 
@@ -178,7 +181,7 @@ def test_a_status_nobody_knows_yet_is_taken() -> None:
 
 @pytest.mark.parametrize("call", ["create_session", "get_session", "list_sessions"])
 def test_what_must_tell_something_is_not_answered_with_nothing(flavour: str, call: str) -> None:
-    with client_of(flavour, always(204)) as client, pytest.raises(BadResponse, match="empty"):
+    with client_of(flavour, always(204)) as client, pytest.raises(ResponseValidationError, match="empty"):
         getattr(client, call)(*(() if call == "list_sessions" else ("s",)))
 
 
@@ -205,7 +208,7 @@ def test_a_deletion_may_be_answered_with_nothing() -> None:
 )
 def test_what_is_no_answer_is_a_bad_response(flavour: str, content: bytes, media_type: str, reason: str) -> None:
     respond = always(200, content, content_type=media_type, x_request_id="r-1")
-    with client_of(flavour, respond) as client, pytest.raises(BadResponse, match=reason) as raised:
+    with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError, match=reason) as raised:
         client.get_session("s")
     assert (raised.value.status, raised.value.request_id) == (200, "r-1")
     assert raised.value.response is not None
@@ -213,5 +216,8 @@ def test_what_is_no_answer_is_a_bad_response(flavour: str, content: bytes, media
 
 
 def test_a_list_that_is_none_is_a_bad_response() -> None:
-    with client_of("blocking", always(200, b"{}")) as client, pytest.raises(BadResponse, match="expected an array"):
+    with (
+        client_of("blocking", always(200, b"{}")) as client,
+        pytest.raises(ResponseValidationError, match="expected an array"),
+    ):
         client.list_sessions()

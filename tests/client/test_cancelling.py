@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from sessionary import AsyncClient, Client, DeadlineExceeded
+from sessionary import APITimeoutError, AsyncClient, Client
 from tests.client import faults
 from tests.client.calling import Place
 from tests.client.faults import FaultProxy
@@ -59,7 +59,7 @@ async def test_a_call_that_waits_for_a_connection_keeps_to_its_timeout(narrow: A
     faulty.plan = [faults.delayed(1)]
     slow = asyncio.create_task(narrow.list_sessions())
     await asyncio.sleep(0.05)
-    with pytest.raises(DeadlineExceeded) as raised:
+    with pytest.raises(APITimeoutError) as raised:
         await narrow.list_sessions(timeout=0.2)
     assert raised.value.code == "DEADLINE_EXCEEDED"
     assert await slow == []
@@ -92,7 +92,7 @@ def test_threads_share_a_client_and_each_has_its_own_deadline(faulty: FaultProxy
 
     def hasty(client: Client) -> None:
         arrived.wait(5)
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(APITimeoutError):
             client.list_sessions(timeout=0.2)
 
     with Client(faulty.base_url, token=TOKEN, organisation="acme") as client:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from sessionary import AsyncClient, Client, ConnectionFailed, InvalidRequest, Surroundings
+from sessionary import APIConnectionError, AsyncClient, Client, InvalidRequestError, Surroundings
 from sessionary.client.server import proxy_from, tls_for
 from tests.client.answering import Respond, always, client_of
 from tests.client.calling import Place, make_client
@@ -95,28 +95,28 @@ def test_only_what_is_needed_is_sent(flavour: str) -> None:
     ],
 )
 def test_a_url_that_is_no_server_is_refused(url: str) -> None:
-    with pytest.raises(InvalidRequest, match=r"server|URL") as raised:
+    with pytest.raises(InvalidRequestError, match=r"server|URL") as raised:
         Client(url, surroundings=_surroundings("blocking", {}))
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("token", ["two words", "lin\ne", "emoji \U0001f600", "ü"])
 def test_a_token_that_is_none_is_refused_without_being_shown(token: str) -> None:
-    with pytest.raises(InvalidRequest, match="token") as raised:
+    with pytest.raises(InvalidRequestError, match="token") as raised:
         Client("http://server.test", token=token)
     assert token not in str(raised.value)
 
 
 @pytest.mark.parametrize("headers", [{"X-Name": "ü"}, {"X-Näme": "u"}])
 def test_a_header_that_cannot_be_written_is_refused(flavour: str, headers: dict[str, str]) -> None:
-    with client_of(flavour, always(200, "[]")) as client, pytest.raises(InvalidRequest, match="header"):
+    with client_of(flavour, always(200, "[]")) as client, pytest.raises(InvalidRequestError, match="header"):
         client.list_sessions(headers=headers)
 
 
 def test_a_call_without_an_organisation_is_refused(flavour: str) -> None:
     with (
         client_of(flavour, always(200, "[]"), organisation=None) as client,
-        pytest.raises(InvalidRequest, match="SESSIONARY_ORGANISATION"),
+        pytest.raises(InvalidRequestError, match="SESSIONARY_ORGANISATION"),
     ):
         client.list_sessions()
 
@@ -191,7 +191,7 @@ def test_tls_is_verified_by_the_context_that_is_given(flavour: str, certificate:
     given = {"token": TOKEN, "organisation": "acme", "retries": 0}
     with VendorServer(tls=serving) as vendor:
         with make_client(flavour, vendor.base_url, **given) as client:
-            with pytest.raises(ConnectionFailed, match="certificate") as raised:
+            with pytest.raises(APIConnectionError, match="certificate") as raised:
                 client.create_session("someone")
             assert not raised.value.sent
         trusting = ssl.create_default_context(cafile=f"{certificate}.crt")
@@ -229,9 +229,9 @@ def test_an_argument_that_nobody_takes_is_a_type_error(flavour: str) -> None:
 def test_headers_that_frame_a_body_are_the_clients_own(flavour: str, ours: Place) -> None:
     with make_client(flavour, ours.url, token=ours.token, organisation="acme") as client:
         for header in ("Content-Length", "transfer-encoding"):
-            with pytest.raises(InvalidRequest, match="for the client to say"):
+            with pytest.raises(InvalidRequestError, match="for the client to say"):
                 client.create_session("someone", headers={header: "5"})
-        with pytest.raises(InvalidRequest, match="URL too long"):
+        with pytest.raises(InvalidRequestError, match="URL too long"):
             client.get_session("x" * 100_000)
 
 
@@ -239,7 +239,7 @@ def test_headers_that_frame_a_body_are_the_clients_own(flavour: str, ours: Place
 @pytest.mark.parametrize("proxy", ["nonsense://p.test", "http://[::1", "http://p.test:port"])
 def test_a_proxy_that_cannot_be_used_is_told(kind: type[Client | AsyncClient], proxy: str) -> None:
     surroundings: Any = _surroundings("blocking", {"http_proxy": proxy})
-    with pytest.raises(InvalidRequest, match="The proxy cannot be used"):
+    with pytest.raises(InvalidRequestError, match="The proxy cannot be used"):
         kind("http://a.test", surroundings=surroundings)
-    with pytest.raises(InvalidRequest, match="The proxy cannot be used"):
+    with pytest.raises(InvalidRequestError, match="The proxy cannot be used"):
         kind("http://a.test", proxy=proxy)

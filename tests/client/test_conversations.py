@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from sessionary import Client, ClientUsageError, InvalidRequest, Unavailable
-from sessionary.model import IDEMPOTENCY_KEY
+from sessionary import Client, ClientUsageError, InvalidRequestError, UnavailableError
+from sessionary.models import IDEMPOTENCY_KEY
 from tests.client.answering import client_of
 
 SENT = {"role": "user", "content": "Hello", "name": "Ada", "id": "m-1", "metadata": {"created_at": "mine"}}
@@ -198,7 +198,7 @@ def test_a_beginning_that_failed_is_tried_again_under_its_key(flavour: str) -> N
 
     with client_of(flavour, respond, retries=0) as client:
         chat, other = client.session(user_id="someone"), client.session(user_id="someone")
-        with pytest.raises(Unavailable), chat:
+        with pytest.raises(UnavailableError), chat:
             pass
         with chat, other:
             assert chat.id == "s"
@@ -230,5 +230,5 @@ def test_a_conversation_that_has_not_begun_says_so(flavour: str) -> None:
     with client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client:
         with pytest.raises(ClientUsageError, match="has not begun"):
             client.session(user_id="someone").say("user", "Hello")
-        with pytest.raises(InvalidRequest, match="empty"):
+        with pytest.raises(InvalidRequestError, match="empty"):
             client.session(session_id="")

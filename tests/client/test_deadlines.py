@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from sessionary import Client, ConnectionFailed, DeadlineExceeded, InvalidRequest
+from sessionary import APIConnectionError, APITimeoutError, Client, InvalidRequestError
 from tests.client.calling import make_client
 from tests.client.vendor import TOKEN, VendorServer
 
@@ -61,7 +61,7 @@ def full() -> Iterator[str]:
 
 def _takes(call: Callable[[], Any]) -> float:
     started = time.monotonic()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(APITimeoutError):
         call()
     return time.monotonic() - started
 
@@ -81,7 +81,7 @@ def test_a_server_that_takes_no_connection_is_not_waited_for(flavour: str, full:
 
 
 def test_a_server_that_answers_nothing_leaves_it_open_whether_it_was_asked(flavour: str, deaf: str) -> None:
-    with make_client(flavour, deaf, **GIVEN) as client, pytest.raises(DeadlineExceeded) as raised:
+    with make_client(flavour, deaf, **GIVEN) as client, pytest.raises(APITimeoutError) as raised:
         client.create_session("someone", timeout=1)
     assert raised.value.sent
 
@@ -94,7 +94,7 @@ def test_a_name_with_several_addresses_is_tried_at_each(flavour: str, vendor: Ve
 def test_a_name_without_an_address_is_a_server_that_could_not_be_reached(flavour: str) -> None:
     with (
         make_client(flavour, "http://nowhere.invalid", retries=0, **GIVEN) as client,
-        pytest.raises(ConnectionFailed, match="could not be reached") as raised,
+        pytest.raises(APIConnectionError, match="could not be reached") as raised,
     ):
         client.create_session("someone")
     assert not raised.value.sent
@@ -114,6 +114,6 @@ def test_a_timeout_beyond_all_clocks_is_none(flavour: str, vendor: VendorServer,
 
 def test_a_timeout_that_is_no_number_is_refused(flavour: str, vendor: VendorServer) -> None:
     with make_client(flavour, vendor.base_url, **GIVEN) as client:
-        with pytest.raises(InvalidRequest, match="number of seconds"):
+        with pytest.raises(InvalidRequestError, match="number of seconds"):
             client.create_session("someone", timeout=math.nan)
         assert client.list_sessions() == []

@@ -7,27 +7,27 @@ import pytest
 
 import sessionary
 from sessionary import (
-    BadResponse,
-    Conflict,
-    Fault,
-    Forbidden,
-    InvalidRequest,
-    MethodNotAllowed,
-    NotFound,
-    NotModified,
-    Overloaded,
-    PreconditionFailed,
-    RateLimited,
-    RequestTimeout,
+    AuthenticationError,
+    ConflictError,
+    FieldError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    NotModifiedError,
+    OverloadedError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    RateLimitError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    ResponseValidationError,
     SessionaryError,
-    SessionNotFound,
-    StoreUnavailable,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
+    SessionNotFoundError,
+    StoreUnavailableError,
+    UnavailableError,
 )
 from sessionary.client.failures import failure_of
-from sessionary.http.replies import problem
+from sessionary.server.http.responses import problem
 from tests.client.answering import always, client_of
 
 HTML = "<html><h1>Bad gateway</h1></html>"
@@ -40,20 +40,20 @@ def _every_error(error: type[SessionaryError] = SessionaryError) -> list[type[Se
 @pytest.mark.parametrize("kind", [kind for kind in _every_error() if kind.status], ids=lambda kind: kind.__name__)
 def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryError]) -> None:
     error: SessionaryError
-    if kind is MethodNotAllowed:
-        error = MethodNotAllowed("GET, HEAD")
-    elif kind is PreconditionFailed:
-        error = PreconditionFailed(3)
+    if kind is MethodNotAllowedError:
+        error = MethodNotAllowedError("GET, HEAD")
+    elif kind is PreconditionFailedError:
+        error = PreconditionFailedError(3)
     else:
-        error = kind("Told.", faults=(Fault("/newMessages/3/role", "Wrong."),))
+        error = kind("Told.", field_errors=(FieldError("/newMessages/3/role", "Wrong."),))
     reply = problem(error, [(b"x-request-id", b"r-1")])
     found = failure_of(httpx2.Response(reply.status, content=reply.body, headers=reply.headers))
     assert type(found) is kind
-    assert (found.status, found.code, found.faults) == (error.status, error.code, error.faults)
+    assert (found.status, found.code, found.field_errors) == (error.status, error.code, error.field_errors)
     assert found.request_id == "r-1"
-    if isinstance(found, MethodNotAllowed):
+    if isinstance(found, MethodNotAllowedError):
         assert found.allowed == "GET, HEAD"
-    elif isinstance(found, Unauthenticated):
+    elif isinstance(found, AuthenticationError):
         assert found.detail.startswith(f"{error.detail} Give")
     else:
         assert found.detail == error.detail
@@ -62,24 +62,24 @@ def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryErro
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (301, BadResponse),
-        (304, NotModified),
-        (400, InvalidRequest),
-        (401, Unauthenticated),
-        (402, InvalidRequest),
-        (403, Forbidden),
-        (404, NotFound),
-        (405, MethodNotAllowed),
-        (408, RequestTimeout),
-        (409, Conflict),
-        (412, PreconditionFailed),
-        (413, TooLarge),
-        (422, InvalidRequest),
-        (429, RateLimited),
+        (301, ResponseValidationError),
+        (304, NotModifiedError),
+        (400, InvalidRequestError),
+        (401, AuthenticationError),
+        (402, InvalidRequestError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (405, MethodNotAllowedError),
+        (408, RequestTimeoutError),
+        (409, ConflictError),
+        (412, PreconditionFailedError),
+        (413, RequestTooLargeError),
+        (422, InvalidRequestError),
+        (429, RateLimitError),
         (500, SessionaryError),
-        (502, Unavailable),
-        (503, Unavailable),
-        (504, Unavailable),
+        (502, UnavailableError),
+        (503, UnavailableError),
+        (504, UnavailableError),
         (599, SessionaryError),
     ],
 )
@@ -105,17 +105,17 @@ def test_a_vendors_words_are_passed_on() -> None:
 
 def test_a_code_nobody_knows_yet_is_passed_on_with_the_class_of_its_status() -> None:
     error = failure_of(httpx2.Response(409, json={"code": "EDITED_MEANWHILE", "detail": "Edited.", "errors": [1, {}]}))
-    assert type(error) is Conflict
-    assert (error.code, error.faults) == ("EDITED_MEANWHILE", (Fault("", ""),))
-    assert Conflict.code == "CONFLICT"
+    assert type(error) is ConflictError
+    assert (error.code, error.field_errors) == ("EDITED_MEANWHILE", (FieldError("", ""),))
+    assert ConflictError.code == "CONFLICT"
 
 
 def test_a_code_counts_only_with_its_own_status() -> None:
-    assert type(failure_of(httpx2.Response(400, json={"code": "SESSION_NOT_FOUND"}))) is InvalidRequest
-    assert type(failure_of(httpx2.Response(404, json={"code": "SESSION_NOT_FOUND"}))) is SessionNotFound
-    assert type(failure_of(httpx2.Response(503, json={"code": "STORE_UNAVAILABLE"}))) is StoreUnavailable
-    assert type(failure_of(httpx2.Response(503, json={"code": "OVERLOADED"}))) is Overloaded
-    assert type(failure_of(httpx2.Response(503, json={"code": "CONNECTION_FAILED"}))) is Unavailable
+    assert type(failure_of(httpx2.Response(400, json={"code": "SESSION_NOT_FOUND"}))) is InvalidRequestError
+    assert type(failure_of(httpx2.Response(404, json={"code": "SESSION_NOT_FOUND"}))) is SessionNotFoundError
+    assert type(failure_of(httpx2.Response(503, json={"code": "STORE_UNAVAILABLE"}))) is StoreUnavailableError
+    assert type(failure_of(httpx2.Response(503, json={"code": "OVERLOADED"}))) is OverloadedError
+    assert type(failure_of(httpx2.Response(503, json={"code": "CONNECTION_FAILED"}))) is UnavailableError
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,16 @@ def test_a_code_counts_only_with_its_own_status() -> None:
 )
 def test_a_failed_precondition_tells_the_version_there_is(tag: str, version: int) -> None:
     error = failure_of(httpx2.Response(412, headers={"ETag": tag}))
-    assert isinstance(error, PreconditionFailed)
+    assert isinstance(error, PreconditionFailedError)
     assert error.version == version
 
 
 def test_a_redirect_is_not_followed_and_says_where_to(flavour: str) -> None:
     respond = always(308, location="https://elsewhere.test/api")
-    with client_of(flavour, respond) as client, pytest.raises(BadResponse, match=r"https://elsewhere\.test/api"):
+    with (
+        client_of(flavour, respond) as client,
+        pytest.raises(ResponseValidationError, match=r"https://elsewhere\.test/api"),
+    ):
         client.get_session("s")
 
 
@@ -157,7 +160,7 @@ def test_an_error_survives_being_pickled() -> None:
     body = json.dumps({"detail": "Gone.", "code": "SESSION_NOT_FOUND"})
     error = failure_of(httpx2.Response(404, content=body, request=httpx2.Request("GET", "http://server.test")))
     copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-    assert type(copied) is sessionary.SessionNotFound
+    assert type(copied) is sessionary.SessionNotFoundError
     assert (copied.status, copied.detail) == (404, "Gone.")
     assert copied.response is not None
     assert copied.response.status_code == 404

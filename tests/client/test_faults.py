@@ -9,34 +9,34 @@ from typing import Any, Final
 import pytest
 
 from sessionary import (
-    BadResponse,
+    APIConnectionError,
+    APITimeoutError,
     Client,
-    ConnectionFailed,
-    DeadlineExceeded,
-    NotFound,
-    Overloaded,
-    RateLimited,
+    NotFoundError,
+    OverloadedError,
+    RateLimitError,
+    ResponseValidationError,
     SessionaryError,
-    Unavailable,
+    UnavailableError,
 )
 from tests.client import faults
 from tests.client.answering import impatient
 from tests.client.calling import Place, make_client
-from tests.client.faults import Fault, FaultProxy
+from tests.client.faults import FaultProxy, FieldError
 from tests.client.vendor import TOKEN, VendorServer
 from tests.harness.server import ServerProcess
 
 # Each fault, and the error that a caller gets who is not helped by trying again; None where there is nothing wrong.
-FAULTS: Final[dict[Fault, type[SessionaryError] | None]] = {
-    faults.dropped_before: ConnectionFailed,
-    faults.dropped_after: ConnectionFailed,
-    faults.truncated: ConnectionFailed,
-    faults.cut_short: BadResponse,
+FAULTS: Final[dict[FieldError, type[SessionaryError] | None]] = {
+    faults.dropped_before: APIConnectionError,
+    faults.dropped_after: APIConnectionError,
+    faults.truncated: APIConnectionError,
+    faults.cut_short: ResponseValidationError,
     faults.delayed(0.2): None,
-    faults.overloaded(): Overloaded,
-    faults.refused(429, ("Retry-After", "0")): RateLimited,
-    faults.refused(502, ("Content-Type", "text/html"), body=b"<html>Bad gateway</html>"): Unavailable,
-    faults.refused(504): Unavailable,
+    faults.overloaded(): OverloadedError,
+    faults.refused(429, ("Retry-After", "0")): RateLimitError,
+    faults.refused(502, ("Content-Type", "text/html"), body=b"<html>Bad gateway</html>"): UnavailableError,
+    faults.refused(504): UnavailableError,
 }
 NAMES: Final = ["drop_before", "drop_after", "truncate", "cut", "delay", "overload", "limit", "gateway", "gateway_late"]
 WRITES: Final[list[Callable[[Client, str], Any]]] = [
@@ -64,7 +64,7 @@ def past_a_vendor(flavour: str, vendor: VendorServer, organisation: str) -> Iter
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: Fault, times: int) -> None:
+def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: FieldError, times: int) -> None:
     created = through.create_session("someone", initial_messages=[{"role": "user", "content": "x" * 5_000}])
     faulty.plan = [fault] * times
     assert len(through.get_session(created.session_id).messages[0]["content"]) == 5_000
@@ -73,18 +73,18 @@ def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: Fault, ti
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
-def test_a_deletion_ends_right(through: Client, faulty: FaultProxy, keeper: VendorServer, fault: Fault) -> None:
+def test_a_deletion_ends_right(through: Client, faulty: FaultProxy, keeper: VendorServer, fault: FieldError) -> None:
     created = through.create_session("someone")
     faulty.plan = [fault]
     assert through.delete_session(created.session_id).message
     assert keeper.sessions == {}
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         through.delete_session(created.session_id)
 
 
 @pytest.mark.parametrize(("fault", "error"), [(fault, error) for fault, error in FAULTS.items() if error])
 def test_a_read_that_keeps_failing_ends_with_the_right_error(
-    through: Client, faulty: FaultProxy, fault: Fault, error: type[SessionaryError]
+    through: Client, faulty: FaultProxy, fault: FieldError, error: type[SessionaryError]
 ) -> None:
     faulty.plan = [fault] * 4
     with pytest.raises(error):
@@ -97,7 +97,7 @@ def test_a_read_that_keeps_failing_ends_with_the_right_error(
 def test_a_write_towards_a_vendor_is_sent_exactly_once(
     past_a_vendor: tuple[Client, FaultProxy],
     vendor: VendorServer,
-    fault: Fault,
+    fault: FieldError,
     error: type[SessionaryError] | None,
     write: Callable[[Client, str], Any],
 ) -> None:
@@ -114,7 +114,7 @@ def test_a_write_towards_a_vendor_is_sent_exactly_once(
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 def test_a_write_towards_a_server_that_honours_keys_happens_exactly_once(
-    through: Client, faulty: FaultProxy, keeper: VendorServer, fault: Fault, write: Callable[[Client, str], Any]
+    through: Client, faulty: FaultProxy, keeper: VendorServer, fault: FieldError, write: Callable[[Client, str], Any]
 ) -> None:
     session_id = through.create_session("someone").session_id
     done = len(keeper.answers)
@@ -125,7 +125,7 @@ def test_a_write_towards_a_server_that_honours_keys_happens_exactly_once(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 def test_our_server_carries_out_each_write_exactly_once(
-    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: Fault
+    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: FieldError
 ) -> None:
     options = {"token": ours.token, "organisation": organisation, "surroundings": impatient(flavour)}
     with FaultProxy(server.port) as proxy, make_client(flavour, proxy.base_url, **options) as client:
@@ -152,7 +152,7 @@ def test_our_server_carries_out_each_write_exactly_once(
     ],
     ids=["silent", "trickling head", "trickling body"],
 )
-def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultProxy, fault: Fault) -> None:
+def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultProxy, fault: FieldError) -> None:
     created = through.create_session("someone", initial_messages=[{"role": "user", "content": "x" * 500}])
     calls: list[Callable[[], Any]] = [
         lambda: through.get_session(created.session_id, timeout=0.6),
@@ -162,7 +162,7 @@ def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultPro
     for call in calls:
         faulty.plan = [fault] * 4
         started = time.monotonic()
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(APITimeoutError):
             call()
         assert 0.5 < time.monotonic() - started < 1.5
     faulty.plan = []
@@ -172,7 +172,7 @@ def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultPro
 def test_the_deadline_spans_the_retries(through: Client, faulty: FaultProxy) -> None:
     faulty.plan = [faults.dropped_before, faults.delayed(30)]
     started = time.monotonic()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(APITimeoutError):
         through.list_sessions(timeout=1)
     assert time.monotonic() - started < 2
     assert len(faulty.arrived) == 2
@@ -182,7 +182,7 @@ def test_a_server_that_is_not_there_is_told_apart(flavour: str, faulty: FaultPro
     faulty.__exit__()
     with (
         make_client(flavour, faulty.base_url, token=TOKEN, organisation="acme") as client,
-        pytest.raises(ConnectionFailed, match="could not be reached") as raised,
+        pytest.raises(APIConnectionError, match="could not be reached") as raised,
     ):
         client.create_session("someone")
     assert not raised.value.sent

@@ -6,8 +6,8 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from sessionary import Attempt, Client, ConnectionFailed, DeadlineExceeded, SessionaryError, Unavailable
-from sessionary.model import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY
+from sessionary import APIConnectionError, APITimeoutError, Attempt, Client, SessionaryError, UnavailableError
+from sessionary.models import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY
 from tests.client import faults
 from tests.client.answering import Time, client_of, impatient, in_turn
 from tests.client.calling import Place, make_client
@@ -79,7 +79,7 @@ def test_it_is_not_repeated_where_the_server_does_not_say_so(
     with client_of(flavour, told) as client, pytest.raises(SessionaryError) as raised:
         write(client)
     assert told.methods[1:] == ["OPTIONS"]
-    expected = ConnectionFailed if isinstance(lost, Exception) else Unavailable
+    expected = APIConnectionError if isinstance(lost, Exception) else UnavailableError
     assert type(raised.value) is expected
     assert getattr(raised.value, "sent", True)
 
@@ -92,7 +92,7 @@ def test_a_server_that_cannot_be_asked_is_asked_again_and_then_the_first_error_i
         httpx2.ReadError("again"),
     ]
     told = Told(*broken)
-    with client_of(flavour, told) as client, pytest.raises(ConnectionFailed, match="to the end") as raised:
+    with client_of(flavour, told) as client, pytest.raises(APIConnectionError, match="to the end") as raised:
         client.create_session("someone")
     assert told.methods == ["POST", "OPTIONS", "OPTIONS", "OPTIONS"]
     assert raised.value.sent
@@ -118,9 +118,9 @@ def test_asking_costs_nothing_where_nothing_breaks_and_without_retries(flavour: 
     told = Told(httpx2.Response(201, json={"sessionId": "s"}), httpx2.ReadError("reset"), httpx2.ReadError("reset"))
     with client_of(flavour, told) as client:
         client.create_session("someone")
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(APIConnectionError):
             client.create_session("someone")
-    with client_of(flavour, told, retries=0) as client, pytest.raises(ConnectionFailed):
+    with client_of(flavour, told, retries=0) as client, pytest.raises(APIConnectionError):
         client.create_session("someone")
     assert told.methods == ["POST"] * 3
 
@@ -134,7 +134,7 @@ def test_the_deadline_spans_the_question(flavour: str) -> None:
             raise httpx2.ReadTimeout("slow")
         raise httpx2.ReadError("reset")
 
-    with client_of(flavour, respond, time, timeout=1.2) as client, pytest.raises(DeadlineExceeded) as raised:
+    with client_of(flavour, respond, time, timeout=1.2) as client, pytest.raises(APITimeoutError) as raised:
         client.create_session("someone")
     assert raised.value.sent
 
@@ -143,7 +143,7 @@ def test_the_deadline_spans_the_question(flavour: str) -> None:
     "fault", [faults.dropped_before, faults.dropped_after, faults.truncated], ids=lambda f: f.__name__
 )
 def test_on_our_server_the_first_write_of_a_fresh_client_has_one_effect(
-    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: faults.Fault
+    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: faults.FieldError
 ) -> None:
     options = {"token": ours.token, "organisation": organisation, "surroundings": impatient(flavour)}
     with FaultProxy(server.port) as proxy:
@@ -158,11 +158,13 @@ def test_on_our_server_the_first_write_of_a_fresh_client_has_one_effect(
 
 
 @pytest.mark.parametrize("fault", [faults.dropped_before, faults.dropped_after], ids=lambda f: f.__name__)
-def test_a_vendor_is_asked_and_never_sent_it_twice(flavour: str, vendor: VendorServer, fault: faults.Fault) -> None:
+def test_a_vendor_is_asked_and_never_sent_it_twice(
+    flavour: str, vendor: VendorServer, fault: faults.FieldError
+) -> None:
     options = {"token": TOKEN, "organisation": "acme", "surroundings": impatient(flavour)}
     with FaultProxy(vendor.port) as proxy, make_client(flavour, proxy.base_url, **options) as client:
         proxy.plan = [fault]
-        with pytest.raises(ConnectionFailed) as raised:
+        with pytest.raises(APIConnectionError) as raised:
             client.create_session("someone")
     assert raised.value.sent
     assert proxy.arrived == ["POST", "OPTIONS"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessionary import BadResponse, Client, SessionaryError
+from sessionary import Client, ResponseValidationError, SessionaryError
 from sessionary.client import answers
 from tests.client.answering import client_of
 
@@ -102,7 +102,7 @@ def test_an_answer_beyond_all_bounds_is_not_read_to_its_end(flavour: str, monkey
         def respond(_: httpx2.Request, stream: Any = stream, headers: Any = headers) -> httpx2.Response:
             return httpx2.Response(200, headers=headers, stream=stream)
 
-        with client_of(flavour, respond) as client, pytest.raises(BadResponse, match="larger"):
+        with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError, match="larger"):
             client.get_session("s")
         assert stream.closed
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from sessionary import BadResponse, Client, WrongAnswerError
+from sessionary import Client, MismatchedResponseError, ResponseValidationError
 from sessionary.client import answers
 from tests.client.answering import URL, Respond, client_of
 from tests.client.calling import make_client
@@ -33,9 +33,12 @@ def test_an_answer_about_another_session_is_an_error(flavour: str, operation: st
         requests.append(request)
         return httpx2.Response(200, json={member: answered}, headers={"Accept-Idempotency-Key": "?1"})
 
-    with client_of(flavour, respond) as client, pytest.raises(WrongAnswerError, match="another request") as raised:
+    with (
+        client_of(flavour, respond) as client,
+        pytest.raises(MismatchedResponseError, match="another request") as raised,
+    ):
         call(client, asked)
-    assert isinstance(raised.value, BadResponse)
+    assert isinstance(raised.value, ResponseValidationError)
     assert (raised.value.status, raised.value.code) == (200, "WRONG_ANSWER")
     assert len(requests) == 1
 
@@ -67,7 +70,7 @@ def test_an_answer_to_another_request_of_this_client_is_an_error(flavour: str, c
     arguments = () if call == "list_sessions" else ("s",)
     with (
         client_of(flavour, _answering(f"{answers.REQUEST_ID_PREFIX}another")) as client,
-        pytest.raises(WrongAnswerError),
+        pytest.raises(MismatchedResponseError),
     ):
         getattr(client, call)(*arguments)
 
@@ -109,7 +112,7 @@ def test_the_connection_that_brought_it_is_not_used_again(flavour: str, keeper: 
         ids = [client.create_session("someone").session_id for _ in range(2)]
         proxy.plan = [out_of_step] * 4
         assert client.get_session(ids[0]).id == ids[0]
-        with pytest.raises(WrongAnswerError):
+        with pytest.raises(MismatchedResponseError):
             client.get_session(ids[1])
         assert client.get_session(ids[1]).id == ids[1]
 

@@ -41,12 +41,12 @@ def test_the_bare_package_loads_nothing() -> None:
 
 
 def test_words_load_no_http_library() -> None:
-    loaded = _loaded("from sessionary import Session, NotFound, Fault")
+    loaded = _loaded("from sessionary import Session, NotFoundError, Fault")
     assert {name for name in loaded if name.startswith("sessionary")} == {
         "sessionary",
         "sessionary.errors",
-        "sessionary.limits",
-        "sessionary.model",
+        "sessionary.constants",
+        "sessionary.models",
     }
     assert "httpx2" not in loaded
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import httpx2
 
 from sessionary import AsyncClient
-from sessionary.clocks import request_ids, steady_clock
-from sessionary.http.app import Application
-from sessionary.limits import EXPIRY_HORIZON_DAYS_DEFAULT, MILLISECONDS_PER_DAY
-from sessionary.operations.context import Service
-from sessionary.operations.identifiers import SessionIds
-from sessionary.operations.tokens import TokenMaker, create_token
-from sessionary.store.opening import migrate, open_store
+from sessionary.constants import EXPIRY_HORIZON_DAYS_DEFAULT, MILLISECONDS_PER_DAY
+from sessionary.server.clock import request_ids, steady_clock
+from sessionary.server.http.application import Application
+from sessionary.server.operations.context import Service
+from sessionary.server.operations.session_ids import SessionIds
+from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.store.opening import migrate, open_store
 
 
 async def test_an_application_is_called_in_process(tmp_path: Path) -> None:

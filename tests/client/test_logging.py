@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from sessionary import AsyncClient, Attempt, Client, NotFound, SessionaryError, Surroundings
+from sessionary import AsyncClient, Attempt, Client, NotFoundError, SessionaryError, Surroundings
 from sessionary.client.surroundings import trace_context
 from tests.client.answering import always, client_of
 from tests.client.calling import Place, make_client
@@ -82,7 +82,7 @@ def test_a_hook_that_fails_changes_nothing_and_is_logged(
         assert call(client) is not None
     assert len(asked) == 1
     assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True] * 2
-    with client_of(flavour, always(404), on_attempt=broken) as client, pytest.raises(NotFound):
+    with client_of(flavour, always(404), on_attempt=broken) as client, pytest.raises(NotFoundError):
         client.update_session("s")
 
 

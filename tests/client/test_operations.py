@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 import httpx2
 import pytest
 
-from sessionary import Client, InvalidRequest, NotFound, SessionaryError, Unauthenticated
+from sessionary import AuthenticationError, Client, InvalidRequestError, NotFoundError, SessionaryError
 from tests.client.calling import Place
 
 
@@ -42,18 +42,21 @@ def test_update_session_adds_up(client: Client) -> None:
 
 def test_extend_session_moves_the_expiry(client: Client) -> None:
     created = client.create_session("someone")
-    once = client.extend_session(created.session_id)
+    idempotency_key = client.extend_session(created.session_id)
     twice = client.extend_session(created.session_id, 30)
-    assert created.expires_at < once.expires_at < twice.expires_at
-    assert (once.message, twice.message) == ("Session extended by 60 minutes", "Session extended by 30 minutes")
+    assert created.expires_at < idempotency_key.expires_at < twice.expires_at
+    assert (idempotency_key.message, twice.message) == (
+        "Session extended by 60 minutes",
+        "Session extended by 30 minutes",
+    )
 
 
 def test_delete_session_makes_it_absent(client: Client) -> None:
     created = client.create_session("someone")
     assert client.delete_session(created.session_id).message
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         client.get_session(created.session_id)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         client.delete_session(created.session_id)
 
 
@@ -95,12 +98,12 @@ def test_iterate_messages_reads_every_window(client: Client) -> None:
 @pytest.mark.parametrize("session_id", ["a/b", "a/extend", "..", ".", "?", "ä b%2F#", "0", " "])
 def test_an_id_is_one_segment_of_the_path_whatever_it_holds(client: Client, session_id: str) -> None:
     for call in (client.get_session, client.update_session, client.extend_session, client.delete_session):
-        with pytest.raises(NotFound, match=r"(?i)session"):
+        with pytest.raises(NotFoundError, match=r"(?i)session"):
             call(session_id)
 
 
 def test_an_empty_id_is_not_sent(client: Client) -> None:
-    with pytest.raises(InvalidRequest, match="session id is empty") as raised:
+    with pytest.raises(InvalidRequestError, match="session id is empty") as raised:
         client.delete_session("")
     assert raised.value.response is None
 
@@ -114,7 +117,7 @@ def test_with_response_gives_the_http_response_too(client: Client) -> None:
 
 
 def test_a_refusal_says_what_and_carries_the_response(client: Client, place: Place) -> None:
-    with pytest.raises(InvalidRequest) as raised:
+    with pytest.raises(InvalidRequestError) as raised:
         client.create_session("someone", expiration_minutes=4)
     error = raised.value
     assert (error.status, error.code == "INVALID_REQUEST") == (400, True)
@@ -125,7 +128,7 @@ def test_a_refusal_says_what_and_carries_the_response(client: Client, place: Pla
 
 
 def test_a_token_can_be_another_one_for_a_call(client: Client) -> None:
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(AuthenticationError):
         client.list_sessions(token="nonsense")
     assert client.list_sessions() == []
 
@@ -172,9 +175,9 @@ def test_a_conversation_is_held(client: Client) -> None:
 
 
 def test_a_conversation_is_either_new_or_known(client: Client) -> None:
-    with pytest.raises(InvalidRequest, match="either"):
+    with pytest.raises(InvalidRequestError, match="either"):
         client.session()
-    with pytest.raises(InvalidRequest, match="either"):
+    with pytest.raises(InvalidRequestError, match="either"):
         client.session(user_id="someone", session_id="some")
-    with pytest.raises(NotFound), client.session(session_id="nothing"):
+    with pytest.raises(NotFoundError), client.session(session_id="nothing"):
         pass

@@ -6,14 +6,14 @@ import httpx2
 import pytest
 
 from sessionary import (
-    BadResponse,
     Client,
-    Fault,
-    Forbidden,
-    InvalidRequest,
-    MetadataTooLarge,
-    NotModified,
-    ScopeMissing,
+    FieldError,
+    InvalidRequestError,
+    MetadataTooLargeError,
+    MissingScopeError,
+    NotModifiedError,
+    PermissionDeniedError,
+    ResponseValidationError,
 )
 from tests.client.answering import always, client_of, in_turn
 from tests.client.calling import Place, make_client
@@ -91,7 +91,7 @@ def test_a_link_is_followed_by_its_query_alone(flavour: str) -> None:
 
 def test_a_link_that_cannot_be_read_is_told(flavour: str) -> None:
     respond = always(200, b'[{"id": "1"}]', Link='<http://[::1>; rel="next"')
-    with client_of(flavour, respond) as client, pytest.raises(BadResponse, match="cannot be read"):
+    with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError, match="cannot be read"):
         list(client.iterate_sessions())
 
 
@@ -99,22 +99,22 @@ def test_links_in_a_circle_are_not_followed_for_ever(flavour: str) -> None:
     def respond(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, json=[{"id": "1"}], headers={"Link": '<?cursor=c>; rel="next"'})
 
-    with client_of(flavour, respond) as client, pytest.raises(BadResponse, match="circle"):
+    with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError, match="circle"):
         list(client.iterate_sessions())
 
 
 def test_a_refusal_points_at_what_is_wrong(our_client: Client) -> None:
     messages = [{"role": "user", "content": "a"}, {"role": "nobody", "content": "b"}]
-    with pytest.raises(InvalidRequest) as raised:
+    with pytest.raises(InvalidRequestError) as raised:
         our_client.create_session("someone", initial_messages=messages)
     error = raised.value
-    (fault,) = error.faults
-    assert isinstance(fault, Fault)
+    (fault,) = error.field_errors
+    assert isinstance(fault, FieldError)
     assert fault.pointer == "/initialMessages/1/role"
     assert (error.status, error.code) == (400, "INVALID_REQUEST")
     assert error.response is not None
     assert error.request_id == error.response.headers["X-Request-Id"]
-    with pytest.raises(MetadataTooLarge):
+    with pytest.raises(MetadataTooLargeError):
         our_client.create_session("someone", metadata={"a": "x" * 70_000})
 
 
@@ -122,7 +122,7 @@ def test_a_request_id_of_the_callers_own_comes_back(our_client: Client) -> None:
     headers = {"X-Request-Id": "mine-1"}
     _, response = our_client.list_sessions.with_response(headers=headers)
     assert response.headers["X-Request-Id"] == "mine-1"
-    with pytest.raises(InvalidRequest) as raised:
+    with pytest.raises(InvalidRequestError) as raised:
         our_client.list_sessions(limit=0, headers=headers)
     assert raised.value.request_id == "mine-1"
 
@@ -133,11 +133,11 @@ def test_a_token_of_another_organisation_or_scope_is_forbidden(
     token = server.create_token(organisation, scopes=["sessions:read"])
     with make_client(flavour, server.base_url, token=token, organisation=organisation) as client:
         assert client.list_sessions() == []
-        with pytest.raises(ScopeMissing):
+        with pytest.raises(MissingScopeError):
             client.create_session("someone")
-        with pytest.raises(Forbidden) as raised:
+        with pytest.raises(PermissionDeniedError) as raised:
             client.list_sessions(organisation="another")
-    assert type(raised.value) is Forbidden
+    assert type(raised.value) is PermissionDeniedError
 
 
 def test_a_path_before_the_api_belongs_to_the_servers_url(ours: Place, flavour: str, organisation: str) -> None:
@@ -162,15 +162,15 @@ def test_messages_of_the_wrong_type_are_refused_where_they_are_wrong(our_client:
     session_id = our_client.create_session("someone").session_id
     wrong: list[tuple[Any, str]] = [("Hello", "/newMessages"), (["Hello"], "/newMessages/0"), ({}, "/newMessages")]
     for new_messages, pointer in wrong:
-        with pytest.raises(InvalidRequest) as raised:
+        with pytest.raises(InvalidRequestError) as raised:
             our_client.update_session(session_id, new_messages=new_messages)
-        assert [fault.pointer for fault in raised.value.faults] == [pointer]
+        assert [fault.pointer for fault in raised.value.field_errors] == [pointer]
 
 
 def test_a_session_that_has_not_changed_is_not_sent_again(our_client: Client) -> None:
     session_id = our_client.create_session("someone").session_id
     tag = our_client.get_session.with_response(session_id).response.headers["ETag"]
-    with pytest.raises(NotModified) as raised:
+    with pytest.raises(NotModifiedError) as raised:
         our_client.get_session(session_id, headers={"If-None-Match": tag})
     assert (raised.value.status, raised.value.code) == (304, "NOT_MODIFIED")
     assert raised.value.response is not None

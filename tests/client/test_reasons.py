@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from sessionary import ConnectionFailed, DeadlineExceeded, SessionaryError, Unauthenticated
+from sessionary import APIConnectionError, APITimeoutError, AuthenticationError, SessionaryError
 from tests.client.answering import always, client_of
 from tests.client.calling import Place, make_client
 from tests.client.test_configuration import certificate as certificate  # noqa: PLC0414 - a fixture
@@ -62,17 +62,17 @@ def babbling() -> Iterator[str]:
 @pytest.mark.parametrize("token", ["sny_wrong", None])
 def test_a_refused_token_names_where_to_give_one(flavour: str, ours: Place, token: str | None) -> None:
     error = _fails(flavour, ours.url, token=token)
-    assert isinstance(error, Unauthenticated)
+    assert isinstance(error, AuthenticationError)
     assert "SESSIONARY_TOKEN" in str(error)
     assert "token=" in str(error)
-    with client_of(flavour, always(401)) as client, pytest.raises(Unauthenticated, match="SESSIONARY_TOKEN"):
+    with client_of(flavour, always(401)) as client, pytest.raises(AuthenticationError, match="SESSIONARY_TOKEN"):
         client.list_sessions()
 
 
 def test_a_refused_connection_names_the_address(flavour: str) -> None:
     port = _free_port()
     error = _fails(flavour, f"http://127.0.0.1:{port}/some/path")
-    assert isinstance(error, ConnectionFailed)
+    assert isinstance(error, APIConnectionError)
     assert str(error) == f"The server at http://127.0.0.1:{port} could not be reached: connection refused."
 
 
@@ -114,10 +114,10 @@ def test_a_server_that_speaks_no_http_is_told_without_its_words(flavour: str, ba
 
 def test_a_timeout_says_how_long_it_was_and_what_had_not_happened(flavour: str, silent: str) -> None:
     error = _fails(flavour, f"http://{silent}", timeout=3)
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, APITimeoutError)
     assert str(error) == f"The call did not end within 3 s: http://{silent} had not answered to the end."
     assert error.sent
     error = _fails(flavour, f"https://{silent}", timeout=3)
     assert str(error) == f"The call did not end within 3 s: the TLS handshake with https://{silent} had not ended."
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, APITimeoutError)
     assert not error.sent

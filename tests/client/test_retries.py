@@ -7,21 +7,21 @@ import httpx2
 import pytest
 
 from sessionary import (
+    APIConnectionError,
+    APITimeoutError,
     Attempt,
-    BadResponse,
     Client,
-    ConnectionFailed,
-    DeadlineExceeded,
-    InvalidRequest,
-    NotFound,
-    Overloaded,
-    QuotaExceeded,
-    RateLimited,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    QuotaExceededError,
+    RateLimitError,
+    ResponseValidationError,
     SessionaryError,
-    Unavailable,
+    UnavailableError,
 )
 from sessionary.client.retry import PAUSE_SECONDS_FIRST
-from sessionary.model import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY
+from sessionary.models import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY
 from tests.client.answering import Respond, Time, always, client_of, in_turn
 
 READS: Final[list[Callable[[Client], Any]]] = [
@@ -86,14 +86,14 @@ def test_what_would_fail_again_is_not_tried_again(flavour: str, status: int) -> 
 
 def test_a_page_instead_of_an_answer_is_not_tried_again(flavour: str) -> None:
     respond, requests = _counted(always(200, "<html>", content_type="text/html"))
-    with client_of(flavour, respond) as client, pytest.raises(BadResponse):
+    with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError):
         client.get_session("s")
     assert len(requests) == 1
 
 
 def test_it_is_given_up_after_the_retries_with_the_last_error(flavour: str) -> None:
     respond, requests = _counted(in_turn([httpx2.ReadError("1"), httpx2.Response(502), httpx2.Response(503)]))
-    with client_of(flavour, respond, retries=2) as client, pytest.raises(Unavailable) as raised:
+    with client_of(flavour, respond, retries=2) as client, pytest.raises(UnavailableError) as raised:
         client.get_session("s")
     assert raised.value.status == 503
     assert len(requests) == 3
@@ -101,7 +101,7 @@ def test_it_is_given_up_after_the_retries_with_the_last_error(flavour: str) -> N
 
 def test_without_retries_a_call_is_sent_once(flavour: str) -> None:
     respond, requests = _counted(always(503))
-    with client_of(flavour, respond, retries=0) as client, pytest.raises(Unavailable):
+    with client_of(flavour, respond, retries=0) as client, pytest.raises(UnavailableError):
         client.get_session("s")
     assert len(requests) == 1
 
@@ -117,7 +117,7 @@ def test_retry_after_is_waited_for_and_then_a_little(flavour: str) -> None:
 def test_a_retry_after_that_is_too_long_is_told_at_once(flavour: str) -> None:
     time = Time()
     respond = always(429, retry_after="61")
-    with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(RateLimited) as raised:
+    with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(RateLimitError) as raised:
         client.get_session("s")
     assert raised.value.retry_after == 61.0
     assert time.pauses == []
@@ -126,7 +126,7 @@ def test_a_retry_after_that_is_too_long_is_told_at_once(flavour: str) -> None:
 def test_a_quota_that_is_used_up_is_told_at_once(flavour: str) -> None:
     time = Time()
     respond = always(429, b'{"code": "QUOTA_EXCEEDED"}', retry_after="1")
-    with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(QuotaExceeded):
+    with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(QuotaExceededError):
         client.get_session("s")
     assert time.pauses == []
 
@@ -134,10 +134,10 @@ def test_a_quota_that_is_used_up_is_told_at_once(flavour: str) -> None:
 def test_no_pause_leads_past_the_deadline(flavour: str) -> None:
     time = Time()
     respond = always(503, retry_after="5")
-    with client_of(flavour, respond, time, timeout=12) as client, pytest.raises(Unavailable):
+    with client_of(flavour, respond, time, timeout=12) as client, pytest.raises(UnavailableError):
         client.get_session("s")
     assert time.pauses == [5.25, 5.5]
-    with client_of(flavour, respond, Time()) as client, pytest.raises(Unavailable):
+    with client_of(flavour, respond, Time()) as client, pytest.raises(UnavailableError):
         client.get_session("s", timeout=5)
 
 
@@ -152,7 +152,7 @@ class _Passing(Time):
 def test_a_call_without_time_is_not_sent(flavour: str) -> None:
     respond, requests = _counted(always(200, '{"id": "s"}'))
     with client_of(flavour, respond, _Passing()) as client:
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(APITimeoutError):
             client.get_session("s", timeout=0.5)
         assert requests == []
         client.get_session("s", timeout=60)
@@ -161,7 +161,7 @@ def test_a_call_without_time_is_not_sent(flavour: str) -> None:
 
 def test_the_pauses_grow_to_a_bound_and_chance_shortens_them(flavour: str) -> None:
     time = Time()
-    with client_of(flavour, always(503), time, retries=7, timeout=None) as client, pytest.raises(Unavailable):
+    with client_of(flavour, always(503), time, retries=7, timeout=None) as client, pytest.raises(UnavailableError):
         client.get_session("s")
     assert time.pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
 
@@ -219,7 +219,7 @@ def test_a_declaration_stands_until_an_answer_lacks_it(flavour: str) -> None:
     with client_of(flavour, respond) as client:
         client.list_sessions()
         client.create_session("someone")
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             client.create_session("someone")
     assert len(requests) == 4
 
@@ -230,7 +230,7 @@ def test_only_the_declared_value_declares(value: str) -> None:
     respond, requests = _counted(in_turn([learnt, httpx2.Response(503)]))
     with client_of("blocking", respond) as client:
         client.list_sessions()
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             client.create_session("someone")
     assert len(requests) == 2
 
@@ -274,35 +274,35 @@ def test_a_deletion_that_finds_nothing_after_an_unheard_try_has_succeeded(
     [
         httpx2.ConnectError("refused"),
         httpx2.Response(429),
-        httpx2.Response(503, json={"code": Overloaded.code}),
+        httpx2.Response(503, json={"code": OverloadedError.code}),
     ],
     ids=repr,
 )
 def test_a_deletion_that_finds_nothing_after_a_refused_try_has_failed(
     flavour: str, first: httpx2.Response | Exception
 ) -> None:
-    with client_of(flavour, in_turn([first, httpx2.Response(404)])) as client, pytest.raises(NotFound):
+    with client_of(flavour, in_turn([first, httpx2.Response(404)])) as client, pytest.raises(NotFoundError):
         client.delete_session("s")
 
 
 def test_a_read_that_finds_nothing_after_an_unheard_try_has_failed(flavour: str) -> None:
     with (
         client_of(flavour, in_turn([httpx2.ReadError("reset"), httpx2.Response(404)])) as client,
-        pytest.raises(NotFound),
+        pytest.raises(NotFoundError),
     ):
         client.get_session("s")
 
 
 BROKEN: Final[list[tuple[Exception, type[SessionaryError], bool | None]]] = [
-    (httpx2.ConnectError("refused"), ConnectionFailed, False),
-    (httpx2.ProxyError("407"), ConnectionFailed, False),
-    (httpx2.WriteError("reset"), ConnectionFailed, True),
-    (httpx2.RemoteProtocolError("hung up"), ConnectionFailed, True),
-    (httpx2.ReadTimeout("slow"), ConnectionFailed, True),
-    (httpx2.ConnectTimeout("slow"), ConnectionFailed, False),
-    (httpx2.PoolTimeout("busy"), ConnectionFailed, False),
-    (httpx2.DecodingError("gzip"), BadResponse, None),
-    (httpx2.LocalProtocolError("Illegal header value b'Bearer secret'"), InvalidRequest, None),
+    (httpx2.ConnectError("refused"), APIConnectionError, False),
+    (httpx2.ProxyError("407"), APIConnectionError, False),
+    (httpx2.WriteError("reset"), APIConnectionError, True),
+    (httpx2.RemoteProtocolError("hung up"), APIConnectionError, True),
+    (httpx2.ReadTimeout("slow"), APIConnectionError, True),
+    (httpx2.ConnectTimeout("slow"), APIConnectionError, False),
+    (httpx2.PoolTimeout("busy"), APIConnectionError, False),
+    (httpx2.DecodingError("gzip"), ResponseValidationError, None),
+    (httpx2.LocalProtocolError("Illegal header value b'Bearer secret'"), InvalidRequestError, None),
 ]
 
 
@@ -317,7 +317,7 @@ def test_what_a_transport_raises_becomes_one_of_ours(
     error = raised.value
     assert type(error) is kind
     assert getattr(error, "sent", None) is sent
-    assert error.status == (400 if kind is InvalidRequest else 0)
+    assert error.status == (400 if kind is InvalidRequestError else 0)
     assert (error.response, error.request_id) == (None, None)
     assert "secret" not in str(error) + repr(error.__cause__)
 
@@ -328,7 +328,7 @@ def test_a_call_that_never_left_is_told_from_one_that_may_have_arrived(flavour: 
     for first, sent in ((httpx2.ReadError("reset"), True), (httpx2.Response(503), True), (lost, False)):
         with client_of(flavour, in_turn([learnt, first, lost]), retries=1) as client:
             client.list_sessions()
-            with pytest.raises(ConnectionFailed) as raised:
+            with pytest.raises(APIConnectionError) as raised:
                 client.create_session("someone")
         assert raised.value.sent is sent
 

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessionary import Client, CreateSession, UpdateSession, limits
+from sessionary import Client, CreateSession, UpdateSession, constants
 from tests.client.calling import Place, make_client
 
 TEXTS: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 NAMES: Final = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
-NUMBERS: Final = st.integers(limits.INTEGER_MIN, limits.INTEGER_MAX) | st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS: Final = st.integers(constants.INTEGER_MIN, constants.INTEGER_MAX) | st.floats(
+    allow_nan=False, allow_infinity=False
+)
 
 
 def _json(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
@@ -45,7 +47,7 @@ CREATIONS: Final = st.builds(
     user_id=NAMES,
     session_group=st.none() | NAMES,
     metadata=st.none() | METADATA,
-    expiration_minutes=st.none() | st.integers(limits.EXPIRATION_MINUTES_MIN, limits.EXPIRATION_MINUTES_MAX),
+    expiration_minutes=st.none() | st.integers(constants.EXPIRATION_MINUTES_MIN, constants.EXPIRATION_MINUTES_MAX),
     initial_messages=st.none() | MESSAGES,
     title=st.none() | NAMES,
     model=st.none() | NAMES,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sessionary import InvalidRequest
+from sessionary import InvalidRequestError
 from sessionary.client import calls
 from sessionary.client.answers import Answered
 from sessionary.client.walks import iterate_sessions
@@ -26,10 +26,10 @@ def _nested(depth: int) -> Any:
     ids=["nan", "infinity", "deep infinity", "nan in a set", "surrogate", "object", "key", "depth"],
 )
 def test_what_json_cannot_hold_is_refused_before_it_is_sent(value: Any) -> None:
-    with pytest.raises(InvalidRequest, match="cannot be written as JSON") as raised:
+    with pytest.raises(InvalidRequestError, match="cannot be written as JSON") as raised:
         calls.update_session("s", metadata={"null": None, "a": value})
     assert raised.value.response is None
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         calls.create_session("u", initial_messages=[{"role": "user", "content": value}])
 
 
@@ -56,12 +56,12 @@ def test_any_mapping_and_any_iterable_will_do() -> None:
 
 @pytest.mark.parametrize("call", [lambda: calls.get_session("\udfff"), lambda: calls.list_sessions(user_id="\udfff")])
 def test_what_a_url_cannot_hold_is_refused(call: Any) -> None:
-    with pytest.raises(InvalidRequest, match="cannot be written in a URL"):
+    with pytest.raises(InvalidRequestError, match="cannot be written in a URL"):
         call()
 
 
 def test_an_iteration_with_wrong_arguments_is_refused_at_once() -> None:
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         iterate_sessions(user_id="\udfff")
     assert Answered._fields == ("answer", "response")
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from msgspec import Struct
 
-from sessionary.model import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY
+from sessionary.models import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY
 
 TOKEN: Final = "a.vendors.jwt"
 _PATH: Final = re.compile(r"/api/v3/organizations/([^/]+)/ai/sessions(?:/([^/]+))?(/extend)?")
@@ -36,7 +36,7 @@ class Seen(Struct, frozen=True):
         return json.loads(self.body)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A failure, in the vendor's words."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -98,15 +98,15 @@ class VendorServer:
     def _carried_out(self, request: Seen) -> tuple[int, Any]:
         try:
             return self._carry_out(request)
-        except Refused as refused:
+        except RefusedError as refused:
             return refused.status, {"error": True, "message": str(refused)}
 
     def _carry_out(self, request: Seen) -> tuple[int, Any]:
         place = _PATH.fullmatch(request.path.partition("?")[0])
         if place is None:
-            raise Refused(404, "Not found")
+            raise RefusedError(404, "Not found")
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
-            raise Refused(401, "Unauthorized")
+            raise RefusedError(401, "Unauthorized")
         organisation, session_id = unquote(place[1]), unquote(place[2] or "")
         match request.method, bool(place[2]), bool(place[3]):
             case "POST", False, False:
@@ -124,18 +124,18 @@ class VendorServer:
                 del self.sessions[organisation, session_id]
                 return 200, {"message": "Session deleted"}
             case _:
-                raise Refused(405, "Method not allowed")
+                raise RefusedError(405, "Method not allowed")
 
     def _find(self, organisation: str, session_id: str) -> dict[str, Any]:
         session = self.sessions.get((organisation, session_id))
         if session is None:
-            raise Refused(404, "Session not found")
+            raise RefusedError(404, "Session not found")
         return session
 
     def _create(self, organisation: str, asked: dict[str, Any]) -> Any:
         minutes = asked.get("expirationMinutes", 60)
         if not isinstance(asked.get("userId"), str) or not 5 <= minutes <= 1440:
-            raise Refused(400, "Invalid request")
+            raise RefusedError(400, "Invalid request")
         now = datetime.now(UTC)
         session = {
             "id": f"session/{len(self.sessions)}?ä",

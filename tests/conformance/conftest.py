@@ -8,8 +8,8 @@ import apsw
 import asyncpg
 import pytest
 
-from sessionary.store.base import Store
-from sessionary.store.opening import migrate, open_store
+from sessionary.server.store.base import Store
+from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import NOVEMBER, HandClock, Making
 from tests.harness.postgres import PostgresServer
 from tests.reference import ReferenceStore

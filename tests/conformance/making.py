@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sessionary.store.base import (
+from sessionary.server.store.base import (
     Command,
     Conversation,
     Create,
@@ -16,9 +16,9 @@ from sessionary.store.base import (
     Delete,
     Extend,
     Extended,
+    IdempotencyKey,
     ListQuery,
     MessageTimes,
-    Once,
     Store,
     StoredToken,
     Update,
@@ -103,7 +103,7 @@ class Making:
         model: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         minutes: int = 60,
-        once: Once | None = None,
+        idempotency_key: IdempotencyKey | None = None,
         age: int | None = None,
         message_times: MessageTimes = None,
     ) -> Create:
@@ -123,7 +123,7 @@ class Making:
             expires_after=minutes * MINUTE,
             messages=tuple(map(compact, messages)),
             first_user_text=first_user_text(messages),
-            once=once,
+            idempotency_key=idempotency_key,
         )
 
     def token(self, token_id: str, *, organisation: str | None = ORGANISATION, name: str = "ci") -> StoredToken:
@@ -143,7 +143,7 @@ def update(
     *messages: Mapping[str, Any],
     tokens_used: int | None = None,
     if_version: Versions = None,
-    once: Once | None = None,
+    idempotency_key: IdempotencyKey | None = None,
     **given: Any,
 ) -> Update:
     """Change the session of an earlier command."""
@@ -154,7 +154,7 @@ def update(
         first_user_text=first_user_text(messages),
         tokens_used=tokens_used,
         if_version=if_version,
-        once=once,
+        idempotency_key=idempotency_key,
         **given,
     )
 
@@ -165,7 +165,7 @@ def extend(
     *,
     horizon: int = HORIZON,
     if_version: int | None = None,
-    once: Once | None = None,
+    idempotency_key: IdempotencyKey | None = None,
 ) -> Extend:
     """Extend the session of an earlier command."""
     return Extend(
@@ -174,18 +174,23 @@ def extend(
         minutes=minutes,
         horizon=horizon,
         if_version=if_version,
-        once=once,
+        idempotency_key=idempotency_key,
     )
 
 
-def delete(session: Command, *, if_version: int | None = None, once: Once | None = None) -> Delete:
+def delete(session: Command, *, if_version: int | None = None, idempotency_key: IdempotencyKey | None = None) -> Delete:
     """Delete the session of an earlier command."""
-    return Delete(organisation=session.organisation, session_id=session.session_id, if_version=if_version, once=once)
+    return Delete(
+        organisation=session.organisation,
+        session_id=session.session_id,
+        if_version=if_version,
+        idempotency_key=idempotency_key,
+    )
 
 
-def key(name: str, *, principal: str = "token-1", fingerprint: bytes = b"as first asked") -> Once:
+def key(name: str, *, principal: str = "token-1", fingerprint: bytes = b"as first asked") -> IdempotencyKey:
     """Name a key to apply a command once under."""
-    return Once(principal=principal, key=name, fingerprint=fingerprint)
+    return IdempotencyKey(principal=principal, key=name, fingerprint=fingerprint)
 
 
 def listing(

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from sessionary.errors import SessionaryError
-from sessionary.store.base import Command, Create, ListQuery, Outcome, Store, Window
+from sessionary.server.store.base import Command, Create, ListQuery, Outcome, Store, Window
 from tests.conformance.making import (
     DAY,
     HOUR,
@@ -58,7 +58,7 @@ class Neighbours:
                 model="model",
                 title=f"mine {number}",
                 minutes=minutes,
-                once=key(f"begin {number}"),
+                idempotency_key=key(f"begin {number}"),
             )
             for number, minutes in enumerate((3 * 24 * 60, 3 * 24 * 60, 5, 5, 3 * 24 * 60))
         )
@@ -92,7 +92,7 @@ class Neighbours:
         await self._apply(update(theirs, tokens_used=1))
         await self._look()
         await self._apply(extend(theirs, 7))
-        await self._apply(delete(self._given_up, once=key("delete")))
+        await self._apply(delete(self._given_up, idempotency_key=key("delete")))
         await self._look()
         await self._apply(extend(self._prolonged, 2 * 60), extend(_twin(self._prolonged), 2 * 60))
 
@@ -112,23 +112,29 @@ class Neighbours:
         """Keys of one name are used by both at other times, and die a day after; one name only by me."""
         mine, theirs = self._lasting, _twin(self._lasting)
         again, swept, only = key("again"), key("swept"), key("only")
-        await self._apply(update(mine, user("key"), once=again), update(mine, user("key"), once=swept))
+        await self._apply(
+            update(mine, user("key"), idempotency_key=again), update(mine, user("key"), idempotency_key=swept)
+        )
         self._clock.move(13 * HOUR)
-        await self._apply(update(theirs, user("key"), once=again), update(theirs, user("key"), once=swept))
-        await self._apply(update(mine, user("only"), once=only))
+        await self._apply(
+            update(theirs, user("key"), idempotency_key=again), update(theirs, user("key"), idempotency_key=swept)
+        )
+        await self._apply(update(mine, user("only"), idempotency_key=only))
         self._clock.move(DAY - 12 * HOUR)
         # An outdated key makes PostgreSQL lock what it otherwise only reads.
         await self._apply(
-            update(mine, user("anew"), once=again),
-            update(theirs, user("theirs"), once=only),
+            update(mine, user("anew"), idempotency_key=again),
+            update(theirs, user("theirs"), idempotency_key=only),
             update(_twin(self._lonely), user("lost")),
         )
-        await self._apply(update(theirs, user("again"), once=again))
+        await self._apply(update(theirs, user("again"), idempotency_key=again))
         await self._sweep()
-        await self._apply(update(theirs, user("again"), once=swept), update(mine, user("anew"), once=swept))
+        await self._apply(
+            update(theirs, user("again"), idempotency_key=swept), update(mine, user("anew"), idempotency_key=swept)
+        )
         # One has a key that the other has not, and nothing is outdated.
-        await self._apply(update(mine, user(), once=key("last")))
-        await self._apply(update(theirs, user(), once=key("last", fingerprint=b"theirs")))
+        await self._apply(update(mine, user(), idempotency_key=key("last")))
+        await self._apply(update(theirs, user(), idempotency_key=key("last", fingerprint=b"theirs")))
         await self._look()
 
     async def _apply(self, *commands: Command) -> None:

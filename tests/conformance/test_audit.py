@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from sessionary.errors import SessionNotFound, StoreUnavailable, TokenNotFound
-from sessionary.store.base import AuditRecord, Deleted, Store
+from sessionary.errors import SessionNotFoundError, StoreUnavailableError, TokenNotFoundError
+from sessionary.server.store.base import AuditRecord, Deleted, Store
 from tests.conformance.making import (
     DAY,
     HandClock,
@@ -46,16 +46,16 @@ async def test_what_deletes_nothing_is_not_recorded(store: Store, making: Making
     session = await begin(store, making.create())
     stranger = msgspec.structs.replace(delete(session), organisation="other")
 
-    await do(store, stranger, SessionNotFound)
+    await do(store, stranger, SessionNotFoundError)
     await do(store, delete(session, if_version=1), Deleted)
-    await do(store, delete(session), SessionNotFound)
+    await do(store, delete(session), SessionNotFoundError)
 
     assert len(await audit(store)) == 1
 
 
 async def test_a_deletion_that_is_told_again_is_recorded_once(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    command = delete(session, once=key("k"))
+    command = delete(session, idempotency_key=key("k"))
 
     first = await do(store, command, Deleted)
     again = await do(store, command, Deleted)
@@ -105,11 +105,11 @@ async def test_a_token_is_recorded_when_it_is_made_and_when_it_is_revoked(
 
 async def test_a_token_that_was_not_made_or_was_revoked_before_is_not_recorded(store: Store, making: Making) -> None:
     await store.create_token(making.token("t1"))
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.create_token(making.token("t1"))
     await store.revoke_token("t1")
     await store.revoke_token("t1")
-    with pytest.raises(TokenNotFound):
+    with pytest.raises(TokenNotFoundError):
         await store.revoke_token("nobody")
 
     assert [found.action for found in await audit(store)] == ["create_token", "revoke_token"]

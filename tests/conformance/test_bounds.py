@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sessionary.errors import MetadataTooLarge, SessionFull, TotalTooLarge
-from sessionary.store.base import Command, Store, Update, Updated, Window
+from sessionary.errors import MetadataTooLargeError, SessionFullError, TotalTooLargeError
+from sessionary.server.store.base import Command, Store, Update, Updated, Window
 from tests.conformance.making import (
     Making,
     begin,
@@ -48,7 +48,7 @@ async def test_tokens_add_up_to_the_largest_total(store: Store, making: Making) 
 
     await change(store, update(session, tokens_used=INT32_MAX - 5))
     full = await change(store, update(session, tokens_used=5))
-    await do(store, update(session, tokens_used=1), TotalTooLarge)
+    await do(store, update(session, tokens_used=1), TotalTooLargeError)
     await change(store, update(session, tokens_used=0))
 
     assert full.total_tokens == INT32_MAX
@@ -59,7 +59,7 @@ async def test_tokens_that_pass_the_largest_total_are_refused_at_once(store: Sto
     session = await begin(store, making.create())
     await change(store, update(session, tokens_used=1))
 
-    await do(store, update(session, tokens_used=INT32_MAX), TotalTooLarge)
+    await do(store, update(session, tokens_used=INT32_MAX), TotalTooLargeError)
 
     assert (await read(store, session)).total_tokens == 1
 
@@ -71,9 +71,9 @@ async def test_a_session_holds_a_hundred_thousand_messages(store: Store, making:
     assert isinstance(outcomes[-1], Updated)
     await change(store, filled(session, thousand[:999]))
 
-    await do(store, filled(session, thousand[:2]), SessionFull)
+    await do(store, filled(session, thousand[:2]), SessionFullError)
     last = await change(store, update(session, user("last")))
-    await do(store, update(session, user("one too many")), SessionFull)
+    await do(store, update(session, user("one too many")), SessionFullError)
 
     assert last.total_messages == 100_000
     shown = await store.fetch(session.organisation, session.session_id, Window(offset=99_998))
@@ -88,9 +88,9 @@ async def test_a_session_holds_16_mebibytes(store: Store, making: Making) -> Non
         await change(store, filled(session, (message_of(MIB),)))
     await change(store, filled(session, (message_of(MIB - 500),)))
 
-    await do(store, filled(session, (message_of(501),)), SessionFull)
+    await do(store, filled(session, (message_of(501),)), SessionFullError)
     await change(store, filled(session, (message_of(500),)))
-    await do(store, filled(session, (message_of(70),)), SessionFull)
+    await do(store, filled(session, (message_of(70),)), SessionFullError)
 
     shown = await store.fetch(session.organisation, session.session_id)
     turns = 17
@@ -115,16 +115,16 @@ async def test_metadata_takes_64_kibibytes_of_json_after_the_merge(store: Store,
     fitting = letter * (room // spelled) + "x" * (room % spelled)
     session = await begin(store, making.create(metadata={"a": 1}))
 
-    await do(store, update(session, metadata={"k": fitting + "x"}), MetadataTooLarge)
+    await do(store, update(session, metadata={"k": fitting + "x"}), MetadataTooLargeError)
     await change(store, update(session, metadata={"k": fitting}))
-    await do(store, update(session, metadata={"b": 1}), MetadataTooLarge)
+    await do(store, update(session, metadata={"b": 1}), MetadataTooLargeError)
     await change(store, update(session, metadata={"a": None, "b": 1}))
 
     assert metadata_of(await read(store, session)) == {"k": fitting, "b": 1}
 
 
 async def test_metadata_is_bounded_at_creation_too(store: Store, making: Making) -> None:
-    await do(store, making.create(metadata=metadata_of_size(64 * KIB + 1)), MetadataTooLarge)
+    await do(store, making.create(metadata=metadata_of_size(64 * KIB + 1)), MetadataTooLargeError)
 
     session = await begin(store, making.create(metadata=metadata_of_size(64 * KIB)))
 

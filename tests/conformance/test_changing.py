@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from sessionary.errors import ExpiryTooFar
-from sessionary.store.base import Created, Extended, Store, Updated
+from sessionary.errors import ExpiryTooFarError
+from sessionary.server.store.base import Created, Extended, Store, Updated
 from tests.conformance.making import (
     DAY,
     HORIZON,
@@ -173,11 +173,11 @@ async def test_an_expiry_reaches_the_horizon_and_no_further(store: Store, making
         await prolong(store, extend(session, 1440))
     assert (await read(store, session)).expires_at == clock() + HORIZON
 
-    await do(store, extend(session, 1), ExpiryTooFar)
+    await do(store, extend(session, 1), ExpiryTooFarError)
     clock.move(MINUTE)
     await prolong(store, extend(session, 1))
     clock.move(MINUTE - 1)
-    await do(store, extend(session, 1), ExpiryTooFar)
+    await do(store, extend(session, 1), ExpiryTooFarError)
 
     assert (await read(store, session)).expires_at == session.created_at + HORIZON + MINUTE
 
@@ -185,7 +185,7 @@ async def test_an_expiry_reaches_the_horizon_and_no_further(store: Store, making
 async def test_the_horizon_is_the_commands_own(store: Store, making: Making) -> None:
     session = await begin(store, making.create(minutes=60))
 
-    await do(store, extend(session, 1440, horizon=DAY), ExpiryTooFar)
+    await do(store, extend(session, 1440, horizon=DAY), ExpiryTooFarError)
     await prolong(store, extend(session, 1440, horizon=DAY + 60 * MINUTE))
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from sessionary.errors import SessionNotFound
-from sessionary.store.base import Store, Window
+from sessionary.errors import SessionNotFoundError
+from sessionary.server.store.base import Store, Window
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import (
     MINUTE,
@@ -132,7 +132,7 @@ async def test_many_readers_at_once_are_each_shown_what_they_asked_for(store: St
 async def seen(store: Store, organisation: str, session_id: str, window: Window | None) -> object:
     try:
         return await store.fetch(organisation, session_id, window)
-    except SessionNotFound:
+    except SessionNotFoundError:
         return "absent"
 
 

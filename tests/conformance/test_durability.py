@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sessionary.store.base import Store
+from sessionary.server.store.base import Store
 from tests.conformance.conftest import ENGINES, Reopen
 from tests.conformance.making import (
     Making,
@@ -27,7 +27,7 @@ from tests.conformance.making import (
 # Begins sessions until it is killed, and prints an id once its command has been acknowledged.
 WRITER = """
 import asyncio, sys
-from sessionary.store.opening import open_store
+from sessionary.server.store.opening import open_store
 from tests.conformance.making import HandClock, Making, user
 
 async def write():

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from sessionary.errors import Overloaded
-from sessionary.store.base import Outcome, Store, Updated
+from sessionary.errors import OverloadedError
+from sessionary.server.store.base import Outcome, Store, Updated
 from tests.conformance.conftest import ENGINES, Reopen
 from tests.conformance.making import (
     Making,
@@ -77,7 +77,7 @@ async def test_a_full_queue_refuses_and_changes_nothing(store: Store, making: Ma
 
     answers = await asyncio.gather(*(store.apply([command]) for _ in range(FLOOD)), return_exceptions=True)
 
-    refused = [answer for answer in answers if isinstance(answer, Overloaded)]
+    refused = [answer for answer in answers if isinstance(answer, OverloadedError)]
     applied = [answer for answer in answers if not isinstance(answer, BaseException)]
     assert len(refused) + len(applied) == FLOOD
     assert refused
@@ -94,7 +94,7 @@ async def test_a_queue_is_bounded_in_bytes_too(store: Store, making: Making) -> 
 
     answers = await asyncio.gather(*(store.apply([command]) for _ in range(400)), return_exceptions=True)
 
-    assert [answer for answer in answers if isinstance(answer, Overloaded)]
+    assert [answer for answer in answers if isinstance(answer, OverloadedError)]
     assert (await read(store, session)).version == 1
 
 
@@ -103,7 +103,7 @@ async def test_a_batch_without_room_is_refused_whole(store: Store, reopen: Reope
 
     try:
         outcomes: list[Outcome] = await store.apply([update(session, tokens_used=1)] * FLOOD)
-    except Overloaded:
+    except OverloadedError:
         outcomes = []
     await store.close()
 

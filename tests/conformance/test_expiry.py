@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import pytest
 
-from sessionary.errors import SessionNotFound
-from sessionary.store.base import Extended, Store, Updated, Window
+from sessionary.errors import SessionNotFoundError
+from sessionary.server.store.base import Extended, Store, Updated, Window
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import (
     MINUTE,
@@ -53,7 +53,7 @@ async def test_a_session_is_absent_from_the_instant_it_expires(
     clock.move(5 * MINUTE + late)
 
     for window in (None, Window(limit=1), Window(offset=0), Window(offset=0, limit=1)):
-        with pytest.raises(SessionNotFound):
+        with pytest.raises(SessionNotFoundError):
             await store.fetch(session.organisation, session.session_id, window)
     for filters in FILTERS:
         assert await listed(store, listing(**filters)) == []
@@ -66,16 +66,16 @@ async def test_a_session_is_absent_from_the_instant_it_expires(
             update(session, if_version=9, tokens_used=1),
         ]
     )
-    assert [type(outcome) for outcome in outcomes] == [SessionNotFound] * 5
+    assert [type(outcome) for outcome in outcomes] == [SessionNotFoundError] * 5
 
 
 async def test_nothing_brings_an_expired_session_back(store: Store, making: Making, clock: HandClock) -> None:
     session = await begin(store, making.create(minutes=5))
     clock.move(5 * MINUTE)
 
-    await do(store, extend(session, 1440), SessionNotFound)
+    await do(store, extend(session, 1440), SessionNotFoundError)
 
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await read(store, session)
 
 
@@ -90,7 +90,7 @@ async def test_an_extended_session_is_absent_from_its_new_expiry(
     clock.move(1)
 
     assert await listed(store, listing()) == []
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await read(store, session)
 
 
@@ -114,7 +114,7 @@ async def test_updating_does_not_move_the_expiry(store: Store, making: Making, c
 
     assert (await read(store, session)).expires_at == session.created_at + 5 * MINUTE
     clock.move(MINUTE)
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await read(store, session)
 
 
@@ -138,5 +138,5 @@ async def test_a_session_that_expired_long_ago_and_one_begun_now_do_not_mix(
     extended, refused = await store.apply([extend(new, 5), extend(old, 5)])
 
     assert isinstance(extended, Extended)
-    assert isinstance(refused, SessionNotFound)
+    assert isinstance(refused, SessionNotFoundError)
     assert await listed(store, listing()) == [new.session_id]

@@ -1,6 +1,6 @@
 """An imported session is as old as its id and lives from now on."""
 
-from sessionary.store.base import Store
+from sessionary.server.store.base import Store
 from tests.conformance.making import DAY, HOUR, NOVEMBER, Making, begin, listed, listing, read, read_messages, user
 
 

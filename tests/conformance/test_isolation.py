@@ -5,8 +5,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from sessionary.errors import SessionNotFound
-from sessionary.store.base import Command, Store, Updated, Window
+from sessionary.errors import SessionNotFoundError
+from sessionary.server.store.base import Command, Store, Updated, Window
 from tests.conformance.making import (
     OTHER,
     Making,
@@ -53,9 +53,9 @@ async def test_another_organisation_cannot_read_a_session(store: Store, making: 
     session = await begin(store, making.create(user("secret")))
 
     for window in (None, Window(limit=1), Window(offset=0)):
-        with pytest.raises(SessionNotFound) as other:
+        with pytest.raises(SessionNotFoundError) as other:
             await store.fetch(OTHER, session.session_id, window)
-        with pytest.raises(SessionNotFound) as unknown:
+        with pytest.raises(SessionNotFoundError) as unknown:
             await store.fetch(OTHER, making.ids.next(making.clock()), window)
         assert other.value.detail == unknown.value.detail
 
@@ -69,7 +69,7 @@ async def test_another_organisation_cannot_change_a_session(store: Store, making
         [update(foreign), update(foreign, user("mine")), extend(foreign), delete(foreign, if_version=1)]
     )
 
-    assert [type(outcome) for outcome in outcomes] == [SessionNotFound] * 4
+    assert [type(outcome) for outcome in outcomes] == [SessionNotFoundError] * 4
     assert await store.fetch(session.organisation, session.session_id) == before
 
 
@@ -102,7 +102,7 @@ async def test_the_same_id_in_two_organisations_names_two_sessions(store: Store,
     await do(store, update(theirs, user("theirs")), Updated)
     await store.apply([delete(mine)])
 
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await read(store, mine)
     assert (await read(store, theirs)).total_messages == 1
 
@@ -122,13 +122,13 @@ async def test_organisations_share_a_batch_without_meeting(store: Store, making:
     )
 
     names = [type(outcome).__name__ for outcome in outcomes]
-    missing = SessionNotFound.__name__
+    missing = SessionNotFoundError.__name__
     assert names == ["Created", "Created", missing, "Updated", missing, "Updated"]
 
 
 async def test_an_organisations_keys_are_its_own(store: Store, making: Making) -> None:
-    mine = making.create(once=key("k"))
-    theirs = making.create(organisation=OTHER, once=key("k", fingerprint=b"another"))
+    mine = making.create(idempotency_key=key("k"))
+    theirs = making.create(organisation=OTHER, idempotency_key=key("k", fingerprint=b"another"))
 
     outcomes = await store.apply([mine, theirs])
 
@@ -139,7 +139,7 @@ async def test_an_organisation_with_a_similar_name_is_another_one(store: Store, 
     session = await begin(store, making.create(organisation="demo"))
 
     for name in ALIKE:
-        with pytest.raises(SessionNotFound):
+        with pytest.raises(SessionNotFoundError):
             await store.fetch(name, session.session_id)
         assert await listed(store, listing(name)) == [], name
 

@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from sessionary.store.base import Create, Store
+from sessionary.server.store.base import Create, Store
 from tests.conformance.making import (
     MINUTE,
     OTHER,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sessionary.instants import instant
-from sessionary.store.base import Store, Update
+from sessionary.server.store.base import Store, Update
+from sessionary.timestamps import format_timestamp
 from tests.conformance.making import (
     MINUTE,
     HandClock,
@@ -80,7 +80,7 @@ async def test_each_turn_carries_its_own_instant(store: Store, making: Making, c
     await change(store, update(session, assistant("two"), user("three")))
 
     instants = [message["created_at"] for message in await read_messages(store, session)]
-    assert instants == [instant(began), instant(clock()), instant(clock())]
+    assert instants == [format_timestamp(began), format_timestamp(clock()), format_timestamp(clock())]
 
 
 async def test_messages_come_in_append_order(store: Store, making: Making) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sessionary.store.base import Store
+from sessionary.server.store.base import Store
 from tests.conformance.making import (
     MINUTE,
     HandClock,

@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from sessionary.errors import KeyReused, PreconditionFailed, SessionNotFound
-from sessionary.store.base import Command, Created, Deleted, Extended, Store, Updated
+from sessionary.errors import IdempotencyKeyReusedError, PreconditionFailedError, SessionNotFoundError
+from sessionary.server.store.base import Command, Created, Deleted, Extended, Store, Updated
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import (
     DAY,
@@ -29,10 +29,10 @@ from tests.conformance.making import (
 
 
 async def test_a_repeated_creation_answers_the_first_session(store: Store, making: Making, clock: HandClock) -> None:
-    first = await do(store, making.create(user("one"), once=key("k")), Created)
+    first = await do(store, making.create(user("one"), idempotency_key=key("k")), Created)
     clock.move(MINUTE)
 
-    second = await do(store, making.create(user("two"), once=key("k")), Created)
+    second = await do(store, making.create(user("two"), idempotency_key=key("k")), Created)
 
     assert second == msgspec.structs.replace(first, replayed=True)
     assert await listed(store, listing()) == [first.session_id]
@@ -40,7 +40,7 @@ async def test_a_repeated_creation_answers_the_first_session(store: Store, makin
 
 async def test_a_repeated_update_appends_nothing(store: Store, making: Making, clock: HandClock) -> None:
     session = await begin(store, making.create())
-    command = update(session, user("one"), tokens_used=3, once=key("k"))
+    command = update(session, user("one"), tokens_used=3, idempotency_key=key("k"))
     first = await change(store, command)
     await change(store, update(session, user("between")))
     clock.move(MINUTE)
@@ -54,7 +54,7 @@ async def test_a_repeated_update_appends_nothing(store: Store, making: Making, c
 
 async def test_a_repeated_extension_extends_once(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    command = extend(session, 30, once=key("k"))
+    command = extend(session, 30, idempotency_key=key("k"))
     first = await do(store, command, Extended)
 
     second = await do(store, command, Extended)
@@ -65,7 +65,7 @@ async def test_a_repeated_extension_extends_once(store: Store, making: Making) -
 
 async def test_a_repeated_deletion_is_told_of_the_first(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    command = delete(session, once=key("k"))
+    command = delete(session, idempotency_key=key("k"))
     first = await do(store, command, Deleted)
 
     second = await do(store, command, Deleted)
@@ -76,7 +76,7 @@ async def test_a_repeated_deletion_is_told_of_the_first(store: Store, making: Ma
 
 async def test_a_repeated_update_that_changed_nothing_is_a_repetition_too(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    command = update(session, once=key("k"))
+    command = update(session, idempotency_key=key("k"))
     first = await change(store, command)
     await change(store, update(session, user()))
 
@@ -88,45 +88,49 @@ async def test_a_repeated_update_that_changed_nothing_is_a_repetition_too(store:
 
 async def test_a_key_outlives_its_session(store: Store, making: Making, clock: HandClock) -> None:
     session = await begin(store, making.create(minutes=5))
-    command = update(session, user(), once=key("k"))
+    command = update(session, user(), idempotency_key=key("k"))
     await change(store, command)
 
     clock.move(5 * MINUTE)
 
     assert (await change(store, command)).replayed
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await read(store, session)
 
 
 async def test_a_key_with_another_request_is_refused(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    await change(store, update(session, user("one"), once=key("k")))
+    await change(store, update(session, user("one"), idempotency_key=key("k")))
 
-    await do(store, update(session, user("two"), once=key("k", fingerprint=b"other")), KeyReused)
+    await do(
+        store, update(session, user("two"), idempotency_key=key("k", fingerprint=b"other")), IdempotencyKeyReusedError
+    )
 
     assert len(await read_messages(store, session)) == 1
 
 
 async def test_the_first_request_can_still_be_repeated_after_a_refusal(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    command = update(session, user("one"), once=key("k"))
+    command = update(session, user("one"), idempotency_key=key("k"))
     await change(store, command)
-    await do(store, update(session, user("two"), once=key("k", fingerprint=b"other")), KeyReused)
+    await do(
+        store, update(session, user("two"), idempotency_key=key("k", fingerprint=b"other")), IdempotencyKeyReusedError
+    )
 
     assert (await change(store, command)).replayed
 
 
 async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(once=key("k")))
+    session = await begin(store, making.create(idempotency_key=key("k")))
 
     outcomes = await store.apply(
         [
-            update(session, user(), once=key("k")),
-            update(session, user(), once=key("k", principal="token-2")),
-            extend(session, once=key("k")),
-            making.create(once=key("k", principal="token-2", fingerprint=b"other")),
-            update(session, user(), once=key("K")),
-            delete(session, once=key("k")),
+            update(session, user(), idempotency_key=key("k")),
+            update(session, user(), idempotency_key=key("k", principal="token-2")),
+            extend(session, idempotency_key=key("k")),
+            making.create(idempotency_key=key("k", principal="token-2", fingerprint=b"other")),
+            update(session, user(), idempotency_key=key("K")),
+            delete(session, idempotency_key=key("k")),
         ]
     )
 
@@ -141,39 +145,39 @@ async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, 
 async def test_a_key_is_kept_for_a_day(
     store: Store, making: Making, clock: HandClock, age: int, *, replayed: bool
 ) -> None:
-    await begin(store, making.create(once=key("k")))
+    await begin(store, making.create(idempotency_key=key("k")))
 
     clock.move(age)
 
-    assert (await do(store, making.create(once=key("k")), Created)).replayed is replayed
+    assert (await do(store, making.create(idempotency_key=key("k")), Created)).replayed is replayed
 
 
 async def test_a_key_used_anew_is_kept_for_another_day(store: Store, making: Making, clock: HandClock) -> None:
-    await begin(store, making.create(once=key("k")))
+    await begin(store, making.create(idempotency_key=key("k")))
     clock.move(DAY)
-    second = await do(store, making.create(once=key("k", fingerprint=b"new")), Created)
+    second = await do(store, making.create(idempotency_key=key("k", fingerprint=b"new")), Created)
 
     clock.move(DAY - 1)
 
-    third = await do(store, making.create(once=key("k", fingerprint=b"new")), Created)
+    third = await do(store, making.create(idempotency_key=key("k", fingerprint=b"new")), Created)
     assert (third.replayed, third.session_id) == (True, second.session_id)
 
 
 async def test_the_same_key_twice_in_a_batch_has_one_effect(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    command = update(session, user("one"), once=key("k"))
+    command = update(session, user("one"), idempotency_key=key("k"))
 
     outcomes = await store.apply(
-        [command, command, update(session, user("x"), once=key("k", fingerprint=b"other")), command]
+        [command, command, update(session, user("x"), idempotency_key=key("k", fingerprint=b"other")), command]
     )
 
     flags = [getattr(outcome, "replayed", type(outcome)) for outcome in outcomes]
-    assert flags == [False, True, KeyReused, True]
+    assert flags == [False, True, IdempotencyKeyReusedError, True]
     assert len(await read_messages(store, session)) == 1
 
 
 async def test_the_first_of_several_creations_with_one_key_in_a_batch_counts(store: Store, making: Making) -> None:
-    commands = [making.create(once=key("k")) for _ in range(12)]
+    commands = [making.create(idempotency_key=key("k")) for _ in range(12)]
 
     outcomes = await store.apply(commands)
 
@@ -185,15 +189,15 @@ async def test_the_first_of_several_creations_with_one_key_in_a_batch_counts(sto
 
 async def test_a_key_counts_before_the_version_is_looked_at(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    command = update(session, user(), if_version=1, once=key("k"))
+    command = update(session, user(), if_version=1, idempotency_key=key("k"))
     await change(store, command)
 
     assert (await change(store, command)).replayed
-    await do(store, update(session, user(), if_version=1, once=key("another")), PreconditionFailed)
+    await do(store, update(session, user(), if_version=1, idempotency_key=key("another")), PreconditionFailedError)
 
 
 async def test_twins_that_arrive_together_have_one_effect(store: Store, making: Making) -> None:
-    commands = [making.create(user("hello"), once=key("k")) for _ in range(40)]
+    commands = [making.create(user("hello"), idempotency_key=key("k")) for _ in range(40)]
 
     answers = await asyncio.gather(*(store.apply([command]) for command in commands))
 
@@ -203,8 +207,10 @@ async def test_twins_that_arrive_together_have_one_effect(store: Store, making: 
 async def test_twins_at_two_servers_have_one_effect(store: Store, reopen: Reopen, making: Making) -> None:
     other = await reopen()
     for number in range(10):
-        once = key(f"k{number}")
-        commands: list[Command] = [making.create(organisation=f"o{number}", once=once) for _ in range(8)]
+        idempotency_key = key(f"k{number}")
+        commands: list[Command] = [
+            making.create(organisation=f"o{number}", idempotency_key=idempotency_key) for _ in range(8)
+        ]
 
         answers = await asyncio.gather(
             *(place.apply([command]) for place, command in zip((store, other) * 4, commands, strict=True))
@@ -224,7 +230,7 @@ def assert_one_effect(outcomes: list[object], kept: list[str]) -> None:
 async def test_twin_updates_at_two_servers_append_once(store: Store, reopen: Reopen, making: Making) -> None:
     other = await reopen()
     session = await begin(store, making.create())
-    command = update(session, user("one"), tokens_used=1, once=key("k"))
+    command = update(session, user("one"), tokens_used=1, idempotency_key=key("k"))
 
     answers = await asyncio.gather(*(place.apply([command]) for place in (store, other) * 5))
 

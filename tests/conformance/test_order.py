@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from sessionary.errors import SessionaryError, SessionNotFound, TotalTooLarge
-from sessionary.store.base import Command, Created, Deleted, Extended, Outcome, Store, Update, Updated
+from sessionary.errors import SessionaryError, SessionNotFoundError, TotalTooLargeError
+from sessionary.server.store.base import Command, Created, Deleted, Extended, Outcome, Store, Update, Updated
 from tests.conformance.making import (
     MINUTE,
     Making,
@@ -75,7 +75,7 @@ async def test_outcomes_come_in_the_order_of_the_commands(store: Store, making: 
     outcomes = await store.apply(commands)
 
     kinds = [type(outcome) for outcome in outcomes]
-    assert kinds == [Created, Updated, Deleted, SessionNotFound] * 8
+    assert kinds == [Created, Updated, Deleted, SessionNotFoundError] * 8
     named = [None if isinstance(outcome, SessionaryError) else outcome.session_id for outcome in outcomes]
     assert named == [None if position % 4 == 3 else command.session_id for position, command in enumerate(commands)]
 
@@ -95,7 +95,7 @@ async def test_a_refused_command_harms_none_of_its_neighbours(store: Store, maki
         ]
     )
 
-    assert versions(outcomes) == [2, TotalTooLarge.__name__, 1, SessionNotFound.__name__, 3, 2]
+    assert versions(outcomes) == [2, TotalTooLargeError.__name__, 1, SessionNotFoundError.__name__, 3, 2]
     assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["one", "two"]
     assert contents_in(await store.fetch(other.organisation, other.session_id)) == ["there"]
 
@@ -107,9 +107,9 @@ async def test_what_follows_a_delete_finds_nothing(store: Store, making: Making)
         [update(session, user()), delete(session), delete(session), extend(session), update(session, user())]
     )
 
-    missing = SessionNotFound.__name__
+    missing = SessionNotFoundError.__name__
     assert versions(outcomes) == [2, 2, missing, missing, missing]
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await read(store, session)
 
 
@@ -119,7 +119,7 @@ async def test_a_session_begun_and_deleted_in_one_batch_leaves_nothing(store: St
     outcomes = await store.apply([session, update(session, user()), delete(session)])
 
     assert versions(outcomes) == [1, 2, 2]
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await read(store, session)
     assert await listed(store, listing()) == []
 

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from sessionary.store.base import Store
+from sessionary.server.store.base import Store
 
 HERE = Path(__file__).parent
 
@@ -22,5 +22,5 @@ def test_the_reference_stands_on_its_own_feet() -> None:
 
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
-    words = {"sessionary.errors", "sessionary.model", "sessionary.store.base"}
+    words = {"sessionary.errors", "sessionary.models", "sessionary.server.store.base"}
     assert {name for name in imported if name and name.startswith("sessionary")} == words

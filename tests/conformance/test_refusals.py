@@ -6,16 +6,16 @@ import msgspec
 import pytest
 
 from sessionary.errors import (
-    ExpiryTooFar,
-    KeyReused,
-    MetadataTooLarge,
-    PreconditionFailed,
+    ExpiryTooFarError,
+    IdempotencyKeyReusedError,
+    MetadataTooLargeError,
+    PreconditionFailedError,
     SessionaryError,
-    SessionFull,
-    SessionNotFound,
-    TotalTooLarge,
+    SessionFullError,
+    SessionNotFoundError,
+    TotalTooLargeError,
 )
-from sessionary.store.base import Command, Conversation, Store, Update
+from sessionary.server.store.base import Command, Conversation, Store, Update
 from tests.conformance.conftest import ENGINES, CountRows
 from tests.conformance.making import (
     DAY,
@@ -45,10 +45,13 @@ async def seen(store: Store, session: Command) -> Conversation:
 @pytest.mark.parametrize(
     ("given", "error"),
     [
-        ({"tokens_used": 2_147_483_647, "metadata": {"a": 2}}, TotalTooLarge),
-        ({"tokens_used": 1, "metadata": TOO_LARGE}, MetadataTooLarge),
-        ({"tokens_used": 1, "metadata": {"a": 2}, "if_version": 1}, PreconditionFailed),
-        ({"tokens_used": 1, "metadata": {"a": 2}, "once": key("used", fingerprint=b"other")}, KeyReused),
+        ({"tokens_used": 2_147_483_647, "metadata": {"a": 2}}, TotalTooLargeError),
+        ({"tokens_used": 1, "metadata": TOO_LARGE}, MetadataTooLargeError),
+        ({"tokens_used": 1, "metadata": {"a": 2}, "if_version": 1}, PreconditionFailedError),
+        (
+            {"tokens_used": 1, "metadata": {"a": 2}, "idempotency_key": key("used", fingerprint=b"other")},
+            IdempotencyKeyReusedError,
+        ),
     ],
     ids=["tokens", "metadata", "version", "key"],
 )
@@ -56,7 +59,7 @@ async def test_a_refused_update_leaves_the_session_as_it_was(
     store: Store, making: Making, clock: HandClock, given: dict[str, Any], error: type[SessionaryError]
 ) -> None:
     session = await begin(store, making.create(user("one"), metadata={"a": 1}))
-    await store.apply([update(session, user("two"), tokens_used=1, once=key("used"))])
+    await store.apply([update(session, user("two"), tokens_used=1, idempotency_key=key("used"))])
     before = await seen(store, session)
     clock.move(MINUTE)
 
@@ -83,7 +86,7 @@ async def test_an_update_that_does_not_fit_leaves_the_session_as_it_was(
 
     outcomes = await store.apply([large])
 
-    assert isinstance(outcomes[0], SessionFull)
+    assert isinstance(outcomes[0], SessionFullError)
     assert await seen(store, session) == before
 
 
@@ -94,7 +97,7 @@ async def test_a_refused_extension_leaves_the_session_as_it_was(store: Store, ma
 
     (outcome,) = await store.apply([extend(session, 1440, horizon=DAY)])
 
-    assert isinstance(outcome, ExpiryTooFar)
+    assert isinstance(outcome, ExpiryTooFarError)
     assert await seen(store, session) == before
 
 
@@ -104,26 +107,26 @@ async def test_a_refused_deletion_leaves_the_session_as_it_was(store: Store, mak
 
     (outcome,) = await store.apply([delete(session, if_version=7)])
 
-    assert isinstance(outcome, PreconditionFailed)
+    assert isinstance(outcome, PreconditionFailedError)
     assert await seen(store, session) == before
 
 
 async def test_a_refused_creation_begins_nothing(store: Store, making: Making, count_rows: CountRows) -> None:
-    session = making.create(user("one"), metadata=TOO_LARGE, once=key("first"))
+    session = making.create(user("one"), metadata=TOO_LARGE, idempotency_key=key("first"))
 
-    await do(store, session, MetadataTooLarge)
+    await do(store, session, MetadataTooLargeError)
 
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await seen(store, session)
     assert await count_rows() == (0, 0, 0)
 
 
 async def test_a_refused_command_does_not_use_its_key_up(store: Store, making: Making, count_rows: CountRows) -> None:
     session = await begin(store, making.create())
-    await do(store, extend(session, 1440, horizon=MINUTE, once=key("again")), ExpiryTooFar)
+    await do(store, extend(session, 1440, horizon=MINUTE, idempotency_key=key("again")), ExpiryTooFarError)
     assert await count_rows() == (1, 0, 0)
 
-    (outcome,) = await store.apply([extend(session, 1440, horizon=HORIZON, once=key("again"))])
+    (outcome,) = await store.apply([extend(session, 1440, horizon=HORIZON, idempotency_key=key("again"))])
 
     assert not isinstance(outcome, SessionaryError)
     assert not outcome.replayed

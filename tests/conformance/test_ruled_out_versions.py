@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sessionary.errors import PreconditionFailed, SessionNotFound
-from sessionary.store.base import Command, Deleted, Extended, Store, Updated, Versions
+from sessionary.errors import PreconditionFailedError, SessionNotFoundError
+from sessionary.server.store.base import Command, Deleted, Extended, Store, Updated, Versions
 from tests.conformance.making import Making, begin, change, delete, do, extend, read, update, user
 
 
@@ -22,7 +22,7 @@ async def test_the_version_that_is_there_is_refused(store: Store, making: Making
     before = await read(store, session)
 
     for command in (update(session, user()), update(session), extend(session), delete(session)):
-        refused = await do(store, unless(command, ruled_out), PreconditionFailed)
+        refused = await do(store, unless(command, ruled_out), PreconditionFailedError)
         assert refused.version == 2
 
     assert await read(store, session) == before
@@ -37,4 +37,4 @@ async def test_any_other_version_lets_every_command_pass(store: Store, making: M
 
 
 async def test_an_absent_session_is_absent_whatever_is_ruled_out(store: Store, making: Making) -> None:
-    await do(store, unless(update(making.create(), user()), "*"), SessionNotFound)
+    await do(store, unless(update(making.create(), user()), "*"), SessionNotFoundError)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sessionary.store.base import Create, Store, Swept
+from sessionary.server.store.base import Create, Store, Swept
 from tests.conformance.conftest import CountRows, Reopen
 from tests.conformance.making import (
     DAY,
@@ -145,22 +145,22 @@ async def test_outdated_keys_are_swept_and_others_kept(
 ) -> None:
     session = await begin(store, making.create(minutes=1440))
     await prolong(store, extend(session, 1440))
-    await change(store, update(session, user(), once=key("old")))
+    await change(store, update(session, user(), idempotency_key=key("old")))
     clock.move(1)
-    await change(store, update(session, user(), once=key("young")))
+    await change(store, update(session, user(), idempotency_key=key("young")))
 
     clock.move(DAY - 1)
     await sweep_all(store)
 
     assert (await count_rows())[2] == 1
-    assert (await change(store, update(session, user(), once=key("young")))).replayed
+    assert (await change(store, update(session, user(), idempotency_key=key("young")))).replayed
 
 
 async def test_a_sweep_removes_at_most_its_limit_of_keys(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
     session = making.create()
-    await store.apply([session, *(update(session, user(), once=key(f"k{number}")) for number in range(10))])
+    await store.apply([session, *(update(session, user(), idempotency_key=key(f"k{number}")) for number in range(10))])
     clock.move(DAY)
 
     swept = await store.sweep(4)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sessionary.store.base import Store, stored_size_of
+from sessionary.server.store.base import Store, stored_size_of
 from tests.conformance.making import DAY, NOVEMBER, Making, assistant, begin, change, read, read_messages, update, user
 
 OLD = "2001-09-09T01:46:40.123Z"

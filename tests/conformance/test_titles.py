@@ -1,6 +1,6 @@
 """A session still without a title takes it when its first user message arrives."""
 
-from sessionary.store.base import Store
+from sessionary.server.store.base import Store
 from tests.conformance.making import Making, assistant, begin, change, read, update, user
 
 

@@ -6,9 +6,9 @@ import secrets
 import msgspec
 import pytest
 
-from sessionary.errors import StoreUnavailable, TokenNotFound
-from sessionary.operations.tokens import TokenMaker, create_first_token, find_token
-from sessionary.store.base import Store
+from sessionary.errors import StoreUnavailableError, TokenNotFoundError
+from sessionary.server.operations.tokens import TokenMaker, create_first_token, find_token
+from sessionary.server.store.base import Store
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import DAY, MINUTE, HandClock, Making, sweep_all
 
@@ -45,7 +45,7 @@ async def test_a_token_is_not_kept_in_the_place_of_another(store: Store, making:
     first = making.token("t1", name="first")
     await store.create_token(first)
 
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.create_token(making.token("t1", name="second"))
 
     assert await store.find_token("t1") == first
@@ -137,7 +137,7 @@ async def test_revoking_one_token_leaves_the_others(store: Store, making: Making
 
 
 async def test_an_unknown_token_cannot_be_revoked(store: Store) -> None:
-    with pytest.raises(TokenNotFound):
+    with pytest.raises(TokenNotFoundError):
         await store.revoke_token("nobody")
 
 

@@ -3,8 +3,16 @@
 import msgspec
 import pytest
 
-from sessionary.errors import PreconditionFailed
-from sessionary.store.base import CURSOR_START, Created, Deleted, Once, Store, UsagePage, stored_size_of
+from sessionary.errors import PreconditionFailedError
+from sessionary.server.store.base import (
+    CURSOR_START,
+    Created,
+    Deleted,
+    IdempotencyKey,
+    Store,
+    UsagePage,
+    stored_size_of,
+)
 from tests.conformance.making import MINUTE, OTHER, HandClock, Making, begin, change, delete, do, update, user
 
 
@@ -64,16 +72,16 @@ async def test_it_is_counted_in_pages_newest_first_and_each_session_once(
 async def test_a_beginning_that_names_a_version_begins_nothing_but_is_answered_again(
     store: Store, making: Making
 ) -> None:
-    beginning = making.create(once=Once("ada", "key", b"print"))
+    beginning = making.create(idempotency_key=IdempotencyKey("ada", "key", b"print"))
     first = await do(store, beginning, Created)
-    again = making.create(once=beginning.once)
-    unheard = making.create(once=Once("ada", "other", b"print"))
+    again = making.create(idempotency_key=beginning.idempotency_key)
+    unheard = making.create(idempotency_key=IdempotencyKey("ada", "other", b"print"))
 
     answers = await store.apply([msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
 
     assert isinstance(answers[0], Created)
     assert (answers[0].session_id, answers[0].replayed) == (first.session_id, True)
-    assert isinstance(answers[1], PreconditionFailed)
+    assert isinstance(answers[1], PreconditionFailedError)
     assert (await store.measure_usage(beginning.organisation)).sessions == 1
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from sessionary.errors import PreconditionFailed, SessionNotFound
-from sessionary.store.base import Command, Deleted, Extended, Store, Updated
+from sessionary.errors import PreconditionFailedError, SessionNotFoundError
+from sessionary.server.store.base import Command, Deleted, Extended, Store, Updated
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import (
     Making,
@@ -55,7 +55,7 @@ async def test_the_right_version_lets_every_command_pass(store: Store, making: M
     await do(store, update(session, if_version=3), Updated)
     await do(store, delete(session, if_version=3), Deleted)
 
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFoundError):
         await read(store, session)
 
 
@@ -72,7 +72,7 @@ async def test_a_wrong_version_is_refused_with_the_right_one(store: Store, makin
             delete(session, if_version=wrong),
         ]
         for command in commands:
-            refused = await do(store, command, PreconditionFailed)
+            refused = await do(store, command, PreconditionFailedError)
             assert refused.version == 2
 
     assert await read(store, session) == before
@@ -84,7 +84,7 @@ async def test_one_of_several_right_versions_is_enough(store: Store, making: Mak
     await do(store, update(session, user(), if_version=(7, 1)), Updated)
     await do(store, update(session, user(), if_version="*"), Updated)
 
-    refused = await do(store, update(session, user(), if_version=(1, 2, 4)), PreconditionFailed)
+    refused = await do(store, update(session, user(), if_version=(1, 2, 4)), PreconditionFailedError)
     assert refused.version == 3
 
 
@@ -94,8 +94,8 @@ async def test_of_several_commands_with_one_version_the_first_passes(store: Stor
     first, second, third = await store.apply([update(session, user(number), if_version=1) for number in range(3)])
 
     assert isinstance(first, Updated)
-    assert isinstance(second, PreconditionFailed)
-    assert isinstance(third, PreconditionFailed)
+    assert isinstance(second, PreconditionFailedError)
+    assert isinstance(third, PreconditionFailedError)
     assert (second.version, third.version) == (2, 2)
 
 
@@ -113,7 +113,7 @@ async def test_writers_that_compare_versions_lose_no_update(store: Store, reopen
                 if counted == times:
                     return
             else:
-                assert isinstance(outcome, PreconditionFailed)
+                assert isinstance(outcome, PreconditionFailedError)
             version = outcome.version
         raise AssertionError("never the right version")
 
@@ -124,4 +124,4 @@ async def test_writers_that_compare_versions_lose_no_update(store: Store, reopen
 
 
 async def test_an_absent_session_has_no_version(store: Store, making: Making) -> None:
-    await do(store, update(making.create(), user(), if_version=1), SessionNotFound)
+    await do(store, update(making.create(), user(), if_version=1), SessionNotFoundError)

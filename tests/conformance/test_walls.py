@@ -10,8 +10,8 @@ import apsw
 import asyncpg
 import pytest
 
-from sessionary.store import queries
-from sessionary.store.postgres.statements import read_statements
+from sessionary.server.store import queries
+from sessionary.server.store.postgres.statements import read_statements
 from tests.conformance.conftest import REFERENCE, Reopen
 from tests.conformance.making import HandClock
 from tests.conformance.neighbours import Neighbours

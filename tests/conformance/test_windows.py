@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sessionary.store.base import Store, Window
+from sessionary.server.store.base import Store, Window
 from tests.conformance.making import Making, assistant, begin, change, contents_in, shown_in, update, user
 
 TURNS = (3, 1, 4, 1, 2)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sessionary.store.queries import read_queries
+from sessionary.server.store.queries import read_queries
 
 _COMMENT = re.compile(r"--.*")
 _WALL = re.compile(

@@ -9,22 +9,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from sessionary import model
-from sessionary.allowances import allowances_of
-from sessionary.config import Settings, effective
+from sessionary import models
+from sessionary.server.config import Settings, effective
+from sessionary.server.limits_file import limits_from
 from tests.docs.blocks import blocks, pasted, run_shell
 from tests.harness.server import ServerProcess
 from tests.layout.places import DOCS, ROOT
 
 _SHOWN = {
-    "create_session": model.CreatedSession,
-    "list_sessions": list[model.ListedSession],
-    "get_session": model.Session,
-    "update_session": model.UpdatedSession,
-    "extend_session": model.ExtendedSession,
-    "delete_session": model.DeletedSession,
-    "Errors": model.Problem,
-    "Begin a session": model.CreatedSession,
+    "create_session": models.CreatedSession,
+    "list_sessions": list[models.ListedSession],
+    "get_session": models.Session,
+    "update_session": models.UpdatedSession,
+    "extend_session": models.ExtendedSession,
+    "delete_session": models.DeletedSession,
+    "Errors": models.Problem,
+    "Begin a session": models.CreatedSession,
     "Logs": dict[str, Any],
 }
 
@@ -70,7 +70,7 @@ def test_every_settings_file_that_is_shown_is_accepted(tmp_path: Path) -> None:
         file.write_text(block.text)
         shown = tomllib.loads(block.text)
         if block.text.startswith("# limits.toml"):
-            allowances = allowances_of(Settings(limits_file=str(file)))
+            allowances = limits_from(Settings(limits_file=str(file)))
             assert set(allowances.quotas) == set(shown["organisations"])
             assert set(allowances.token_rates) == set(shown["tokens"])
             continue

@@ -11,13 +11,13 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from sessionary.http.app import Application
-from sessionary.operations.context import Service
-from sessionary.operations.expiry import sweep
-from sessionary.operations.identifiers import SessionIds
-from sessionary.operations.tokens import TokenMaker, create_token
-from sessionary.store.base import Store
-from sessionary.store.opening import migrate, open_store
+from sessionary.server.http.application import Application
+from sessionary.server.operations.context import Service
+from sessionary.server.operations.expiry import sweep
+from sessionary.server.operations.session_ids import SessionIds
+from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.store.base import Store
+from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import DAY, HORIZON, MINUTE, NOVEMBER, HandClock
 from tests.e2e.calling import Caller, first_token
 from tests.e2e.looking import count, orphans

@@ -13,7 +13,7 @@ import httpx2 as httpx
 import pytest
 
 from sessionary import Client
-from sessionary.errors import ConnectionFailed
+from sessionary.errors import APIConnectionError
 from tests.e2e.starting import started, wait_for_text
 from tests.harness.certificates import self_signed
 from tests.harness.processes import free_port
@@ -62,7 +62,7 @@ def test_with_a_certificate_it_speaks_tls_and_the_client_checks_it(tmp_path: Pat
             assert client.get_session(session.session_id).messages[0]["content"] == said["content"]
         with (
             Client(url, token=token, organisation="demo", retries=0) as distrusting,
-            pytest.raises(ConnectionFailed, match=r"(?i)certificate"),
+            pytest.raises(APIConnectionError, match=r"(?i)certificate"),
         ):
             distrusting.list_sessions()
         with pytest.raises((httpx.TransportError, http.client.HTTPException)):

@@ -103,7 +103,7 @@ def assert_refused(caller: Caller, session: str) -> None:
 
 
 def errors_in(server: ServerProcess) -> list[str]:
-    return [line for line in server.log_lines() if '"error"' in line and "sessionary.store" in line]
+    return [line for line in server.log_lines() if '"error"' in line and "sessionary.server.store" in line]
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)

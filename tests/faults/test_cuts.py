@@ -16,13 +16,13 @@ import pytest
 from sessionary import Client
 from tests.client import faults
 from tests.client.answering import impatient
-from tests.client.faults import Fault, FaultProxy
+from tests.client.faults import FaultProxy, FieldError
 from tests.e2e.calling import Caller, first_token, spoken
 from tests.faults.doses import dose, note
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 
-FAULTS: list[Fault] = [faults.dropped_before, faults.dropped_after, faults.truncated, faults.cut_short]
+FAULTS: list[FieldError] = [faults.dropped_before, faults.dropped_after, faults.truncated, faults.cut_short]
 MESSAGES = 50
 State = tuple[int, int, str, dict[str, Any]]
 """Messages, tokens, status and metadata of a session."""

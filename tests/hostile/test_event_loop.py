@@ -16,13 +16,13 @@ from typing import Any, Final
 
 import pytest
 
-from sessionary.clocks import request_ids, steady_clock
-from sessionary.http.app import Application
-from sessionary.limits import BODY_BYTES_MAX, MILLISECONDS_PER_DAY, VALUES_MAX
-from sessionary.operations.context import Service
-from sessionary.operations.identifiers import SessionIds
-from sessionary.operations.tokens import TokenMaker, create_first_token
-from sessionary.store.opening import migrate, open_store
+from sessionary.constants import BODY_BYTES_MAX, MILLISECONDS_PER_DAY, VALUES_MAX
+from sessionary.server.clock import request_ids, steady_clock
+from sessionary.server.http.application import Application
+from sessionary.server.operations.context import Service
+from sessionary.server.operations.session_ids import SessionIds
+from sessionary.server.operations.tokens import TokenMaker, create_first_token
+from sessionary.server.store.opening import migrate, open_store
 
 TURN_SECONDS_MAX: Final = 0.1
 TRIES: Final = 4

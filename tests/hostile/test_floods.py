@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from sessionary import limits
+from sessionary import constants
 from tests.harness.server import ServerProcess
 from tests.hostile.measuring import MEBIBYTE, memory_of, reset_peak_of
 from tests.http.calling import JSON, Answer, Caller, message
@@ -72,7 +72,7 @@ def test_a_body_of_a_gibibyte_is_refused_long_before_it_is_read(
     piece = PIECE if way == "declared" else b"%x\r\n%b\r\n" % (len(PIECE), PIECE)
     flood = Flood(caller, head(method, path, bearing(caller, **declared)), [piece] * (GIBIBYTE // len(PIECE)))
 
-    most = limits.BODY_BYTES_MAX + limits.REFUSED_BYTES_READ_MAX
+    most = constants.BODY_BYTES_MAX + constants.REFUSED_BYTES_READ_MAX
     # What both kernels hold of what was sent comes on top.
     assert flood.sent < most + 16 * MEBIBYTE
     assert memory_of(server.pid, "VmHWM") - before < ROOM
@@ -153,7 +153,7 @@ def test_an_update_of_a_million_messages_is_refused_before_it_is_read_whole(
 
 def whole(begin: bytes, unit: bytes, end: bytes) -> bytes:
     """Fill a body that is just not too large."""
-    count = (limits.BODY_BYTES_MAX - len(begin) - len(end)) // len(unit)
+    count = (constants.BODY_BYTES_MAX - len(begin) - len(end)) // len(unit)
     return (begin + unit * count)[:-1] + end
 
 

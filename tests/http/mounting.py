@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Self
 
-from sessionary.http.app import Application
-from sessionary.operations.context import Service
-from sessionary.operations.identifiers import SessionIds
-from sessionary.operations.tokens import SCOPES, TokenMaker, create_token
+from sessionary.server.http.application import Application
+from sessionary.server.operations.context import Service
+from sessionary.server.operations.session_ids import SessionIds
+from sessionary.server.operations.tokens import SCOPES, TokenMaker, create_token
 from tests.conformance.making import DAY, HandClock
 from tests.http.calling import Answer
 from tests.reference import ReferenceStore

@@ -14,8 +14,8 @@ from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from sessionary.http.conditions import KEY_FORM, TAGS_FORM
-from sessionary.model import IDEMPOTENCY_KEY
+from sessionary.models import IDEMPOTENCY_KEY
+from sessionary.server.http.preconditions import KEY_FORM, TAGS_FORM
 
 
 class Unsaid(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sessionary.operations.tokens import READ, WRITE
+from sessionary.server.operations.tokens import READ, WRITE
 from tests.harness.server import ServerProcess
 from tests.http.calling import JSON, Caller, as_json, message, moment
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 import pytest
 from msgspec import Struct
 
-from sessionary.http.paths import COLLECTION, EXTENSION, SESSION
-from sessionary.http.routes import ROUTES, Route
-from sessionary.operations.tokens import READ, SCOPES, TokenMaker, create_token, revoke_token
-from sessionary.store.opening import open_store
+from sessionary.server.http.paths import COLLECTION, EXTENSION, SESSION
+from sessionary.server.http.routes import ROUTES, Route
+from sessionary.server.operations.tokens import READ, SCOPES, TokenMaker, create_token, revoke_token
+from sessionary.server.store.opening import open_store
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sessionary.http.names import UNKNOWN_MAX, Names
-from sessionary.model import CreateSession, ExtendSession, ListParameters, UpdateSession, WindowParameters
+from sessionary.models import CreateSession, ExtendSession, ListParameters, UpdateSession, WindowParameters
+from sessionary.server.http.unknown_names import UNKNOWN_MAX, Names
 from tests.http.calling import JSON, Answer, Caller, as_json, message
 
 MISSPELT_PARAMETERS = [

@@ -14,10 +14,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 from quantcdn.api.ai_sessions_api import AISessionsApi
 
-from sessionary import errors, limits
-from sessionary.http.openapi import document
-from sessionary.http.routes import ROUTES, Route
-from sessionary.http.schemas import MEMBER_NAMES, NAMES
+from sessionary import constants, errors
+from sessionary.server.http.openapi.document import document
+from sessionary.server.http.openapi.schemas import MEMBER_NAMES, NAMES
+from sessionary.server.http.routes import ROUTES, Route
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
 
@@ -33,12 +33,12 @@ GIVEN = [
     ("extendAISession", "put", f"{SESSION}/extend", "200", "ExtendAISessionRequest", "ExtendAISession200Response"),
     ("deleteAISession", "delete", SESSION, "200", None, "DeleteAISession200Response"),
 ]
-NAME = {"minLength": 1, "maxLength": limits.NAME_LENGTH_MAX}
-TITLE = {"minLength": 1, "maxLength": limits.TITLE_LENGTH_MAX}
-MESSAGES = {"maxItems": limits.MESSAGES_PER_REQUEST_MAX}
-COUNT = {"minimum": 0, "maximum": limits.INT32_MAX}
-MINUTES = {"minimum": limits.EXPIRATION_MINUTES_MIN, "maximum": limits.EXPIRATION_MINUTES_MAX, "default": 60}
-MORE_MINUTES = {"minimum": limits.ADDITIONAL_MINUTES_MIN, "maximum": limits.ADDITIONAL_MINUTES_MAX, "default": 60}
+NAME = {"minLength": 1, "maxLength": constants.NAME_LENGTH_MAX}
+TITLE = {"minLength": 1, "maxLength": constants.TITLE_LENGTH_MAX}
+MESSAGES = {"maxItems": constants.MESSAGES_PER_REQUEST_MAX}
+COUNT = {"minimum": 0, "maximum": constants.INT32_MAX}
+MINUTES = {"minimum": constants.EXPIRATION_MINUTES_MIN, "maximum": constants.EXPIRATION_MINUTES_MAX, "default": 60}
+MORE_MINUTES = {"minimum": constants.ADDITIONAL_MINUTES_MIN, "maximum": constants.ADDITIONAL_MINUTES_MAX, "default": 60}
 BOUNDS: dict[str, dict[str, dict[str, int]]] = {
     "CreateAISessionRequest": {
         "userId": NAME,
@@ -60,11 +60,11 @@ QUERIES: dict[str, dict[str, dict[str, Any]]] = {
         "sessionGroup": NAME,
         "model": NAME,
         "status": {"enum": ["active", "completed"]},
-        "limit": {"minimum": 1, "maximum": limits.PAGE_LIMIT_MAX, "default": limits.PAGE_LIMIT_DEFAULT},
+        "limit": {"minimum": 1, "maximum": constants.PAGE_LIMIT_MAX, "default": constants.PAGE_LIMIT_DEFAULT},
         "offset": COUNT | {"default": 0},
         "cursor": {"minLength": 1},
     },
-    "getAISession": {"messagesLimit": {"minimum": 1, "maximum": limits.WINDOW_LIMIT_MAX}, "messagesOffset": COUNT},
+    "getAISession": {"messagesLimit": {"minimum": 1, "maximum": constants.WINDOW_LIMIT_MAX}, "messagesOffset": COUNT},
 }
 # Bounds that a caller of the API has nothing to do with.
 PRIVATE_LIMITS = {
@@ -82,17 +82,17 @@ PRIVATE_LIMITS = {
 }
 # Failures that no body tells: bases of others, those of commands and of our client, and those not served yet.
 PRIVATE_FAILURES = {
-    errors.BadResponse,
+    errors.ResponseValidationError,
     errors.ClientClosedError,
     errors.ClientUsageError,
-    errors.Conflict,
-    errors.ConnectionFailed,
-    errors.DeadlineExceeded,
-    errors.NotModified,
-    errors.TokenNotFound,
-    errors.TooLarge,
-    errors.Unavailable,
-    errors.WrongAnswerError,
+    errors.ConflictError,
+    errors.APIConnectionError,
+    errors.APITimeoutError,
+    errors.NotModifiedError,
+    errors.TokenNotFoundError,
+    errors.RequestTooLargeError,
+    errors.UnavailableError,
+    errors.MismatchedResponseError,
 }
 
 
@@ -250,16 +250,16 @@ def test_the_path_has_its_bounds() -> None:
         assert set(parameters) == set(re.findall(r"{(\w+)}", path))
         assert all(parameter["required"] for parameter in parameters.values())
         organisation = parameters["organisation"]["schema"]
-        assert (organisation["minLength"], organisation["maxLength"]) == (1, limits.ORGANISATION_LENGTH_MAX)
+        assert (organisation["minLength"], organisation["maxLength"]) == (1, constants.ORGANISATION_LENGTH_MAX)
         assert path == COLLECTION or parameters["sessionId"]["schema"]["format"] == "uuid"
 
 
 def test_every_limit_is_told() -> None:
     told = {int(number) for number in re.findall(r"\d+", json.dumps(DOCUMENT, ensure_ascii=False))}
-    public = {name: value for name, value in vars(limits).items() if name.isupper()}.keys() - PRIVATE_LIMITS
+    public = {name: value for name, value in vars(constants).items() if name.isupper()}.keys() - PRIVATE_LIMITS
     powers = {"INTEGER_MIN": "-2^63", "INTEGER_MAX": "2^64-1"}
     assert all(power in DOCUMENT["info"]["description"] for power in powers.values())
-    assert {name for name in public - powers.keys() if getattr(limits, name) not in told} == set()
+    assert {name for name in public - powers.keys() if getattr(constants, name) not in told} == set()
 
 
 def test_every_failure_is_told() -> None:
@@ -295,7 +295,7 @@ def test_every_pattern_is_one_that_any_reader_of_json_schema_knows() -> None:
     assert patterns
     assert not [pattern for pattern in patterns if re.search(r"\(\?(?!:)", json.loads(pattern))]
     user = _validator({"$ref": "#/components/schemas/CreateAISessionRequest/properties/userId"})
-    assert all(user.is_valid(text) for text in ("a", "ä b", "\U0001f600", "x" * limits.NAME_LENGTH_MAX))
+    assert all(user.is_valid(text) for text in ("a", "ä b", "\U0001f600", "x" * constants.NAME_LENGTH_MAX))
     assert not any(user.is_valid(text) for text in ("", "a\n", "\x00", "a\x7f", "\x85b", "x" * 257, None, 1))
 
 
@@ -389,7 +389,7 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
             caller.create(title="A title"),
             caller.create_raw(b"{"),
             caller.create(userId=""),
-            caller.create(metadata={"a": "x" * limits.METADATA_BYTES_MAX}),
+            caller.create(metadata={"a": "x" * constants.METADATA_BYTES_MAX}),
             caller.send("POST", caller.sessions, b"x", {"Content-Type": "text/plain"}),
             caller.create(user_id="misspelt"),
             caller.create(createdAt="2020-01-01T00:00:00Z"),
@@ -407,8 +407,8 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
             caller.send("GET", caller.sessions, headers={"If-None-Match": "*"}),
             caller.send("GET", caller.sessions, headers={"If-Match": '"1"'}),
             caller.list("?cursor=x"),
-            caller.list(f"?x={'x' * limits.QUERY_BYTES_MAX}"),
-            caller.send("GET", caller.sessions, headers={"X": "x" * limits.HEADERS_BYTES_MAX}),
+            caller.list(f"?x={'x' * constants.QUERY_BYTES_MAX}"),
+            caller.send("GET", caller.sessions, headers={"X": "x" * constants.HEADERS_BYTES_MAX}),
         ],
         "get_session": [
             caller.get(session_id),
@@ -428,15 +428,15 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
             _update(caller, session_id, {"Idempotency-Key": "key"}, tokensUsed=1),
             _update(caller, session_id, {"Idempotency-Key": "key"}, tokensUsed=1),
             _update(caller, session_id, {"Idempotency-Key": "key"}, tokensUsed=2),
-            caller.update(session_id, tokensUsed=limits.INT32_MAX),
+            caller.update(session_id, tokensUsed=constants.INT32_MAX),
             caller.update(unknown_id()),
         ],
         "extend_session": [
             caller.extend(session_id),
             caller.extend_raw(session_id, None, {}),
             caller.extend(session_id, additionalMinutes=0),
-            *[caller.extend(session_id, additionalMinutes=limits.ADDITIONAL_MINUTES_MAX) for _ in range(30)][-1:],
-            caller.send("PUT", f"{caller.sessions}/{session_id}/extend", as_json("x" * limits.BODY_BYTES_MAX), JSON),
+            *[caller.extend(session_id, additionalMinutes=constants.ADDITIONAL_MINUTES_MAX) for _ in range(30)][-1:],
+            caller.send("PUT", f"{caller.sessions}/{session_id}/extend", as_json("x" * constants.BODY_BYTES_MAX), JSON),
         ],
         "delete_session": [caller.delete(session_id), caller.delete(session_id)],
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionary.http.routes import ROUTES
+from sessionary.server.http.routes import ROUTES
 from tests.harness.server import ServerProcess
 from tests.http.calling import Caller, message
 from tests.http.serving import STORES, serve_store

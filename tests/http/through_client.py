@@ -24,7 +24,7 @@ from sessionary import (
     Client,
     CreateSession,
     ExtendSession,
-    InvalidRequest,
+    InvalidRequestError,
     Response,
     SessionaryError,
     UpdateSession,
@@ -32,7 +32,7 @@ from sessionary import (
 )
 from sessionary.client import calls
 from sessionary.client.writing import segment
-from sessionary.model import ListParameters, WindowParameters
+from sessionary.models import ListParameters, WindowParameters
 from tests.client.calling import FLAVOURS, make_client
 from tests.http.calling import Answer, Asked, Caller, Connection, as_json
 
@@ -76,22 +76,22 @@ _OF_HTTP: Final = frozenset(
 )
 """Headers that are the HTTP library's own affair, or the token's."""
 _KINDS: Final = {
-    304: errors.NotModified,
-    400: errors.InvalidRequest,
-    401: errors.Unauthenticated,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    408: errors.RequestTimeout,
-    409: errors.Conflict,
-    412: errors.PreconditionFailed,
-    413: errors.TooLarge,
-    414: errors.QueryTooLong,
-    415: errors.UnsupportedMediaType,
-    422: errors.KeyReused,
-    429: errors.RateLimited,
-    431: errors.HeadersTooLarge,
+    304: errors.NotModifiedError,
+    400: errors.InvalidRequestError,
+    401: errors.AuthenticationError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    408: errors.RequestTimeoutError,
+    409: errors.ConflictError,
+    412: errors.PreconditionFailedError,
+    413: errors.RequestTooLargeError,
+    414: errors.QueryTooLongError,
+    415: errors.UnsupportedMediaTypeError,
+    422: errors.IdempotencyKeyReusedError,
+    429: errors.RateLimitError,
+    431: errors.HeadersTooLargeError,
     500: errors.SessionaryError,
-    503: errors.Unavailable,
+    503: errors.UnavailableError,
 }
 _REFUSALS: Final = {400, 401, 404}
 
@@ -150,7 +150,7 @@ class ThroughClient:
 
     def _refused(self, asked: Asked, error: SessionaryError) -> Answer:
         """Check that the server would have refused it too."""
-        assert isinstance(error, InvalidRequest), error
+        assert isinstance(error, InvalidRequestError), error
         answer = self._plain.carry(asked)
         assert answer.status in _REFUSALS, (asked, error)
         self._tally["refused by the client and the server"] += 1
@@ -184,7 +184,7 @@ def said_of(asked: Asked) -> Said:
     # The client leaves out what is None.
     if said.operation == "create_session" and said.arguments.get("user_id") is None:
         raise UnsayableError("a required member is missing")
-    with contextlib.suppress(InvalidRequest):
+    with contextlib.suppress(InvalidRequestError):
         _check_it_says(asked, found, said)
     return said
 
@@ -272,7 +272,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _check_it_says(asked: Asked, found: re.Match[str], said: Said) -> None:
-    """Check that the client's call says what was asked, nothing more and nothing less; raises InvalidRequest too."""
+    """Check that the client's call says what was asked, nothing more and nothing less; raises InvalidRequestError too."""
     call = getattr(calls, said.operation)(**said.arguments)
     place = f"/api/v3/organizations/{segment(said.options['organisation'], 'organisation')}/ai/sessions{call.path}"
     assert place == asked.path.partition("?")[0].removeprefix(said.prefix)
@@ -303,7 +303,7 @@ def check_failure(error: SessionaryError, response: Response) -> None:
     # The client adds to a refused token where it is to be given.
     assert error.detail.startswith(problem["detail"].rstrip("."))
     assert error.detail == problem["detail"] or error.status == HTTPStatus.UNAUTHORIZED
-    assert [fault._asdict() for fault in error.faults] == problem.get("errors", [])
+    assert [fault._asdict() for fault in error.field_errors] == problem.get("errors", [])
     assert error.retry_after == (float(response.headers["retry-after"]) if "retry-after" in response.headers else None)
 
 

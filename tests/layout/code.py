@@ -21,7 +21,15 @@ _LAYOUT_TOKENS = {
 }
 _VAGUE_WORDS = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 # What runs the service and may look at its surroundings; everything else is told.
-_PROGRAMS = {"__main__", "cli", "clocks", "config", "connections", "logs", "serve"}
+_PROGRAMS = {
+    "__main__.py",
+    "cli",
+    "server/clock.py",
+    "server/config.py",
+    "server/logging.py",
+    "server/protocol.py",
+    "server/run.py",
+}
 # The one file of the client that reaches for them, as defaults of arguments.
 _EDGE_OF_THE_CLIENT = "client/surroundings.py"
 _HIDDEN_INPUTS = {
@@ -97,7 +105,7 @@ def hidden_inputs(package: Path) -> list[str]:
     """Below the programs' floor nothing reads the clock or the environment: it is told."""
     edge = package / _EDGE_OF_THE_CLIENT
     files = [file for file in source_files(package) if file != edge]
-    below = [file for file in files if file.relative_to(package).parts[0] not in _programs()]
+    below = [file for file in files if not _is_program(file.relative_to(package))]
     if not below:
         raise AssertionError(f"nothing below the programs in {package}")
     return [
@@ -121,8 +129,8 @@ def _folders(package: Path) -> list[Path]:
     return [path for path in package.rglob("*") if path.is_dir()]
 
 
-def _programs() -> set[str]:
-    return _PROGRAMS | {f"{name}.py" for name in _PROGRAMS} | {"__init__.py"}
+def _is_program(file: Path) -> bool:
+    return file.as_posix() in _PROGRAMS or file.parts[0] in _PROGRAMS or file.name == "__init__.py"
 
 
 def _code_lines(source: str) -> set[int]:

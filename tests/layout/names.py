@@ -14,7 +14,7 @@ GIVEN = frozenset(
 
 def operations(root: Path) -> set[str]:
     """Return the names of the operations: the public coroutine functions of one module."""
-    module = root / "src" / "sessionary" / "operations" / "sessions.py"
+    module = root / "src" / "sessionary" / "server" / "operations" / "sessions.py"
     return {
         node.name
         for node in ast.parse(module.read_text(encoding="utf-8")).body
@@ -29,7 +29,7 @@ def operations_missing(root: Path) -> list[str]:
 
 def operations_without_route(root: Path) -> list[str]:
     """Every operation is one line of the table of routes."""
-    module = root / "src" / "sessionary" / "http" / "routes.py"
+    module = root / "src" / "sessionary" / "server" / "http" / "routes.py"
     lines = module.read_text(encoding="utf-8").splitlines()
     tree = ast.parse("\n".join(lines))
     used = [

@@ -6,4 +6,4 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "sessionary"
 TESTS = ROOT / "tests"
 DOCS = ROOT / "docs"
-SQL = PACKAGE / "store" / "sql"
+SQL = PACKAGE / "server" / "store" / "sql"

@@ -24,21 +24,21 @@ RULES: list[Rule] = [
 
 # For each rule files that break it; a rule without a plant has not been seen to fail.
 PLANTS: list[tuple[Rule, str, str]] = [
-    (code.files_too_long, "store/long.py", "a = 1\n" * 301),
-    (code.functions_too_long, "store/long.py", "def long():\n" + "    a = 1\n" * 40),
-    (code.functions_too_long, "store/long.py", "class A:\n  async def long(self):\n" + "    a = 1\n" * 40),
-    (code.packages_not_empty, "store/__init__.py", '"""Not a word."""\n'),
-    (code.vague_names, "store/utils.py", ""),
-    (code.vague_names, "http/session_manager.py", ""),
+    (code.files_too_long, "server/store/long.py", "a = 1\n" * 301),
+    (code.functions_too_long, "server/store/long.py", "def long():\n" + "    a = 1\n" * 40),
+    (code.functions_too_long, "server/store/long.py", "class A:\n  async def long(self):\n" + "    a = 1\n" * 40),
+    (code.packages_not_empty, "server/store/__init__.py", '"""Not a word."""\n'),
+    (code.vague_names, "server/store/utils.py", ""),
+    (code.vague_names, "server/http/session_manager.py", ""),
     (code.vague_names, "helpers/__init__.py", ""),
     (code.exports_out_of_order, "__init__.py", '__all__ = ["b", "a"]\n'),
     (code.exports_out_of_order, "__init__.py", '__all__ = ["a", "a"]\n'),
     (code.exports_out_of_order, "__init__.py", "__all__ = []\n"),
     (code.exports_out_of_order, "__init__.py", "nothing = 1\n"),
-    (code.hidden_inputs, "store/clock.py", "import time\nnow = time.time()\n"),
-    (code.hidden_inputs, "http/clock.py", "from time import time_ns as now\nprint(now())\n"),
-    (code.hidden_inputs, "model.py", "from datetime import datetime\nstart = datetime.now()\n"),
-    (code.hidden_inputs, "operations/place.py", "import os\nplace = os.environ['PLACE']\n"),
+    (code.hidden_inputs, "server/store/clock.py", "import time\nnow = time.time()\n"),
+    (code.hidden_inputs, "server/http/clock.py", "from time import time_ns as now\nprint(now())\n"),
+    (code.hidden_inputs, "models.py", "from datetime import datetime\nstart = datetime.now()\n"),
+    (code.hidden_inputs, "server/operations/place.py", "import os\nplace = os.environ['PLACE']\n"),
 ]
 
 
@@ -52,7 +52,7 @@ def test_a_planted_break_of_the_rule_is_found(rule: Rule, name: str, text: str, 
     package = _small_package(tmp_path)
     assert rule(package) == [], "the small package keeps the rule before"
     planted = package / name
-    planted.parent.mkdir(exist_ok=True)
+    planted.parent.mkdir(parents=True, exist_ok=True)
     planted.write_text(text)
     assert rule(package) != []
 
@@ -70,7 +70,7 @@ def test_no_rule_is_content_with_nothing(rule: Rule, tmp_path: Path) -> None:
 def test_docstrings_comments_and_blanks_are_not_counted(tmp_path: Path) -> None:
     package = _small_package(tmp_path)
     text = 'def short():\n    """Say.\n' + "    more\n" * 400 + '    """\n' + "    # why\n\n" * 400
-    (package / "store" / "told.py").write_text(text + "    a = 1\n" * 39)
+    (package / "server" / "store" / "told.py").write_text(text + "    a = 1\n" * 39)
     assert code.functions_too_long(package) == []
     assert code.files_too_long(package) == []
 
@@ -100,24 +100,25 @@ SERVER_MODULES_MAX = 370
 
 
 def test_the_server_loads_few_modules() -> None:
-    script = "import sys; before = set(sys.modules); import sessionary.serve, sessionary.store.sqlite.store"
+    script = "import sys; before = set(sys.modules); import sessionary.server.run, sessionary.server.store.sqlite.store"
     count = f"{script}; print(len(set(sys.modules) - before))"
     run = subprocess.run([sys.executable, "-c", count], check=True, capture_output=True, text=True)
     assert int(run.stdout) <= SERVER_MODULES_MAX
 
 
 def test_the_server_starts_without_the_clients_http_library() -> None:
-    script = "import sys, sessionary, sessionary.cli.main, sessionary.serve; sys.exit('httpx2' in sys.modules)"
+    script = "import sys, sessionary, sessionary.cli.main, sessionary.server.run; sys.exit('httpx2' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr or "httpx2 was imported"
 
 
 def _small_package(root: Path) -> Path:
     package = root / "sessionary"
-    for name in ("store", "http", "operations"):
+    for name in ("server/store", "server/http", "server/operations"):
         (package / name).mkdir(parents=True)
         (package / name / "__init__.py").touch()
     (package / "__init__.py").write_text('__all__ = ["A", "b"]\n')
-    (package / "cli.py").write_text("import time\nnow = time.time()\n")
-    (package / "store" / "base.py").write_text("import time\nnow = time.monotonic()\n")
+    (package / "cli").mkdir()
+    (package / "cli" / "main.py").write_text("import time\nnow = time.time()\n")
+    (package / "server" / "store" / "base.py").write_text("import time\nnow = time.monotonic()\n")
     return package

@@ -21,7 +21,7 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_setting_is_documented_by_its_name_and_its_variable() -> None:
-    from sessionary.config import descriptions, variable_of  # noqa: PLC0415 - as above
+    from sessionary.server.config import descriptions, variable_of  # noqa: PLC0415 - as above
 
     settings = list(descriptions())
     assert {"host", "port", "database"} <= set(settings)

@@ -17,8 +17,8 @@ RULES: list[Rule] = [
     names.operations_without_test,
 ]
 
-OPERATIONS = "src/sessionary/operations/sessions.py"
-ROUTES = "src/sessionary/http/routes.py"
+OPERATIONS = "src/sessionary/server/operations/sessions.py"
+ROUTES = "src/sessionary/server/http/routes.py"
 REFERENCE = "docs/api.md"
 TEST = "tests/http/test_sessions.py"
 

@@ -169,7 +169,7 @@ def test_our_client_waits_out_a_rate_and_gives_up_at_a_quota(tmp_path: Path) -> 
     ):
         client.create_session("ada")
         client.list_sessions()
-        with pytest.raises(sessionary.QuotaExceeded) as refusal:
+        with pytest.raises(sessionary.QuotaExceededError) as refusal:
             client.create_session("ada")
 
     assert (429, "RATE_LIMITED") in attempts
@@ -184,7 +184,7 @@ def test_our_client_tells_a_caller_that_does_not_want_to_wait(tmp_path: Path) ->
         sessionary.Client(server.base_url, organisation="acme", token=server.create_token("acme"), retries=0) as client,
     ):
         client.list_sessions()
-        with pytest.raises(sessionary.RateLimited) as refusal:
+        with pytest.raises(sessionary.RateLimitError) as refusal:
             client.list_sessions()
 
     assert refusal.value.code == "RATE_LIMITED"

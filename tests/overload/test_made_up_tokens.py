@@ -13,17 +13,17 @@ from typing import Any
 import apsw
 import pytest
 
-from sessionary.http.app import Application
-from sessionary.operations.allowances import Allowances, Rate
-from sessionary.operations.context import Service
-from sessionary.operations.identifiers import SessionIds
-from sessionary.operations.rates import Rates
-from sessionary.operations.tokens import TokenMaker, create_token
-from sessionary.store.queries import read_queries
-from sessionary.store.sqlite.migrations import migrate
-from sessionary.store.sqlite.store import SqliteStore
+from sessionary.server.http.application import Application
+from sessionary.server.operations.context import Service
+from sessionary.server.operations.limits import Limits, RateLimit
+from sessionary.server.operations.rate_limiter import RateLimiter
+from sessionary.server.operations.session_ids import SessionIds
+from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.store.queries import read_queries
+from sessionary.server.store.sqlite.migrations import migrate
+from sessionary.server.store.sqlite.store import SqliteStore
 from tests.conformance.making import NOVEMBER, HandClock
-from tests.unit.test_rates import HandTimer
+from tests.unit.server.operations.test_rate_limiter import HandTimer
 
 TOKENS = 100_000
 AT_ONCE = 100
@@ -52,13 +52,13 @@ async def store(tmp_path: Path) -> AsyncIterator[Counting]:
 
 def application_on(store: SqliteStore) -> Application:
     clock = HandClock()
-    allowances = Allowances(organisation_rate=Rate(requests_per_second=1e6), token_rate=Rate(requests_per_second=1e6))
+    limits = Limits(organisation_rate=RateLimit(requests_per_second=1e6), token_rate=RateLimit(requests_per_second=1e6))
     service = Service(
         store=store,
         clock=clock,
         session_ids=SessionIds(clock, secrets.randbits),
         expiry_horizon=0,
-        rates=Rates(allowances, HandTimer()),
+        rates=RateLimiter(limits, HandTimer()),
     )
     return Application(service, request_ids=lambda: "id", on_answer=lambda _: None)
 

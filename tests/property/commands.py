@@ -12,8 +12,8 @@ from typing import Any, Literal
 import msgspec
 from hypothesis import strategies as st
 
-from sessionary.model import Status
-from sessionary.store.base import Command, Create, Delete, Extend, Once, Outcome, Update, Versions
+from sessionary.models import Status
+from sessionary.server.store.base import Command, Create, Delete, Extend, IdempotencyKey, Outcome, Update, Versions
 from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, compact, first_user_text
 from tests.reference import ReferenceStore
 
@@ -34,7 +34,7 @@ class Given:
     session: int
     stray: bool
     foreign: bool
-    once: Once | None
+    idempotency_key: IdempotencyKey | None
     version: WhichVersion
     unless: WhichVersion | Literal["*"]
 
@@ -115,7 +115,7 @@ class Story:
         common: dict[str, Any] = {
             "organisation": organisation,
             "session_id": session_id,
-            "once": given.once,
+            "idempotency_key": given.idempotency_key,
             "if_version": self._version(given.version, organisation, session_id),
             "unless_version": self._unless(given.unless, organisation, session_id),
         }
@@ -155,7 +155,7 @@ class Story:
             messages=tuple(map(compact, given.messages)),
             message_times=self._times(given.ages, given.messages),
             first_user_text=first_user_text(given.messages),
-            once=given.once,
+            idempotency_key=given.idempotency_key,
         )
         free = [name for name in self.sessions if name[0] == organisation and not self.reference.keeps(*name)]
         if given.reuse and free:
@@ -245,7 +245,7 @@ _metadata = st.dictionaries(
     max_size=3,
 )
 _keys = st.builds(
-    Once,
+    IdempotencyKey,
     principal=st.sampled_from(["token-1", "token-2"]),
     key=st.sampled_from(["k1", "k2"]),
     fingerprint=st.sampled_from([b"same"] * 5 + [b"other"]),
@@ -256,7 +256,7 @@ _given: dict[str, st.SearchStrategy[Any]] = {
     "session": st.integers(0, 7),
     "stray": st.sampled_from([False] * 9 + [True]),
     "foreign": st.sampled_from([False] * 11 + [True]),
-    "once": st.one_of(st.none(), st.none(), _keys),
+    "idempotency_key": st.one_of(st.none(), st.none(), _keys),
     "version": st.sampled_from(["any"] * 7 + ["right"] * 3 + ["several", "older", "newer"]),
     "unless": st.sampled_from(["any"] * 12 + ["right", "older", "newer", "several", "*"]),
 }

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sessionary.errors import SessionNotFound
-from sessionary.store.base import (
+from sessionary.errors import SessionNotFoundError
+from sessionary.server.store.base import (
     Clock,
     Command,
     Conversation,
@@ -19,9 +19,9 @@ from sessionary.store.base import (
     Update,
     Window,
 )
-from sessionary.store.deciding import Folded, OnceKey, SessionKey, fold, once_key, session_key
-from sessionary.store.summaries import page_of, summary_of
-from sessionary.store.windows import cut, span
+from sessionary.server.store.rules import Folded, OnceKey, SessionKey, fold, once_key, session_key
+from sessionary.server.store.summaries import page_of, summary_of
+from sessionary.server.store.windows import cut, span
 
 TurnKey = tuple[str, str, int]
 
@@ -65,7 +65,7 @@ class FoldedStore:
         """Read a session and its messages."""
         session = self.sessions.get((organisation, session_id))
         if session is None or session.expires_at <= self._clock():
-            raise SessionNotFound
+            raise SessionNotFoundError
         turns = sorted(
             (turn.first, turn.body) for key, turn in self.turns.items() if key[:2] == (organisation, session_id)
         )
@@ -129,6 +129,6 @@ class FoldedStore:
         for outdated in folded.outdated_keys:
             del self.keys[outdated]
         for kept_key in folded.keys:
-            once = (kept_key.organisation, kept_key.principal, kept_key.command, kept_key.key)
-            assert once not in self.keys, "primary key"
-            self.keys[once] = kept_key
+            idempotency_key = (kept_key.organisation, kept_key.principal, kept_key.command, kept_key.key)
+            assert idempotency_key not in self.keys, "primary key"
+            self.keys[idempotency_key] = kept_key

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sessionary.errors import PreconditionFailed, SessionaryError, SessionNotFound
-from sessionary.store.base import Command, Conversation, ListQuery, Outcome, Page, Swept, Window
+from sessionary.errors import PreconditionFailedError, SessionaryError, SessionNotFoundError
+from sessionary.server.store.base import Command, Conversation, ListQuery, Outcome, Page, Swept, Window
 from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, sweep_all
 from tests.property.commands import (
     GROUPS,
@@ -107,10 +107,10 @@ class InStep(RuleBasedStateMachine):
             self._clock.move(coming[0] - self._clock())
         self._compare_everything()
 
-    @rule(limit=st.sampled_from([1, 2, 3, 100]), once=st.booleans())
-    def sweep(self, limit: int, *, once: bool) -> None:
+    @rule(limit=st.sampled_from([1, 2, 3, 100]), idempotency_key=st.booleans())
+    def sweep(self, limit: int, *, idempotency_key: bool) -> None:
         """Sweep once, or until nothing is due: then as many sessions are gone as have expired."""
-        if once:
+        if idempotency_key:
             swept = self._run(self._engine.sweep(limit))
             assert 0 <= swept.removed <= limit
             # Which of the expired ones went first is the engine's business; how many are left is not.
@@ -209,11 +209,11 @@ class InStep(RuleBasedStateMachine):
 
 
 def _without_key(given: Given) -> Given:
-    return dataclasses.replace(given, once=None)
+    return dataclasses.replace(given, idempotency_key=None)
 
 
 def _comparable(outcome: Outcome) -> object:
-    if isinstance(outcome, PreconditionFailed):
+    if isinstance(outcome, PreconditionFailedError):
         return type(outcome), outcome.version
     return type(outcome) if isinstance(outcome, SessionaryError) else outcome
 
@@ -221,7 +221,7 @@ def _comparable(outcome: Outcome) -> object:
 async def _fetched(engine: Engine, organisation: str, session_id: str, window: Window | None) -> object:
     try:
         shown = await engine.fetch(organisation, session_id, window)
-    except SessionNotFound:
-        return SessionNotFound
+    except SessionNotFoundError:
+        return SessionNotFoundError
     summary, metadata = plain(b"{%b}" % shown.summary), plain(shown.metadata)
     return shown.version, summary, metadata, shown.messages, shown.offset

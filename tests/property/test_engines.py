@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from sessionary.store.opening import migrate, open_store
+from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import HandClock, Ids
 from tests.harness.postgres import PostgresServer
 from tests.property.folded import FoldedStore

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionary.errors import SessionaryError
-from sessionary.store.base import Command, Outcome
-from sessionary.store.deciding import Folded, decide, fold, once_key
+from sessionary.server.store.base import Command, Outcome
+from sessionary.server.store.rules import Folded, decide, fold, once_key
 from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids
 from tests.property.commands import Given, Story, batches, beginnings
 from tests.property.folded import FoldedStore

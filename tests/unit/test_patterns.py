@@ -14,9 +14,9 @@ import pytest
 import sessionary
 from sessionary.cli.transfer import outline
 from sessionary.cli.transfer.outline import Outline, is_whole_object
-from sessionary.http.conditions import KEY_FORM, TAGS_FORM
-from sessionary.limits import HEADERS_BYTES_MAX
-from sessionary.model import NO_CONTROLS
+from sessionary.constants import HEADERS_BYTES_MAX
+from sessionary.models import NO_CONTROLS
+from sessionary.server.http.preconditions import KEY_FORM, TAGS_FORM
 
 GUARDED = {
     "sessionary.cli.transfer.outline._STRINGS.sub": "asked only where each string is closed",

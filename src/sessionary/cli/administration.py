@@ -12,9 +12,9 @@ from msgspec.structs import asdict
 
 from sessionary.cli.entry import hold_hangups
 from sessionary.cli.settings import from_flags, settings_options
-from sessionary.clocks import steady_clock
-from sessionary.config import shown
-from sessionary.store.opening import check_url, migrate, pending_migrations
+from sessionary.server.clock import steady_clock
+from sessionary.server.config import shown
+from sessionary.server.store.opening import check_url, migrate, pending_migrations
 
 
 @click.command("serve")
@@ -27,7 +27,7 @@ def serve_command(**flags: Any) -> None:
     read = partial(from_flags, flags, warns=False)
     found = read()
     # The other commands start faster without the server's modules.
-    from sessionary.serve import serve  # noqa: PLC0415
+    from sessionary.server.run import serve  # noqa: PLC0415
 
     serve(found, read, outlives_terminal=outlives_terminal)
 
@@ -75,6 +75,6 @@ def config_command(as_json: bool, **flags: Any) -> None:  # noqa: FBT001 - a fla
 @click.command("openapi")
 def openapi_command() -> None:
     """Print the OpenAPI document of the API."""
-    from sessionary.http.openapi import document  # noqa: PLC0415 - as for serve
+    from sessionary.server.http.openapi.document import document  # noqa: PLC0415 - as for serve
 
     click.echo(json.dumps(document(), indent=2))

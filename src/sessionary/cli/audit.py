@@ -8,8 +8,8 @@ import msgspec
 from sessionary.cli.settings import settings_options
 from sessionary.cli.showing import plain
 from sessionary.cli.stores import with_store
-from sessionary.instants import instant
-from sessionary.store.base import AuditRecord, Store
+from sessionary.server.store.base import AuditRecord, Store
+from sessionary.timestamps import format_timestamp
 
 _PAGE: Final = 500
 _LINE: Final = "{:<23}  {:<15}  {:<36}  {:<20}  {}"
@@ -37,11 +37,11 @@ def audit_command(organisation: str | None, as_json: bool, **options: Any) -> No
 
 
 def _as_json(record: AuditRecord) -> str:
-    return msgspec.json.encode({**msgspec.structs.asdict(record), "at": instant(record.at)}).decode()
+    return msgspec.json.encode({**msgspec.structs.asdict(record), "at": format_timestamp(record.at)}).decode()
 
 
 def _as_text(record: AuditRecord) -> str:
     whose = plain(record.organisation or "(all)", keep_lines=False)
     # The milliseconds stay: records of one second would seem to be of one moment.
-    at = instant(record.at).replace("T", " ").rstrip("Z")
+    at = format_timestamp(record.at).replace("T", " ").rstrip("Z")
     return _LINE.format(at, record.action, record.subject, whose, plain(record.actor, keep_lines=False))

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from sessionary.cli.settings import from_flags, settings_options
-from sessionary.store.opening import back_up, restore, shown_place
+from sessionary.server.store.opening import back_up, restore, shown_place
 
 
 @click.command("backup")

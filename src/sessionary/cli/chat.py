@@ -16,14 +16,14 @@ import click
 from click.core import ParameterSource
 
 import sessionary
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.connecting import Address, connected, server_options, usage_checked
 from sessionary.cli.exits import FAILED
-from sessionary.cli.replying import Echo, NoReply, Replier
+from sessionary.cli.replying import Echo, NoReplyError, Replier
 from sessionary.cli.sessions import example
 from sessionary.cli.showing import MessagePrinter, plain, print_message
-from sessionary.errors import InvalidRequest, ScopeMissing, SessionaryError, TooLarge
-from sessionary.model import IDEMPOTENCY_KEY, JsonObject
+from sessionary.errors import InvalidRequestError, MissingScopeError, RequestTooLargeError, SessionaryError
+from sessionary.models import IDEMPOTENCY_KEY, JsonObject
 
 _SHOWN_ON_RESUMING: Final = 20
 _REPLY_SECONDS: Final = 120.0
@@ -82,7 +82,7 @@ class Chat:
                     printer.show(piece)
 
                 reply = self._replier.reply(self.messages, show)
-        except NoReply as error:
+        except NoReplyError as error:
             printer.end()
             _tell(f"No reply: {plain(str(error))}. Press Enter to ask again.")
             return
@@ -105,7 +105,7 @@ class Chat:
         while self.unstored:
             try:
                 self._send(self.unstored[0])
-            except (InvalidRequest, TooLarge) as error:
+            except (InvalidRequestError, RequestTooLargeError) as error:
                 self.unstored.popleft()
                 self.failed = True
                 _tell(f"The server refused the message: {error.detail}")
@@ -132,7 +132,7 @@ class Chat:
             initial_messages=[*first, unstored.message],
             session_group=self._beginning.session_group,
             model=self._beginning.model,
-            expiration_minutes=limits.EXPIRATION_MINUTES_MAX,
+            expiration_minutes=constants.EXPIRATION_MINUTES_MAX,
             headers=headers,
         )
         self.session_id = created.session_id
@@ -200,7 +200,7 @@ def chat_command(
 def _check_access(client: "sessionary.Client", user_id: str) -> None:
     """Fail before anything is typed if the server cannot be reached or does not let us in."""
     # A token that may only write is good enough for a conversation.
-    with contextlib.suppress(ScopeMissing):
+    with contextlib.suppress(MissingScopeError):
         client.list_sessions(user_id=user_id, limit=1)
 
 

@@ -6,7 +6,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from sessionary.model import JsonObject, Role
+from sessionary.models import JsonObject, Role
 
 ROLES: Final = get_args(Role)
 

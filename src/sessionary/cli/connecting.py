@@ -10,11 +10,11 @@ import click
 
 import sessionary
 from sessionary.cli.numbers import Seconds
-from sessionary.config import descriptions, variable_of
-from sessionary.errors import InvalidRequest
-from sessionary.limits import ORGANISATION_LENGTH_MAX
-from sessionary.values import BadValue, checked_text
-from sessionary.variables import warnings_about
+from sessionary.constants import ORGANISATION_LENGTH_MAX
+from sessionary.errors import InvalidRequestError
+from sessionary.server.config import descriptions, variable_of
+from sessionary.server.environment import warnings_about
+from sessionary.server.setting_values import InvalidValueError, checked_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -78,7 +78,7 @@ def _organisation(given: str) -> str:
     try:
         # Variables that are read from a file bring the end of its line along.
         organisation = checked_text(given)
-    except BadValue as error:
+    except InvalidValueError as error:
         raise click.UsageError(f"The organisation is not valid: {error}.") from None
     if not organisation:
         raise click.UsageError("The organisation is empty.")
@@ -108,7 +108,7 @@ def usage_checked() -> Iterator[None]:
     """Turn what the client refuses to send into a usage error."""
     try:
         yield
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         if error.response is not None:
             raise
         raise click.UsageError(error.detail) from error

@@ -6,12 +6,12 @@ from typing import Any, Final
 import httpx2
 import msgspec
 
-from sessionary import limits
-from sessionary.cli.replying import NoReply, Reply, Show
+from sessionary import constants
+from sessionary.cli.replying import NoReplyError, Reply, Show
 from sessionary.client.addresses import address_of
-from sessionary.errors import InvalidRequest
-from sessionary.model import JsonObject
-from sessionary.values import trimmed
+from sessionary.errors import InvalidRequestError
+from sessionary.models import JsonObject
+from sessionary.server.setting_values import trimmed
 
 _UNDERSTOOD: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
 """The members of a message that an endpoint knows; some refuse any other."""
@@ -32,7 +32,7 @@ class Endpoint:
     def __init__(self, url: str, model: str, key: str | None, seconds: float) -> None:
         """Ask ``url``, which may end before or after ``/chat/completions``; wait so long for each piece of a reply.
 
-        Raises InvalidRequest for a URL or a key that cannot be used, and never repeats either.
+        Raises InvalidRequestError for a URL or a key that cannot be used, and never repeats either.
         """
         bare = _checked_url(url).rstrip("/")
         self.name: Final = model
@@ -44,7 +44,7 @@ class Endpoint:
         self._streams = True
 
     def reply(self, messages: list[JsonObject], show: Show) -> Reply:
-        """Have the whole conversation completed, streamed where the endpoint can; raises NoReply."""
+        """Have the whole conversation completed, streamed where the endpoint can; raises NoReplyError."""
         told = [{name: message[name] for name in _UNDERSTOOD if name in message} for message in messages]
         asked: JsonObject = {"model": self.name, "messages": told}
         try:
@@ -55,11 +55,11 @@ class Endpoint:
                 self._streams = False
             reply = self._ask(asked, show)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise NoReply(
+            raise NoReplyError(
                 f"the endpoint at {self._place} could not be asked: {str(error) or type(error).__name__}"
             ) from error
         if reply is None:
-            raise NoReply("the endpoint refuses to answer without streaming, and with it")
+            raise NoReplyError("the endpoint refuses to answer without streaming, and with it")
         return reply
 
     def _ask(self, asked: JsonObject, show: Show) -> Reply | None:
@@ -72,7 +72,7 @@ class Endpoint:
             reason = _reason(content)
             if response.status_code in _REFUSALS and "stream" in asked and "stream" in reason:
                 return None
-            raise NoReply(f"the endpoint answered HTTP {response.status_code}: {reason}")
+            raise NoReplyError(f"the endpoint answered HTTP {response.status_code}: {reason}")
         reply = _read(content)
         show(reply.text)
         return reply
@@ -81,7 +81,7 @@ class Endpoint:
 def _checked_url(url: str) -> str:
     address = address_of(url, "endpoint's URL")
     if address.scheme not in {"http", "https"} or not address.host:
-        raise InvalidRequest("The endpoint's URL must be http://… or https://…")
+        raise InvalidRequestError("The endpoint's URL must be http://… or https://…")
     return url.strip()
 
 
@@ -89,7 +89,7 @@ def _checked_key(key: str | None) -> str:
     # A key that is read from a file often brings the end of its line along.
     bare = trimmed(key or "")
     if not (bare.isascii() and bare.isprintable()) or " " in bare:
-        raise InvalidRequest("The endpoint's key holds characters that no key has.")
+        raise InvalidRequestError("The endpoint's key holds characters that no key has.")
     return bare
 
 
@@ -102,7 +102,7 @@ def _read_stream(response: httpx2.Response, show: Show) -> Reply:
         try:
             chunk = msgspec.json.decode(event)
             if error := chunk.get("error"):
-                raise NoReply(f"the endpoint broke off: {_shortened(_message_of(error))}")
+                raise NoReplyError(f"the endpoint broke off: {_shortened(_message_of(error))}")
             for choice in (chunk.get("choices") or [])[:1]:
                 delta = choice.get("delta") or {}
                 piece = delta.get("content")
@@ -113,14 +113,14 @@ def _read_stream(response: httpx2.Response, show: Show) -> Reply:
                     show(piece)
             tokens = _tokens_of(chunk) or tokens
         except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
-            raise NoReply(_NO_COMPLETION) from error
-        if len(text) > limits.MESSAGE_BYTES_MAX:
-            raise NoReply(_TOO_LONG)
+            raise NoReplyError(_NO_COMPLETION) from error
+        if len(text) > constants.MESSAGE_BYTES_MAX:
+            raise NoReplyError(_TOO_LONG)
     if finish is None:
         # The connection was closed in good order, but nothing said that this was the end.
-        raise NoReply("the endpoint broke off before the reply's end")
+        raise NoReplyError("the endpoint broke off before the reply's end")
     if not text:
-        raise NoReply(_ONLY_CALLS if calls else "the endpoint's answer has no text")
+        raise NoReplyError(_ONLY_CALLS if calls else "the endpoint's answer has no text")
     return Reply(text, tokens, cut=finish == _CUT)
 
 
@@ -134,8 +134,8 @@ def _events(response: httpx2.Response) -> Iterator[bytes]:
     pending = b""
     for received in response.iter_bytes():
         *lines, pending = (pending + received).split(b"\n")
-        if len(pending) > limits.MESSAGE_BYTES_MAX:
-            raise NoReply(_TOO_LONG)
+        if len(pending) > constants.MESSAGE_BYTES_MAX:
+            raise NoReplyError(_TOO_LONG)
         for line in lines:
             name, _, data = line.rstrip(b"\r").partition(b":")
             if name == b"data" and data.strip():
@@ -151,7 +151,7 @@ def _content_of(response: httpx2.Response) -> bytes:
     for received in response.iter_bytes():
         content += received
         if len(content) > _ANSWER_BYTES_MAX:
-            raise NoReply(_TOO_LONG)
+            raise NoReplyError(_TOO_LONG)
     return content
 
 
@@ -163,18 +163,18 @@ def _read(content: bytes) -> Reply:
         text, calls = message.get("content"), message.get("tool_calls")
         tokens = _tokens_of(answer)
     except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise NoReply(_NO_COMPLETION) from error
+        raise NoReplyError(_NO_COMPLETION) from error
     if not text and calls:
-        raise NoReply(_ONLY_CALLS)
+        raise NoReplyError(_ONLY_CALLS)
     if not isinstance(text, str):
-        raise NoReply(_NO_COMPLETION)
+        raise NoReplyError(_NO_COMPLETION)
     return Reply(text, tokens, cut=finish == _CUT)
 
 
 def _tokens_of(answer: Any) -> int | None:
     usage = answer.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return tokens if type(tokens) is int and 0 <= tokens <= limits.INT32_MAX else None
+    return tokens if type(tokens) is int and 0 <= tokens <= constants.INT32_MAX else None
 
 
 def _reason(content: bytes) -> str:

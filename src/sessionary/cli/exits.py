@@ -3,16 +3,16 @@
 from typing import Final
 
 from sessionary.errors import (
-    ConnectionFailed,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    RateLimited,
-    RequestTimeout,
+    APIConnectionError,
+    AuthenticationError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    RequestTooLargeError,
     SessionaryError,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
+    UnavailableError,
 )
 
 FAILED: Final = 1
@@ -29,19 +29,19 @@ SOME_MENDED: Final = 9
 """What an import ends with that kept every conversation, though some not as they were."""
 
 _CODES: Final = (
-    (NotFound, NOT_FOUND),
-    ((Unauthenticated, Forbidden), NOT_ALLOWED),
-    (ConnectionFailed, UNREACHABLE),
-    ((Unavailable, RateLimited, RequestTimeout), UNAVAILABLE),
-    ((InvalidRequest, TooLarge), REFUSED),
+    (NotFoundError, NOT_FOUND),
+    ((AuthenticationError, PermissionDeniedError), NOT_ALLOWED),
+    (APIConnectionError, UNREACHABLE),
+    ((UnavailableError, RateLimitError, RequestTimeoutError), UNAVAILABLE),
+    ((InvalidRequestError, RequestTooLargeError), REFUSED),
 )
 _SERVER_ERROR: Final = 500
 
 
 def exit_code_of(error: SessionaryError) -> int:
     """Choose the exit code of a failure: what a server answered has codes of its own, all else is 1 or 2."""
-    if error.response is None and not isinstance(error, ConnectionFailed):
-        return CALLED_WRONGLY if isinstance(error, InvalidRequest) else FAILED
+    if error.response is None and not isinstance(error, APIConnectionError):
+        return CALLED_WRONGLY if isinstance(error, InvalidRequestError) else FAILED
     return next((code for kinds, code in _CODES if isinstance(error, kinds)), FAILED)
 
 

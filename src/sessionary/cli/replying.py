@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from sessionary.cli.showing import text_of
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 
-class NoReply(Exception):
+class NoReplyError(Exception):
     """Nobody replied; the text says why."""
 
 
@@ -31,7 +31,7 @@ class Replier(Protocol):
         """Who is waited for."""
 
     def reply(self, messages: list[JsonObject], show: Show) -> Reply:
-        """Reply to the last of the messages, piece by piece; raises NoReply."""
+        """Reply to the last of the messages, piece by piece; raises NoReplyError."""
 
 
 class Echo:

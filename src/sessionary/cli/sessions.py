@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.composing import JsonObjectText, MessagesFile, TypedMessage, messages_from
 from sessionary.cli.connecting import Address, connected, server_options
 from sessionary.cli.numbers import WholeNumber
@@ -40,8 +40,8 @@ def example(*lines: str) -> str:
 @_metadata_option
 @click.option(
     "--expiration-minutes",
-    type=WholeNumber(limits.EXPIRATION_MINUTES_MIN, limits.EXPIRATION_MINUTES_MAX),
-    default=limits.EXPIRATION_MINUTES_DEFAULT,
+    type=WholeNumber(constants.EXPIRATION_MINUTES_MIN, constants.EXPIRATION_MINUTES_MAX),
+    default=constants.EXPIRATION_MINUTES_DEFAULT,
     show_default=True,
     metavar="MINUTES",
     help="How long the session lives, unless it is extended.",
@@ -75,13 +75,13 @@ def create_session_command(address: Address, *, as_json: bool, typed: Any, file:
 @click.option("--status", type=STATUSES, help="Only sessions in this status.")
 @click.option(
     "--limit",
-    type=WholeNumber(1, limits.PAGE_LIMIT_MAX),
-    default=limits.PAGE_LIMIT_DEFAULT,
+    type=WholeNumber(1, constants.PAGE_LIMIT_MAX),
+    default=constants.PAGE_LIMIT_DEFAULT,
     show_default=True,
     metavar="COUNT",
     help="How many sessions at most.",
 )
-@click.option("--offset", type=WholeNumber(0, limits.INT32_MAX), metavar="COUNT", help="How many to skip.")
+@click.option("--offset", type=WholeNumber(0, constants.INT32_MAX), metavar="COUNT", help="How many to skip.")
 @click.option("--all", "every", is_flag=True, help="All that match, instead of one page.")
 @json_option
 @server_options
@@ -122,13 +122,13 @@ def list_sessions_command(
 @click.argument("session_id")
 @click.option(
     "--messages-limit",
-    type=WholeNumber(1, limits.WINDOW_LIMIT_MAX),
+    type=WholeNumber(1, constants.WINDOW_LIMIT_MAX),
     metavar="COUNT",
     help="How many messages; alone: the last ones.",
 )
 @click.option(
     "--messages-offset",
-    type=WholeNumber(0, limits.INT32_MAX),
+    type=WholeNumber(0, constants.INT32_MAX),
     metavar="NUMBER",
     help="The number of the first message, from 0.",
 )
@@ -155,7 +155,7 @@ def get_session_command(address: Address, *, as_json: bool, session_id: str, **w
 @_message_option
 @_messages_option
 @click.option(
-    "--tokens-used", type=WholeNumber(0, limits.INT32_MAX), metavar="COUNT", help="Added to the session's total."
+    "--tokens-used", type=WholeNumber(0, constants.INT32_MAX), metavar="COUNT", help="Added to the session's total."
 )
 @click.option("--status", type=STATUSES, help="A completed session may be set active again.")
 @_metadata_option
@@ -190,8 +190,8 @@ def update_session_command(
 @click.argument("session_id")
 @click.option(
     "--additional-minutes",
-    type=WholeNumber(limits.ADDITIONAL_MINUTES_MIN, limits.ADDITIONAL_MINUTES_MAX),
-    default=limits.ADDITIONAL_MINUTES_DEFAULT,
+    type=WholeNumber(constants.ADDITIONAL_MINUTES_MIN, constants.ADDITIONAL_MINUTES_MAX),
+    default=constants.ADDITIONAL_MINUTES_DEFAULT,
     show_default=True,
     metavar="MINUTES",
     help="Added to the session's expiry, not to the clock.",

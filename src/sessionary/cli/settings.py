@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import fields
 
-from sessionary.config import Effective, Settings, descriptions, effective, shown, variable_of
+from sessionary.server.config import Effective, Settings, descriptions, effective, shown, variable_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

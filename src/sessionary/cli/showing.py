@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from sessionary.cli.tables import Column, cut, print_table
-from sessionary.model import JsonObject, ListedSession, Session
+from sessionary.models import JsonObject, ListedSession, Session
 
 _CELL_WIDTH_MAX: Final = 40
 _UNITS: Final = (("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("m", 60))

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from sessionary.cli.settings import from_flags
-from sessionary.clocks import steady_clock
-from sessionary.store.base import OPERATOR, Store
-from sessionary.store.opening import migrate, open_store
+from sessionary.server.clock import steady_clock
+from sessionary.server.store.base import OPERATOR, Store
+from sessionary.server.store.opening import migrate, open_store
 
 Result = TypeVar("Result")
 

@@ -13,9 +13,8 @@ from sessionary.cli.settings import settings_options
 from sessionary.cli.showing import minute_of, plain
 from sessionary.cli.stores import operator, with_store
 from sessionary.cli.tables import Column, print_table
-from sessionary.clocks import steady_clock
-from sessionary.instants import instant
-from sessionary.operations.tokens import (
+from sessionary.server.clock import steady_clock
+from sessionary.server.operations.tokens import (
     DEFAULT_SCOPES,
     SCOPES,
     TokenMaker,
@@ -24,7 +23,8 @@ from sessionary.operations.tokens import (
     list_tokens,
     revoke_token,
 )
-from sessionary.store.base import Store, StoredToken
+from sessionary.server.store.base import Store, StoredToken
+from sessionary.timestamps import format_timestamp
 
 _PAGE: Final = 200
 _DURATION: Final = re.compile(r"([0-9]{1,6})([mhd])")
@@ -106,7 +106,7 @@ def _print_tokens(tokens: Sequence[StoredToken], now: int) -> None:
 
 
 def _minute(milliseconds: int | None) -> str:
-    return "never" if milliseconds is None else minute_of(instant(milliseconds))
+    return "never" if milliseconds is None else minute_of(format_timestamp(milliseconds))
 
 
 @tokens_commands.command("revoke")
@@ -124,10 +124,10 @@ def _described(token: StoredToken) -> dict[str, Any]:
         "organisation": token.organisation,
         "name": token.name,
         "scopes": list(token.scopes),
-        "created_at": instant(token.created_at),
-        "expires_at": None if token.expires_at is None else instant(token.expires_at),
-        "revoked_at": None if token.revoked_at is None else instant(token.revoked_at),
-        "last_used_at": None if token.last_used_at is None else instant(token.last_used_at),
+        "created_at": format_timestamp(token.created_at),
+        "expires_at": None if token.expires_at is None else format_timestamp(token.expires_at),
+        "revoked_at": None if token.revoked_at is None else format_timestamp(token.revoked_at),
+        "last_used_at": None if token.last_used_at is None else format_timestamp(token.last_used_at),
     }
 
 

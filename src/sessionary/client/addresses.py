@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from sessionary.errors import InvalidRequest
+from sessionary.errors import InvalidRequestError
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _HOST_LENGTH_MAX: Final = 253
@@ -19,20 +19,20 @@ _Address = IPv4Address | IPv6Address
 
 
 def address_of(text: object, what: str) -> httpx2.URL:
-    """Read a URL and check its host and port; raises InvalidRequest, which never repeats what was given."""
+    """Read a URL and check its host and port; raises InvalidRequestError, which never repeats what was given."""
     if not isinstance(text, str):
-        raise InvalidRequest(f"The {what} must be text, not {type(text).__name__}.")
+        raise InvalidRequestError(f"The {what} must be text, not {type(text).__name__}.")
     if not _has_plain_port(text.strip()):
-        raise InvalidRequest(f"The {what} is not valid: its port must be between 1 and {_PORT_MAX}.")
+        raise InvalidRequestError(f"The {what} is not valid: its port must be between 1 and {_PORT_MAX}.")
     try:
         url = httpx2.URL(text.strip())
         host, port = url.raw_host.decode("ascii"), url.port
     except (httpx2.InvalidURL, ValueError):
-        raise InvalidRequest(f"The {what} is not a valid address.") from None
+        raise InvalidRequestError(f"The {what} is not a valid address.") from None
     if host and _ip(host) is None:
         _check_name(host, what)
     if port is not None and not 0 < port <= _PORT_MAX:
-        raise InvalidRequest(f"The {what} is not valid: its port must be between 1 and {_PORT_MAX}.")
+        raise InvalidRequestError(f"The {what} is not valid: its port must be between 1 and {_PORT_MAX}.")
     return url
 
 
@@ -108,10 +108,12 @@ def _has_plain_port(text: str) -> bool:
 
 def _check_name(host: str, what: str) -> None:
     if len(host) > _HOST_LENGTH_MAX:
-        raise InvalidRequest(f"The {what} is not valid: its host name is longer than {_HOST_LENGTH_MAX} characters.")
+        raise InvalidRequestError(
+            f"The {what} is not valid: its host name is longer than {_HOST_LENGTH_MAX} characters."
+        )
     for label in _labels(host):
         if not _LABEL.fullmatch(label):
-            raise InvalidRequest(
+            raise InvalidRequestError(
                 f"The {what} is not valid: each part of its host name has 1 to 63 letters, digits and hyphens."
             )
 

@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
-from sessionary.errors import BadResponse, Response, SessionaryError, WrongAnswerError
-from sessionary.model import CreatedSession, DeletedSession, ExtendedSession, UpdatedSession
+from sessionary.errors import MismatchedResponseError, Response, ResponseValidationError, SessionaryError
+from sessionary.models import CreatedSession, DeletedSession, ExtendedSession, UpdatedSession
 
 Answer = TypeVar("Answer")
 
@@ -44,7 +44,7 @@ class Answered(NamedTuple, Generic[Answer]):
 
 
 def read_answer(response: httpx2.Response, kind: type[Answer]) -> Answer:
-    """Read the body of a success; raises BadResponse for what is no such answer."""
+    """Read the body of a success; raises ResponseValidationError for what is no such answer."""
     (item,) = get_args(kind) or (None,)
     try:
         if response.status_code == _NO_CONTENT and kind in _MAY_BE_EMPTY:
@@ -54,12 +54,12 @@ def read_answer(response: httpx2.Response, kind: type[Answer]) -> Answer:
         else:
             answer = [_telling(each, item) for each in _list(_decoded(response))]
     except ValueError as error:
-        raise BadResponse(f"The answer is not one of this API: {error}.") from error
+        raise ResponseValidationError(f"The answer is not one of this API: {error}.") from error
     return answer  # type: ignore[no-any-return]  # it is made of what `kind` names
 
 
 def read_body(response: httpx2.Response) -> None:
-    """Read the body of a response from a blocking transport; raises BadResponse if it is too large."""
+    """Read the body of a response from a blocking transport; raises ResponseValidationError if it is too large."""
     gathered = _Gathered()
     try:
         for part in response.iter_bytes():
@@ -70,7 +70,7 @@ def read_body(response: httpx2.Response) -> None:
 
 
 async def read_body_async(response: httpx2.Response) -> None:
-    """Read the body of a response from an awaitable transport; raises BadResponse if it is too large."""
+    """Read the body of a response from an awaitable transport; raises ResponseValidationError if it is too large."""
     gathered = _Gathered()
     try:
         async with contextlib.aclosing(response.aiter_bytes()) as parts:
@@ -91,7 +91,7 @@ class _Gathered:
     def add(self, part: bytes) -> None:
         self._bytes += len(part)
         if self._bytes > ANSWER_BYTES_MAX:
-            raise BadResponse(f"The answer is larger than {ANSWER_BYTES_MAX} bytes.")
+            raise ResponseValidationError(f"The answer is larger than {ANSWER_BYTES_MAX} bytes.")
         self._parts.append(part)
 
     def give(self, response: httpx2.Response) -> None:
@@ -100,13 +100,13 @@ class _Gathered:
 
 
 def check_is_ours(response: httpx2.Response, request_id: str) -> None:
-    """Refuse an answer to another request; raises WrongAnswerError.
+    """Refuse an answer to another request; raises MismatchedResponseError.
 
     Only an id that this client makes tells: a server or a proxy may answer with ids of its own making.
     """
     answered = response.headers.get(REQUEST_ID, "")
     if answered.startswith(REQUEST_ID_PREFIX) and answered != request_id:
-        raise WrongAnswerError
+        raise MismatchedResponseError
 
 
 def stream_of(error: SessionaryError) -> Any:
@@ -121,7 +121,7 @@ def check_session(answer: Any, session_id: str | None) -> None:
         return
     # Only where both are UUIDs does case not matter: other ids are opaque.
     if not (_UUID.fullmatch(found) and _UUID.fullmatch(session_id) and found.lower() == session_id.lower()):
-        raise WrongAnswerError
+        raise MismatchedResponseError
 
 
 def is_json(response: httpx2.Response) -> bool:

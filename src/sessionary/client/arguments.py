@@ -5,8 +5,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sessionary import limits
-from sessionary.errors import InvalidRequest
+from sessionary import constants
+from sessionary.errors import InvalidRequestError
 
 TIMEOUT_SECONDS_MAX: Final = 1e9
 """About 30 years: longer means for as long as it takes."""
@@ -84,31 +84,31 @@ def _edits(one: str, other: str, allowed: int) -> int:
 
 
 def seconds(timeout: object) -> float | None:
-    """Check a timeout; raises InvalidRequest. None stands for as long as it takes."""
+    """Check a timeout; raises InvalidRequestError. None stands for as long as it takes."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout) or timeout <= 0:
-        raise InvalidRequest("The timeout must be a number of seconds, more than 0, or None.")
+        raise InvalidRequestError("The timeout must be a number of seconds, more than 0, or None.")
     # No clock of the system counts further, infinity least of all.
     return timeout if timeout < TIMEOUT_SECONDS_MAX else None
 
 
 def retries_checked(retries: Any) -> int:
-    """Check how often to retry; raises InvalidRequest."""
+    """Check how often to retry; raises InvalidRequestError."""
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= RETRIES_MAX:
-        raise InvalidRequest(f"The number of retries must be a whole number from 0 to {RETRIES_MAX}.")
+        raise InvalidRequestError(f"The number of retries must be a whole number from 0 to {RETRIES_MAX}.")
     return retries
 
 
 def organisation_checked(organisation: object) -> str | None:
-    """Check the name of an organisation; raises InvalidRequest. None and "" stand for none given."""
+    """Check the name of an organisation; raises InvalidRequestError. None and "" stand for none given."""
     if organisation is None:
         return None
     if not isinstance(organisation, str):
-        raise InvalidRequest("The organisation must be text.")
-    if len(organisation) > limits.ORGANISATION_LENGTH_MAX or _NO_NAME.search(organisation):
-        raise InvalidRequest(
-            f"The organisation must have at most {limits.ORGANISATION_LENGTH_MAX} characters, none of them control "
+        raise InvalidRequestError("The organisation must be text.")
+    if len(organisation) > constants.ORGANISATION_LENGTH_MAX or _NO_NAME.search(organisation):
+        raise InvalidRequestError(
+            f"The organisation must have at most {constants.ORGANISATION_LENGTH_MAX} characters, none of them control "
             "characters."
         )
     return organisation or None

@@ -22,9 +22,9 @@ from sessionary.client.retry import Attempts
 from sessionary.client.server import ClientOptions, Server, proxy_checked, proxy_of, tls_for
 from sessionary.client.surroundings import Surroundings
 from sessionary.client.walks import Walk
-from sessionary.errors import SessionaryError, WrongAnswerError
-from sessionary.limits import ADDITIONAL_MINUTES_DEFAULT
-from sessionary.model import ExtendedSession, Session, UpdatedSession
+from sessionary.constants import ADDITIONAL_MINUTES_DEFAULT
+from sessionary.errors import MismatchedResponseError, SessionaryError
+from sessionary.models import ExtendedSession, Session, UpdatedSession
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -149,7 +149,7 @@ class Client:
         surroundings: Surroundings[None] | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        """Talk to ``url``, or else to ``SESSIONARY_URL``; raises InvalidRequest for settings that make no sense.
+        """Talk to ``url``, or else to ``SESSIONARY_URL``; raises InvalidRequestError for settings that make no sense.
 
         ``verify`` takes an SSL context for other authorities or a client certificate. ``transport`` replaces the
         network, proxy and TLS settings included, and keeps each single wait to the timeout, not their sum.
@@ -228,7 +228,7 @@ def _exchange(transport: httpx2.BaseTransport, attempts: Attempts[Any]) -> httpx
 
 def _hang_up_if_wrong(error: SessionaryError) -> None:
     """Close the connection that brought the answer to another request: it is out of step."""
-    stream = stream_of(error) if isinstance(error, WrongAnswerError) else None
+    stream = stream_of(error) if isinstance(error, MismatchedResponseError) else None
     if stream is not None:
         stream.close()
 
@@ -237,7 +237,7 @@ class Conversation(Transcript):
     """A conversation with a stored session; leaving its block sends nothing."""
 
     def __init__(self, client: Client, user_id: str | None, session_id: str | None, beginning: Beginning) -> None:
-        """Be ready to begin, or to go on; raises InvalidRequest unless one of the two ids is given."""
+        """Be ready to begin, or to go on; raises InvalidRequestError unless one of the two ids is given."""
         super().__init__(user_id, session_id, beginning)
         self._client: Final = client
 

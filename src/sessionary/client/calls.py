@@ -5,10 +5,10 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from msgspec import Struct
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.client.arguments import check_names
 from sessionary.client.writing import body_of, query_of, segment
-from sessionary.model import (
+from sessionary.models import (
     CreatedSession,
     CreateSession,
     DeletedSession,
@@ -73,7 +73,7 @@ def create_session(  # noqa: PLR0913 - all that the operation takes
     *,
     session_group: str | None = None,
     metadata: Mapping[str, Any] | None = None,
-    expiration_minutes: int | None = limits.EXPIRATION_MINUTES_DEFAULT,
+    expiration_minutes: int | None = constants.EXPIRATION_MINUTES_DEFAULT,
     initial_messages: Iterable[Mapping[str, Any]] | None = None,
     title: str | None = None,
     model: str | None = None,
@@ -110,7 +110,7 @@ def list_sessions(  # noqa: PLR0913 - all that the operation takes
     user_id: str | None = None,
     session_group: str | None = None,
     model: str | None = None,
-    limit: int = limits.PAGE_LIMIT_DEFAULT,
+    limit: int = constants.PAGE_LIMIT_DEFAULT,
     offset: int | None = None,
     status: Status | None = None,
     cursor: str | None = None,
@@ -202,7 +202,7 @@ def update_session(  # noqa: PLR0913 - all that the operation takes
 
 def extend_session(
     session_id: str,
-    additional_minutes: int | None = limits.ADDITIONAL_MINUTES_DEFAULT,
+    additional_minutes: int | None = constants.ADDITIONAL_MINUTES_DEFAULT,
     **options: Unpack[CallOptions],
 ) -> Call[ExtendedSession]:
     """Let a session live for 1 to 1,440 minutes more, counted from its expiry."""

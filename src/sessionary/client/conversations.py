@@ -10,8 +10,8 @@ from msgspec import UNSET, UnsetType
 
 from sessionary.client.arguments import check_names, closest, closest_member, organisation_checked, seconds, unexpected
 from sessionary.client.calls import CallOptions
-from sessionary.errors import ClientUsageError, InvalidRequest
-from sessionary.model import IDEMPOTENCY_KEY, CreatedSession, ExtendedSession, JsonObject, Session, UpdatedSession
+from sessionary.errors import ClientUsageError, InvalidRequestError
+from sessionary.models import IDEMPOTENCY_KEY, CreatedSession, ExtendedSession, JsonObject, Session, UpdatedSession
 
 ADDED_BY_THE_SERVER: Final = frozenset({"created_at", "edited_at"})
 """The members of a stored message that no caller sent; some models' endpoints refuse them."""
@@ -38,7 +38,7 @@ class Transcript:
     """A conversation as far as its handle has seen it: what it read when it began, and what it said since."""
 
     def __init__(self, user_id: str | None, session_id: str | None, beginning: Beginning) -> None:
-        """Begin with nothing, or with a session's id; raises InvalidRequest unless one of the two ids is given."""
+        """Begin with nothing, or with a session's id; raises InvalidRequestError unless one of the two ids is given."""
         check_one_given(session_id, user_id)
         self.id: str = session_id or ""
         """The session's id, empty until the conversation has begun."""
@@ -108,15 +108,15 @@ class Transcript:
 
 
 def check_one_given(session_id: str | None, user_id: str | None) -> None:
-    """Refuse a conversation that is neither a new one nor a known one; raises InvalidRequest."""
+    """Refuse a conversation that is neither a new one nor a known one; raises InvalidRequestError."""
     if (session_id is None) == (user_id is None):
-        raise InvalidRequest("A conversation needs either a user_id, to begin, or a session_id, to go on.")
+        raise InvalidRequestError("A conversation needs either a user_id, to begin, or a session_id, to go on.")
     if session_id == "":
-        raise InvalidRequest("The session id is empty.")
+        raise InvalidRequestError("The session id is empty.")
 
 
 def options_of(beginning: Beginning) -> CallOptions:
-    """Pick what goes with every call of a conversation from what began it; raises InvalidRequest."""
+    """Pick what goes with every call of a conversation from what began it; raises InvalidRequestError."""
     check_names(beginning, Beginning, "session")
     seconds(beginning.get("timeout"))
     organisation_checked(beginning.get("organisation"))

@@ -12,17 +12,18 @@ import msgspec
 from sessionary.client.deadlines import Deadline
 from sessionary.client.reasons import Route, is_before_the_request, what_was_late, why_broken, why_unreachable
 from sessionary.errors import (
-    BadResponse,
-    ConnectionFailed,
-    DeadlineExceeded,
-    Fault,
-    InvalidRequest,
-    MethodNotAllowed,
-    NotModified,
-    PreconditionFailed,
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    FieldError,
+    InternalServerError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotModifiedError,
+    PreconditionFailedError,
+    ResponseValidationError,
     SessionaryError,
-    Unauthenticated,
-    Unavailable,
+    UnavailableError,
 )
 
 _NO_SUCCESS: Final = 300
@@ -43,9 +44,9 @@ _ANSWERED: Final = [error for error in _tree(SessionaryError) if error.status >=
 _BY_CODE: Final = {(error.status, error.code): error for error in reversed(_ANSWERED)}
 # The first of a status is the widest: what stands below it says more than a bare status does.
 _BY_STATUS: Final = {error.status: error for error in reversed(_ANSWERED)} | {
-    422: InvalidRequest,
-    502: Unavailable,
-    504: Unavailable,
+    422: InvalidRequestError,
+    502: UnavailableError,
+    504: UnavailableError,
 }
 
 
@@ -70,37 +71,37 @@ def carrying(error: SessionaryError, response: httpx2.Response) -> SessionaryErr
 
 @contextmanager
 def translated(route: Route, deadline: Deadline, timeout: float | None) -> Iterator[None]:
-    """Turn what a transport raises into ConnectionFailed or its kin, which say where it happened and why."""
+    """Turn what a transport raises into APIConnectionError or its kin, which say where it happened and why."""
     try:
         yield
     except (httpx2.TimeoutException, TimeoutError) as error:
         raise _timed_out(error, route, deadline, timeout) from error
     except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
         # Without the cause, which repeats the header it complains about.
-        raise InvalidRequest(f"The request cannot be sent: {type(error).__name__}.") from None
+        raise InvalidRequestError(f"The request cannot be sent: {type(error).__name__}.") from None
     except httpx2.DecodingError as error:
-        raise BadResponse(f"The answer is not one of this API: {error}.") from error
+        raise ResponseValidationError(f"The answer is not one of this API: {error}.") from error
     except (httpx2.ConnectError, httpx2.ProxyError) as error:
         reason = why_unreachable(error, deadline.host)
-        raise ConnectionFailed(f"The server at {route} could not be reached: {reason}.", sent=False) from error
+        raise APIConnectionError(f"The server at {route} could not be reached: {reason}.", sent=False) from error
     except (httpx2.TransportError, httpx2.StreamError, OSError) as error:
-        raise ConnectionFailed(
+        raise APIConnectionError(
             f"The server at {route} did not answer to the end: {why_broken(error)}.", sent=True
         ) from error
 
 
-def late(route: Route, phase: str, timeout: float | None, *, sent: bool) -> DeadlineExceeded:
+def late(route: Route, phase: str, timeout: float | None, *, sent: bool) -> APITimeoutError:
     """Make the error of a call whose time is up, which says how long that was and what had not happened."""
     span = "within its timeout" if timeout is None else f"within {timeout:g} s"
-    return DeadlineExceeded(f"The call did not end {span}: {what_was_late(phase, route)}.", sent=sent)
+    return APITimeoutError(f"The call did not end {span}: {what_was_late(phase, route)}.", sent=sent)
 
 
-def _timed_out(error: Exception, route: Route, deadline: Deadline, timeout: float | None) -> ConnectionFailed:
+def _timed_out(error: Exception, route: Route, deadline: Deadline, timeout: float | None) -> APIConnectionError:
     sent = not is_before_the_request(error, deadline.phase)
     left = deadline.cut(None)
     if left is not None and left <= 0:
         return late(route, deadline.phase, timeout, sent=sent)
-    return ConnectionFailed(f"The server did not answer in time: {what_was_late(deadline.phase, route)}.", sent=sent)
+    return APIConnectionError(f"The server did not answer in time: {what_was_late(deadline.phase, route)}.", sent=sent)
 
 
 def _problem(response: httpx2.Response) -> dict[str, Any]:
@@ -112,30 +113,30 @@ def _problem(response: httpx2.Response) -> dict[str, Any]:
 
 
 def _kind(status: int, code: str) -> type[SessionaryError]:
-    widest: type[SessionaryError] = BadResponse
+    widest: type[SessionaryError] = ResponseValidationError
     if status >= _CLIENT_ERROR:
-        widest = InvalidRequest if status < _SERVER_ERROR else SessionaryError
+        widest = InvalidRequestError if status < _SERVER_ERROR else InternalServerError
     return _BY_CODE.get((status, code)) or _BY_STATUS.get(status, widest)
 
 
 def _make(
-    kind: type[SessionaryError], detail: str, faults: tuple[Fault, ...], response: httpx2.Response
+    kind: type[SessionaryError], detail: str, field_errors: tuple[FieldError, ...], response: httpx2.Response
 ) -> SessionaryError:
-    if kind is MethodNotAllowed:
-        return MethodNotAllowed(response.headers.get("allow", ""))
-    if kind is PreconditionFailed:
+    if kind is MethodNotAllowedError:
+        return MethodNotAllowedError(response.headers.get("allow", ""))
+    if kind is PreconditionFailedError:
         tag = _VERSION.fullmatch(response.headers.get("etag", ""))
-        return PreconditionFailed(int(tag[1]) if tag else 0, detail)
-    if kind is Unauthenticated:
+        return PreconditionFailedError(int(tag[1]) if tag else 0, detail)
+    if kind is AuthenticationError:
         detail = f"{detail.rstrip('.')}. {_TOKEN_HINT}"
-    return kind(detail, faults=faults)
+    return kind(detail, field_errors=field_errors)
 
 
 def _detail(response: httpx2.Response, problem: dict[str, Any]) -> str:
     said = _text(problem, "detail") or _text(problem, "message") or _text(problem, "error")
     if said:
         return said[:_DETAIL_LENGTH_MAX]
-    if response.status_code == NotModified.status:
+    if response.status_code == NotModifiedError.status:
         return ""
     if response.has_redirect_location:
         return f"The answer is a redirect to {response.headers['location']}: give the client that server's address."
@@ -147,10 +148,10 @@ def _text(problem: dict[str, Any], member: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _faults(problem: dict[str, Any]) -> tuple[Fault, ...]:
+def _faults(problem: dict[str, Any]) -> tuple[FieldError, ...]:
     given = problem.get("errors")
     objects = [fault for fault in given if isinstance(fault, dict)] if isinstance(given, list) else []
-    return tuple(Fault(_text(fault, "pointer"), _text(fault, "detail")) for fault in objects)
+    return tuple(FieldError(_text(fault, "pointer"), _text(fault, "detail")) for fault in objects)
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

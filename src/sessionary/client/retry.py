@@ -22,20 +22,20 @@ from sessionary.client.reasons import Route
 from sessionary.client.server import Attempt, Server, checked
 from sessionary.client.surroundings import Surroundings
 from sessionary.errors import (
-    BadResponse,
+    APIConnectionError,
+    APITimeoutError,
     ClientUsageError,
-    ConnectionFailed,
-    DeadlineExceeded,
-    InvalidRequest,
-    NotFound,
-    Overloaded,
-    QuotaExceeded,
-    RateLimited,
-    RequestTimeout,
+    InvalidRequestError,
+    MismatchedResponseError,
+    NotFoundError,
+    OverloadedError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestTimeoutError,
+    ResponseValidationError,
     SessionaryError,
-    WrongAnswerError,
 )
-from sessionary.model import IDEMPOTENCY_KEY, DeletedSession
+from sessionary.models import IDEMPOTENCY_KEY, DeletedSession
 
 CONNECT_SECONDS_MAX: Final = 10.0
 PAUSE_SECONDS_FIRST: Final = 0.25
@@ -46,7 +46,7 @@ RETRY_AFTER_SECONDS_MAX: Final = 60.0
 _SERVER_ERROR: Final = 500
 _BY_GATEWAYS: Final = frozenset({502, 504})
 """What a gateway answers that does not know what became of the request."""
-_FINAL: Final = DeadlineExceeded | QuotaExceeded | WrongAnswerError | ClientUsageError
+_FINAL: Final = APITimeoutError | QuotaExceededError | MismatchedResponseError | ClientUsageError
 _DELETED_UNHEARD: Final = "The session is gone; the answer to its deletion was lost on the way."
 
 
@@ -54,7 +54,7 @@ class Attempts(Generic[Answer]):
     """The attempts of one call, under one deadline and one idempotency key."""
 
     def __init__(self, call: Call[Answer], server: Server, surroundings: Surroundings[Any], proxy: str | None) -> None:
-        """Start the clock; raises InvalidRequest for a call that cannot be sent."""
+        """Start the clock; raises InvalidRequestError for a call that cannot be sent."""
         self._call: Final = call
         self._server: Final = server
         self._surroundings: Final = surroundings
@@ -86,7 +86,7 @@ class Attempts(Generic[Answer]):
         return Deadline(self._surroundings.clock, self.ends_at)
 
     def begin(self) -> httpx2.Request:
-        """Make the request of the next attempt; raises DeadlineExceeded if there is no time for one."""
+        """Make the request of the next attempt; raises APITimeoutError if there is no time for one."""
         left = self.left()
         self._number += 1
         self._started = self._surroundings.clock()
@@ -111,7 +111,7 @@ class Attempts(Generic[Answer]):
                 self._take_reply(response, self._unconfirmed)
                 return None
             answer = self._answer(response)
-        except BadResponse as error:
+        except ResponseValidationError as error:
             if error.response is None:
                 carrying(error, response)
             raise
@@ -127,12 +127,12 @@ class Attempts(Generic[Answer]):
         again = self._failures <= self._server.retries and self._may_repeat(error)
         if self._unconfirmed is None:
             self._in_doubt = self._in_doubt or _may_have_acted(error)
-        if isinstance(error, ConnectionFailed):
+        if isinstance(error, APIConnectionError):
             error.sent = self._in_doubt
         pause = self._pause(error.retry_after or 0.0) if again else None
         left = self.left()
         if pause is None or (left is not None and pause >= left):
-            if self._unconfirmed is not None and not isinstance(error, DeadlineExceeded):
+            if self._unconfirmed is not None and not isinstance(error, APITimeoutError):
                 raise self._unconfirmed from None
             return None
         if not self._is_repeatable(error):
@@ -160,7 +160,7 @@ class Attempts(Generic[Answer]):
     def _answer(self, response: httpx2.Response) -> Answer:
         if not response.is_success:
             failure = failure_of(response)
-            if not (isinstance(failure, NotFound) and self._deletes_in_doubt()):
+            if not (isinstance(failure, NotFoundError) and self._deletes_in_doubt()):
                 raise failure
             unheard: Any = DeletedSession(_DELETED_UNHEARD)
             return unheard  # type: ignore[no-any-return]  # only a deletion gets here
@@ -172,16 +172,16 @@ class Attempts(Generic[Answer]):
         return self._in_doubt and self._call.answers is DeletedSession
 
     def _may_repeat(self, error: SessionaryError) -> bool:
-        if isinstance(error, ConnectionFailed) and not error.sent:
-            return not isinstance(error, DeadlineExceeded)
+        if isinstance(error, APIConnectionError) and not error.sent:
+            return not isinstance(error, APITimeoutError)
         if not _may_pass(error):
             return False
         # Where nothing is known of the server yet, it is asked first whether it honours keys.
-        unheard = isinstance(error, ConnectionFailed) or error.status in _BY_GATEWAYS or self._unconfirmed is not None
+        unheard = isinstance(error, APIConnectionError) or error.status in _BY_GATEWAYS or self._unconfirmed is not None
         return self._is_repeatable(error) or (unheard and self._server.honours_keys is None)
 
     def _is_repeatable(self, error: SessionaryError) -> bool:
-        unsent = isinstance(error, ConnectionFailed) and not error.sent
+        unsent = isinstance(error, APIConnectionError) and not error.sent
         return unsent or self._call.repeatable or self._server.honours_keys is True
 
     def _pause(self, retry_after: float) -> float:
@@ -224,27 +224,27 @@ def _url(address: str) -> httpx2.URL:
     try:
         return httpx2.URL(address)
     except httpx2.InvalidURL as error:
-        raise InvalidRequest(f"The request cannot be sent: {error}.") from error
+        raise InvalidRequestError(f"The request cannot be sent: {error}.") from error
 
 
 def _may_pass(error: SessionaryError) -> bool:
     """Tell whether the same request might succeed later."""
     if (error.retry_after or 0.0) > RETRY_AFTER_SECONDS_MAX or isinstance(error, _FINAL):
         return False
-    if isinstance(error, BadResponse):
+    if isinstance(error, ResponseValidationError):
         # JSON that breaks off was cut on the way; a page in another format will be there again.
         return isinstance(error.response, httpx2.Response) and error.response.is_success and is_json(error.response)
-    return isinstance(error, ConnectionFailed | RateLimited | RequestTimeout) or error.status >= _SERVER_ERROR
+    return isinstance(error, APIConnectionError | RateLimitError | RequestTimeoutError) or error.status >= _SERVER_ERROR
 
 
 def _may_have_acted(error: SessionaryError) -> bool:
     """Tell whether the server may have done what it was asked, though it did not say so."""
     match error:
-        case ConnectionFailed():
+        case APIConnectionError():
             return error.sent
-        case Overloaded():
+        case OverloadedError():
             return False
-        case BadResponse():
+        case ResponseValidationError():
             return True
         case _:
             return error.status >= _SERVER_ERROR

@@ -15,8 +15,8 @@ from sessionary.client.addresses import address_of, goes_past_the_proxy, origin_
 from sessionary.client.arguments import check_names, organisation_checked, retries_checked, seconds
 from sessionary.client.calls import Answer, Call
 from sessionary.client.writing import segment
-from sessionary.errors import InvalidRequest
-from sessionary.model import ACCEPT_IDEMPOTENCY_KEY
+from sessionary.errors import InvalidRequestError
+from sessionary.models import ACCEPT_IDEMPOTENCY_KEY
 
 URL_VARIABLE: Final = "SESSIONARY_URL"
 TOKEN_VARIABLE: Final = "SESSIONARY_TOKEN"  # noqa: S105 - the name of a variable
@@ -75,7 +75,7 @@ class Server:
     """A server as one client sees it."""
 
     def __init__(self, url: str | None, options: ClientOptions, environment: Mapping[str, str]) -> None:
-        """Read the options, then the environment; raises InvalidRequest, and TypeError for options of nobody."""
+        """Read the options, then the environment; raises InvalidRequestError, and TypeError for options of nobody."""
         check_names(options, ClientOptions, "Client")
         token = options.get("token") or environment.get(TOKEN_VARIABLE)
         address = _address(url or environment.get(URL_VARIABLE))
@@ -92,22 +92,22 @@ class Server:
         self._headers: Final = httpx2.Headers(_ALWAYS | _headers(token) | checked(options.get("headers")))
 
     def address_of(self, call: Call[Answer]) -> str:
-        """Write the URL of a call; raises InvalidRequest where nobody named an organisation."""
+        """Write the URL of a call; raises InvalidRequestError where nobody named an organisation."""
         organisation = organisation_checked(call.options.get("organisation")) or self._organisation
         if not organisation:
-            raise InvalidRequest(f"No organisation is named: give organisation= or set {ORGANISATION_VARIABLE}.")
+            raise InvalidRequestError(f"No organisation is named: give organisation= or set {ORGANISATION_VARIABLE}.")
         place = f"{self.url}/api/v3/organizations/{segment(organisation, 'organisation')}/ai/sessions{call.path}"
         return f"{place}?{call.query}" if call.query else place
 
     def headers_of(self, call: Call[Answer]) -> httpx2.Headers:
-        """Collect the headers of a call, the call's own last; raises InvalidRequest."""
+        """Collect the headers of a call, the call's own last; raises InvalidRequestError."""
         headers = self._headers.copy()
         headers.update(_headers(call.options.get("token")))
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         headers.update(checked(call.options.get("headers")))
         if headers.keys() & _OF_FRAMES:
-            raise InvalidRequest("How long a body is, and how it is sent, is for the client to say.")
+            raise InvalidRequestError("How long a body is, and how it is sent, is for the client to say.")
         return headers
 
     def learn_from(self, response: httpx2.Response) -> None:
@@ -129,26 +129,28 @@ def tls_for(url: str, proxy: str | None, *, verify: ssl.SSLContext | bool) -> ss
 
 @contextmanager
 def proxy_checked() -> Iterator[None]:
-    """Tell of a proxy that the HTTP library cannot use, whoever named it; raises InvalidRequest."""
+    """Tell of a proxy that the HTTP library cannot use, whoever named it; raises InvalidRequestError."""
     try:
         yield
     except ImportError:
-        raise InvalidRequest("The proxy cannot be used: for a SOCKS proxy, install httpx2[socks].") from None
+        raise InvalidRequestError("The proxy cannot be used: for a SOCKS proxy, install httpx2[socks].") from None
     except (ValueError, TypeError, httpx2.InvalidURL):
-        raise InvalidRequest("The proxy cannot be used: its address is not valid.") from None
+        raise InvalidRequestError("The proxy cannot be used: its address is not valid.") from None
 
 
 def proxy_of(given: str | None, environment: Mapping[str, str], url: str) -> str | None:
-    """Take the proxy that is given, or else the one that the environment names; raises InvalidRequest."""
+    """Take the proxy that is given, or else the one that the environment names; raises InvalidRequestError."""
     proxy = given or proxy_from(environment, url)
     if not proxy:
         return None
     try:
         address = address_of(proxy, "proxy's address")
-    except InvalidRequest as error:
-        raise InvalidRequest(f"The proxy cannot be used: {error.detail}") from None
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"The proxy cannot be used: {error.detail}") from None
     if address.scheme not in _PROXY_SCHEMES or not address.host:
-        raise InvalidRequest(f"The proxy cannot be used: its address begins with one of {', '.join(_PROXY_SCHEMES)}.")
+        raise InvalidRequestError(
+            f"The proxy cannot be used: its address begins with one of {', '.join(_PROXY_SCHEMES)}."
+        )
     return proxy.strip()
 
 
@@ -169,44 +171,44 @@ def _variable(environment: Mapping[str, str], name: str) -> str | None:
 
 
 def checked(headers: object) -> dict[str, str]:
-    """Check headers of the caller's own; raises InvalidRequest, which never repeats a value."""
+    """Check headers of the caller's own; raises InvalidRequestError, which never repeats a value."""
     if not headers:
         return {}
     if not isinstance(headers, Mapping):
-        raise InvalidRequest("The headers must be a mapping of names to values.")
+        raise InvalidRequestError("The headers must be a mapping of names to values.")
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise InvalidRequest("The name of a header is not valid.")
+            raise InvalidRequestError("The name of a header is not valid.")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value.strip(" \t")):
-            raise InvalidRequest(f"The header {name} holds other characters than printable ASCII.")
+            raise InvalidRequestError(f"The header {name} holds other characters than printable ASCII.")
     return {name: value.strip(" \t") for name, value in headers.items()}
 
 
 def _address(url: object) -> httpx2.URL:
     if not url or (isinstance(url, str) and not url.strip()):
-        raise InvalidRequest(f"No server is named: give its URL or set {URL_VARIABLE}.")
+        raise InvalidRequestError(f"No server is named: give its URL or set {URL_VARIABLE}.")
     parts = address_of(url, "server's URL")
     if parts.scheme not in {"http", "https"} or not parts.host:
-        raise InvalidRequest("The server's URL must be http://… or https://…")
+        raise InvalidRequestError("The server's URL must be http://… or https://…")
     if parts.userinfo or parts.query or parts.fragment:
-        raise InvalidRequest("The server's URL must be an address and a path: no user, query or fragment.")
+        raise InvalidRequestError("The server's URL must be an address and a path: no user, query or fragment.")
     return parts
 
 
 def _hook(given: Any) -> Callable[[Attempt], None] | None:
     if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
-        raise InvalidRequest("on_attempt must be a plain function: it is called, and not awaited.")
+        raise InvalidRequestError("on_attempt must be a plain function: it is called, and not awaited.")
     hook: Callable[[Attempt], None] | None = given
     return hook
 
 
 def _headers(token: object) -> dict[str, str]:
     if token is not None and not isinstance(token, str):
-        raise InvalidRequest("The token must be text.")
+        raise InvalidRequestError("The token must be text.")
     # A token read from a file often brings the end of its line along.
     bare = (token or "").strip()
     if not bare:
         return {}
     if not (bare.isascii() and bare.isprintable()) or " " in bare:
-        raise InvalidRequest("The token holds characters that no token has.")
+        raise InvalidRequestError("The token holds characters that no token has.")
     return {"Authorization": f"Bearer {bare}"}

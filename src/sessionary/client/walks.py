@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.client.answers import Answered
 from sessionary.client.calls import Call, CallOptions, get_session, list_sessions, listing
-from sessionary.errors import BadResponse
-from sessionary.model import JsonObject, ListedSession, Session, Status
+from sessionary.errors import ResponseValidationError
+from sessionary.models import JsonObject, ListedSession, Session, Status
 
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -31,7 +31,7 @@ def iterate_sessions(
     session_group: str | None = None,
     model: str | None = None,
     status: Status | None = None,
-    page_limit: int = limits.PAGE_LIMIT_MAX,
+    page_limit: int = constants.PAGE_LIMIT_MAX,
     **options: Unpack[CallOptions],
 ) -> Walk[ListedSession]:
     """Read all sessions that match, the newest first, a page at a time and none before it is asked for.
@@ -83,10 +83,10 @@ class _Pages:
         try:
             query = urlsplit(link).query
         except ValueError as error:
-            raise BadResponse(f"The server's link to the next page cannot be read: {error}.") from error
+            raise ResponseValidationError(f"The server's link to the next page cannot be read: {error}.") from error
         following = listing(query, options)
         if self.call is not None and following.query == self.call.query:
-            raise BadResponse("The server's links lead in a circle.")
+            raise ResponseValidationError("The server's links lead in a circle.")
         return following
 
 

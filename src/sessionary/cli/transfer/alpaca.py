@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sessionary.cli.transfer.conversation import Conversation
 from sessionary.cli.transfer.turns import add_turns
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _PAIRS: Final = (
     ("instruction", "output"),

@@ -8,7 +8,7 @@ from sessionary.cli.transfer.conversation import Conversation, keep_beside
 from sessionary.cli.transfer.roles import FALLBACK, role_of
 from sessionary.cli.transfer.times import time_from
 from sessionary.cli.transfer.trees import Node, shown_branch
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _UNSHOWN: Final = {
     "thoughts": "what the model thought",

@@ -5,7 +5,7 @@ from typing import Any, Final
 from sessionary.cli.transfer.conversation import Conversation, keep_beside
 from sessionary.cli.transfer.roles import FALLBACK, role_of
 from sessionary.cli.transfer.trees import Node, shown_branch
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _MEMBERS: Final = frozenset({"chat_messages", "uuid", "name", "model", "created_at", "updated_at", "account"})
 _MESSAGE_MEMBERS: Final = frozenset(

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _TEXTS: Final = ("text", "content", "value", "result", "output", "output_str", "summary", "body")
 """Names under which programs keep what is said."""

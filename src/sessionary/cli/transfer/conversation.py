@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any, Final, NamedTuple
 
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 IMPORTED: Final = "imported"
 """The member, of a message and of a session's metadata, for what the file said and a session has no place for."""

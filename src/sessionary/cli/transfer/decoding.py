@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from sessionary.cli.transfer.conversation import Findings
-from sessionary.cli.transfer.reasons import Unreadable
-from sessionary.limits import INTEGER_MAX, INTEGER_MIN
+from sessionary.cli.transfer.reasons import UnreadableError
+from sessionary.constants import INTEGER_MAX, INTEGER_MIN
 
 _decode: Final = msgspec.json.Decoder(Any).decode
 _SURELY_SMALL_DIGITS: Final = 18
@@ -28,7 +28,7 @@ _MARKS: Final = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 
 
 def decode(text: bytes, findings: Findings) -> Any:
-    """Decode a record; what had to be changed is counted. Raises Unreadable."""
+    """Decode a record; what had to be changed is counted. Raises UnreadableError."""
     reason = "It is not valid JSON."
     if not _MANY_DIGITS.search(text):
         try:
@@ -96,7 +96,7 @@ class _Lenient:
                 parse_constant=self._constant,
             )
         except (ValueError, RecursionError):
-            raise Unreadable(reason) from None
+            raise UnreadableError(reason) from None
         if _SURROGATE_ESCAPES.search(letters):
             if isinstance(value, dict):
                 value |= {name: _told_apart(value[name]) for name in _NAMES if isinstance(value.get(name), str)}

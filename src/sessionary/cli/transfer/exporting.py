@@ -16,7 +16,7 @@ from sessionary.cli.connecting import Address, server_options, usage_checked
 from sessionary.cli.sessions import STATUSES, example
 from sessionary.cli.transfer.progress import progress
 from sessionary.cli.transfer.reading import Export, Mark
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _RETRIES: Final = 10
 _OWNER_ONLY: Final = 0o600

@@ -6,23 +6,23 @@ from typing import Any, Final
 
 import msgspec
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.transfer.conversation import IMPORTED, Conversation
 from sessionary.cli.transfer.decoding import mapped_texts
 from sessionary.cli.transfer.messages import MessageFitter, nested_less
-from sessionary.cli.transfer.reasons import UserMissing
+from sessionary.cli.transfer.reasons import MissingUserError
 from sessionary.cli.transfer.record import DEFAULTS, Record
 from sessionary.cli.transfer.times import time_from
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _encode: Final = msgspec.json.Encoder().encode
-_METADATA_NESTING_MAX: Final = limits.NESTING_MAX - 1
+_METADATA_NESTING_MAX: Final = constants.NESTING_MAX - 1
 """Metadata stands in the body of a request."""
 _HASH_LETTERS: Final = 16
 
 
 def fit(conversation: Conversation, defaults: Mapping[str, Any], now: str, size: int) -> Record:
-    """Make a record of a conversation of so many bytes of JSON; raises UserMissing. No time may be later than now."""
+    """Make a record of a conversation of so many bytes of JSON, no time later than now; raises MissingUserError."""
     members = conversation.members
     given = members.get("user_id")
     named = {name: _name(conversation, name) for name in DEFAULTS}
@@ -31,7 +31,7 @@ def fit(conversation: Conversation, defaults: Mapping[str, Any], now: str, size:
         members["user_id"] = conversation.fallback_user
         user = _name(conversation, "user_id")
     if not user:
-        raise UserMissing(is_named=given not in (None, ""))
+        raise MissingUserError(is_named=given not in (None, ""))
     record = Record(
         user_id=user,
         session_group=named["session_group"] or defaults.get("session_group"),
@@ -71,13 +71,13 @@ def _name(conversation: Conversation, name: str) -> str | None:
     if not cleaned:
         _keep(conversation, name, "that has no text")
         return None
-    if cleaned == value and len(value) <= limits.NAME_LENGTH_MAX:
+    if cleaned == value and len(value) <= constants.NAME_LENGTH_MAX:
         return value
     why = "with control characters, replaced" if cleaned != value else "that was too long, cut"
     _keep(conversation, name, why)
     # Two names must not become one.
     digest = hashlib.sha256(value.encode()).hexdigest()[:_HASH_LETTERS]
-    return f"{cleaned[: limits.NAME_LENGTH_MAX - _HASH_LETTERS - 1]}-{digest}"
+    return f"{cleaned[: constants.NAME_LENGTH_MAX - _HASH_LETTERS - 1]}-{digest}"
 
 
 def _without_controls(value: str) -> str:
@@ -102,20 +102,20 @@ def _title(conversation: Conversation) -> str | None:
         # A title that goes over several lines is put on one: nothing is lost.
         if title and any(is_control(letter) and not letter.isspace() for letter in value):
             _keep(conversation, "title", "with control characters, replaced")
-    if len(title) > limits.TITLE_LENGTH_MAX:
+    if len(title) > constants.TITLE_LENGTH_MAX:
         _keep(conversation, "title", "that was too long, cut")
-        title = title[: limits.TITLE_LENGTH_MAX - 1] + "…"
+        title = title[: constants.TITLE_LENGTH_MAX - 1] + "…"
     return title or None
 
 
 def _tokens(conversation: Conversation) -> int:
     value = conversation.members.get("total_tokens")
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limits.INT32_MAX):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= constants.INT32_MAX):
         return value or 0
     _keep(conversation, "total_tokens")
-    if isinstance(value, float) and value.is_integer() and 0 <= value <= limits.INT32_MAX:
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= constants.INT32_MAX:
         return int(value)
-    return limits.INT32_MAX if isinstance(value, int | float) and value > limits.INT32_MAX else 0
+    return constants.INT32_MAX if isinstance(value, int | float) and value > constants.INT32_MAX else 0
 
 
 def _created_at(conversation: Conversation, now: str) -> str | None:
@@ -142,7 +142,7 @@ def fit_metadata(conversation: Conversation, imported: JsonObject) -> JsonObject
         metadata = mapped_texts(metadata, lambda text: _without_nul(conversation, text))
         written = _encode(metadata)
     metadata = nested_less(metadata, _METADATA_NESTING_MAX, conversation)
-    if len(written) > limits.METADATA_BYTES_MAX // 2:
+    if len(written) > constants.METADATA_BYTES_MAX // 2:
         _set_largest_aside(conversation, metadata)
     return metadata
 
@@ -163,7 +163,7 @@ def _set_largest_aside(conversation: Conversation, metadata: JsonObject) -> None
         key=lambda each: (each[3] == "metadata" and each[1] == IMPORTED, -each[0]),
     )
     for _, name, place, path in sizes:
-        if len(_encode(metadata)) <= limits.METADATA_BYTES_MAX:
+        if len(_encode(metadata)) <= constants.METADATA_BYTES_MAX:
             return
-        reason = f"metadata of more than {limits.METADATA_BYTES_MAX // 1024} KiB"
+        reason = f"metadata of more than {constants.METADATA_BYTES_MAX // 1024} KiB"
         conversation.set_aside(f"{path}.{name}", reason, place.pop(name))

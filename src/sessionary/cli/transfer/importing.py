@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 import sessionary
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.connecting import Address, server_options, usage_checked
 from sessionary.cli.exits import SOME_MENDED, SOME_REJECTED
 from sessionary.cli.sessions import example
@@ -24,7 +24,7 @@ from sessionary.cli.transfer.ordering import Moment, oldest_first, ties_in_order
 from sessionary.cli.transfer.own import OURS, moment_of_export
 from sessionary.cli.transfer.pieces import Pieces, pieces_of
 from sessionary.cli.transfer.progress import progress
-from sessionary.cli.transfer.reasons import Unreadable, UserMissing
+from sessionary.cli.transfer.reasons import MissingUserError, UnreadableError
 from sessionary.cli.transfer.record import Reading
 from sessionary.cli.transfer.rejects import Leftovers, Rejects, Tally
 from sessionary.cli.transfer.sending import Import, Plan, Report
@@ -32,9 +32,9 @@ from sessionary.cli.transfer.shapes import SHAPES, Wanted, read_record
 from sessionary.cli.transfer.sources import Source, Sources, sources_of
 from sessionary.cli.transfer.summary import report
 from sessionary.cli.transfer.trying import try_out
-from sessionary.errors import Forbidden
+from sessionary.errors import PermissionDeniedError
 
-_MINUTES_MAX: Final = limits.EXPIRY_HORIZON_DAYS_DEFAULT * 24 * 60
+_MINUTES_MAX: Final = constants.EXPIRY_HORIZON_DAYS_DEFAULT * 24 * 60
 _RETRIES: Final = 10
 UNCHANGED: Final = (
     "Sessions that were already there stay as they are: --format and --expiration-minutes hold for those sent now."
@@ -46,8 +46,8 @@ def _checked(_: click.Context, __: click.Parameter, name: str | None) -> str | N
     """Refuse once what a server would refuse for every record."""
     if name is None:
         return None
-    if not 0 < len(name) <= limits.NAME_LENGTH_MAX:
-        raise click.BadParameter(f"It must have 1 to {limits.NAME_LENGTH_MAX} characters.")
+    if not 0 < len(name) <= constants.NAME_LENGTH_MAX:
+        raise click.BadParameter(f"It must have 1 to {constants.NAME_LENGTH_MAX} characters.")
     if any(is_control(letter) or "\ud800" <= letter <= "\udfff" for letter in name):
         raise click.BadParameter("It must be text without control characters.")
     return name
@@ -70,8 +70,8 @@ def _checked(_: click.Context, __: click.Parameter, name: str | None) -> str | N
 @click.option("--session-group", metavar="NAME", callback=_checked, help="The group, where the file does not say.")
 @click.option(
     "--expiration-minutes",
-    type=click.IntRange(limits.EXPIRATION_MINUTES_MIN, _MINUTES_MAX),
-    default=limits.EXPIRATION_MINUTES_MAX,
+    type=click.IntRange(constants.EXPIRATION_MINUTES_MIN, _MINUTES_MAX),
+    default=constants.EXPIRATION_MINUTES_MAX,
     show_default=True,
     metavar="MINUTES",
     help="How long the sessions live from now on; each day after the first takes one call more a session.",
@@ -195,10 +195,10 @@ class _FileImport:
         timed = False
         try:
             timed = has_times(self._read(first.text or b"").record)
-        except UserMissing:
+        except MissingUserError:
             file = self._tally.file
             raise click.UsageError(f"{file} does not say whose conversations it holds: give --user-id.") from None
-        except Unreadable:
+        except UnreadableError:
             pass
         return pieces._replace(found=itertools.chain([first], pieces.found)), timed
 
@@ -230,7 +230,7 @@ class _FileImport:
 
     async def _learn_time(self, client: "sessionary.AsyncClient") -> None:
         # From any answer the client learns whether this server honours idempotency keys, and so what it may repeat.
-        with contextlib.suppress(Forbidden):
+        with contextlib.suppress(PermissionDeniedError):
             _, response = await client.list_sessions.with_response(limit=1)
             wanted = self._plan.wanted._replace(now=latest_time(response.headers.get("Date")))
             self._plan = Plan(wanted, self._plan.expiration_minutes)
@@ -241,7 +241,7 @@ class _FileImport:
             return moment
         try:
             reading = self._read(text)
-        except Unreadable:
+        except UnreadableError:
             return None
         return Moment(reading.record.created_at or "", _is_newest_first(reading))
 
@@ -249,7 +249,7 @@ class _FileImport:
         """Tell when a conversation began, by its messages where nothing else says so."""
         try:
             reading = self._read(text)
-        except Unreadable:
+        except UnreadableError:
             return None
         record = reading.record
         times = (message["created_at"] for message in record.messages if "created_at" in message)

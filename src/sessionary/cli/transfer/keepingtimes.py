@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from sessionary.cli.transfer.times import time_from
-from sessionary.errors import Forbidden, InvalidRequest, SessionaryError
+from sessionary.errors import InvalidRequestError, PermissionDeniedError, SessionaryError
 
 if TYPE_CHECKING:
     import sessionary
@@ -43,9 +43,9 @@ class Times:
         # No session is ever of the future: a server that keeps times refuses this one, and so none is made.
         try:
             made = await client.create_session(_PROBE, expiration_minutes=5, created_at=_NEVER)
-        except InvalidRequest:
+        except InvalidRequestError:
             return True
-        except Forbidden:
+        except PermissionDeniedError:
             self.notice = LOST
             return False
         self.notice = LOST_BY_SERVER

@@ -6,7 +6,7 @@ from sessionary.cli.transfer.claude import branch_of_list
 from sessionary.cli.transfer.conversation import Conversation, keep_beside
 from sessionary.cli.transfer.roles import FALLBACK, role_of
 from sessionary.cli.transfer.times import time_from
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _MEMBERS: Final = frozenset(
     {"conversationId", "title", "messages", "messagesTree", "exportAt", "createdAt", "updatedAt"}

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.transfer.conversation import IMPORTED, keep_beside
 from sessionary.cli.transfer.record import Reading, Record
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -28,7 +28,7 @@ def move_times(reading: Reading) -> None:
         there = record.metadata.get(IMPORTED)
         there = there if isinstance(there, dict) else {} if there is None else {IMPORTED: there}
         metadata = {**record.metadata, IMPORTED: {**there, "created_at": record.created_at}}
-        if len(_encode(metadata)) <= limits.METADATA_BYTES_MAX:
+        if len(_encode(metadata)) <= constants.METADATA_BYTES_MAX:
             record.metadata = metadata
         else:
             reading.findings.set_aside("created_at", "time for which there was no room", record.created_at)
@@ -49,9 +49,9 @@ def _untimed(message: JsonObject, number: int, reading: Reading) -> JsonObject:
         keep_beside(changed, created_at=time)
     content = message.get("content")
     surely_fits = (
-        isinstance(content, str) and len(content) < limits.MESSAGE_BYTES_MAX // 16 and len(message) < len("role")
+        isinstance(content, str) and len(content) < constants.MESSAGE_BYTES_MAX // 16 and len(message) < len("role")
     )
-    if surely_fits or len(_encode(changed)) <= limits.MESSAGE_BYTES_MAX:
+    if surely_fits or len(_encode(changed)) <= constants.MESSAGE_BYTES_MAX:
         return changed
     reading.findings.set_aside(f"messages.{number}.created_at", "time for which there was no room", time)
     return {name: member for name, member in message.items() if name != "created_at"}

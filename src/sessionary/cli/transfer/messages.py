@@ -4,22 +4,22 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.transfer.contents import content_of, written
 from sessionary.cli.transfer.conversation import Conversation, keep_beside
 from sessionary.cli.transfer.oversize import parts_of_message
 from sessionary.cli.transfer.roles import FALLBACK, role_of
 from sessionary.cli.transfer.times import time_from
-from sessionary.model import JsonObject, Role
+from sessionary.models import JsonObject, Role
 
 _encode: Final = msgspec.json.Encoder().encode
 _ROLES: Final = frozenset(get_args(Role))
-_NESTING_MAX: Final = limits.NESTING_MAX - 2
+_NESTING_MAX: Final = constants.NESTING_MAX - 2
 """A message stands in a list in the body of a request."""
 _VALUES_MAX: Final = 99_900
 """A server takes no more in one body, and each takes a byte at least."""
 _VALUES_OF_A_MEMBER: Final = 1_000
-_SURELY_FITS_BYTES: Final = limits.MESSAGE_BYTES_MAX // 8
+_SURELY_FITS_BYTES: Final = constants.MESSAGE_BYTES_MAX // 8
 """A record no longer than this holds no message that is too long, however its letters are escaped."""
 
 

@@ -5,24 +5,24 @@ from typing import Any, Final
 
 import msgspec
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.transfer.conversation import IMPORTED, Conversation, keep_beside
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _encode: Final = msgspec.json.Encoder().encode
-_LARGE_BYTES: Final = limits.MESSAGE_BYTES_MAX // 16
+_LARGE_BYTES: Final = constants.MESSAGE_BYTES_MAX // 16
 """A value beside the text that takes more than this is what makes a message too long."""
 _NO_TIME_BYTES: Final = len(',"created_at":null')
 _TIME_BYTES: Final = 64
-_PART_BYTES: Final = limits.MESSAGE_BYTES_MAX * 7 // 8
-_REASON: Final = f"message of more than {limits.MESSAGE_BYTES_MAX // 1024} KiB: parts of it set aside"
-_SPLIT: Final = f"message of more than {limits.MESSAGE_BYTES_MAX // 1024} KiB, split"
+_PART_BYTES: Final = constants.MESSAGE_BYTES_MAX * 7 // 8
+_REASON: Final = f"message of more than {constants.MESSAGE_BYTES_MAX // 1024} KiB: parts of it set aside"
+_SPLIT: Final = f"message of more than {constants.MESSAGE_BYTES_MAX // 1024} KiB, split"
 
 
 def parts_of_message(message: JsonObject, number: int, conversation: Conversation) -> list[JsonObject]:
     """Make messages that fit out of one that may not."""
     # The server counts a message without its time.
-    if len(_encode({**message, "created_at": None})) <= limits.MESSAGE_BYTES_MAX + _NO_TIME_BYTES:
+    if len(_encode({**message, "created_at": None})) <= constants.MESSAGE_BYTES_MAX + _NO_TIME_BYTES:
         return [message]
     conversation.messages_mended.add(number)
     content = message.get("content")

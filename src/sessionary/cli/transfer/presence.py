@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.transfer.journal import Journal
-from sessionary.errors import Forbidden, NotFound
+from sessionary.errors import NotFoundError, PermissionDeniedError
 
 if TYPE_CHECKING:
     import sessionary
@@ -37,16 +37,16 @@ class Presence:
         for _ in range(pages):
             try:
                 page, response = await self._client.list_sessions.with_response(
-                    limit=limits.PAGE_LIMIT_MAX, cursor=cursor
+                    limit=constants.PAGE_LIMIT_MAX, cursor=cursor
                 )
-            except Forbidden:
+            except PermissionDeniedError:
                 self.notice = UNCHECKED
                 return
             self._journal.add_present(session.id for session in page)
             link = response.links.get("next", {}).get("url")
             if link is None:
                 # The vendor's server does not link its pages.
-                self._is_whole = len(page) < limits.PAGE_LIMIT_MAX or cursor is not None
+                self._is_whole = len(page) < constants.PAGE_LIMIT_MAX or cursor is not None
                 return
             cursor = parse_qs(urlsplit(link).query)["cursor"][0]
 
@@ -65,9 +65,9 @@ async def is_there(client: "sessionary.AsyncClient", session_id: str) -> bool:
     """Ask a server for a session."""
     try:
         await client.get_session(session_id, messages_limit=1)
-    except NotFound:
+    except NotFoundError:
         return False
-    except Forbidden:
+    except PermissionDeniedError:
         # A token that may only write cannot ask.
         return True
     return True

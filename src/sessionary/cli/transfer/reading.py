@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Struct
 
 import sessionary
-from sessionary import limits
-from sessionary.errors import NotFound
-from sessionary.model import PURPOSE, JsonObject, ListedSession
+from sessionary import constants
+from sessionary.errors import NotFoundError
+from sessionary.models import PURPOSE, JsonObject, ListedSession
 
 _SESSIONS_AT_ONCE: Final = 4
 """More at once would not be faster."""
@@ -47,19 +47,19 @@ class Export:
         self._filters: Final = filters
         # How long they are shows only when they are there: begin with the worst.
         self._session_length = _BYTES_AT_ONCE
-        self._message_length = limits.MESSAGE_BYTES_MAX
+        self._message_length = constants.MESSAGE_BYTES_MAX
 
     async def page(self, mark: Mark) -> tuple[AsyncIterator[Line | None], Mark]:
         """Read the page at a mark: its sessions as lines, None where one went meanwhile; and the mark behind it."""
         place = {"cursor": mark.cursor} if mark.cursor else {"offset": mark.offset}
         page, response = await self._client.list_sessions.with_response(
-            limit=limits.PAGE_LIMIT_MAX, **place, **self._filters, headers={PURPOSE: "export"}
+            limit=constants.PAGE_LIMIT_MAX, **place, **self._filters, headers={PURPOSE: "export"}
         )
         link = response.links.get("next", {}).get("url")
         behind: JsonObject = {"complete": True}
         if link:
             behind = {"cursor": parse_qs(urlsplit(link).query)["cursor"][0]}
-        elif mark.cursor is None and len(page) == limits.PAGE_LIMIT_MAX:
+        elif mark.cursor is None and len(page) == constants.PAGE_LIMIT_MAX:
             # The vendor's server does not link its pages.
             behind = {"offset": (mark.offset or 0) + len(page)}
         return self._lines(page), msgspec.structs.replace(mark, **behind)
@@ -81,7 +81,7 @@ class Export:
         return max(1, min(_SESSIONS_AT_ONCE, _BYTES_AT_ONCE // self._session_length))
 
     def _window(self) -> int:
-        return max(1, min(limits.WINDOW_LIMIT_MAX, _BYTES_AT_ONCE // self._message_length))
+        return max(1, min(constants.WINDOW_LIMIT_MAX, _BYTES_AT_ONCE // self._message_length))
 
     async def _line(self, listed: ListedSession) -> Line | None:
         """Read a session as a line; None if it has gone since it was listed."""
@@ -91,7 +91,7 @@ class Export:
             else:
                 line = [_encode(await self._client.get_session(listed.id))]
                 self._learn(len(line[0]), listed.total_messages)
-        except NotFound:
+        except NotFoundError:
             return None
         self._session_length = max(sum(map(len, line)), self._session_length // 2)
         return line

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from sessionary.errors import Fault, SessionaryError
+from sessionary.errors import FieldError, SessionaryError
 
 _FAULTS_TOLD_MAX: Final = 3
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """A record cannot become a session; the others can."""
 
     def __init__(self, reason: str) -> None:
@@ -16,7 +16,7 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-class UserMissing(Unreadable):
+class MissingUserError(UnreadableError):
     """Nobody said whose conversation it is."""
 
     def __init__(self, *, is_named: bool = False) -> None:
@@ -28,12 +28,12 @@ def refusal_of(error: SessionaryError) -> str:
     """Say what a server refused, and where, each thing once."""
     where = [
         f"{fault.pointer} {fault.detail}"
-        for fault in error.faults[:_FAULTS_TOLD_MAX]
+        for fault in error.field_errors[:_FAULTS_TOLD_MAX]
         if fault.pointer and not _is_told(fault, error.detail)
     ]
     return " ".join([error.detail, *([f"({'; '.join(where)})"] if where else [])])
 
 
-def _is_told(fault: Fault, detail: str) -> bool:
+def _is_told(fault: FieldError, detail: str) -> bool:
     """Tell whether the first sentence of an answer says a fault already."""
     return detail == fault.detail or (fault.detail in detail and fault.pointer in detail)

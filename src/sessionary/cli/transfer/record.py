@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from sessionary.cli.transfer.conversation import Findings
-from sessionary.model import JsonObject, Status
+from sessionary.models import JsonObject, Status
 
 DEFAULTS: Final = ("user_id", "session_group")
 """Members that flags may say where the file does not."""

@@ -11,13 +11,13 @@ from sessionary.cli.transfer.keepingtimes import Times
 from sessionary.cli.transfer.losttimes import has_times, move_times
 from sessionary.cli.transfer.piece import Piece
 from sessionary.cli.transfer.presence import Presence, is_there
-from sessionary.cli.transfer.reasons import Unreadable, refusal_of
+from sessionary.cli.transfer.reasons import UnreadableError, refusal_of
 from sessionary.cli.transfer.record import Reading
 from sessionary.cli.transfer.rejects import Leftovers, Rejects, Tally
 from sessionary.cli.transfer.shapes import Wanted, read_record
 from sessionary.cli.transfer.steps import Step, digest_of, steps_of
-from sessionary.errors import Forbidden, InvalidRequest, NotFound, TooLarge
-from sessionary.model import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
+from sessionary.errors import InvalidRequestError, NotFoundError, PermissionDeniedError, RequestTooLargeError
+from sessionary.models import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 
 if TYPE_CHECKING:
     import sessionary
@@ -132,7 +132,7 @@ class Import:
             for earlier in before:
                 await earlier.wait()
             await self._deliver(entry, steps, reading, created, is_gone=is_gone)
-        except Unreadable as error:
+        except UnreadableError as error:
             self._report.rejects.add(entry.place, reason_of(piece, error.reason))
         finally:
             # The next record need not wait for what has failed.
@@ -142,7 +142,7 @@ class Import:
         try:
             return steps_of(reading.record, size, self._plan.expiration_minutes)
         except (OverflowError, ValueError, RecursionError) as error:
-            raise Unreadable("It cannot be sent as JSON.") from error
+            raise UnreadableError("It cannot be sent as JSON.") from error
 
     async def _deliver(
         self, entry: Entry, steps: list[Step], reading: Reading, created: asyncio.Event, *, is_gone: bool
@@ -183,11 +183,11 @@ class Import:
                 self._journal.note(entry)
                 created.set()
                 new = new or done
-        except (InvalidRequest, TooLarge) as error:
+        except (InvalidRequestError, RequestTooLargeError) as error:
             await self._take_back(entry)
             self._report.rejects.add(entry.place, refusal_of(error))
             return None
-        except NotFound:
+        except NotFoundError:
             if begun_before:
                 # The session that an earlier run began has expired or was deleted since.
                 anew = entry._replace(session_id="", steps=0)
@@ -220,10 +220,10 @@ class Import:
             return
         try:
             await self._client.delete_session(entry.session_id)
-        except NotFound:
+        except NotFoundError:
             pass
-        except Forbidden as error:
-            raise Unreadable(
+        except PermissionDeniedError as error:
+            raise UnreadableError(
                 f"Half of it is in the session {entry.session_id}, which the token may not delete."
             ) from error
         self._journal.forget(entry)

@@ -7,7 +7,7 @@ from sessionary.cli.transfer import alpaca, chatgpt, claude, librechat, openai, 
 from sessionary.cli.transfer.conversation import Conversation
 from sessionary.cli.transfer.decoding import decode
 from sessionary.cli.transfer.fitting import fit
-from sessionary.cli.transfer.reasons import Unreadable
+from sessionary.cli.transfer.reasons import UnreadableError
 from sessionary.cli.transfer.record import Reading
 
 
@@ -56,7 +56,7 @@ class Wanted(NamedTuple):
 
 
 def read_record(text: bytes, wanted: Wanted) -> Reading:
-    """Read one record; raises Unreadable."""
+    """Read one record; raises UnreadableError."""
     findings = Conversation()
     value = decode(text, findings)
     shape, conversation = _read_as(value, wanted.format)
@@ -71,7 +71,7 @@ def _read_as(value: Any, word: str | None) -> tuple[Shape, Conversation]:
         return shape, _conversation_of(shape, value)
     known = [shape for shape in SHAPES if shape.knows(value)]
     if not known:
-        raise Unreadable(_why_unknown(value))
+        raise UnreadableError(_why_unknown(value))
     words = {shape.word for shape in known}
     if len(known) == 1 or words <= _KINDRED or words <= _QUESTIONS:
         return known[0], _conversation_of(known[0], value)
@@ -92,7 +92,7 @@ def _conversation_of(shape: Shape, value: Any) -> Conversation:
 def _chosen(value: Any, word: str) -> Shape:
     shape = next(shape for shape in SHAPES if shape.word == word)
     if not shape.knows(value):
-        raise Unreadable(f"It is no conversation of the format {word}, which needs {shape.asks_for}.")
+        raise UnreadableError(f"It is no conversation of the format {word}, which needs {shape.asks_for}.")
     return shape
 
 

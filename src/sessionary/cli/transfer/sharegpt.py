@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sessionary.cli.transfer.conversation import Conversation
 from sessionary.cli.transfer.turns import add_turns
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _LISTS: Final = ("conversations", "conversation", "dialogue", "dialog", "turns")
 _MEMBERS: Final = ("user_id", "session_group", "model", "title")

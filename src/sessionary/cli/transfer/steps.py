@@ -6,9 +6,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from sessionary import limits
+from sessionary import constants
 from sessionary.cli.transfer.record import Record
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _MESSAGES_BYTES_MAX: Final = 2 * 1024 * 1024
 """What the messages of a request may take: less than a server allows, for on its way each is held several times."""
@@ -36,7 +36,7 @@ def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
         "user_id": record.user_id,
         "session_group": record.session_group,
         "metadata": record.metadata or None,
-        "expiration_minutes": min(expiration_minutes, limits.EXPIRATION_MINUTES_MAX),
+        "expiration_minutes": min(expiration_minutes, constants.EXPIRATION_MINUTES_MAX),
         "initial_messages": first or None,
         "title": record.title,
         "model": record.model,
@@ -51,7 +51,7 @@ def steps_of(record: Record, size: int, expiration_minutes: int) -> list[Step]:
     return [
         Step("create", created),
         *(Step("update", update) for update in updates),
-        *_extensions(expiration_minutes - limits.EXPIRATION_MINUTES_MAX),
+        *_extensions(expiration_minutes - constants.EXPIRATION_MINUTES_MAX),
     ]
 
 
@@ -65,12 +65,12 @@ def digest_of(steps: list[Step]) -> bytes:
 
 def _extensions(minutes: int) -> Iterator[Step]:
     while minutes > 0:
-        yield Step("extend", {"additional_minutes": min(minutes, limits.ADDITIONAL_MINUTES_MAX)})
-        minutes -= limits.ADDITIONAL_MINUTES_MAX
+        yield Step("extend", {"additional_minutes": min(minutes, constants.ADDITIONAL_MINUTES_MAX)})
+        minutes -= constants.ADDITIONAL_MINUTES_MAX
 
 
 def _turns(messages: list[JsonObject], size: int, metadata: JsonObject) -> Iterator[list[JsonObject]]:
-    if len(messages) <= limits.MESSAGES_PER_REQUEST_MAX and size <= _VALUES_MAX:
+    if len(messages) <= constants.MESSAGES_PER_REQUEST_MAX and size <= _VALUES_MAX:
         # Each value takes a byte at least.
         yield messages
         return
@@ -83,7 +83,7 @@ def _turns(messages: list[JsonObject], size: int, metadata: JsonObject) -> Itera
             # Together with the metadata it may be too much for one request.
             yield []
         is_full = held + length > _MESSAGES_BYTES_MAX or values + inside > _VALUES_MAX
-        if turn and (is_full or len(turn) == limits.MESSAGES_PER_REQUEST_MAX):
+        if turn and (is_full or len(turn) == constants.MESSAGES_PER_REQUEST_MAX):
             yield turn
             turn, held, values = [], 0, 0
         turn.append(message)

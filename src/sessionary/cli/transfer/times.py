@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sessionary.instants import instant
+from sessionary.timestamps import format_timestamp
 
 _EARLIEST: Final = 0
 _LATEST: Final = 253_370_764_800_000
@@ -20,7 +20,7 @@ def time_from(value: Any) -> str | None:
     milliseconds = _milliseconds(value)
     if milliseconds is None or not _EARLIEST < milliseconds < _LATEST:
         return None
-    return instant(milliseconds)
+    return format_timestamp(milliseconds)
 
 
 def _milliseconds(value: Any) -> int | None:

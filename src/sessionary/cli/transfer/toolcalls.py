@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from sessionary.cli.transfer.contents import written
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _TAGGED: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _NAMES: Final = ("name", "function", "tool_name", "tool", "action")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from sessionary.cli.transfer.journal import Journal
 from sessionary.cli.transfer.piece import Piece
-from sessionary.cli.transfer.reasons import Unreadable
+from sessionary.cli.transfer.reasons import UnreadableError
 from sessionary.cli.transfer.sending import Plan, Report, reason_of
 from sessionary.cli.transfer.shapes import read_record
 
@@ -36,7 +36,7 @@ def _try_piece(piece: Piece, place: str, journal: Journal, plan: Plan, report: R
         return
     try:
         reading = read_record(piece.text, plan.wanted)
-    except Unreadable as error:
+    except UnreadableError as error:
         report.rejects.add(place, reason_of(piece, error.reason))
         return
     report.tally.shapes[reading.format] = report.tally.shapes.get(reading.format, 0) + 1

@@ -6,7 +6,7 @@ from sessionary.cli.transfer.contents import content_of
 from sessionary.cli.transfer.conversation import Conversation, keep_beside
 from sessionary.cli.transfer.roles import CALLS, FALLBACK, role_of, word_of
 from sessionary.cli.transfer.toolcalls import Calls
-from sessionary.model import JsonObject
+from sessionary.models import JsonObject
 
 _SPEAKERS: Final = ("role", "from", "sender", "author", "speaker")
 _CONTENTS: Final = ("content", "value", "text", "message")

@@ -1,0 +1,77 @@
+"""THE API AT A GLANCE: one line per operation."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from sessionary.errors import MethodNotAllowedError
+from sessionary.models import (
+    CreatedSession,
+    CreateSession,
+    DeletedSession,
+    ExtendedSession,
+    ExtendSession,
+    ListedSession,
+    ListParameters,
+    Session,
+    UpdatedSession,
+    UpdateSession,
+    WindowParameters,
+)
+from sessionary.server.http import handlers
+from sessionary.server.http.handlers import Request
+from sessionary.server.http.paths import COLLECTION, EXTENSION, SESSION
+from sessionary.server.http.responses import Reply
+from sessionary.server.operations.context import Context
+from sessionary.server.operations.tokens import READ, WRITE
+
+Handler = Callable[[Context, Request], Awaitable[Reply]]
+
+
+class Route(Struct, frozen=True):
+    """One operation on the wire: its names here and there, where it is, what it takes and what it answers."""
+
+    name: str
+    operation_id: str
+    method: str
+    path: str
+    scope: str
+    status: int
+    takes: Any
+    answers: Any
+    handler: Handler
+    takes_body: bool
+
+
+def _route(  # noqa: PLR0913, PLR0917 - a table, read by column
+    operation_id: str, method: str, path: str, scope: str, status: int, takes: Any, answers: Any, handler: Handler
+) -> Route:
+    return Route(
+        handler.__name__, operation_id, method, path, scope, status, takes, answers, handler, method in {"POST", "PUT"}
+    )
+
+
+# fmt: off
+# ruff: noqa: E501 - a table is read by column
+ROUTES: Final = (
+    _route("createAISession", "POST",   COLLECTION, WRITE, 201, CreateSession,    CreatedSession,      handlers.create_session),
+    _route("listAISessions",  "GET",    COLLECTION, READ,  200, ListParameters,   list[ListedSession], handlers.list_sessions),
+    _route("getAISession",    "GET",    SESSION,    READ,  200, WindowParameters, Session,             handlers.get_session),
+    _route("updateAISession", "PUT",    SESSION,    WRITE, 200, UpdateSession,    UpdatedSession,      handlers.update_session),
+    _route("extendAISession", "PUT",    EXTENSION,  WRITE, 200, ExtendSession,    ExtendedSession,     handlers.extend_session),
+    _route("deleteAISession", "DELETE", SESSION,    WRITE, 200, None,             DeletedSession,      handlers.delete_session),
+)
+# fmt: on
+
+_BY_PLACE: Final = {(route.path, route.method): route for route in ROUTES} | {
+    (route.path, "HEAD"): route for route in ROUTES if route.method == "GET"
+}
+
+
+def route_of(place: str, method: str) -> Route:
+    """Find what a method does at a place; raises MethodNotAllowedError."""
+    route = _BY_PLACE.get((place, method))
+    if route is None:
+        raise MethodNotAllowedError(", ".join(sorted(served for path, served in _BY_PLACE if path == place)))
+    return route

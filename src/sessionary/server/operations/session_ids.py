@@ -1,0 +1,60 @@
+"""The ids of sessions: UUIDv7 (RFC 9562), made here so that list order and id order are one."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from sessionary.server.store.base import Clock
+
+_COUNTER_BITS: Final = 42
+_RANDOM_BITS: Final = 32
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class SessionIds:
+    """Makes ids that grow: within a millisecond a counter that starts at random goes up, 32 random bits follow."""
+
+    def __init__(self, clock: Clock, random_bits: Callable[[int], int]) -> None:
+        """Take the clock and a source of randomness such as ``secrets.randbits``."""
+        self._clock: Final = clock
+        self._random_bits: Final = random_bits
+        self._milliseconds = 0
+        self._counter = 0
+        self._past_milliseconds = -1
+        self._past_counter = 0
+
+    def next(self) -> tuple[str, int]:
+        """Make an id, and say the instant inside it in milliseconds."""
+        now = self._clock()
+        if now > self._milliseconds:
+            self._milliseconds = now
+            # The top bit starts at 0, so that the counter has room to grow within its millisecond.
+            self._counter = self._random_bits(_COUNTER_BITS - 1)
+        else:
+            self._counter += 1
+        if self._counter >> _COUNTER_BITS:
+            self._milliseconds += 1
+            self._counter = 0
+        return _uuid7(self._milliseconds, self._counter, self._random_bits(_RANDOM_BITS)), self._milliseconds
+
+    def past(self, milliseconds: int) -> str:
+        """Make an id for an instant in the past; those of one millisecond that follow each other grow as well."""
+        if milliseconds == self._past_milliseconds:
+            self._past_counter += 1
+        else:
+            self._past_milliseconds = milliseconds
+            self._past_counter = self._random_bits(_COUNTER_BITS - 1)
+        return _uuid7(milliseconds, self._past_counter, self._random_bits(_RANDOM_BITS))
+
+
+def _uuid7(milliseconds: int, counter: int, random: int) -> str:
+    high = counter >> 30
+    low = (counter & 0x3FFF_FFFF) << _RANDOM_BITS | random
+    number = milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def known_form(session_id: str) -> str | None:
+    """Bring an id to lower case; None if it is no hyphenated UUID and therefore names nothing."""
+    return session_id.lower() if _UUID.fullmatch(session_id) else None

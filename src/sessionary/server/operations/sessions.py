@@ -1,0 +1,202 @@
+"""The six operations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sessionary import constants
+from sessionary.errors import FieldError, MissingScopeError, SessionaryError, SessionNotFoundError
+from sessionary.models import Status
+from sessionary.server.operations.context import Context
+from sessionary.server.operations.messages import read_time, read_turn
+from sessionary.server.operations.metadata import check_metadata, model_in, title_in
+from sessionary.server.operations.session_ids import known_form
+from sessionary.server.operations.tokens import IMPORT
+from sessionary.server.operations.validation import invalid
+from sessionary.server.store.base import (
+    CURSOR_START,
+    Command,
+    Conversation,
+    Create,
+    Created,
+    Delete,
+    Deleted,
+    Extend,
+    Extended,
+    ListQuery,
+    Outcome,
+    Page,
+    Update,
+    Updated,
+    Window,
+)
+
+JsonObject = Mapping[str, Any]
+Effect = TypeVar("Effect")
+
+
+async def create_session(  # noqa: PLR0913 - one parameter a field of the request
+    ctx: Context,
+    user_id: str,
+    *,
+    session_group: str | None = None,
+    metadata: JsonObject | None = None,
+    expiration_minutes: int = constants.EXPIRATION_MINUTES_DEFAULT,
+    initial_messages: Sequence[JsonObject] = (),
+    title: str | None = None,
+    model: str | None = None,
+    created_at: str | None = None,
+) -> Created:
+    """Begin a session that lives for ``expiration_minutes`` from now, also if it is imported and began long ago."""
+    if created_at is not None and not ctx.may_import:
+        raise MissingScopeError(f"createdAt needs a token with the scope {IMPORT}.")
+    check_metadata(metadata)
+    imported_at = _imported_at(ctx)
+    turn = read_turn(initial_messages, "/initialMessages", imported_at)
+    session_id, begun_at = _new_id(ctx, created_at, imported_at)
+    command = Create(
+        organisation=ctx.organisation,
+        session_id=session_id,
+        actor=ctx.actor,
+        idempotency_key=ctx.idempotency_key,
+        created_at=begun_at,
+        user_id=user_id,
+        session_group=session_group,
+        title=title or title_in(metadata),
+        model=model or model_in(metadata),
+        metadata=metadata or {},
+        expires_after=expiration_minutes * constants.MILLISECONDS_PER_MINUTE,
+        messages=turn.messages,
+        message_times=turn.times,
+        first_user_text=turn.first_user_text,
+        imported_at=None if created_at is None else imported_at,
+    )
+    return _applied(await _apply(ctx, command), Created)
+
+
+async def list_sessions(  # noqa: PLR0913 - one parameter a field of the request
+    ctx: Context,
+    *,
+    user_id: str | None = None,
+    session_group: str | None = None,
+    model: str | None = None,
+    status: Status | None = None,
+    limit: int = constants.PAGE_LIMIT_DEFAULT,
+    offset: int = 0,
+    after: str | None = None,
+) -> Page:
+    """Read a page of live sessions, newest first."""
+    query = ListQuery(
+        organisation=ctx.organisation,
+        user_id=user_id,
+        session_group=session_group,
+        model=model,
+        status=status,
+        limit=limit,
+        offset=offset,
+        after=after or CURSOR_START,
+    )
+    return await ctx.service.store.list_sessions(query)
+
+
+async def get_session(ctx: Context, session_id: str, window: Window | None = None) -> Conversation:
+    """Read a session with its messages, or with a window of them."""
+    return await ctx.service.store.fetch(ctx.organisation, _known(session_id), window)
+
+
+async def update_session(  # noqa: PLR0913 - one parameter a field of the request
+    ctx: Context,
+    session_id: str,
+    *,
+    new_messages: Sequence[JsonObject] | None = None,
+    tokens_used: int | None = None,
+    status: Status | None = None,
+    metadata: JsonObject | None = None,
+    title: str | None = None,
+    model: str | None = None,
+) -> Updated:
+    """Append messages, add tokens, merge metadata and set what is given, in one atomic step."""
+    check_metadata(metadata)
+    turn = None if new_messages is None else read_turn(new_messages, "/newMessages", _imported_at(ctx))
+    command = Update(
+        organisation=ctx.organisation,
+        session_id=_known(session_id),
+        actor=ctx.actor,
+        idempotency_key=ctx.idempotency_key,
+        if_version=ctx.if_version,
+        unless_version=ctx.unless_version,
+        messages=None if turn is None else turn.messages,
+        message_times=None if turn is None else turn.times,
+        first_user_text=None if turn is None else turn.first_user_text,
+        tokens_used=tokens_used,
+        status=status,
+        metadata=metadata,
+        title=title or title_in(metadata),
+        model=model or model_in(metadata),
+    )
+    return _applied(await _apply(ctx, command), Updated)
+
+
+async def extend_session(
+    ctx: Context, session_id: str, additional_minutes: int = constants.ADDITIONAL_MINUTES_DEFAULT
+) -> Extended:
+    """Move a session's expiry; two extensions add up."""
+    command = Extend(
+        organisation=ctx.organisation,
+        session_id=_known(session_id),
+        actor=ctx.actor,
+        idempotency_key=ctx.idempotency_key,
+        if_version=ctx.if_version,
+        unless_version=ctx.unless_version,
+        minutes=additional_minutes,
+        horizon=ctx.service.expiry_horizon,
+    )
+    return _applied(await _apply(ctx, command), Extended)
+
+
+async def delete_session(ctx: Context, session_id: str) -> Deleted:
+    """Remove a session and its messages."""
+    command = Delete(
+        organisation=ctx.organisation,
+        session_id=_known(session_id),
+        actor=ctx.actor,
+        idempotency_key=ctx.idempotency_key,
+        if_version=ctx.if_version,
+        unless_version=ctx.unless_version,
+    )
+    return _applied(await _apply(ctx, command), Deleted)
+
+
+def _imported_at(ctx: Context) -> int | None:
+    """Say when what the caller brings is imported: now, if it may import at all."""
+    return ctx.service.clock() if ctx.may_import else None
+
+
+def _new_id(ctx: Context, created_at: str | None, imported_at: int | None) -> tuple[str, int]:
+    if created_at is None or imported_at is None:
+        return ctx.service.session_ids.next()
+    time = read_time(created_at, "/createdAt", imported_at)
+    if isinstance(time, FieldError):
+        raise invalid([time])
+    return ctx.service.session_ids.past(time), time
+
+
+async def _apply(ctx: Context, command: Command) -> Outcome:
+    if ctx.service.quotas is not None:
+        return await ctx.service.quotas.apply(command)
+    outcomes = await ctx.service.store.apply((command,))
+    return outcomes[0]
+
+
+def _applied(outcome: Outcome, effect: type[Effect]) -> Effect:
+    if isinstance(outcome, SessionaryError):
+        raise outcome
+    if not isinstance(outcome, effect):
+        raise TypeError(type(outcome).__name__)
+    return outcome
+
+
+def _known(session_id: str) -> str:
+    known = known_form(session_id)
+    if known is None:
+        raise SessionNotFoundError
+    return known

@@ -1,0 +1,78 @@
+"""Readiness: a write would succeed. Asked cheaply while all goes well, and by trying it once something was wrong."""
+
+import asyncio
+import math
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from sessionary.errors import StoreUnavailableError
+from sessionary.server.store.postgres.connections import Connection
+
+_TRUSTED_SECONDS: Final = 2.0
+_FILLER_BYTES: Final = 64 * 1024
+"""More than a page or two has room for: on a full disk it finds none."""
+_RIGHTS: Final = {
+    "sessions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "turns": ("SELECT", "INSERT", "DELETE"),
+    "keys": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "audit": ("SELECT", "INSERT", "DELETE"),
+    "tokens": ("SELECT", "INSERT", "UPDATE"),
+    "schema_migrations": ("SELECT",),
+}
+
+
+class _UndoneError(Exception):
+    """What was tried is not to stay."""
+
+
+class Readiness:
+    """Says whether the database takes writes; called by one task at a time."""
+
+    def __init__(self, url: str, seconds_max: float, connections: Sequence[Connection]) -> None:
+        """Watch the connections; what was wrong on one of them is tried again on a new one."""
+        self._url: Final = url
+        self._seconds_max: Final = seconds_max
+        self._connections: Final = connections
+        self._checked_at = -math.inf
+
+    async def check(self, connection: Connection) -> None:
+        """Return if a write would succeed; raises StoreUnavailableError with the reason, or as ``Connection.call``."""
+        if any(watched.trouble for watched in self._connections):
+            await self._try_anew()
+        elif asyncio.get_running_loop().time() - self._checked_at < _TRUSTED_SECONDS:
+            await connection.call("ping")
+        else:
+            await connection.look()
+            await check_rights(connection)
+            self._checked_at = asyncio.get_running_loop().time()
+
+    async def _try_anew(self) -> None:
+        connection = Connection(self._url, self._seconds_max)
+        try:
+            await connection.look()
+            await check_rights(connection)
+            await _try_write(connection)
+        except _UndoneError:
+            for watched in self._connections:
+                watched.trouble = ""
+        finally:
+            await connection.close()
+
+
+async def _try_write(connection: Connection) -> None:
+    async with connection.transaction():
+        await connection.call("try_write", {"filler": os.urandom(_FILLER_BYTES)})
+        raise _UndoneError
+
+
+async def check_rights(connection: Connection) -> None:
+    """Raise StoreUnavailableError if the database is read-only or the role lacks a right, and say so."""
+    rights = [(table, right) for table, listed in _RIGHTS.items() for right in listed]
+    named = {"table": [table for table, _ in rights], "privilege": [right for _, right in rights]}
+    (state,) = await connection.call("can_write", named)
+    if state["read_only"]:
+        reason = "the database is read-only (default_transaction_read_only)"
+        raise StoreUnavailableError(reason=reason, unchanged=True, unreachable=True)
+    if state["missing"]:
+        raise StoreUnavailableError(reason=f"the role lacks rights: {state['missing']}", unchanged=True)

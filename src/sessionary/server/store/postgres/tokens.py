@@ -1,0 +1,74 @@
+"""Tokens, found in batches and kept one at a time, and the audit records."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sessionary.errors import TokenNotFoundError
+from sessionary.server.store.base import AuditAction, AuditRecord, Clock, StoredToken
+from sessionary.server.store.postgres.connections import Connection
+from sessionary.server.store.postgres.rows import from_audit, from_token, to_audit, to_token
+
+# The class has a method by the name of list.
+Records = list[AuditRecord]
+
+
+class Tokens:
+    """Keeps tokens, on a connection of its own."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        """Own a connection."""
+        self._connection: Final = connection
+        self._clock: Final = clock
+
+    async def create(self, token: StoredToken, actor: str) -> None:
+        """Keep a token, and who made it."""
+        async with self._connection.transaction():
+            await self._connection.call("insert_token", from_token(token))
+            await self._note("create_token", token, actor)
+
+    async def find(self, token_ids: Sequence[str]) -> list[StoredToken | None]:
+        """Read tokens."""
+        rows = await self._connection.call("find_tokens", {"id": token_ids})
+        found = {row["id"]: to_token(row) for row in rows}
+        return [found.get(token_id) for token_id in token_ids]
+
+    async def list(self, limit: int, after: str) -> list[StoredToken]:
+        """Read a page of tokens."""
+        rows = await self._connection.call("list_tokens", {"limit": limit, "after": after})
+        return [to_token(row) for row in rows]
+
+    async def revoke(self, token_id: str, actor: str) -> StoredToken:
+        """Revoke a token, unless it is, and keep who did; raises TokenNotFoundError."""
+        async with self._connection.transaction():
+            rows = await self._connection.call("revoke_token", {"id": token_id, "now": self._clock()})
+            if rows:
+                await self._note("revoke_token", to_token(rows[0]), actor)
+        (token,) = [to_token(row) for row in rows] or await self.find([token_id])
+        if token is None:
+            raise TokenNotFoundError
+        return token
+
+    async def use(self, used_at: Mapping[str, int]) -> None:
+        """Keep when tokens were last used, in the order of their ids: two servers never wait for each other's rows."""
+        ids = sorted(used_at)
+        bindings = {"id": ids, "used_at": [used_at[token_id] for token_id in ids]}
+        await self._connection.call("use_tokens", bindings, commits=True)
+
+    async def note(self, record: AuditRecord) -> None:
+        """Keep an audit record."""
+        async with self._connection.transaction():
+            await self._connection.call("insert_audit", from_audit([record]))
+
+    async def list_audit(self, limit: int, after: int) -> Records:
+        """Read audit records."""
+        rows = await self._connection.call("list_audit", {"limit": limit, "after": after})
+        return [to_audit(row) for row in rows]
+
+    async def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
+        at = token.revoked_at or token.created_at
+        record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
+        await self._connection.call("insert_audit", from_audit([record]))
+
+    async def ping(self) -> None:
+        """Ask for one row of the sessions."""
+        await self._connection.call("ping")

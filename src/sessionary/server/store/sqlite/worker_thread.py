@@ -1,0 +1,63 @@
+"""A thread that does one piece of work at a time for the event loop."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from sessionary.errors import SessionaryError, StoreUnavailableError
+from sessionary.server.store.sqlite.disk_space import DISK_FULL
+
+Result = TypeVar("Result")
+
+_logger: Final = logging.getLogger("sessionary.server.store")
+
+
+class WorkThread:
+    """Runs blocking work on a thread of its own.
+
+    Work whose caller gave up is interrupted and then waited for, so that a slow disk never lets work pile up here.
+    """
+
+    def __init__(self, name: str, interrupt: Callable[[], None]) -> None:
+        """Name the thread; ``interrupt`` makes the running work end soon, with an error."""
+        self._interrupt: Final = interrupt
+        self._executor: Final = ThreadPoolExecutor(1, name)
+        self._job: asyncio.Future[Any] | None = None
+
+    async def settle(self) -> None:
+        """Return when no work is running; until the caller awaits again, none will begin."""
+        while self._job is not None and not self._job.done():
+            await asyncio.wait((self._job,))
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Run the work and answer what it returns; driver errors become errors of the contract."""
+        await self.settle()
+        job: asyncio.Future[Result] = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        self._job = job
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            job.add_done_callback(_log_abandoned)
+            self._interrupt()
+            raise
+        except apsw.Error as error:
+            raise translated(error) from error
+
+    async def close(self) -> None:
+        """End the thread when its work is done."""
+        await asyncio.to_thread(self._executor.shutdown)
+
+
+def _log_abandoned(job: asyncio.Future[Any]) -> None:
+    if not job.cancelled() and (error := job.exception()) is not None:
+        _logger.warning("Work that nobody waited for any more ended with %s.", type(error).__name__)
+
+
+def translated(error: apsw.Error) -> SessionaryError:
+    """Turn what the driver says into what callers are told, and tell the operator all of it."""
+    _logger.warning("SQLite refused: %s", error)
+    return StoreUnavailableError(DISK_FULL if isinstance(error, apsw.FullError) else None, reason=f"SQLite: {error}")

@@ -1,0 +1,152 @@
+"""Looking tokens up: once for all who come at the same time, and many different ones in one statement."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+
+from sessionary.errors import AuthenticationError, StoreUnavailableError
+from sessionary.server.http.auth import REMEMBERED_SECONDS, Authenticator
+from sessionary.server.operations.token_uses import TokenUses
+from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.store.postgres.store import PostgresStore
+from tests.conformance.making import HandClock, Making
+from tests.harness.proxy import Proxy
+from tests.reference import ReferenceStore
+from tests.unit.server.operations.test_rate_limiter import HandTimer
+from tests.unit.server.store.postgres.stores import opened
+
+EXECUTE = b"E\0\0\0\x09\0"
+COUNT = 64
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def proxy(postgres_database: str) -> AsyncIterator[Proxy]:
+    async with Proxy(postgres_database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def store(proxy: Proxy, clock: HandClock) -> AsyncIterator[PostgresStore]:
+    async with opened(proxy.url, clock) as store:
+        yield store
+
+
+async def headers_of_new_tokens(store: PostgresStore, clock: HandClock, count: int) -> list[bytes]:
+    maker = TokenMaker(store, clock, secrets.token_bytes)
+    made = [await create_token(maker, "demo", "ci") for _ in range(count)]
+    return [b"Bearer " + text.encode() for _, text in made]
+
+
+async def test_a_token_that_many_bring_at_once_is_looked_up_once(
+    store: PostgresStore, clock: HandClock, proxy: Proxy
+) -> None:
+    (header,) = await headers_of_new_tokens(store, clock, 1)
+    timer = HandTimer()
+    authenticator = Authenticator(store, clock, TokenUses(), timer)
+    await authenticator.authenticate(header)
+    timer.now += REMEMBERED_SECONDS
+    proxy.sent.clear()
+
+    found = await asyncio.gather(*(authenticator.authenticate(header) for _ in range(COUNT)))
+
+    assert len({token.id for token in found}) == 1
+    assert proxy.sent.count(EXECUTE) == 1
+
+
+async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: HandClock, proxy: Proxy) -> None:
+    headers = await headers_of_new_tokens(store, clock, COUNT)
+    timer = HandTimer()
+    authenticator = Authenticator(store, clock, TokenUses(), timer)
+    await authenticator.authenticate(headers[0])
+    timer.now += REMEMBERED_SECONDS
+    proxy.sent.clear()
+
+    found = await asyncio.gather(*map(authenticator.authenticate, headers))
+
+    assert len({token.id for token in found}) == COUNT
+    assert proxy.sent.count(EXECUTE) <= 2
+
+
+async def test_who_hangs_up_during_a_look_up_ends_it_for_nobody_else(store: PostgresStore, clock: HandClock) -> None:
+    (header,) = await headers_of_new_tokens(store, clock, 1)
+    authenticator = Authenticator(store, clock, TokenUses())
+    first, second = (asyncio.ensure_future(authenticator.authenticate(header)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+
+    token = await second
+
+    assert first.cancelled()
+    assert token.name == "ci"
+
+
+async def test_a_revoked_token_is_good_for_five_seconds_at_most_while_the_clock_stands(
+    store: PostgresStore, clock: HandClock
+) -> None:
+    (header,) = await headers_of_new_tokens(store, clock, 1)
+    timer = HandTimer()
+    authenticator = Authenticator(store, clock, TokenUses(), timer)
+    token = await authenticator.authenticate(header)
+    await store.revoke_token(token.id)
+
+    timer.now += REMEMBERED_SECONDS - 0.1
+    await authenticator.authenticate(header)
+    timer.now += 0.1
+
+    with pytest.raises(AuthenticationError):
+        await authenticator.authenticate(header)
+
+
+async def test_a_use_is_noted_when_a_good_token_is_looked_up_and_kept_in_one_step(
+    store: PostgresStore, clock: HandClock, proxy: Proxy
+) -> None:
+    good, revoked = await headers_of_new_tokens(store, clock, 2)
+    uses = TokenUses()
+    authenticator = Authenticator(store, clock, uses)
+    (first, second) = await store.list_tokens(2)
+    by_header = {good: first, revoked: second}
+    if first.secret_hash != hashlib.sha256(good[-72:-8]).digest():
+        by_header = {good: second, revoked: first}
+    await store.revoke_token(by_header[revoked].id)
+    clock.move(1_000)
+
+    await authenticator.authenticate(good)
+    with pytest.raises(AuthenticationError):
+        await authenticator.authenticate(revoked)
+    proxy.sent.clear()
+    await uses.keep(store)
+    await uses.keep(store)
+
+    assert proxy.sent.count(EXECUTE) == 1, "nothing is written where nothing was used"
+    kept = {token.id: token.last_used_at for token in await store.list_tokens(2)}
+    assert kept == {by_header[good].id: clock.now, by_header[revoked].id: None}
+
+
+async def test_uses_that_could_not_be_kept_are_kept_the_next_time(clock: HandClock) -> None:
+    class Away(ReferenceStore):
+        away = True
+
+        async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
+            if self.away:
+                raise StoreUnavailableError
+            await super().note_token_uses(used_at)
+
+    store, uses = Away(clock), TokenUses()
+    await store.create_token(Making(clock).token("t1"))
+    uses.note("t1", 5)
+    with pytest.raises(StoreUnavailableError):
+        await uses.keep(store)
+    store.away = False
+    uses.note("unknown", 7)
+
+    await uses.keep(store)
+
+    assert [token.last_used_at for token in await store.list_tokens(9)] == [5]

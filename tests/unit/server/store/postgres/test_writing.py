@@ -1,0 +1,295 @@
+"""How batches are written: with little work, beside other servers, and so that one bad command harms only itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from sessionary.errors import OverloadedError, SessionaryError, SessionNotFoundError, StoreUnavailableError
+from sessionary.server.store.base import Created, Deleted, Extended, Updated
+from sessionary.server.store.postgres.connecting import connect
+from sessionary.server.store.postgres.store import PostgresStore
+from tests.conformance.making import (
+    HandClock,
+    Making,
+    begin,
+    contents_in,
+    delete,
+    extend,
+    key,
+    metadata_of,
+    read,
+    shown_in,
+    update,
+    user,
+)
+from tests.harness.proxy import Proxy
+from tests.unit.server.store.postgres.stores import ask, begun, connected, eventually, opened
+
+# What a client sends to have any statement run: a bind message, with its unnamed portal; and one by its name.
+EXECUTE = b"E\0\0\0\x09\0"
+WAITING = """
+SELECT count(*)
+FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'active' AND wait_event_type = 'Lock'
+"""
+TRANSACTIONS = "SELECT count(DISTINCT xmin::text) FROM turns"
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def making(clock: HandClock) -> Making:
+    return Making(clock)
+
+
+@pytest.fixture
+async def store(postgres_database: str, clock: HandClock) -> AsyncIterator[PostgresStore]:
+    async with opened(postgres_database, clock) as store:
+        yield store
+
+
+@pytest.fixture
+async def other_server(store: PostgresStore, postgres_database: str, clock: HandClock) -> AsyncIterator[PostgresStore]:
+    assert store is not None, "it comes second"
+    async with opened(postgres_database, clock) as other:
+        yield other
+
+
+async def test_a_poisoned_command_harms_only_itself(store: PostgresStore, making: Making) -> None:
+    good = [making.create(user(f"number {number}")) for number in range(40)]
+    poisoned = making.create(user_id="no\0NUL")
+    outcomes = await store.apply([*good[:23], poisoned, *good[23:]])
+    assert [type(outcome) for outcome in outcomes] == [Created] * 23 + [StoreUnavailableError] + [Created] * 17
+    for session in good:
+        assert len(contents_in(await store.fetch(session.organisation, session.session_id))) == 1
+
+
+async def test_a_poisoned_question_harms_only_itself(store: PostgresStore, making: Making) -> None:
+    good = await begun(store, making, 5)
+    ids = [*(session.session_id for session in good), "no-uuid"]
+    answers = await asyncio.gather(*(store.fetch("demo", id_) for id_ in ids), return_exceptions=True)
+    assert [type(answer).__name__ for answer in answers] == ["Conversation"] * 5 + ["StoreUnavailableError"]
+
+
+async def test_a_batch_that_another_server_overtook_is_decided_anew(
+    store: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    session, bystander = await begun(store, making, 2)
+    async with connected(postgres_database) as other:
+        transaction = await _change_without_committing(other, session.session_id)
+        applying = asyncio.gather(
+            store.apply([update(session, user("hello"))]), store.apply([update(bystander, user("hello"))])
+        )
+        await eventually(lambda: ask(postgres_database, WAITING), "the batch waits for the other server")
+        await transaction.commit()
+    (outcome,), (harmless,) = await applying
+    assert isinstance(outcome, Updated)
+    assert (outcome.version, outcome.total_messages) == (3, 1)
+    assert isinstance(harmless, Updated)
+    assert (harmless.version, harmless.total_messages) == (2, 1)
+
+
+async def test_a_delete_that_another_server_overtook_leaves_no_turn_behind(
+    store: PostgresStore, other_server: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    for _ in range(10):
+        session = await begin(store, making.create(user("hello")))
+        (deleted,), (appended,) = await asyncio.gather(
+            store.apply([delete(session)]), other_server.apply([update(session, user("and more"))])
+        )
+        assert isinstance(deleted, Deleted)
+        assert isinstance(appended, Updated | SessionNotFoundError)
+    assert await ask(postgres_database, "SELECT count(*) FROM turns") == 0
+
+
+async def test_writers_of_two_servers_append_to_one_session_without_loss(
+    store: PostgresStore, other_server: PostgresStore, making: Making
+) -> None:
+    session = await begin(store, making.create())
+
+    async def write(server: PostgresStore, name: str) -> None:
+        for number in range(10):
+            (outcome,) = await server.apply([update(session, user(f"{name} {number}"), tokens_used=1)])
+            assert isinstance(outcome, Updated)
+
+    writers = [
+        write(server, f"{place}{writer}") for place, server in enumerate((store, other_server)) for writer in "abcd"
+    ]
+    await asyncio.gather(*writers)
+    conversation = await store.fetch(session.organisation, session.session_id)
+    shown = shown_in(conversation)
+    assert (shown.total_messages, shown.total_tokens) == (80, 80)
+    said = [str(content) for content in contents_in(conversation)]
+    for name in {words.split()[0] for words in said}:
+        assert [words for words in said if words.startswith(name)] == [f"{name} {number}" for number in range(10)]
+
+
+async def test_a_key_that_a_twin_used_first_gets_the_twins_effect(
+    store: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    session = await begin(store, making.create())
+    twin = update(session, user("once"), idempotency_key=key("k"))
+    assert isinstance((await store.apply([twin]))[0], Updated)
+    async with connected(postgres_database) as other:
+        row = await other.fetchrow("DELETE FROM keys RETURNING *")
+        assert row is not None
+        transaction = other.transaction()
+        await transaction.start()
+        marks = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+        await other.execute(f"INSERT INTO keys ({', '.join(row.keys())}) VALUES ({marks})", *row.values())
+        applying = asyncio.create_task(store.apply([twin]))
+        await eventually(lambda: ask(postgres_database, WAITING), "the second waits for the first")
+        await transaction.commit()
+    (outcome,) = await applying
+    assert isinstance(outcome, Updated)
+    assert (outcome.replayed, outcome.total_messages) == (True, 1)
+    assert (await read(store, session)).total_messages == 1
+
+
+async def test_the_same_keys_on_two_servers_at_once_have_one_effect_each(
+    store: PostgresStore, other_server: PostgresStore, making: Making
+) -> None:
+    sessions = await begun(store, making, 20)
+    commands = [
+        update(session, user("once"), idempotency_key=key(f"k{place}")) for place, session in enumerate(sessions)
+    ]
+    outcomes = await asyncio.gather(
+        *(server.apply([command]) for command in commands for server in (store, other_server))
+    )
+    replays = [outcome.replayed for (outcome,) in outcomes if isinstance(outcome, Updated)]
+    assert (len(replays), sum(replays)) == (40, 20)
+    assert {(await read(store, session)).total_messages for session in sessions} == {1}
+
+
+async def test_many_appends_at_once_take_a_handful_of_transactions(
+    store: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    sessions = await begun(store, making, 64)
+    await asyncio.gather(*(store.apply([update(session, user("hello"))]) for session in sessions))
+    assert await ask(postgres_database, TRANSACTIONS) <= 4
+
+
+async def test_a_batch_of_appends_takes_two_statements_and_no_lock(
+    postgres_database: str, clock: HandClock, making: Making
+) -> None:
+    async with Proxy(postgres_database) as proxy, opened(proxy.url, clock) as store:
+        sessions = await begun(store, making, 10)
+        await store.apply([update(session, user("to prepare the statements")) for session in sessions])
+        proxy.sent.clear()
+        await store.apply([update(session, user("hello")) for session in sessions])
+        assert proxy.sent.count(EXECUTE) == 2
+        proxy.sent.clear()
+        await store.apply([making.create(user("hello")) for _ in sessions])
+        assert proxy.sent.count(EXECUTE) == 1
+
+
+async def test_keys_and_preconditions_cost_no_statement_more(
+    postgres_database: str, clock: HandClock, making: Making
+) -> None:
+    async with Proxy(postgres_database) as proxy, opened(proxy.url, clock) as store:
+        sessions = await begun(store, making, 10)
+        proxy.sent.clear()
+        created = await store.apply([making.create(idempotency_key=key(f"{number}")) for number in range(10)])
+        assert proxy.sent.count(EXECUTE) == 1
+        proxy.sent.clear()
+        updated = await store.apply(
+            [update(session, user(), idempotency_key=key("k"), if_version=1) for session in sessions[:1]]
+        )
+        assert proxy.sent.count(EXECUTE) == 2
+        assert [type(outcome) for outcome in created + updated] == [Created] * 10 + [Updated]
+
+
+async def test_appends_touch_no_index_of_the_sessions(
+    store: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    sessions = await begun(store, making, 64)
+    for _ in range(20):
+        await asyncio.gather(
+            *(store.apply([update(session, user("hello"), tokens_used=1)]) for session in sessions[::2]),
+            *(store.apply([extend(session)]) for session in sessions[1::2]),
+        )
+    await store.close()  # a server process tells its counts at the latest when it ends
+
+    async def counted() -> bool:
+        return bool(await ask(postgres_database, _UPDATES) == 64 * 20)
+
+    await eventually(counted, "all updates are counted")
+    assert await ask(postgres_database, _HOT_UPDATES) >= 0.95 * 64 * 20
+
+
+_UPDATES = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'"
+_HOT_UPDATES = "SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'"
+
+
+async def test_metadata_that_no_command_names_is_neither_read_nor_lost(store: PostgresStore, making: Making) -> None:
+    session = await begin(store, making.create(metadata={"large": "x" * 50_000}))
+    outcomes = await store.apply([update(session, user("hello")), extend(session), update(session, title="new")])
+    assert [type(outcome) for outcome in outcomes] == [Updated, Extended, Updated]
+    assert metadata_of(await read(store, session)) == {"large": "x" * 50_000}
+
+
+async def test_commands_that_find_no_room_together_are_all_refused(
+    store: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    with pytest.raises(OverloadedError):
+        await store.apply([making.create() for _ in range(4_097)])
+    (outcome,) = await store.apply([making.create()])
+    assert isinstance(outcome, Created)
+    assert await ask(postgres_database, "SELECT count(*) FROM sessions") == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "theirs", "ours"),
+    [
+        ("synchronous_commit", "off", "on"),
+        ("default_transaction_isolation", "serializable", "read committed"),
+        ("plan_cache_mode", "force_custom_plan", "force_generic_plan"),
+        ("enable_seqscan", "on", "off"),
+    ],
+)
+async def test_what_correctness_and_speed_rest_on_holds_whatever_the_database_was_set_to(
+    postgres_database: str, setting: str, theirs: str, ours: str
+) -> None:
+    name = postgres_database.rpartition("/")[2]
+    async with connected(postgres_database) as connection:
+        await connection.execute(f"ALTER DATABASE \"{name}\" SET {setting} = '{theirs}'")
+    connection = await connect(postgres_database, 10.0)
+    try:
+        assert await connection.fetchval(f"SHOW {setting}") == ours
+    finally:
+        await connection.close()
+
+
+async def _change_without_committing(
+    connection: asyncpg.Connection, session_id: str
+) -> asyncpg.transaction.Transaction:
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("UPDATE sessions SET version = version + 1 WHERE id = $1", session_id)
+    return transaction
+
+
+async def test_without_an_audit_record_nothing_is_deleted_made_or_revoked(
+    store: PostgresStore, postgres_database: str, making: Making
+) -> None:
+    session = await begin(store, making.create(user("hello")))
+    await store.create_token(making.token("t1"))
+    async with connected(postgres_database) as other:
+        await other.execute("ALTER TABLE audit ADD CHECK (actor = 'nobody') NOT VALID")
+
+    (outcome,) = await store.apply([delete(session)])
+    for deed in (store.create_token(making.token("t2")), store.revoke_token("t1")):
+        with pytest.raises(SessionaryError):
+            await deed
+
+    assert isinstance(outcome, SessionaryError)
+    assert contents_in(await store.fetch("demo", session.session_id)) == ["hello"]
+    assert await store.find_token("t2") is None
+    kept = await store.find_token("t1")
+    assert kept is not None
+    assert kept.revoked_at is None

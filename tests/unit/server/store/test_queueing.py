@@ -1,0 +1,253 @@
+"""Owners take turns in a lane: a flood is refused, its neighbours are not, and wait for a counted number of batches."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from sessionary.errors import OverloadedError, SessionaryError
+from sessionary.server.store.batching import Lane, LaneLimits
+
+Item = tuple[str, int]
+Answer = Item | SessionaryError
+Echoes = Lane[Item, Item]
+
+BATCH_MAX = 4
+
+
+class Echo:
+    """Answers each item with itself, one batch at a time, each taking `seconds` or until its gate opens."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.gate = asyncio.Event()
+        self.started = asyncio.Event()
+        self.batches: list[list[Item]] = []
+        self._seconds = seconds
+
+    async def __call__(self, items: Sequence[Item]) -> list[Answer]:
+        self.batches.append(list(items))
+        self.started.set()
+        await self.gate.wait()
+        if self._seconds:
+            await asyncio.sleep(self._seconds)
+        return list(items)
+
+    def place_of(self, item: Item) -> int:
+        """Count the batches that ran before the item's, the one that was running when it came included."""
+        return next(place for place, batch in enumerate(self.batches) if item in batch)
+
+
+def lane_of(
+    run: Echo, *, batch_max: int = BATCH_MAX, batch_bytes_max: int = 1_000, waiting_max: int = 100, seconds: float = 30
+) -> Echoes:
+    return Lane(run, LaneLimits(waiting_max, 10_000, batch_max, batch_bytes_max, seconds))
+
+
+def flood(lane: Echoes, owner: str, count: int = 1_000, size: int = 0) -> list[asyncio.Future[Answer]]:
+    """Put as many items of one owner as are taken."""
+    taken: list[asyncio.Future[Answer]] = []
+    try:
+        for number in range(count):
+            taken.append(lane.put((owner, number), size, owner))  # noqa: PERF401 - what was taken before it raised counts
+    except OverloadedError:
+        return taken
+    return taken
+
+
+async def running(run: Echo, lane: Echoes) -> asyncio.Future[Answer]:
+    """Let a first batch run, and stay, so that everything else waits."""
+    first = lane.put(("first", 0), 0, "first")
+    await run.started.wait()
+    return first
+
+
+async def test_owners_take_turns_and_each_keeps_its_order() -> None:
+    run = Echo()
+    lane = lane_of(run, batch_max=3)
+    first = await running(run, lane)
+
+    answers = [lane.put((owner, number), 0, owner) for owner in ("a", "b") for number in range(4)]
+    run.gate.set()
+    await asyncio.gather(first, *answers)
+
+    assert [owner for batch in run.batches[1:] for owner, _ in batch] == list("abababab")
+    for owner in ("a", "b"):
+        numbers = [number for batch in run.batches for name, number in batch if name == owner]
+        assert numbers == list(range(4))
+
+
+async def test_a_quiet_one_runs_in_the_next_batch_whatever_is_waiting() -> None:
+    run = Echo()
+    lane = lane_of(run)
+    first = await running(run, lane)
+    flooding = flood(lane, "loud")
+
+    quiet = lane.put(("quiet", 0), 0, "quiet")
+    run.gate.set()
+    await asyncio.gather(first, quiet, *flooding)
+
+    assert len(flooding) > 10 * BATCH_MAX
+    assert run.place_of(("quiet", 0)) == 1
+
+
+async def test_a_quiet_one_waits_for_at_most_one_batch_of_large_items() -> None:
+    run = Echo()
+    lane = lane_of(run, batch_bytes_max=1_000)
+    first = await running(run, lane)
+    flooding = flood(lane, "loud", size=900)
+
+    quiet = lane.put(("quiet", 0), 200, "quiet")
+    run.gate.set()
+    await asyncio.gather(first, quiet, *flooding)
+
+    assert len(flooding) > BATCH_MAX
+    assert run.place_of(("quiet", 0)) == 2
+
+
+@pytest.mark.parametrize("loud_ones", [1, 2, 10, 40])
+async def test_a_quiet_one_waits_for_one_item_of_each_neighbour(loud_ones: int) -> None:
+    run = Echo()
+    lane = lane_of(run, waiting_max=1_000)
+    first = await running(run, lane)
+    flooding = [answer for number in range(loud_ones) for answer in flood(lane, f"loud-{number}")]
+
+    quiet = lane.put(("quiet", 0), 0, "quiet")
+    run.gate.set()
+    await asyncio.gather(first, quiet, *flooding)
+
+    assert len(flooding) > loud_ones
+    assert run.place_of(("quiet", 0)) <= 1 + loud_ones // BATCH_MAX
+
+
+async def test_a_flood_that_never_ends_never_refuses_or_delays_a_quiet_one() -> None:
+    run = Echo()
+    run.gate.set()
+    lane = lane_of(run)
+    refused = 0
+
+    async def pour() -> None:
+        nonlocal refused
+        while True:
+            flood(lane, "loud")
+            refused += 1
+            await asyncio.sleep(0)
+
+    pouring = asyncio.create_task(pour())
+    await asyncio.sleep(0)
+    for number in range(300):
+        ran_before = len(run.batches)
+        assert await lane.put(("quiet", number), 0, "quiet") == ("quiet", number)
+        assert run.place_of(("quiet", number)) - ran_before <= 1
+    pouring.cancel()
+    await lane.drain()
+
+    assert refused > 300
+
+
+@pytest.mark.parametrize("loud_ones", [1, 2, 5, 10])
+async def test_floods_leave_room_for_others(loud_ones: int) -> None:
+    run = Echo()
+    lane = lane_of(run)
+    first = await running(run, lane)
+
+    flooding = [answer for number in range(loud_ones) for answer in flood(lane, f"loud-{number}")]
+    quiet = lane.put(("quiet", 0), 0, "quiet")
+
+    assert 70 <= len(flooding) < 100
+    with pytest.raises(OverloadedError):
+        lane.put(("loud-0", -1), 0, "loud-0")
+    run.gate.set()
+    assert await quiet == ("quiet", 0)
+    await asyncio.gather(first, *flooding)
+
+
+async def test_a_flood_of_bytes_leaves_bytes_for_others() -> None:
+    run = Echo()
+    lane = lane_of(run)
+    first = await running(run, lane)
+
+    flooding = flood(lane, "loud", size=500)
+    quiet = lane.put(("quiet", 0), 2_000, "quiet")
+
+    assert len(flooding) == 14
+    run.gate.set()
+    await asyncio.gather(first, quiet, *flooding)
+
+
+async def test_what_would_wait_too_long_is_refused_at_once_and_a_quiet_one_is_not() -> None:
+    run = Echo(seconds=0.05)
+    run.gate.set()
+    lane = lane_of(run, batch_max=1, seconds=3)
+    for number in range(8):
+        await lane.put(("loud", number), 0, "loud")
+
+    flooding = flood(lane, "loud")
+    quiet = lane.put(("quiet", 0), 0, "quiet")
+
+    assert 3 <= len(flooding) <= 9, "a tenth of the time is good for six"
+    began = asyncio.get_running_loop().time()
+    assert await quiet == ("quiet", 0)
+    assert run.place_of(("quiet", 0)) == 8 + 1
+    assert (await asyncio.gather(*flooding))[-1] == ("loud", len(flooding) - 1)
+    assert asyncio.get_running_loop().time() - began < 1
+
+
+async def test_one_that_would_be_late_anyway_is_refused_at_once() -> None:
+    run = Echo(seconds=0.1)
+    run.gate.set()
+    lane = lane_of(run, batch_max=1, seconds=2)
+    for number in range(8):
+        await lane.put(("loud", number), 0, "loud")
+    waiting = [lane.put((f"quiet-{number}", 0), 0, f"quiet-{number}") for number in range(4)]
+
+    with pytest.raises(OverloadedError):
+        waiting += [lane.put((f"quiet-{number}", 0), 0, f"quiet-{number}") for number in range(4, 40)]
+
+    assert [answer for answer in await asyncio.gather(*waiting) if isinstance(answer, OverloadedError)] == []
+
+
+async def test_a_batch_that_hangs_keeps_new_ones_from_lining_up_behind_it() -> None:
+    run = Echo()
+    lane = lane_of(run, seconds=1)
+    first = await running(run, lane)
+    early = flood(lane, "loud", BATCH_MAX + 1)
+    await asyncio.sleep(0.2)
+
+    with pytest.raises(OverloadedError):
+        lane.put(("loud", -1), 0, "loud")
+
+    run.gate.set()
+    await asyncio.gather(first, *early)
+
+
+async def test_late_items_of_every_owner_are_refused_and_punctual_ones_are_not() -> None:
+    run = Echo()
+    lane = lane_of(run, batch_max=1, seconds=2)
+    first = await running(run, lane)
+    late = [lane.put((owner, 0), 0, owner) for owner in ("a", "b", "c")]
+    await asyncio.sleep(0.5)
+    punctual = [lane.put((owner, 0), 0, owner) for owner in ("d", "e")]
+
+    refused = await asyncio.gather(*late)
+    run.gate.set()
+
+    assert all(isinstance(answer, OverloadedError) for answer in refused)
+    assert await asyncio.gather(*punctual) == [("d", 0), ("e", 0)]
+    assert first.done()
+
+
+async def test_the_late_are_found_again_and_again() -> None:
+    run = Echo()
+    lane = lane_of(run, batch_max=1, seconds=0.4)
+    first = await running(run, lane)
+    late: list[asyncio.Future[Answer]] = []
+    for number in range(20):
+        late.append(lane.put((f"owner-{number}", 0), 0, f"owner-{number}"))
+        await asyncio.sleep(0.005)
+
+    async with asyncio.timeout(5):
+        refused = await asyncio.gather(*late[:-1])
+
+    assert sum(isinstance(answer, OverloadedError) for answer in refused) >= len(refused) - 1
+    run.gate.set()
+    await asyncio.gather(first, late[-1])
