@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.comparing import Stage
-from bench.contenders.place import Place
+from bench.contenders.workspace import Workspace
 from bench.plan import Plan, read_command_line
 from bench.report.figures import figures
+from bench.report.machine import RAM_FILE_SYSTEMS, describe, file_system
 from bench.report.page import page
 from bench.report.progress import Progress
-from bench.report.surroundings import RAM_FILE_SYSTEMS, describe, file_system
 from bench.report.table import cells_table, figures_table, finding_row, verdicts_text
 from bench.results import Finding, Results
 from bench.studies.catalogue import STUDIES
@@ -27,12 +27,12 @@ def main(arguments: Sequence[str]) -> int:
     """Measure what the command line asks for, and write down what was found; 1 if something acknowledged is lost."""
     plan = read_command_line(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=plan.directory) as directory:
-        place = Place(Path(directory), plan.scale, with_archive=plan.needs_archive)
-        stage = Stage(plan, place, Progress())
+        workspace = Workspace(Path(directory), plan.scale, with_archive=plan.needs_archive)
+        stage = Stage(plan, workspace, Progress())
         try:
             results = run(stage)
         finally:
-            place.close()
+            workspace.close()
     write(results, plan, stage.progress)
     stage.progress.tell(f"took {stage.progress.elapsed:.0f} s; results in {plan.output}")
     return int(any(verdict.complaint for verdict in results.verdicts))
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> int:
 def run(stage: Stage) -> Results:
     """Carry out a plan: the loads first, then the studies."""
     plan, progress = stage.plan, stage.progress
-    results = Results(describe(plan, stage.place))
-    if (kind := file_system(stage.place.directory)) in RAM_FILE_SYSTEMS:
+    results = Results(describe(plan, stage.workspace))
+    if (kind := file_system(stage.workspace.directory)) in RAM_FILE_SYSTEMS:
         progress.tell(f"WARNING: the databases lie on a {kind}: commits cost nothing there; use --directory")
     with stage.started():
         for workload in plan.workloads:

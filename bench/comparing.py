@@ -16,7 +16,7 @@ from bench.workloads.reads import MismatchedResponseError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.contenders.place import Place
+    from bench.contenders.workspace import Workspace
     from bench.plan import Plan
     from bench.report.progress import Progress
 
@@ -25,10 +25,10 @@ WARM_UP_SECONDS = 0.3
 
 @dataclass
 class Stage:
-    """Where a run takes place: its plan, its contenders on their feet, and their memory before any load."""
+    """A run: its plan, its running contenders, and their memory before any load."""
 
     plan: Plan
-    place: Place
+    workspace: Workspace
     progress: Progress
     contenders: list[Contender] = field(default_factory=list)
     idle_mib: dict[str, float] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Stage:
         try:
             for name in self.plan.contenders:
                 self.progress.say(f"starting {name}")
-                contender = CONTENDERS[name](self.place)
+                contender = CONTENDERS[name](self.workspace)
                 contender.start()
                 self.contenders.append(contender)
                 self.idle_mib[name] = contender.resident_mib()

@@ -81,7 +81,7 @@ class Verdict:
 class Results:
     """Everything that a run found so far."""
 
-    surroundings: dict[str, Any]
+    machine: dict[str, Any]
     cells: list[Cell] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Results:
     def as_json(self) -> dict[str, Any]:
         """Return everything for the JSON result."""
         return {
-            "surroundings": self.surroundings,
+            "machine": self.machine,
             "cells": [cell.as_json() for cell in self.cells],
             "findings": [{**asdict(found), "median": found.spread.median} for found in self.findings],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.contenders.base import Contender
-    from bench.contenders.place import Place
+    from bench.contenders.workspace import Workspace
 
-CONTENDERS: dict[str, Callable[[Place], Contender]] = {
+CONTENDERS: dict[str, Callable[[Workspace], Contender]] = {
     contender.name: contender
     for contender in (
         SessionaryOnSqlite,

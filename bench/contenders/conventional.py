@@ -28,12 +28,12 @@ class Conventional(HttpContender):
 
     def start(self) -> None:
         self._python = virtual_environment("conventional", REQUIREMENTS)
-        self.database = self.place.empty_database(self.engine)
+        self.database = self.workspace.empty_database(self.engine)
         self.database_pids = self.database.pids
         scheme, _, where = self.database.url.partition("://")
         self._environment = {"CONVENTIONAL_DATABASE_URL": f"{DRIVERS[scheme]}://{where}"}
         command = (self._python, *UVICORN, "--factory", "bench.conventional.app:create_app")
-        server = Server(command, REPOSITORY, self.place.directory / f"{self.name}.log", self._environment)
+        server = Server(command, REPOSITORY, self.workspace.directory / f"{self.name}.log", self._environment)
         self.servers = [server]
         server.start()
         self._tokens = {name: self._admin("token", name) for name in (self.organisation, self.archive_organisation)}
@@ -42,10 +42,10 @@ class Conventional(HttpContender):
         bench, archive = (
             SessionsApi(name, self._tokens[name]) for name in (self.organisation, self.archive_organisation)
         )
-        return Service([server.address for server in self.servers], bench, archive, self.place.scale)
+        return Service([server.address for server in self.servers], bench, archive, self.workspace.scale)
 
     def load_archive(self) -> None:
-        self._admin("archive", self.archive_organisation, str(self.place.scale.archive_sessions))
+        self._admin("archive", self.archive_organisation, str(self.workspace.scale.archive_sessions))
 
     def _admin(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -14,13 +14,13 @@ HOME = Path(__file__).parents[1] / ".venvs"
 def virtual_environment(name: str, requirements: Path) -> Path:
     """Return the interpreter of an environment that holds these pinned requirements; install it the first time."""
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
-    place, stamp = HOME / name, HOME / name / "installed"
-    python = place / "bin/python"
+    folder, stamp = HOME / name, HOME / name / "installed"
+    python = folder / "bin/python"
     if stamp.exists() and stamp.read_text() == wanted:
         return python
     print(f"installing what {name} needs (the first time only)", file=sys.stderr)
-    shutil.rmtree(place, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     subprocess.run(
         [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-r", requirements], check=True
     )

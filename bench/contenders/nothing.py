@@ -29,11 +29,11 @@ class EmptyHandler(HttpContender):
 
     def start(self) -> None:
         command = (sys.executable, *UVICORN, *NO_LIFESPAN, "bench.empty.app:app")
-        server = Server(command, REPOSITORY, self.place.directory / f"{self.name}.log")
+        server = Server(command, REPOSITORY, self.workspace.directory / f"{self.name}.log")
         self.servers = [server]
         server.start()
 
     def service(self) -> Service:
         dialect = Deaf(self.organisation, "sny_0123456789abcdef_" + "0" * 48)
         addresses = [server.address for server in self.servers]
-        return Service(addresses, dialect, dialect, self.place.scale, is_real=False)
+        return Service(addresses, dialect, dialect, self.workspace.scale, is_real=False)

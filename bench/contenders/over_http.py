@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.contenders.base import Contender, Load, Race, Sample
 from bench.load.connection import Request
 from bench.load.drive import Drive, drive
-from bench.load.tally import Tally
+from bench.load.response_stats import ResponseStats
 from bench.processes import CpuReading, machine_busy_seconds, read_cpu, resident_mib
 from bench.workloads.catalogue import WORKLOADS
 from bench.workloads.payload import MESSAGES_PER_APPEND, turn
 from bench.workloads.pool import Pool
 
 if TYPE_CHECKING:
-    from bench.contenders.place import Place
     from bench.contenders.server import Server
+    from bench.contenders.workspace import Workspace
     from bench.workloads.base import Workload
     from bench.workloads.service import Service
 
@@ -44,8 +44,8 @@ class HttpContender(Contender):
     organisation: ClassVar[str] = "bench"
     archive_organisation: ClassVar[str] = "archive"
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
         self.servers: list[Server] = []
         self.database_pids: list[int] = []
         self._prepared: dict[str, Workload] = {}
@@ -87,12 +87,12 @@ class HttpContender(Contender):
 
     def measure(self, load: Load) -> Sample:
         workload = self._prepared[load.workload]
-        tally = Tally(keep_bodies=workload.keeps_bodies, answers_max=ANSWERS_PER_RUN_MAX)
+        stats = ResponseStats(keep_bodies=workload.keeps_bodies, answers_max=ANSWERS_PER_RUN_MAX)
         scripts = workload.scripts(load.connections)
         before = self._costs()
-        run = drive(workload.service.addresses, scripts, load.seconds, tally)
+        run = drive(workload.service.addresses, scripts, load.seconds, stats)
         sample = _sample(run, before, self._costs())
-        workload.account(tally)
+        workload.account(stats)
         return sample
 
     def verify(self, workload: str) -> None:
@@ -107,12 +107,12 @@ class HttpContender(Contender):
         pool = Pool(service, 0)
         pool.fill(1)
         append = Request(service.dialect.append(pool.sessions[0], turn(0)), 0)
-        tally = Tally()
-        drive(service.addresses, [repeat(append, appends) for _ in range(writers)], RACE_SECONDS_MAX, tally)
+        stats = ResponseStats()
+        drive(service.addresses, [repeat(append, appends) for _ in range(writers)], RACE_SECONDS_MAX, stats)
         return Race(
-            acknowledged_messages=tally.acknowledged[0] * MESSAGES_PER_APPEND,
+            acknowledged_messages=stats.acknowledged[0] * MESSAGES_PER_APPEND,
             stored_messages=pool.read()[0].messages,
-            refused_requests=sum(tally.errors.values()),
+            refused_requests=sum(stats.errors.values()),
         )
 
     def resident_mib(self) -> float:
@@ -127,18 +127,18 @@ class HttpContender(Contender):
 
 
 def _sample(run: Drive, before: Costs, after: Costs) -> Sample:
-    tally = run.tally
-    answers = max(1, tally.answers)
-    latencies = sorted(tally.latencies) or [float("nan")]
+    stats = run.stats
+    answers = max(1, stats.answers)
+    latencies = sorted(stats.latencies) or [float("nan")]
     servers = after.servers.since(before.servers)
     database = after.database.since(before.database)
     elsewhere = after.machine_seconds - before.machine_seconds - servers - database - run.generator_cpu_seconds
     return Sample(
-        rate=len(tally.latencies) / run.seconds,
+        rate=len(stats.latencies) / run.seconds,
         p50_ms=latencies[len(latencies) // 2] * MILLISECONDS,
         p99_ms=latencies[len(latencies) * 99 // 100] * MILLISECONDS,
-        requests=tally.answers,
-        errors=sum(tally.errors.values()),
+        requests=stats.answers,
+        errors=sum(stats.errors.values()),
         server_cpu_us=servers / answers * MICROSECONDS,
         database_cpu_us=database / answers * MICROSECONDS,
         generator_share=run.generator_cpu_seconds / run.seconds_in_all,

@@ -22,11 +22,11 @@ class Sessionary(HttpContender):
     database: Database
 
     def start(self) -> None:
-        self.database = self.place.database(self.engine)
+        self.database = self.workspace.database(self.engine)
         self.database_pids = self.database.pids
         self._dialects = {name: self._dialect(name) for name in (self.organisation, self.archive_organisation)}
         self.servers = [
-            sessionary_server(self.database.url, self.place.directory / f"{self.name}-{number}.log")
+            sessionary_server(self.database.url, self.workspace.directory / f"{self.name}-{number}.log")
             for number in range(self.processes)
         ]
         self.start_servers()
@@ -46,7 +46,7 @@ class Sessionary(HttpContender):
             [server.address for server in self.servers],
             self._dialects[self.organisation],
             self._dialects[self.archive_organisation],
-            self.place.scale,
+            self.workspace.scale,
         )
 
     def load(self, *batches: Batch) -> None:

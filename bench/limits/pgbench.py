@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.contenders.databases import Database
-    from bench.contenders.place import Place
+    from bench.contenders.workspace import Workspace
 
 SCRIPTS = Path(__file__).parent / "scripts"
 CLIENTS = 16
@@ -42,14 +42,14 @@ class Pgbench(Contender):
     name = "limit-postgres"
     database: Database
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
 
     def start(self) -> None:
-        self.database = self.place.database("postgres")
-        self._program = find_binaries(self.place.postgres.major) / "pgbench"
-        self._batch = Batch(ORGANISATION, self.place.scale.pool_sessions, TURNS)
-        self._read = Batch(READ_ONLY, self.place.scale.pool_sessions, TURNS)
+        self.database = self.workspace.database("postgres")
+        self._program = find_binaries(self.workspace.postgres.major) / "pgbench"
+        self._batch = Batch(ORGANISATION, self.workspace.scale.pool_sessions, TURNS)
+        self._read = Batch(READ_ONLY, self.workspace.scale.pool_sessions, TURNS)
         for batch in (self._batch, self._read):
             self.database.load(batch)
 
@@ -65,7 +65,7 @@ class Pgbench(Contender):
     def measure(self, load: Load) -> Sample:
         seconds = max(SECONDS_MIN, round(load.seconds))
         before = read_cpu(self.database.pids)
-        logs = self.place.directory / "pgbench"
+        logs = self.workspace.directory / "pgbench"
         output = self._run(load.workload, seconds, logs)
         database = read_cpu(self.database.pids).since(before)
         rate, processed = RATE.search(output), PROCESSED.search(output)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from bench.contenders.base import Contender, Load, Sample
-from bench.contenders.place import ARCHIVE, Place
 from bench.contenders.rows import Batch, turn_body
+from bench.contenders.workspace import ARCHIVE, Workspace
 from bench.limits.timing import sample_of
 from bench.workloads.payload import MESSAGES_PER_APPEND, TOKENS_PER_APPEND
 from bench.workloads.service import HEADLINE_CONNECTIONS
@@ -64,13 +64,13 @@ class SqliteLoop(Contender):
     name = "limit-sqlite"
     database: Database
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self._written = Batch(ORGANISATION, place.scale.pool_sessions, TURNS)
-        self._read = Batch(READ_ONLY, place.scale.pool_sessions, TURNS)
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._written = Batch(ORGANISATION, workspace.scale.pool_sessions, TURNS)
+        self._read = Batch(READ_ONLY, workspace.scale.pool_sessions, TURNS)
 
     def start(self) -> None:
-        self.database = self.place.database("sqlite")
+        self.database = self.workspace.database("sqlite")
         for batch in (self._written, self._read):
             self.database.load(batch)
         self._connection = self._connect()

@@ -13,8 +13,8 @@ import msgspec
 import uvloop
 
 from bench.contenders.base import Contender, Load, Sample
-from bench.contenders.place import ARCHIVE, Place
 from bench.contenders.rows import Batch
+from bench.contenders.workspace import ARCHIVE, Workspace
 from bench.limits.timing import summary
 from bench.processes import read_cpu
 from bench.workloads.payload import TOKENS_PER_APPEND, turn
@@ -41,15 +41,15 @@ class StoreAlone(Contender):
     engine: ClassVar[str]
     database: Database
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self._written = Batch(ORGANISATION, place.scale.pool_sessions, TURNS)
-        self._read = Batch(READ_ONLY, place.scale.pool_sessions, TURNS)
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._written = Batch(ORGANISATION, workspace.scale.pool_sessions, TURNS)
+        self._read = Batch(READ_ONLY, workspace.scale.pool_sessions, TURNS)
         self._loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._store: Store | None = None
 
     def start(self) -> None:
-        self.database = self.place.database(self.engine)
+        self.database = self.workspace.database(self.engine)
         for batch in (self._written, self._read):
             self.database.load(batch)
         # Both batches hold the same ids: they are of different organisations.

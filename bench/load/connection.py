@@ -7,7 +7,7 @@ import re
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from bench.load.tally import ACKNOWLEDGED, STATUS, Tally
+from bench.load.response_stats import ACKNOWLEDGED, STATUS, ResponseStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,15 +27,15 @@ class Request(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """Sends requests from its script one after the other, and tells the tally what came back.
+    """Sends requests from its script one after the other, and counts what came back.
 
     It parses no more of an answer than its status and its length: the generator must stay cheaper than any server.
     """
 
-    def __init__(self, address: Address, script: Iterator[Request], tally: Tally) -> None:
+    def __init__(self, address: Address, script: Iterator[Request], stats: ResponseStats) -> None:
         self.address = address
         self.script = script
-        self.tally = tally
+        self.stats = stats
         self.finished = asyncio.get_running_loop().create_future()
         self._opening: asyncio.Task[None] | None = None
         self._waits = False
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
 
     def send_next(self) -> None:
         """Send the script's next request, or finish when the run is over."""
-        request = next(self.script, None) if self.tally.is_open else None
+        request = next(self.script, None) if self.stats.is_open else None
         if request is None:
             self._finish()
             return
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
         seconds = perf_counter() - self._sent_at
         pieces = self._pieces
         answer = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self.tally.answered(self._request.slot, answer, self._body_at, seconds)
+        self.stats.answered(self._request.slot, answer, self._body_at, seconds)
         is_last = answer[STATUS] not in ACKNOWLEDGED and CLOSE in answer[: self._body_at].lower()
         pieces.clear()
         self._body_at = 0
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         if self.finished.done():
             return
         if self._waits:
-            self.tally.lost(self._request.slot)
+            self.stats.lost(self._request.slot)
         self._pieces.clear()
         self._missing = self._body_at = 0
         # A server may end a connection, after an error for one; its client comes back.

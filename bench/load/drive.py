@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import uvloop
 
 from bench.load.connection import Connection, Request
-from bench.load.tally import Tally
+from bench.load.response_stats import ResponseStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,9 +30,9 @@ Address: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """One run of the generator: its tally, how long it was open and lasted in all, and what it cost this process."""
+    """One run of the load generator: its response stats, how long it was open, how long it took, and the CPU it used."""
 
-    tally: Tally
+    stats: ResponseStats
     seconds: float
     seconds_in_all: float
     generator_cpu_seconds: float
@@ -42,31 +42,33 @@ class LoadError(RuntimeError):
     """The run could not be carried out."""
 
 
-def drive(addresses: Sequence[Address], scripts: Sequence[Iterator[Request]], seconds: float, tally: Tally) -> Drive:
+def drive(
+    addresses: Sequence[Address], scripts: Sequence[Iterator[Request]], seconds: float, stats: ResponseStats
+) -> Drive:
     """Keep one connection per script busy for `seconds`, then wait for what is still on its way.
 
     A server so slow that its clients have had few answers by then gets more time: a median of nothing says nothing.
     """
     with _without_garbage_collection(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_drive(addresses, scripts, seconds, tally))
+        return runner.run(_drive(addresses, scripts, seconds, stats))
 
 
 def fetch_all(addresses: Sequence[Address], requests: Sequence[Request], connections: int) -> dict[int, bytes]:
     """Send every request once, and answer the bodies by slot; raise when one of them was not a success."""
-    tally = Tally(keep_bodies=True, answers_max=len(requests) + 1)
+    stats = ResponseStats(keep_bodies=True, answers_max=len(requests) + 1)
     supply = iter(requests)
-    drive(addresses, [supply] * connections, FETCH_SECONDS_MAX, tally)
-    if len(tally.bodies) < len(requests):
-        message = f"{len(tally.bodies)} of {len(requests)} requests succeeded; errors: {dict(tally.errors)}"
+    drive(addresses, [supply] * connections, FETCH_SECONDS_MAX, stats)
+    if len(stats.bodies) < len(requests):
+        message = f"{len(stats.bodies)} of {len(requests)} requests succeeded; errors: {dict(stats.errors)}"
         raise LoadError(message)
-    return dict(tally.bodies)
+    return dict(stats.bodies)
 
 
 async def _drive(
-    addresses: Sequence[Address], scripts: Sequence[Iterator[Request]], seconds: float, tally: Tally
+    addresses: Sequence[Address], scripts: Sequence[Iterator[Request]], seconds: float, stats: ResponseStats
 ) -> Drive:
     connections = [
-        Connection(address, script, tally) for script, address in zip(scripts, cycle(addresses), strict=False)
+        Connection(address, script, stats) for script, address in zip(scripts, cycle(addresses), strict=False)
     ]
     for connection in connections:
         await connection.open()
@@ -76,16 +78,16 @@ async def _drive(
     finished = asyncio.gather(*(connection.finished for connection in connections))
     enough = ANSWERS_EACH_MIN * len(connections)
     await asyncio.wait([finished], timeout=seconds)
-    while not finished.done() and len(tally.latencies) < enough and time.perf_counter() - started < SECONDS_MIN:
+    while not finished.done() and len(stats.latencies) < enough and time.perf_counter() - started < SECONDS_MIN:
         await asyncio.wait([finished], timeout=PATIENCE_SECONDS)
     open_seconds = time.perf_counter() - started
-    tally.is_open = False
+    stats.is_open = False
     try:
         await asyncio.wait_for(finished, GRACE_SECONDS)
     except TimeoutError as error:
         message = f"no answer within {GRACE_SECONDS} s"
         raise LoadError(message) from error
-    return Drive(tally, open_seconds, time.perf_counter() - started, time.process_time() - cpu_before)
+    return Drive(stats, open_seconds, time.perf_counter() - started, time.process_time() - cpu_before)
 
 
 @contextmanager

@@ -71,17 +71,17 @@ class AdkApiServer(HttpContender):
 
     def start(self) -> None:
         python = virtual_environment("adk", REQUIREMENTS)
-        database = f"sqlite:///{self.place.directory / 'adk.db'}"
+        database = f"sqlite:///{self.workspace.directory / 'adk.db'}"
         options = ("--host", "127.0.0.1", "--port", "{port}", "--log_level", "warning")
         command = (python.parent / "adk", "api_server", *options, "--session_service_uri", database, AGENTS)
-        server = Server(command, self.place.directory, self.place.directory / f"{self.name}.log")
+        server = Server(command, self.workspace.directory, self.workspace.directory / f"{self.name}.log")
         self.servers = [server]
         server.start()
 
     def service(self) -> Service:
         dialect = AdkApi()
         # A smaller pool than the others', for filling it takes long; by one client, for two fail now and then.
-        scale = replace(self.place.scale, pool_sessions=min(POOL_SESSIONS_MAX, self.place.scale.pool_sessions))
+        scale = replace(self.workspace.scale, pool_sessions=min(POOL_SESSIONS_MAX, self.workspace.scale.pool_sessions))
         return Service([server.address for server in self.servers], dialect, dialect, scale, fetch_connections=1)
 
     def load_archive(self) -> None:

@@ -13,7 +13,7 @@ from bench.load.drive import LoadError
 from bench.workloads.payload import MESSAGES_PER_APPEND, conversation
 
 if TYPE_CHECKING:
-    from bench.contenders.place import Place
+    from bench.contenders.workspace import Workspace
 
 REQUIREMENTS = REPOSITORY / "bench/peers/agents-requirements.txt"
 PROGRAM = REPOSITORY / "bench/peers/agents_loop.py"
@@ -25,15 +25,15 @@ class AgentsSdk(Contender):
 
     engine: ClassVar[str]
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
         self._filled: set[str] = set()
         self._process: subprocess.Popen[str]
 
     def start(self) -> None:
         python = virtual_environment("agents", REQUIREMENTS)
-        database = self.place.empty_database(self.engine)
-        with (self.place.directory / f"{self.name}.log").open("a") as log:
+        database = self.workspace.empty_database(self.engine)
+        with (self.workspace.directory / f"{self.name}.log").open("a") as log:
             self._process = subprocess.Popen(
                 [python, PROGRAM, database.url.replace("postgresql:", "postgresql+asyncpg:")],
                 stdin=subprocess.PIPE,

@@ -58,9 +58,9 @@ def _bars(cells: Sequence[Cell], measure: str, label: str) -> Figure:
         mine = [cell for cell in cells if _is_of(cell, engine) and cell.spread(measure).median > 0]
         names = list(dict.fromkeys(cell.contender for cell in mine))
         height = 0.8 / max(1, len(names))
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             found = [cell for cell in mine if cell.contender == name]
-            at = [loads.index(cell.workload) + (place - (len(names) - 1) / 2) * height for cell in found]
+            at = [loads.index(cell.workload) + (position - (len(names) - 1) / 2) * height for cell in found]
             medians, errors = _with_errors(found, measure)
             hatch = "////" if name.endswith("-2") else None
             axis.barh(

@@ -27,7 +27,7 @@ CHARTS = {
 def page(results: Results, directory: Path) -> str:
     """Return the page; it shows the charts that lie in the directory."""
     parts = (
-        _surroundings(results.surroundings),
+        _machine(results.machine),
         _figures(figures(results)),
         _charts(directory),
         _loads([cell for cell in results.cells if "@" not in cell.workload]),
@@ -37,12 +37,12 @@ def page(results: Results, directory: Path) -> str:
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
-def _surroundings(surroundings: dict[str, Any]) -> Iterator[str]:
+def _machine(machine: dict[str, Any]) -> Iterator[str]:
     yield "## Machine, versions, settings"
-    yield f"\nMeasured {surroundings['when']} at commit `{surroundings['commit']}` with `{surroundings['command']}`.\n"
+    yield f"\nMeasured {machine['when']} at commit `{machine['commit']}` with `{machine['command']}`.\n"
     yield from _table(("what", "value"))
     for part in ("machine", "versions", "settings"):
-        for name, value in surroundings[part].items():
+        for name, value in machine[part].items():
             yield f"| {name} | {_plain(value)} |"
     yield ""
 

@@ -8,9 +8,9 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from bench.contenders.base import Load
-from bench.contenders.place import ARCHIVE
 from bench.contenders.rows import Batch
 from bench.contenders.sessionary import Sessionary
+from bench.contenders.workspace import ARCHIVE
 from bench.workloads.reads import PAGE, Pages
 
 if TYPE_CHECKING:

@@ -21,14 +21,14 @@ def study_starting(stage: Stage) -> Iterator[Finding]:
             continue
         contender.stop_servers()
         databases = {
-            "an empty database": stage.place.empty_database(contender.engine),
+            "an empty database": stage.workspace.empty_database(contender.engine),
             f"{stage.plan.scale.archive_sessions:,} sessions": contender.database,
         }
         seconds: dict[str, list[float]] = {what: [] for what in databases}
         for _ in range(stage.plan.rounds + 1):
             for what, database in databases.items():
                 stage.progress.say(f"starting {contender.name} on {what}")
-                server = sessionary_server(database.url, stage.place.directory / "starting.log")
+                server = sessionary_server(database.url, stage.workspace.directory / "starting.log")
                 server.start()
                 seconds[what].append(server.ready_seconds)
                 server.stop()

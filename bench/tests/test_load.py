@@ -13,7 +13,7 @@ import pytest
 
 from bench.load.connection import Request
 from bench.load.drive import LoadError, drive, fetch_all
-from bench.load.tally import Tally
+from bench.load.response_stats import ResponseStats
 from bench.workloads.base import shares
 from bench.workloads.dialect import SessionsApi
 from bench.workloads.payload import conversation, text, turn
@@ -76,35 +76,35 @@ def answer(status: str = "200 OK", body: bytes = b"{}") -> bytes:
     indirect=True,
 )
 def test_an_answer_is_counted_once_however_it_arrives(scripted: Scripted) -> None:
-    tally = Tally(keep_bodies=True, answers_max=5)
-    drive([scripted.address], [repeat(REQUEST)], 5, tally)
-    assert tally.answers == 5
-    assert tally.acknowledged == {7: 5}
-    assert {body for _, body in tally.bodies} == {b"x" * 5000}
+    stats = ResponseStats(keep_bodies=True, answers_max=5)
+    drive([scripted.address], [repeat(REQUEST)], 5, stats)
+    assert stats.answers == 5
+    assert stats.acknowledged == {7: 5}
+    assert {body for _, body in stats.bodies} == {b"x" * 5000}
 
 
 @pytest.mark.parametrize("scripted", [[[answer()], [answer("503 Busy")]]], indirect=True)
 def test_a_refusal_is_an_error_and_uncertain(scripted: Scripted) -> None:
-    tally = Tally()
-    drive([scripted.address], [iter([REQUEST] * 4)], 5, tally)
-    assert tally.errors == {"503": 2}
-    assert (tally.acknowledged, tally.uncertain) == ({7: 2}, {7: 2})
+    stats = ResponseStats()
+    drive([scripted.address], [iter([REQUEST] * 4)], 5, stats)
+    assert stats.errors == {"503": 2}
+    assert (stats.acknowledged, stats.uncertain) == ({7: 2}, {7: 2})
 
 
 @pytest.mark.parametrize("scripted", [[[answer()], []]], indirect=True)
 def test_a_lost_connection_is_an_error_and_uncertain(scripted: Scripted) -> None:
-    tally = Tally()
-    drive([scripted.address], [iter([REQUEST] * 4)], 5, tally)
-    assert tally.errors == {"connection lost": 2}
-    assert (tally.acknowledged, tally.uncertain) == ({7: 2}, {7: 2})
+    stats = ResponseStats()
+    drive([scripted.address], [iter([REQUEST] * 4)], 5, stats)
+    assert stats.errors == {"connection lost": 2}
+    assert (stats.acknowledged, stats.uncertain) == ({7: 2}, {7: 2})
 
 
 @pytest.mark.parametrize("scripted", [[[answer()], [answer("500 Oops\r\nconnection: close")], []]], indirect=True)
 def test_a_client_comes_back_after_an_error_that_ends_its_connection(scripted: Scripted) -> None:
-    tally = Tally()
-    drive([scripted.address], [iter([REQUEST] * 4)], 5, tally)
-    assert tally.errors == {"500": 2}
-    assert tally.acknowledged == {7: 2}
+    stats = ResponseStats()
+    drive([scripted.address], [iter([REQUEST] * 4)], 5, stats)
+    assert stats.errors == {"500": 2}
+    assert stats.acknowledged == {7: 2}
 
 
 @pytest.mark.parametrize("scripted", [[[answer("404 Not Found")]]], indirect=True)

@@ -11,7 +11,7 @@ from bench.load.connection import Request
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.load.tally import Tally
+    from bench.load.response_stats import ResponseStats
     from bench.workloads.service import Service
 
 
@@ -34,7 +34,7 @@ class Workload(ABC):
         """Return the endless requests of each connection."""
 
     @abstractmethod
-    def account(self, tally: Tally) -> None:
+    def account(self, stats: ResponseStats) -> None:
         """Take note of what one run acknowledged."""
 
     @abstractmethod

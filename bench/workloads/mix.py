@@ -14,11 +14,11 @@ from bench.workloads.writes import Append
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.load.tally import Tally
+    from bench.load.response_stats import ResponseStats
     from bench.workloads.service import Service
 
 PATTERN = ["get"] * 6 + ["append"] * 3 + ["list"]
-# Only appends are counted: what reads return has no place in the ledger.
+# Only appends are counted: what reads return is not counted.
 READ = -1
 
 
@@ -40,10 +40,10 @@ class Mix(Workload):
         gets, appends, lists = (part.scripts(connections) for part in (self._get, self._append, self._list))
         return [self._interleave(number, *parts) for number, parts in enumerate(zip(gets, appends, lists, strict=True))]
 
-    def account(self, tally: Tally) -> None:
-        for counter in (tally.acknowledged, tally.uncertain):
+    def account(self, stats: ResponseStats) -> None:
+        for counter in (stats.acknowledged, stats.uncertain):
             counter.pop(READ, None)
-        self._append.account(tally)
+        self._append.account(stats)
 
     def verify(self) -> None:
         self._append.verify()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.load.connection import Request
-    from bench.load.tally import Tally
+    from bench.load.response_stats import ResponseStats
 
 MESSAGES = 20
 PAGE = 50
@@ -33,11 +33,11 @@ class Reading(Workload):
     def scripts(self, connections: int) -> list[Iterator[Request]]:
         return shares(self._requests, connections)
 
-    def account(self, tally: Tally) -> None:
+    def account(self, stats: ResponseStats) -> None:
         smallest, largest = self._sizes
-        if tally.latencies and not (smallest <= tally.body_bytes_min <= tally.body_bytes_max <= largest):
+        if stats.latencies and not (smallest <= stats.body_bytes_min <= stats.body_bytes_max <= largest):
             raise MismatchedResponseError(
-                f"answers of {tally.body_bytes_min} to {tally.body_bytes_max} bytes; {self._sizes} expected"
+                f"answers of {stats.body_bytes_min} to {stats.body_bytes_max} bytes; {self._sizes} expected"
             )
 
     def verify(self) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.load.connection import Request
-    from bench.load.tally import Tally
+    from bench.load.response_stats import ResponseStats
     from bench.workloads.service import Service
 
 STARTING_MESSAGES = 20
@@ -35,8 +35,8 @@ class Create(Workload):
     def scripts(self, connections: int) -> list[Iterator[Request]]:
         return shares(self._requests, connections)
 
-    def account(self, tally: Tally) -> None:
-        self._created.extend(self.service.dialect.session_of(body) for _, body in tally.bodies)
+    def account(self, stats: ResponseStats) -> None:
+        self._created.extend(self.service.dialect.session_of(body) for _, body in stats.bodies)
 
     def verify(self) -> None:
         if len(set(self._created)) != len(self._created):
@@ -69,9 +69,9 @@ class Append(Workload):
     def scripts(self, connections: int) -> list[Iterator[Request]]:
         return shares(self.requests, connections)
 
-    def account(self, tally: Tally) -> None:
-        self.pool.appended += tally.acknowledged
-        self.pool.uncertain += tally.uncertain
+    def account(self, stats: ResponseStats) -> None:
+        self.pool.appended += stats.acknowledged
+        self.pool.uncertain += stats.uncertain
 
     def verify(self) -> None:
         self.pool.verify()
@@ -122,6 +122,6 @@ class Extend(Append):
         self.pool.fill(self.service.scale.pool_sessions)
         self.requests = [self.service.dialect.extend(name) for name in self.pool.sessions]
 
-    def account(self, tally: Tally) -> None:
-        self.pool.extended += tally.acknowledged
-        self.pool.uncertain += tally.uncertain
+    def account(self, stats: ResponseStats) -> None:
+        self.pool.extended += stats.acknowledged
+        self.pool.uncertain += stats.uncertain

@@ -11,8 +11,8 @@ import httpx2 as httpx
 import pytest
 
 from bench.contenders.conventional import ConventionalPostgres, ConventionalSqlite
-from bench.contenders.place import Place
 from bench.contenders.sessionary import SessionaryOnPostgres, SessionaryOnSqlite
+from bench.contenders.workspace import Workspace
 from bench.workloads.dialect import SessionsApi
 from bench.workloads.service import Scale
 
@@ -32,11 +32,11 @@ Session = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    directory: Path = tmp_path_factory.mktemp("place")
-    place = Place(directory, Scale(pool_sessions=1, archive_sessions=120), with_archive=True)
-    yield place
-    place.close()
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    directory: Path = tmp_path_factory.mktemp("workspace")
+    workspace = Workspace(directory, Scale(pool_sessions=1, archive_sessions=120), with_archive=True)
+    yield workspace
+    workspace.close()
 
 
 @pytest.fixture(
@@ -44,8 +44,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     params=[ConventionalSqlite, ConventionalPostgres, SessionaryOnSqlite, SessionaryOnPostgres],
     ids=lambda contender: contender.name,
 )
-def contender(request: pytest.FixtureRequest, place: Place) -> Iterator[HttpContender]:
-    contender: HttpContender = request.param(place)
+def contender(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[HttpContender]:
+    contender: HttpContender = request.param(workspace)
     contender.start()
     contender.load_archive()
     yield contender

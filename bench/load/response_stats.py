@@ -10,7 +10,7 @@ ACKNOWLEDGED = frozenset({b"200", b"201"})
 
 
 @dataclass(slots=True)
-class Tally:
+class ResponseStats:
     """Counts answers while a run is open, and for those still on their way when it closes."""
 
     keep_bodies: bool = False

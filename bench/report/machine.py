@@ -16,20 +16,20 @@ import apsw
 
 from bench.contenders.conventional import REQUIREMENTS as CONVENTIONAL
 from bench.contenders.environments import pinned
-from bench.contenders.place import POSTGRES_SETTINGS
 from bench.contenders.programs import REPOSITORY
+from bench.contenders.workspace import POSTGRES_SETTINGS
 from bench.peers.adk import REQUIREMENTS as ADK
 from bench.peers.agents_sdk import REQUIREMENTS as AGENTS
 
 if TYPE_CHECKING:
-    from bench.contenders.place import Place
+    from bench.contenders.workspace import Workspace
     from bench.plan import Plan
 
 PACKAGES = ("sessionary", "uvicorn", "uvloop", "httptools", "msgspec", "apsw", "asyncpg")
 RAM_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs"})
 
 
-def describe(plan: Plan, place: Place) -> dict[str, Any]:
+def describe(plan: Plan, workspace: Workspace) -> dict[str, Any]:
     """Return the machine, the versions and the settings of a run."""
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -40,13 +40,13 @@ def describe(plan: Plan, place: Place) -> dict[str, Any]:
             "processor": _field(Path("/proc/cpuinfo"), "model name"),
             "memory": _field(Path("/proc/meminfo"), "MemTotal"),
             "kernel": platform.release(),
-            "file system": file_system(place.directory),
+            "file system": file_system(workspace.directory),
         },
         "versions": {
             "python": platform.python_version(),
             "sqlite (sessionary)": apsw.sqlite_lib_version(),
             "sqlite (conventional)": sqlite3.sqlite_version,
-            "postgresql": place.postgres.version if any("postgres" in name for name in plan.contenders) else None,
+            "postgresql": workspace.postgres.version if any("postgres" in name for name in plan.contenders) else None,
             **{name: _version(name) for name in PACKAGES},
         },
         "settings": {

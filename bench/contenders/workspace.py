@@ -29,7 +29,7 @@ POSTGRES_SETTINGS = {
 }
 
 
-class Place:
+class Workspace:
     """A directory, and the one PostgreSQL server that all contenders share, started when the first one asks.
 
     Those that use sessionary's tables get copies of one template, so that a large archive is loaded once an engine.
