@@ -30,7 +30,7 @@ Address: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """One run of the load generator: its response stats, how long it was open, how long it took, and the CPU it used."""
+    """One run of the load generator: its response stats, how long it was open, how long it took, and its CPU time."""
 
     stats: ResponseStats
     seconds: float
