@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.arguments import read_command_line
 from bench.comparing import Stage
 from bench.contenders.workspace import Workspace
-from bench.plan import Plan, read_command_line
 from bench.report.figures import figures
 from bench.report.machine import RAM_FILE_SYSTEMS, describe, file_system
 from bench.report.page import page
@@ -21,6 +21,8 @@ from bench.studies.catalogue import STUDIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bench.plan import Plan
 
 
 def main(arguments: Sequence[str]) -> int:

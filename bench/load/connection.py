@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from bench.load.response_stats import ACKNOWLEDGED, STATUS, ResponseStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.load.drive import Address
+
+Address: TypeAlias = tuple[str, int]
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 HEAD_END = b"\r\n\r\n"

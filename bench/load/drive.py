@@ -8,11 +8,11 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from bench.load.connection import Connection, Request
+from bench.load.connection import Address, Connection, Request
 from bench.load.response_stats import ResponseStats
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ FETCH_SECONDS_MAX = 120
 ANSWERS_EACH_MIN = 1
 SECONDS_MIN = 4.0
 PATIENCE_SECONDS = 0.1
-
-Address: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)

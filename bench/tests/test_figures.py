@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.arguments import FULL, QUICK, narrowed
 from bench.contenders.base import Sample
-from bench.plan import FULL, QUICK, narrowed
 from bench.report.figures import Figure, figures
 from bench.report.table import cells_table, figures_table
 from bench.results import Cell, Results

@@ -23,7 +23,7 @@ from bench.workloads.service import Scale, Service
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.load.drive import Address
+    from bench.load.connection import Address
 
 REQUEST = Request(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 7)
 

@@ -11,7 +11,7 @@ from bench.load.drive import fetch_all
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.load.drive import Address
+    from bench.load.connection import Address
     from bench.workloads.dialect import Dialect
 
 # The figures are about this many clients.
