@@ -15,6 +15,7 @@ from tests.conformance.making import (
     OTHER,
     HandClock,
     Making,
+    apply_all,
     assistant,
     delete,
     extend,
@@ -81,7 +82,7 @@ class Neighbours:
 
     async def _change(self) -> None:
         mine, theirs = self._lasting, _twin(self._lasting)
-        # As many changes to the one as to the other, so that versions tell nobody apart; turns of other lengths.
+        # As many changes to the one as to the other, so that versions tell nobody apart; blocks of other lengths.
         for _ in range(3):
             await self._apply(update(mine, user(), assistant(), user("more"), tokens_used=3))
             await self._apply(update(theirs, assistant("theirs"), user("theirs"), tokens_used=2))
@@ -138,7 +139,7 @@ class Neighbours:
         await self._look()
 
     async def _apply(self, *commands: Command) -> None:
-        self.seen.extend(map(_told, await self._store.apply(commands)))
+        self.seen.extend(map(_told, await apply_all(self._store, commands)))
 
     async def _sweep(self) -> None:
         self.seen.append(await self._store.sweep(100))

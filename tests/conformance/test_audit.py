@@ -11,6 +11,7 @@ from tests.conformance.making import (
     DAY,
     HandClock,
     Making,
+    apply_all,
     begin,
     delete,
     do,
@@ -67,7 +68,7 @@ async def test_a_deletion_that_is_told_again_is_recorded_once(store: Store, maki
 async def test_a_session_begun_and_deleted_in_one_batch_is_recorded(store: Store, making: Making) -> None:
     session = making.create()
 
-    await store.apply([session, delete(session)])
+    await apply_all(store, [session, delete(session)])
 
     assert [found.subject for found in await audit(store)] == [session.session_id]
 
@@ -76,7 +77,7 @@ async def test_deletions_in_one_batch_are_recorded_in_order(store: Store, making
     sessions = [await begin(store, making.create()) for _ in range(5)]
     backwards = [delete(session) for session in reversed(sessions)]
 
-    await asyncio.gather(*(store.apply([command]) for command in backwards))
+    await asyncio.gather(*(store.apply(command) for command in backwards))
 
     assert sorted(found.subject for found in await audit(store)) == [session.session_id for session in sessions]
 

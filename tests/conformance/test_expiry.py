@@ -11,6 +11,7 @@ from tests.conformance.making import (
     MINUTE,
     HandClock,
     Making,
+    apply_all,
     begin,
     delete,
     do,
@@ -57,14 +58,15 @@ async def test_a_session_is_absent_from_the_instant_it_expires(
             await store.fetch(session.organisation, session.session_id, window)
     for filters in FILTERS:
         assert await listed(store, listing(**filters)) == []
-    outcomes = await store.apply(
+    outcomes = await apply_all(
+        store,
         [
             update(session),
             update(session, user()),
             extend(session),
             delete(session),
             update(session, if_version=9, tokens_used=1),
-        ]
+        ],
     )
     assert [type(outcome) for outcome in outcomes] == [SessionNotFoundError] * 5
 
@@ -122,7 +124,7 @@ async def test_now_is_taken_once_for_the_commands_on_a_session(reopen: Reopen, m
     store = await reopen()
     session = await begin(store, making.create())
 
-    outcomes = await store.apply([update(session, user(number)) for number in range(5)])
+    outcomes = await apply_all(store, [update(session, user(number)) for number in range(5)])
 
     instants = {outcome.updated_at for outcome in outcomes if isinstance(outcome, Updated)}
     assert len(instants) == 1
@@ -135,7 +137,7 @@ async def test_a_session_that_expired_long_ago_and_one_begun_now_do_not_mix(
     clock.move(10 * MINUTE)
     new = await begin(store, making.create(minutes=5))
 
-    extended, refused = await store.apply([extend(new, 5), extend(old, 5)])
+    extended, refused = await apply_all(store, [extend(new, 5), extend(old, 5)])
 
     assert isinstance(extended, Extended)
     assert isinstance(refused, SessionNotFoundError)

@@ -1,7 +1,7 @@
 """A session still without a title takes it when its first user message arrives."""
 
 from sessionary.server.store.base import Store
-from tests.conformance.making import Making, assistant, begin, change, read, update, user
+from tests.conformance.making import Making, apply_all, assistant, begin, change, read, update, user
 
 
 async def test_a_session_takes_its_title_from_the_first_user_message(store: Store, making: Making) -> None:
@@ -76,7 +76,7 @@ async def test_a_title_can_be_replaced(store: Store, making: Making) -> None:
 async def test_the_first_user_message_counts_across_the_commands_of_a_batch(store: Store, making: Making) -> None:
     session = making.create(assistant("Welcome"))
 
-    await store.apply([session, update(session, user("First")), update(session, user("Second"))])
+    await apply_all(store, [session, update(session, user("First")), update(session, user("Second"))])
     await change(store, update(session, user("Third")))
 
     assert (await read(store, session)).title == "First"

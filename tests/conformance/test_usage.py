@@ -13,7 +13,19 @@ from sessionary.server.store.base import (
     UsagePage,
     stored_size_of,
 )
-from tests.conformance.making import MINUTE, OTHER, HandClock, Making, begin, change, delete, do, update, user
+from tests.conformance.making import (
+    MINUTE,
+    OTHER,
+    HandClock,
+    Making,
+    apply_all,
+    begin,
+    change,
+    delete,
+    do,
+    update,
+    user,
+)
 
 
 async def test_an_organisation_nobody_knows_has_nothing(store: Store) -> None:
@@ -77,7 +89,7 @@ async def test_a_beginning_that_names_a_version_begins_nothing_but_is_answered_a
     again = making.create(idempotency_key=beginning.idempotency_key)
     unheard = making.create(idempotency_key=IdempotencyKey("ada", "other", b"print"))
 
-    answers = await store.apply([msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
+    answers = await apply_all(store, [msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
 
     assert isinstance(answers[0], Created)
     assert (answers[0].session_id, answers[0].replayed) == (first.session_id, True)

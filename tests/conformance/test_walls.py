@@ -33,7 +33,7 @@ WALLS = [
     for wall in walls_of(engine)
     if str(wall) not in UNSEEN
 ]
-TABLES = ("sessions", "turns", "keys", "audit")
+TABLES = ("sessions", "message_blocks", "keys", "audit")
 PARAMETER = re.compile(r":(\w+)")
 
 

@@ -43,12 +43,17 @@ def locks_of(pid: int, file: Path) -> set[str]:
 
 PYTHON = "import contextlib, sqlite3, sys\nwith contextlib.closing(sqlite3.connect(sys.argv[1])) as file:\n    "
 BESIDE: dict[str, list[str]] = {
-    "Python opens and closes it": [sys.executable, "-c", f"{PYTHON}file.execute('SELECT count(*) FROM turns')", "FILE"],
+    "Python opens and closes it": [
+        sys.executable,
+        "-c",
+        f"{PYTHON}file.execute('SELECT count(*) FROM message_blocks')",
+        "FILE",
+    ],
     "Python writes to it": [sys.executable, "-c", f"{PYTHON}file.execute('PRAGMA application_id = 7')", "FILE"],
     "VACUUM INTO": [sys.executable, "-c", f"{PYTHON}file.execute('VACUUM INTO ?', [sys.argv[2]])", "FILE", "COPY"],
     "VACUUM": ["sqlite3", "FILE", ".timeout 20000", "VACUUM"],
     "the backup API": [sys.executable, "-c", f"{PYTHON}file.backup(sqlite3.connect(sys.argv[2]))", "FILE", "COPY"],
-    "the shell reads": ["sqlite3", "FILE", "SELECT count(*) FROM turns"],
+    "the shell reads": ["sqlite3", "FILE", "SELECT count(*) FROM message_blocks"],
     "the shell's .backup": ["sqlite3", "FILE", ".backup COPY"],
     "the shell's .dump": ["sqlite3", "FILE", ".dump"],
     "the shell's checkpoint": ["sqlite3", "FILE", "PRAGMA wal_checkpoint(PASSIVE)"],

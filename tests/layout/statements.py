@@ -73,7 +73,7 @@ _CLAUSES: Mapping[str, set[str]] = {
     "UPDATE": {"DO", "FOR", "KEY"},
 }
 _FIRST_PREDICATE = re.compile(r"^[\s(]*(?:\w+\.)?organisation\b")
-_TABLES = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO|USING)\s+(?:sessions|turns|keys|audit|tokens)\b")
+_TABLES = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO|USING)\s+(?:sessions|message_blocks|keys|audit|tokens)\b")
 _SCHEMA = re.compile(r"\bWHERE\s+:schema_is_known")
 """Asks for the schema's migrations, which are everybody's."""
 _INSERT = re.compile(r"\bINSERT\s+INTO\s+\w+(?:\s+AS\s+\w+)?\s*\(\s*(\w+)")

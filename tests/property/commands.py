@@ -97,7 +97,7 @@ class Story:
         for given in described:
             command = self._command(given)
             commands.append(command)
-            outcomes += await self.reference.apply([command])
+            outcomes.append(await self.reference.apply(command))
         return commands, outcomes
 
     def repeated(self, command: Command) -> Command:
@@ -238,7 +238,7 @@ def _message(draw: st.DrawFn) -> dict[str, Any]:
 
 _messages = _message()
 _ages = st.sampled_from([()] * 5 + [(0,), (DAY,), (None, 1), (HOUR, 5 * HOUR, None)])
-_turns = st.lists(_messages, max_size=3).map(tuple)
+_blocks = st.lists(_messages, max_size=3).map(tuple)
 _metadata = st.dictionaries(
     st.sampled_from(["a", "b", "c", "é", ""]),
     st.one_of(st.none(), _json, _long_text),
@@ -270,14 +270,14 @@ beginnings: st.SearchStrategy[Given] = st.builds(
     model=st.sampled_from(MODELS),
     metadata=_metadata,
     minutes=st.sampled_from([60, 5, 60, 1440]),
-    messages=_turns,
+    messages=_blocks,
     ages=_ages,
     imported=st.sampled_from([None] * 5 + [0, 1, HOUR, 400 * DAY]),
 )
 _change = st.builds(
     Change,
     **_given,
-    messages=st.none() | _turns,
+    messages=st.none() | _blocks,
     ages=_ages,
     tokens_used=st.sampled_from([None, None, None, 0, 1, 5, 7, 2**30, INT32_MAX]),
     status=st.sampled_from([None, None, "active", "completed"]),

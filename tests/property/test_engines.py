@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import HandClock, Ids
 from tests.harness.postgres import PostgresServer
-from tests.property.folded import FoldedStore
+from tests.property.dictionary_store import DictionaryStore
 from tests.property.machine import Engine, InStep
 from tests.property.profiles import search
 
@@ -51,7 +51,7 @@ def compare_database(runner: asyncio.Runner, url: str, effort: settings) -> None
 def test_what_fold_says_to_write_answers_as_the_reference_does(runner: asyncio.Runner) -> None:
     clock = HandClock()
 
-    compare(runner, FoldedStore(clock), clock, search(examples=100, steps=25))
+    compare(runner, DictionaryStore(clock), clock, search(examples=100, steps=25))
 
 
 def test_sqlite_answers_as_the_reference_does(runner: asyncio.Runner, tmp_path: Path) -> None:

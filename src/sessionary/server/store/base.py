@@ -1,10 +1,10 @@
 """The contract of a store: commands go in, outcomes come out, and every promise it keeps is a sentence here.
 
-Words: a *session* is the row a conversation hangs on; a *turn* is the messages one command appended; *now* and every
+Words: a *session* is the row a conversation hangs on; a *block* is the messages one command appended; *now* and every
 other instant is an integer of milliseconds since 1970 in UTC; *metadata* and messages travel as compact JSON bytes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
@@ -56,12 +56,12 @@ class Command(Struct, frozen=True, kw_only=True):
     unless_version: Versions = None
 
 
-def is_meant(wanted: Versions, version: int) -> bool:
+def matches_if_version(wanted: Versions, version: int) -> bool:
     """Say whether a version is among those wanted, which are all of them if none is named."""
-    return wanted is None or version == wanted or is_refused(wanted, version)
+    return wanted is None or version == wanted or matches_unless_version(wanted, version)
 
 
-def is_refused(refused: Versions, version: int) -> bool:
+def matches_unless_version(refused: Versions, version: int) -> bool:
     """Say whether a version is among those named."""
     return refused is not None and (
         refused in (version, ANY_VERSION) or (isinstance(refused, tuple) and version in refused)
@@ -89,7 +89,7 @@ class Create(Command, frozen=True, kw_only=True, tag="create"):
 
 
 class Update(Command, frozen=True, kw_only=True, tag="update"):
-    """Append a turn, add tokens, merge metadata, set what is given; None everywhere changes nothing.
+    """Append a block, add tokens, merge metadata, set what is given; None everywhere changes nothing.
 
     ``messages`` are compact JSON objects without ``created_at``, ``message_times`` as in ``Create``.
     ``first_user_text`` is the text of the first user message among them: None if there is no user message, empty if it
@@ -114,7 +114,7 @@ class Extend(Command, frozen=True, kw_only=True, tag="extend"):
 
 
 class Delete(Command, frozen=True, kw_only=True, tag="delete"):
-    """Remove a session and its turns."""
+    """Remove a session and its blocks."""
 
 
 def size_of(command: Command) -> int:
@@ -195,7 +195,7 @@ class StoredSession(Struct):
     metadata: bytes | None
 
 
-class Turn(Struct, frozen=True):
+class MessageBlock(Struct, frozen=True):
     """The messages one command appended: ``count`` of them from number ``first`` on, as JSON joined by commas."""
 
     organisation: str
@@ -229,7 +229,7 @@ class Window(Struct, frozen=True):
 class Conversation(Struct, frozen=True):
     """A session and its messages, as JSON that goes out as it is.
 
-    ``summary`` is what ``summary_of`` spells, ``metadata`` an object, ``messages`` are objects joined by commas;
+    ``summary`` is what ``encode_summary`` spells, ``metadata`` an object, ``messages`` are objects joined by commas;
     ``offset`` of them come before the first.
     """
 
@@ -317,7 +317,7 @@ class UsagePage(Usage, frozen=True):
     after: str | None = None
 
 
-class Swept(Struct, frozen=True):
+class SweepResult(Struct, frozen=True):
     """What one bounded sweep did: how many expired sessions are gone, and whether more may be due."""
 
     removed: int
@@ -340,11 +340,12 @@ class Store(Protocol):
     A session is deleted, and a token made or revoked, together with the audit record of it.
     """
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply the commands in order; one outcome each.
+    async def apply(self, command: Command) -> Outcome:
+        """Apply a command, in one transaction with others that arrive at the same time.
 
-        Raises OverloadedError if the queue is full (nothing was applied) and StoreUnavailableError if the store did not
-        answer in time (each command was applied whole or not at all).
+        Raises OverloadedError if the queue is full (the command was not applied). The outcome is a
+        StoreUnavailableError if the database did not respond in time or refused (the command was applied whole or not
+        at all).
         """
         ...
 
@@ -362,8 +363,8 @@ class Store(Protocol):
         """Count live sessions and the bytes of their messages among ``limit`` sessions after the session ``after``."""
         ...
 
-    async def sweep(self, limit: int) -> Swept:
-        """Remove at most ``limit`` each of expired sessions with their turns, outdated keys, and old audit records."""
+    async def sweep(self, limit: int) -> SweepResult:
+        """Remove at most ``limit`` each of expired sessions with their blocks, outdated keys, and old audit records."""
         ...
 
     async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:

@@ -1,6 +1,6 @@
 """Every rule of what a command does, as one pure function: state and command in, state and outcome out.
 
-The engines lock and read the sessions a batch names, let ``fold`` decide all of its commands in order, and write what
+An engine reads the sessions that a batch names, calls ``apply_commands`` with its commands in order, and writes what
 changed. Nothing here reads a clock, a database or a setting.
 """
 
@@ -33,23 +33,23 @@ from sessionary.server.store.base import (
     Effect,
     Extend,
     Extended,
+    MessageBlock,
     MessageTimes,
     Outcome,
     StoredKey,
     StoredSession,
-    Turn,
     Update,
     Updated,
-    is_meant,
-    is_refused,
+    matches_if_version,
+    matches_unless_version,
 )
 from sessionary.server.store.titles import title_from
 from sessionary.timestamps import format_timestamp
 
 SessionKey = tuple[str, str]
-OnceKey = tuple[str, str, str, str]
+IdempotencyKeyId = tuple[str, str, str, str]
 State = StoredSession | None
-Decision = tuple[State, Outcome, Turn | None]
+Decision = tuple[State, Outcome, MessageBlock | None]
 
 _RULED_OUT: Final = "The session has a version that the request rules out."
 
@@ -58,8 +58,8 @@ _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _effects: Final = msgspec.json.Decoder(Effect)
 
 
-def decide(state: State, command: Command, now: int) -> Decision:
-    """Decide one command: the state after it, what to answer, and the turn it appends, if any.
+def apply_command(state: State, command: Command, now: int) -> Decision:
+    """Decide one command: the state after it, what to answer, and the block it appends, if any.
 
     ``state`` is never changed; an error leaves it as it was.
     """
@@ -71,9 +71,9 @@ def decide(state: State, command: Command, now: int) -> Decision:
             return _create(command)
         if state is None or state.expires_at <= now:
             raise SessionNotFoundError
-        if command.if_version is not None and not is_meant(command.if_version, state.version):
+        if command.if_version is not None and not matches_if_version(command.if_version, state.version):
             raise PreconditionFailedError(state.version)
-        if command.unless_version is not None and is_refused(command.unless_version, state.version):
+        if command.unless_version is not None and matches_unless_version(command.unless_version, state.version):
             raise PreconditionFailedError(state.version, _RULED_OUT)
         return _change(state, command, now)
     except SessionaryError as error:
@@ -113,9 +113,9 @@ def _create(command: Create) -> Decision:
         expires_at=begun_at + command.expires_after,
         version=1,
     )
-    turn = _append(state, command.messages, command, 0, begun_at)
+    block = _append(state, command.messages, command, 0, begun_at)
     created = Created(session_id=state.id, version=1, created_at=state.created_at, expires_at=state.expires_at)
-    return state, created, turn
+    return state, created, block
 
 
 def _update(before: StoredSession, command: Update, now: int) -> Decision:
@@ -134,8 +134,8 @@ def _update(before: StoredSession, command: Update, now: int) -> Decision:
         raise TotalTooLargeError(detail, field_errors=(FieldError("/tokensUsed", detail),))
     if command.metadata is not None:
         state.metadata = _merged(before.metadata or b"{}", command.metadata)
-    turn = _append(state, command.messages or (), command, tokens, now)
-    return state, _updated(state), turn
+    block = _append(state, command.messages or (), command, tokens, now)
+    return state, _updated(state), block
 
 
 def _updated(state: StoredSession) -> Updated:
@@ -176,7 +176,7 @@ def _extend(before: StoredSession, command: Extend, now: int) -> Decision:
 
 def _append(
     state: StoredSession, messages: Sequence[bytes], command: Create | Update, tokens: int, now: int
-) -> Turn | None:
+) -> MessageBlock | None:
     if not messages:
         return None
     body = _stamped(messages, command.message_times, now)
@@ -193,7 +193,7 @@ def _append(
     if command.first_user_text is not None and not state.user_spoke:
         state.user_spoke = True
         state.title = state.title or title_from(command.first_user_text)
-    return Turn(state.organisation, state.id, first, len(messages), tokens, body, now)
+    return MessageBlock(state.organisation, state.id, first, len(messages), tokens, body, now)
 
 
 def _stamped(messages: Sequence[bytes], times: MessageTimes, now: int) -> bytes:
@@ -222,16 +222,16 @@ def _merged(stored: bytes, changes: Mapping[str, Any]) -> bytes:
     return metadata
 
 
-class Folded(Struct):
+class BatchResult(Struct):
     """What a batch comes to: an outcome for each command, and the rows that differ from what was read."""
 
     outcomes: list[Outcome]
     deleted: list[SessionKey]
     inserted: list[StoredSession]
     updated: list[StoredSession]
-    turns: list[Turn]
+    blocks: list[MessageBlock]
     keys: list[StoredKey]
-    outdated_keys: list[OnceKey]
+    outdated_keys: list[IdempotencyKeyId]
     audit: list[AuditRecord]
 
 
@@ -240,7 +240,7 @@ def session_key(command: Command) -> SessionKey:
     return command.organisation, command.session_id
 
 
-def once_key(command: Command) -> OnceKey | None:
+def idempotency_key_id(command: Command) -> IdempotencyKeyId | None:
     """Name the key a command is to be applied once under, if any."""
     if command.idempotency_key is None:
         return None
@@ -248,12 +248,12 @@ def once_key(command: Command) -> OnceKey | None:
     return command.organisation, command.idempotency_key.principal, tag, command.idempotency_key.key
 
 
-def fold(
+def apply_commands(
     commands: Sequence[Command],
     stored: Mapping[SessionKey, StoredSession],
-    keys: Mapping[OnceKey, StoredKey],
+    keys: Mapping[IdempotencyKeyId, StoredKey],
     now: int,
-) -> Folded:
+) -> BatchResult:
     """Decide commands in order, each on the state the ones before it left, and gather what to write.
 
     ``stored`` holds the sessions as they are locked, ``keys`` those used before. A session that several commands
@@ -262,24 +262,24 @@ def fold(
     batch = _Batch(stored, keys)
     for command in commands:
         batch.run(command, now)
-    return batch.folded()
+    return batch.result()
 
 
 class _Batch:
     """The state of a batch while it is decided."""
 
-    def __init__(self, stored: Mapping[SessionKey, StoredSession], keys: Mapping[OnceKey, StoredKey]) -> None:
+    def __init__(self, stored: Mapping[SessionKey, StoredSession], keys: Mapping[IdempotencyKeyId, StoredKey]) -> None:
         self.stored = stored
         self.states: dict[SessionKey, State] = dict(stored)
         self.stored_keys = keys
-        self.keys: dict[OnceKey, StoredKey] = {}
+        self.keys: dict[IdempotencyKeyId, StoredKey] = {}
         self.begun: set[SessionKey] = set()
-        self.turns: list[Turn] = []
+        self.blocks: list[MessageBlock] = []
         self.audit: list[AuditRecord] = []
         self.outcomes: list[Outcome] = []
 
     def run(self, command: Command, now: int) -> None:
-        name = once_key(command)
+        name = idempotency_key_id(command)
         if name is not None and command.idempotency_key is not None:
             earlier = self.keys.get(name) or self.stored_keys.get(name)
             if earlier is not None and earlier.expires_at > now:
@@ -287,7 +287,7 @@ class _Batch:
                 return
         key = session_key(command)
         before = self.states.get(key)
-        after, outcome, turn = decide(before, command, now)
+        after, outcome, block = apply_command(before, command, now)
         self.outcomes.append(outcome)
         if isinstance(outcome, SessionaryError):
             return
@@ -296,10 +296,10 @@ class _Batch:
             self.begun.add(key)
         elif isinstance(outcome, Deleted):
             # What the session was told in this batch goes with it; its id might be used again.
-            self.turns = [told for told in self.turns if (told.organisation, told.session_id) != key]
+            self.blocks = [told for told in self.blocks if (told.organisation, told.session_id) != key]
             self.audit.append(_deletion(command, now))
-        if turn is not None:
-            self.turns.append(turn)
+        if block is not None:
+            self.blocks.append(block)
         if name is not None and command.idempotency_key is not None:
             self.keys[name] = StoredKey(
                 *name,
@@ -308,18 +308,18 @@ class _Batch:
                 expires_at=now + constants.IDEMPOTENCY_KEY_KEPT_MILLISECONDS,
             )
 
-    def folded(self) -> Folded:
+    def result(self) -> BatchResult:
         changed = [key for key in sorted(self.states) if self.states[key] is not self.stored.get(key)]
         live = {key: state for key in changed if (state := self.states[key]) is not None}
         # Begun here is inserted, even if its id was in use before: then that one is deleted first.
         inserted = [key for key in live if key in self.begun or key not in self.stored]
         updated = [key for key in live if key in self.stored and key not in self.begun]
-        return Folded(
+        return BatchResult(
             outcomes=self.outcomes,
             deleted=[key for key in changed if key in self.stored and (key not in live or key in self.begun)],
             inserted=[live[key] for key in inserted],
             updated=[live[key] for key in updated],
-            turns=sorted(self.turns, key=lambda turn: (turn.organisation, turn.session_id, turn.first)),
+            blocks=sorted(self.blocks, key=lambda block: (block.organisation, block.session_id, block.first)),
             keys=[self.keys[name] for name in sorted(self.keys)],
             outdated_keys=[name for name in sorted(self.keys) if name in self.stored_keys],
             audit=self.audit,

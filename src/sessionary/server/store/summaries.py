@@ -13,7 +13,7 @@ from sessionary.timestamps import format_timestamp
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def summary_of(session: StoredSession) -> bytes:
+def encode_summary(session: StoredSession) -> bytes:
     """Spell the members of a session's JSON object, but for metadata and messages, without the braces around them."""
     summary = Summary(
         session.id,
@@ -31,7 +31,7 @@ def summary_of(session: StoredSession) -> bytes:
     return _encode(summary)[1:-1]
 
 
-def page_of(rows: Sequence[Any], limit: int, to_id: Callable[[Any], str]) -> Page:
+def build_page(rows: Sequence[Any], limit: int, to_id: Callable[[Any], str]) -> Page:
     """Join at most ``limit`` sessions, of rows that end with id, summary and metadata; one row more says there are."""
     objects = [b'{%b,"metadata":%b}' % (row[-2] or _no_summary(), row[-1]) for row in rows[:limit]]
     return Page(b",".join(objects), to_id(rows[limit - 1][-3]) if len(rows) > limit else None)

@@ -1,4 +1,4 @@
-"""Windows: which messages of a conversation are asked for, and cutting them out of turns."""
+"""Windows: which messages of a conversation are asked for, and cutting them out of blocks."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -21,15 +21,15 @@ def span(window: Window | None, total: int) -> tuple[int, int]:
     return begin, end
 
 
-def cut(turns: Sequence[tuple[int, bytes]], begin: int, end: int) -> bytes:
-    """Join the messages numbered from ``begin`` up to ``end`` out of turns that follow each other.
+def cut(blocks: Sequence[tuple[int, bytes]], begin: int, end: int) -> bytes:
+    """Join the messages numbered from ``begin`` up to ``end`` out of blocks that follow each other.
 
-    A turn is given by the number of its first message and its body. Those in the middle are taken as they are; only
+    A block is given by the number of its first message and its body. Those in the middle are taken as they are; only
     at the edges are messages told apart, and not even there are they decoded.
     """
     pieces: list[bytes] = []
-    for place, (first, body) in enumerate(turns):
-        following = turns[place + 1][0] if place + 1 < len(turns) else None
+    for place, (first, body) in enumerate(blocks):
+        following = blocks[place + 1][0] if place + 1 < len(blocks) else None
         if following is not None and begin <= first and following <= end:
             pieces.append(body)
         else:

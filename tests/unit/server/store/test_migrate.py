@@ -12,7 +12,18 @@ from sessionary.server.store.migrate import Migration, newest_migration, read_mi
 from sessionary.server.store.opening import migrate, open_store, pending_migrations
 from sessionary.server.store.postgres import migrations as postgres
 from sessionary.server.store.sqlite import migrations as sqlite
-from tests.conformance.making import NOVEMBER, HandClock, Making, begin, contents_in, listed, listing, update, user
+from tests.conformance.making import (
+    NOVEMBER,
+    HandClock,
+    Making,
+    apply_all,
+    begin,
+    contents_in,
+    listed,
+    listing,
+    update,
+    user,
+)
 from tests.unit.server.store.postgres.stores import ask, opened
 
 Migrate = Callable[[str], Awaitable[object]]
@@ -48,7 +59,7 @@ async def test_a_program_goes_on_beside_a_newer_one_that_only_expanded(url: str)
     try:
         session = await begin(store, making.create())
         await _newer_program(url, EXPANDS)
-        (outcome,) = await store.apply([update(session, user("hello"))])
+        outcome = await store.apply(update(session, user("hello")))
         assert isinstance(outcome, Updated)
         await store.ready()
         assert await pending_migrations(url) == []
@@ -91,8 +102,8 @@ async def test_a_program_stops_beside_a_newer_one_that_contracted(url: str) -> N
         session = await begin(store, making.create())
         await _newer_program(url, CONTRACTS)
         outcomes = [
-            *(await store.apply([update(session, user("lost"))])),
-            *(await store.apply([making.create(), making.create(user("lost"))])),
+            await store.apply(update(session, user("lost"))),
+            *(await apply_all(store, [making.create(), making.create(user("lost"))])),
         ]
         assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 3
         assert all("newer sessionary" in getattr(outcome, "reason", "") for outcome in outcomes)

@@ -10,7 +10,20 @@ from sessionary.server.store.base import Store
 from sessionary.server.store.migrate import read_migrations
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.store import SqliteStore
-from tests.conformance.making import DAY, MINUTE, NOVEMBER, HandClock, Making, Shown, begin, extend, read, update, user
+from tests.conformance.making import (
+    DAY,
+    MINUTE,
+    NOVEMBER,
+    HandClock,
+    Making,
+    Shown,
+    apply_all,
+    begin,
+    extend,
+    read,
+    update,
+    user,
+)
 from tests.unit.server.store.postgres.stores import connected, opened
 
 AWKWARD = 'a "quoted" \\ back/slash, \U0001f600 é \u2028 \u202eright-to-left, {braces}'
@@ -30,7 +43,9 @@ async def populate(store: Store, making: Making, clock: HandClock) -> list[Shown
     clock.move(DAY + 7)
     long = await begin(store, making.create(user("first"), minutes=60 * 24 * 7))
     clock.move(MINUTE + 999)
-    await store.apply([update(long, user("more"), tokens_used=2_147_483_647, status="completed"), extend(long, 61)])
+    await apply_all(
+        store, [update(long, user("more"), tokens_used=2_147_483_647, status="completed"), extend(long, 61)]
+    )
     clock.now = NOVEMBER
     return [await read(store, session) for session in (plain, full, long)]
 

@@ -36,11 +36,11 @@ def test_a_window_on_nothing_spans_nothing() -> None:
 
 @pytest.mark.parametrize("sizes", [[10], [1] * 10, [3, 4, 3], [1, 8, 1], [5, 5]])
 def test_every_window_is_cut_to_the_message(sizes: list[int]) -> None:
-    turns = _turns(sizes)
+    blocks = _blocks(sizes)
     for begin in range(11):
         for end in range(begin, 11):
             reached = [
-                turn for turn, size in zip(turns, sizes, strict=True) if begin < turn[0] + size and turn[0] < end
+                block for block, size in zip(blocks, sizes, strict=True) if begin < block[0] + size and block[0] < end
             ]
             shown = json.loads(b"[" + cut(reached, begin, end) + b"]")
             assert [message["number"] for message in shown] == list(range(begin, end))
@@ -55,11 +55,11 @@ def test_turns_within_the_window_are_not_even_parsed() -> None:
     assert cut([(0, b"never parsed"), (2, b'{"n":2},{"n":3}')], 0, 3) == b'never parsed,{"n":2}'
 
 
-def _turns(sizes: list[int]) -> list[tuple[int, bytes]]:
-    turns = []
+def _blocks(sizes: list[int]) -> list[tuple[int, bytes]]:
+    blocks = []
     first = 0
     for size in sizes:
         body = ",".join(f'{{"number":{number},"content":"a,b]"}}' for number in range(first, first + size))
-        turns.append((first, body.encode()))
+        blocks.append((first, body.encode()))
         first += size
-    return turns
+    return blocks

@@ -170,7 +170,7 @@ def check_server(connection: asyncpg.Connection) -> None:
 
 @contextmanager
 def explaining(url: str) -> Iterator[None]:
-    """Turn what goes wrong at a start into a StoreUnavailableError that tells an operator why, and no password."""
+    """Turn driver errors at startup into a StoreUnavailableError with the reason, and without the password."""
     shown = read_url(url).shown
     try:
         yield

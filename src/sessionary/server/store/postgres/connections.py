@@ -21,8 +21,8 @@ from sessionary.server.store.postgres.driver_errors import (
     RolledBackError,
     UnknownOutcomeError,
     WriteConflictError,
+    classify_error,
     is_harmless,
-    verdict,
 )
 from sessionary.server.store.postgres.statements import read_statements
 
@@ -43,7 +43,7 @@ _SECOND_BEST_SECONDS: Final = 1.0
 _LOOK: Final = "SELECT max(m.serves_from) FROM schema_migrations AS m"
 _LOCK_TABLES: Final = """
 SET LOCAL lock_timeout = {long};
-LOCK TABLE sessions, turns, keys, audit, tokens IN ROW EXCLUSIVE MODE;
+LOCK TABLE sessions, message_blocks, keys, audit, tokens IN ROW EXCLUSIVE MODE;
 SET LOCAL lock_timeout = {short}
 """
 _PLANS_CALLS_FIRST: Final = 8
@@ -231,7 +231,7 @@ class Connection:
         try:
             result = await work
         except DRIVER_ERRORS as error:
-            raise self._verdict(error, commits=commits) from error
+            raise self._classify(error, commits=commits) from error
         except BaseException:
             self.drop()
             raise
@@ -240,8 +240,8 @@ class Connection:
             self.trouble = ""
         return result
 
-    def _verdict(self, error: Exception, *, commits: bool) -> Exception:
-        found = verdict(error, commits=commits)
+    def _classify(self, error: Exception, *, commits: bool) -> Exception:
+        found = classify_error(error, commits=commits)
         if not is_harmless(error):
             self.drop()
         if isinstance(found, WriteConflictError | LockTimeoutError | InvalidDataError):

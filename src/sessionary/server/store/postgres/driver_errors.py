@@ -67,7 +67,7 @@ class UnknownOutcomeError(Exception):
     """The connection, or what stands behind it, failed while something may have been committed."""
 
 
-def verdict(error: Exception, *, commits: bool) -> RolledBackError | ConnectionLostError | UnknownOutcomeError:
+def classify_error(error: Exception, *, commits: bool) -> RolledBackError | ConnectionLostError | UnknownOutcomeError:
     """Say what an error of the driver means for a statement; its text is for the operator's log."""
     reason = reason_of(error)
     sqlstate = _sqlstate_of_error(error)

@@ -6,7 +6,7 @@ from typing import Final
 
 from sessionary.errors import StoreUnavailableError
 from sessionary.server.store.base import Command, Outcome, size_of
-from sessionary.server.store.batching import Lane
+from sessionary.server.store.batching import Batcher
 from sessionary.server.store.postgres.writing import Answer, Blocked, Writer
 from sessionary.server.store.rules import SessionKey, session_key
 
@@ -33,7 +33,7 @@ class LockedSessions:
         found = iter(await self._writer.apply(free) if free else ())
         return [Blocked() if is_held else next(found) for is_held in held]
 
-    async def wait(self, command: Command, lane: Lane[Command, Answer], began: float) -> Outcome:
+    async def wait(self, command: Command, batcher: Batcher[Command, Answer], began: float) -> Outcome:
         """Try a command again and again until its session is free, or its time is over and nothing was done."""
         key = session_key(command)
         ends_at = began + self._seconds_max - _PAUSE_SECONDS
@@ -41,7 +41,7 @@ class LockedSessions:
         try:
             while True:
                 # A try is never given up in the middle: it might be applied, and the caller could not be told.
-                answer = await lane.put(command, size_of(command), command.organisation)
+                answer = await batcher.put(command, size_of(command), command.organisation)
                 if not isinstance(answer, Blocked):
                     return answer
                 if asyncio.get_running_loop().time() > ends_at:

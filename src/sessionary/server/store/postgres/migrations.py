@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )
 """
 _SERVES: Final = "UPDATE schema_migrations SET serves_from = $2 WHERE number = $1"
-_WAIT_FOR_WRITES: Final = "LOCK TABLE sessions, turns, keys IN SHARE ROW EXCLUSIVE MODE"
+_WAIT_FOR_WRITES: Final = "LOCK TABLE sessions, keys IN SHARE ROW EXCLUSIVE MODE"
+"""Tables that every version of the schema has; whatever writes messages writes to sessions, too."""
 _HAS_SERVES: Final = """
 SELECT count(*) > 0
 FROM pg_attribute

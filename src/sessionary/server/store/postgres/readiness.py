@@ -14,7 +14,7 @@ _FILLER_BYTES: Final = 64 * 1024
 """More than a page or two has room for: on a full disk it finds none."""
 _RIGHTS: Final = {
     "sessions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "turns": ("SELECT", "INSERT", "DELETE"),
+    "message_blocks": ("SELECT", "INSERT", "DELETE"),
     "keys": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "audit": ("SELECT", "INSERT", "DELETE"),
     "tokens": ("SELECT", "INSERT", "UPDATE"),

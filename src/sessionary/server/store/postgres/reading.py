@@ -9,7 +9,7 @@ from msgspec import Struct
 from sessionary.errors import SessionaryError, SessionNotFoundError
 from sessionary.server.store.base import Clock, Conversation, ListQuery, Page, Window
 from sessionary.server.store.postgres.connections import Connection, Rows
-from sessionary.server.store.summaries import page_of
+from sessionary.server.store.summaries import build_page
 from sessionary.server.store.windows import cut, span
 
 
@@ -87,7 +87,7 @@ class Reader:
         rows: list[list[asyncpg.Record]] = [[] for _ in queries]
         for row in await self._connection.call(statement, bindings):
             rows[row[0] - 1].append(row)
-        return [page_of(found, query.limit, str) for found, query in zip(rows, queries, strict=True)]
+        return [build_page(found, query.limit, str) for found, query in zip(rows, queries, strict=True)]
 
     async def _fetch_sessions(self, questions: Sequence[Question]) -> Rows:
         bindings = {
@@ -107,13 +107,13 @@ class Reader:
             "from": [part.begin for part in parts],
             "until": [part.end for part in parts],
         }
-        turns: list[list[tuple[int, bytes]]] = [[] for _ in parts]
-        for row in await self._connection.call("fetch_turns", bindings):
-            turns[row["place"] - 1].append((row["first"], row["body"]))
+        blocks: list[list[tuple[int, bytes]]] = [[] for _ in parts]
+        for row in await self._connection.call("fetch_blocks", bindings):
+            blocks[row["place"] - 1].append((row["first"], row["body"]))
         return {
             part.question: _conversation(part.row, cut(found, part.begin, part.end), part.begin)
-            for part, found in zip(parts, turns, strict=True)
-            # A session with messages but no turns was removed since.
+            for part, found in zip(parts, blocks, strict=True)
+            # A session with messages but no blocks was removed since.
             if found or part.begin == part.end
         }
 

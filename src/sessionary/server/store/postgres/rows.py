@@ -7,8 +7,8 @@ from typing import Any, Final
 import asyncpg
 
 from sessionary.server.store.base import AuditRecord, StoredKey, StoredSession, StoredToken
-from sessionary.server.store.rules import Folded, OnceKey, SessionKey
-from sessionary.server.store.summaries import summary_of
+from sessionary.server.store.rules import BatchResult, IdempotencyKeyId, SessionKey
+from sessionary.server.store.summaries import encode_summary
 
 Columns = dict[str, list[Any]]
 Getters = tuple[tuple[str, Callable[[Any], Any]], ...]
@@ -30,28 +30,28 @@ _UPDATED: Final = _getters(
     *("total_messages", "total_tokens", "total_bytes"),
     *("updated_at", "expires_at", "version", "metadata"),
 )
-_TURNS: Final = _getters("turn", "organisation", "session_id", "first", "count", "tokens", "created_at", "body")
+_BLOCKS: Final = _getters("block", "organisation", "session_id", "first", "count", "tokens", "created_at", "body")
 _KEYS: Final = _getters("kept", "organisation", "principal", "command", "key", "fingerprint", "effect", "expires_at")
 _AUDIT: Final = _getters("noted", "at", "organisation", "actor", "action", "subject")
 
 
-def from_folded(folded: Folded, stored: Mapping[SessionKey, StoredSession], now: int) -> dict[str, Any]:
+def from_batch_result(result: BatchResult, stored: Mapping[SessionKey, StoredSession], now: int) -> dict[str, Any]:
     """Bind everything a batch writes, and the versions and the instant it was decided on."""
     return {
         "now": now,
         **from_deleted(
-            [organisation for organisation, _ in folded.deleted],
-            [session_id for _, session_id in folded.deleted],
-            [stored[key].version for key in folded.deleted],
+            [organisation for organisation, _ in result.deleted],
+            [session_id for _, session_id in result.deleted],
+            [stored[key].version for key in result.deleted],
         ),
-        **_columns(_INSERTED, folded.inserted),
-        "inserted_summary": list(map(summary_of, folded.inserted)),
-        **_columns(_UPDATED, folded.updated),
-        "updated_summary": list(map(summary_of, folded.updated)),
-        "updated_read_version": [stored[row.organisation, row.id].version for row in folded.updated],
-        **_columns(_TURNS, folded.turns),
-        **_columns(_KEYS, folded.keys),
-        **from_audit(folded.audit),
+        **_columns(_INSERTED, result.inserted),
+        "inserted_summary": list(map(encode_summary, result.inserted)),
+        **_columns(_UPDATED, result.updated),
+        "updated_summary": list(map(encode_summary, result.updated)),
+        "updated_read_version": [stored[row.organisation, row.id].version for row in result.updated],
+        **_columns(_BLOCKS, result.blocks),
+        **_columns(_KEYS, result.keys),
+        **from_audit(result.audit),
     }
 
 
@@ -74,7 +74,7 @@ def from_sessions_wanted(wanted: Mapping[SessionKey, bool]) -> Columns:
     }
 
 
-def from_keys_wanted(names: Collection[OnceKey]) -> Columns:
+def from_keys_wanted(names: Collection[IdempotencyKeyId]) -> Columns:
     """Bind the keys a batch names."""
     return {
         "key_organisation": [name[0] for name in names],
@@ -93,7 +93,7 @@ def to_session(organisation: str, session_id: str, row: asyncpg.Record) -> Store
     return StoredSession(organisation, session_id, *row[1:15])
 
 
-def to_key(name: OnceKey, row: asyncpg.Record) -> StoredKey:
+def to_key(name: IdempotencyKeyId, row: asyncpg.Record) -> StoredKey:
     """Read a key."""
     return StoredKey(*name, row["fingerprint"], row["effect"], row["key_expires_at"])
 

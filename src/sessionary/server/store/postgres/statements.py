@@ -19,11 +19,11 @@ _SCHEMA_IS_KNOWN: Final = """1 / (
 )::integer = 1"""
 """Evaluated once, before any row is read; divides by zero where a newer program has changed the schema."""
 _WRITTEN_TOGETHER: Final = (
-    "delete_turns",
+    "delete_blocks",
     "delete_sessions",
     "insert_sessions",
     "update_sessions",
-    "insert_turns",
+    "insert_blocks",
     "insert_keys",
     "insert_audit",
 )

@@ -1,4 +1,4 @@
-"""PostgreSQL: a lane and a connection for each kind of work, so that none waits behind another."""
+"""PostgreSQL: a batcher and a connection for each kind of work, so that none waits behind another."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ from sessionary.server.store.base import (
     Outcome,
     Page,
     StoredToken,
-    Swept,
+    SweepResult,
     UsagePage,
     Window,
     size_of,
 )
-from sessionary.server.store.batching import Lane, LaneLimits
+from sessionary.server.store.batching import Batcher, BatcherLimits
 from sessionary.server.store.postgres.connecting import check_server, explaining
 from sessionary.server.store.postgres.connections import Connection
 from sessionary.server.store.postgres.driver_errors import ConnectionLostError, RolledBackError
@@ -46,11 +46,11 @@ _WAITING_MAX: Final = 4_096
 _WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 _BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 _COMMANDS_BATCH_MAX: Final = 512
-_FETCH_LANES: Final = 2
+_FETCH_BATCHERS: Final = 2
 _FETCH_BATCH_MAX: Final = 32
 _SHORT_CONVERSATION_BYTES: Final = 256 * 1024
 """A longer conversation is read by itself: a batch takes at most 32 times as much memory."""
-_LIST_LANES: Final = 2
+_LIST_BATCHERS: Final = 2
 _LIST_BATCH_MAX: Final = 8
 """Pages may be of a hundred sessions, each with 64 KiB of metadata."""
 _LOOKUP_BATCH_MAX: Final = 256
@@ -71,36 +71,39 @@ class PostgresStore:
         self._url: Final = url
         self._seconds_max: Final = seconds_max
         self._connections: Final[list[Connection]] = []
-        self._lanes: Final[list[Lane[Any, Any]]] = []
+        self._batchers: Final[list[Batcher[Any, Any]]] = []
 
         # A lock that lasts longer than another server's commit is somebody's at work on the database.
         lock_seconds = max(seconds_max / _LOCK_PART, _LOCK_SECONDS_MIN)
         writer = Writer(self._connection(lock_seconds), clock, seconds_max / 4)
         self._locked_sessions: Final = LockedSessions(writer, seconds_max * 3 / 8)
-        self._commands: Final[Lane[Command, Written]] = self._lane(
+        self._commands: Final[Batcher[Command, Written]] = self._batcher(
             self._locked_sessions.apply_others, _COMMANDS_BATCH_MAX
         )
         # Not among those that are opened at the start: it is seldom needed.
         self._waiting_connection: Final = Connection(url, seconds_max, lock_seconds)
         waiting_writer = Writer(self._waiting_connection, clock, seconds_max / 8, locking=True)
-        self._waiting: Final[Lane[Command, Written]] = self._lane(waiting_writer.apply, _COMMANDS_BATCH_MAX)
+        self._waiting: Final[Batcher[Command, Written]] = self._batcher(waiting_writer.apply, _COMMANDS_BATCH_MAX)
         self._fetches: Final = [
-            self._lane(Reader(self._connection(), clock, _SHORT_CONVERSATION_BYTES).fetch, _FETCH_BATCH_MAX)
-            for _ in range(_FETCH_LANES)
+            self._batcher(Reader(self._connection(), clock, _SHORT_CONVERSATION_BYTES).fetch, _FETCH_BATCH_MAX)
+            for _ in range(_FETCH_BATCHERS)
         ]
-        self._long_fetches: Final = self._lane(Reader(self._connection(), clock, SESSION_BYTES_MAX).fetch)
+        self._long_fetches: Final = self._batcher(Reader(self._connection(), clock, SESSION_BYTES_MAX).fetch)
         self._lists: Final = cycle(
-            [self._lane(Reader(self._connection(), clock, 0).list_pages, _LIST_BATCH_MAX) for _ in range(_LIST_LANES)]
+            [
+                self._batcher(Reader(self._connection(), clock, 0).list_pages, _LIST_BATCH_MAX)
+                for _ in range(_LIST_BATCHERS)
+            ]
         )
-        self._long_lists: Final = self._lane(Reader(self._connection(), clock, 0).list_pages)
+        self._long_lists: Final = self._batcher(Reader(self._connection(), clock, 0).list_pages)
         self._sweeper: Final = Sweeper(self._connection(), clock)
-        self._sweeps: Final = self._lane(_run)
+        self._sweeps: Final = self._batcher(_run)
         self._errand_connection: Final = self._connection()
         self._tokens: Final = Tokens(self._errand_connection, clock)
         self._readiness: Final = Readiness(url, seconds_max, self._connections)
-        self._errands: Final = self._lane(_run)
+        self._errands: Final = self._batcher(_run)
         # Apart, and many at once: whoever makes tokens up keeps nobody waiting whose token is good.
-        self._lookups: Final = self._lane(Tokens(self._connection(), clock).find, _LOOKUP_BATCH_MAX)
+        self._lookups: Final = self._batcher(Tokens(self._connection(), clock).find, _LOOKUP_BATCH_MAX)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, seconds_max: float = 5.0) -> Self:
@@ -113,37 +116,27 @@ class PostgresStore:
             raise
         return store
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply the commands in order; see ``Store``."""
-        began = asyncio.get_running_loop().time()
-        sizes = [size_of(command) for command in commands]
-        for organisation in {command.organisation for command in commands}:
-            self._commands.check_room(len(commands), sum(sizes), organisation)
-        answers = [
-            self._commands.put(command, size, command.organisation)
-            for command, size in zip(commands, sizes, strict=True)
-        ]
-        outcomes: list[Outcome] = []
-        for command, waiting in zip(commands, answers, strict=True):
-            answer = await waiting
-            if isinstance(answer, Blocked):
-                answer = await self._locked_sessions.wait(command, self._waiting, began)
-            outcomes.append(answer)
-        return outcomes
+    async def apply(self, command: Command) -> Outcome:
+        """Apply a command; see ``Store``."""
+        started = asyncio.get_running_loop().time()
+        result = await self._commands.put(command, size_of(command), command.organisation)
+        if isinstance(result, Blocked):
+            return await self._locked_sessions.wait(command, self._waiting, started)
+        return result
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and its messages; see ``Store``."""
         question = Question(organisation, session_id, window)
-        # One session is always read in one lane: what many ask for at once is read once.
-        answer = await self._fetches[hash(session_id) % _FETCH_LANES].put(question, 0, organisation)
+        # One session is always read in one batcher: what many ask for at once is read once.
+        answer = await self._fetches[hash(session_id) % _FETCH_BATCHERS].put(question, 0, organisation)
         if isinstance(answer, TooLong):
             answer = await self._long_fetches.put(question, 0, organisation)
         return _returned(cast("Conversation | SessionaryError", answer))
 
     async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions; see ``Store``."""
-        lane = next(self._lists) if query.is_quick else self._long_lists
-        return _returned(await lane.put(query, 0, query.organisation))
+        batcher = next(self._lists) if query.is_quick else self._long_lists
+        return _returned(await batcher.put(query, 0, query.organisation))
 
     async def measure_usage(
         self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
@@ -151,7 +144,7 @@ class PostgresStore:
         """Count a page of what an organisation has; see ``Store``."""
         return await _done(self._sweeps, lambda: self._sweeper.measure_usage(organisation, after, limit))
 
-    async def sweep(self, limit: int) -> Swept:
+    async def sweep(self, limit: int) -> SweepResult:
         """Remove what has expired; see ``Store``."""
         return await _done(self._sweeps, lambda: self._sweeper.sweep(limit))
 
@@ -193,7 +186,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what was accepted and take leave of the database; see ``Store``."""
-        await asyncio.gather(*(lane.drain() for lane in self._lanes))
+        await asyncio.gather(*(batcher.drain() for batcher in self._batchers))
         await asyncio.gather(*(connection.close() for connection in self._connections))
         await self._waiting_connection.close()
 
@@ -231,11 +224,11 @@ class PostgresStore:
         self._connections.append(connection)
         return connection
 
-    def _lane(self, work: Work[Item, Answer], batch_max: int = 1) -> Lane[Item, Answer]:
-        bounds = LaneLimits(_WAITING_MAX, _WAITING_BYTES_MAX, batch_max, _BATCH_BYTES_MAX, self._seconds_max)
-        lane = Lane[Item, Answer](lambda items: persist(work, items), bounds)
-        self._lanes.append(lane)
-        return lane
+    def _batcher(self, work: Work[Item, Answer], batch_max: int = 1) -> Batcher[Item, Answer]:
+        bounds = BatcherLimits(_WAITING_MAX, _WAITING_BYTES_MAX, batch_max, _BATCH_BYTES_MAX, self._seconds_max)
+        batcher = Batcher[Item, Answer](lambda items: persist(work, items), bounds)
+        self._batchers.append(batcher)
+        return batcher
 
 
 def _is_unmigrated(refusal: RolledBackError) -> bool:
@@ -251,7 +244,7 @@ async def _run(errands: Sequence[Errand]) -> list[Any]:
     return [await errand() for errand in errands]
 
 
-async def _done(errands: Lane[Errand, Any], errand: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _done(errands: Batcher[Errand, Any], errand: Callable[[], Awaitable[Answer]]) -> Answer:
     return _returned(cast("Answer | SessionaryError", await errands.put(errand)))
 
 

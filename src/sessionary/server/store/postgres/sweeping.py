@@ -6,12 +6,12 @@ from typing import Final
 import asyncpg
 
 from sessionary.constants import AUDIT_KEPT_MILLISECONDS, MESSAGES_PER_SESSION_MAX
-from sessionary.server.store.base import Clock, Swept, UsagePage
+from sessionary.server.store.base import Clock, SweepResult, UsagePage
 from sessionary.server.store.postgres.connections import Connection
 from sessionary.server.store.postgres.rows import from_deleted
 
 _MESSAGES_MAX: Final = MESSAGES_PER_SESSION_MAX
-"""One transaction removes the turns of about so many messages, whatever the number of sessions."""
+"""One transaction removes the blocks of about so many messages, whatever the number of sessions."""
 
 
 class Sweeper:
@@ -22,7 +22,7 @@ class Sweeper:
         self._connection: Final = connection
         self._clock: Final = clock
 
-    async def sweep(self, limit: int) -> Swept:
+    async def sweep(self, limit: int) -> SweepResult:
         """Remove at most ``limit`` expired sessions ``limit`` outdated keys, and ``limit`` old audit records."""
         bindings = {"now": self._clock(), "limit": limit}
         async with self._connection.transaction():
@@ -30,19 +30,19 @@ class Sweeper:
             alive = [row for row in due if row["expires_at"] > bindings["now"]]
             expired = [row for row in due if row["expires_at"] <= bindings["now"]]
             gone = _some(expired)
-            # In statements of their own: only those that begin once the sessions are locked see all of their turns.
+            # In statements of their own: only those that begin once the sessions are locked see all of their blocks.
             if alive:
                 later = {"organisation": _column(alive, "organisation"), "id": _column(alive, "id")}
                 await self._connection.call("sweep_later", later)
             if gone:
                 removed = from_deleted(_column(gone, "organisation"), _column(gone, "id"), _column(gone, "version"))
-                await self._connection.call("delete_turns", removed)
+                await self._connection.call("delete_blocks", removed)
                 await self._connection.call("delete_sessions", removed)
             keys = await self._connection.call("sweep_keys", bindings)
             old = {"before": self._clock() - AUDIT_KEPT_MILLISECONDS, "limit": limit}
             audit = await self._connection.call("sweep_audit", old)
         more = limit in {len(due), len(keys), len(audit)} or len(gone) < len(expired)
-        return Swept(removed=len(gone), more=more)
+        return SweepResult(removed=len(gone), more=more)
 
     async def measure_usage(self, organisation: str, after: str, limit: int) -> UsagePage:
         """Count the live sessions and their bytes of a page: here, because nobody minds if it takes long."""

@@ -18,16 +18,23 @@ from sessionary.server.store.postgres.driver_errors import (
     WriteConflictError,
 )
 from sessionary.server.store.postgres.rows import (
-    from_folded,
+    from_batch_result,
     from_keys_wanted,
     from_sessions_wanted,
     to_key,
     to_session,
 )
-from sessionary.server.store.rules import Folded, OnceKey, SessionKey, fold, once_key, session_key
+from sessionary.server.store.rules import (
+    BatchResult,
+    IdempotencyKeyId,
+    SessionKey,
+    apply_commands,
+    idempotency_key_id,
+    session_key,
+)
 
 Stored = dict[SessionKey, StoredSession]
-Keys = dict[OnceKey, StoredKey]
+Keys = dict[IdempotencyKeyId, StoredKey]
 
 _ATTEMPTS: Final = 3
 _SUSPICIOUS_SECONDS: Final = 60.0
@@ -40,7 +47,7 @@ class _Wanted:
         self.commands: Final = commands
         self.sessions: Final = _sessions_wanted(commands)
         """In the order in which everyone locks them; true where metadata is to be merged."""
-        self.keys: Final = list(dict.fromkeys(filter(None, map(once_key, commands))))
+        self.keys: Final = list(dict.fromkeys(filter(None, map(idempotency_key_id, commands))))
 
     def sessions_found(self, rows: Rows) -> Stored:
         places = list(self.sessions)
@@ -62,14 +69,14 @@ def _sessions_wanted(commands: Sequence[Command]) -> dict[SessionKey, bool]:
     return dict(sorted(wanted.items()))
 
 
-def _writes_something(folded: Folded) -> bool:
-    return bool(folded.deleted or folded.inserted or folded.updated or folded.keys or folded.audit)
+def _writes_something(result: BatchResult) -> bool:
+    return bool(result.deleted or result.inserted or result.updated or result.keys or result.audit)
 
 
-def _is_guessed(wanted: _Wanted, folded: Folded) -> bool:
+def _is_guessed(wanted: _Wanted, result: BatchResult) -> bool:
     """Whether a creation was refused whose key was not looked up: no write would fail if it is known."""
     unread = wanted.keys and not wanted.sessions
-    return bool(unread) and any(isinstance(outcome, SessionaryError) for outcome in folded.outcomes)
+    return bool(unread) and any(isinstance(outcome, SessionaryError) for outcome in result.outcomes)
 
 
 class Blocked(Struct, frozen=True):
@@ -118,12 +125,12 @@ class Writer:
     async def _apply_at_once(self, wanted: _Wanted, *, guess: bool) -> list[Answer]:
         stored, keys = await self._read(wanted, guess=guess)
         now = self._clock()
-        folded = fold(wanted.commands, stored, keys, now)
-        if guess and _is_guessed(wanted, folded):
+        result = apply_commands(wanted.commands, stored, keys, now)
+        if guess and _is_guessed(wanted, result):
             return await self._apply_at_once(wanted, guess=False)
-        if _writes_something(folded):
-            await self._connection.call("write_batch", from_folded(folded, stored, now), commits=True)
-        return [*folded.outcomes]
+        if _writes_something(result):
+            await self._connection.call("write_batch", from_batch_result(result, stored, now), commits=True)
+        return [*result.outcomes]
 
     async def _apply_locked(self, commands: Sequence[Command], ends_at: float) -> list[Answer]:
         """Apply what nobody has locked; where it cannot be told who is to blame, part by part.
@@ -159,12 +166,12 @@ class Writer:
             free = await self._lock(wanted)
             stored, keys = await self._read(wanted, guess=False)
             blocked = stored.keys() - free
-            folded_commands = [command for command in commands if session_key(command) not in blocked]
+            free_commands = [command for command in commands if session_key(command) not in blocked]
             now = self._clock()
-            folded = fold(folded_commands, stored, keys, now)
-            if _writes_something(folded):
-                await self._connection.call("write_batch", from_folded(folded, stored, now))
-        outcomes = iter(folded.outcomes)
+            result = apply_commands(free_commands, stored, keys, now)
+            if _writes_something(result):
+                await self._connection.call("write_batch", from_batch_result(result, stored, now))
+        outcomes = iter(result.outcomes)
         return [Blocked() if session_key(command) in blocked else next(outcomes) for command in commands]
 
     async def _read(self, wanted: _Wanted, *, guess: bool) -> tuple[Stored, Keys]:

@@ -23,6 +23,8 @@ Counts = dict[str, int]
 _PAGES_A_STEP: Final = 1_000
 _BUSY_MILLISECONDS: Final = 5_000
 _ASIDE_MAX: Final = 1_000
+_TABLES: Final = {"schema_migrations", "sessions", "keys"}
+"""Tables that every version of the schema has: a copy may be older than this program."""
 
 
 def back_up(database: Path, target: Path) -> Counts:
@@ -195,7 +197,7 @@ def _counts(connection: apsw.Connection) -> Counts:
 
 
 def _check_ours(counts: Counts) -> None:
-    if not {"schema_migrations", "sessions", "turns"} <= counts.keys():
+    if not counts.keys() >= _TABLES:
         raise StoreUnavailableError("That is a database, but none of sessionary's.")
 
 

@@ -17,7 +17,7 @@ _LOOK_AT: Final = (
     "PRAGMA freelist_count",
     "PRAGMA schema_version",
     "SELECT max(rowid) FROM sessions",
-    "SELECT max(rowid) FROM turns",
+    "SELECT max(rowid) FROM message_blocks",
     "SELECT max(rowid) FROM tokens",
     "SELECT max(rowid) FROM audit",
     "SELECT id, version, updated_at, total_bytes FROM sessions WHERE rowid = (SELECT max(rowid) FROM sessions)",

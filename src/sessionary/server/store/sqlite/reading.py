@@ -20,7 +20,7 @@ from sessionary.server.store.queries import read_queries
 from sessionary.server.store.sqlite import connections
 from sessionary.server.store.sqlite.migrations import check_program
 from sessionary.server.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_audit, to_token
-from sessionary.server.store.summaries import page_of
+from sessionary.server.store.summaries import build_page
 from sessionary.server.store.windows import cut, span
 
 
@@ -53,10 +53,10 @@ class Reader:
                 return None
             begin, end = span(window, total_messages)
             bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "from": begin, "until": end}
-            turns: Any = list(self._connection.execute(self._sql["fetch_turns"], bindings))
+            blocks: Any = list(self._connection.execute(self._sql["fetch_blocks"], bindings))
         finally:
             self._connection.execute("COMMIT")
-        return Conversation(version, summary, metadata, cut(turns, begin, end), begin)
+        return Conversation(version, summary, metadata, cut(blocks, begin, end), begin)
 
     def _session(self, organisation: str, session_id: str, bytes_max: int) -> Row:
         bindings = {
@@ -92,7 +92,7 @@ class Reader:
             "now": self._clock(),
         }
         rows: list[Row] = self._connection.execute(self._sql[statement], bindings).fetchall()
-        return page_of(rows, query.limit, id_from_bytes)
+        return build_page(rows, query.limit, id_from_bytes)
 
     def measure_usage(self, organisation: str, after: str, limit: int) -> UsagePage:
         """Count the live sessions and their bytes of a page."""

@@ -22,13 +22,13 @@ from sessionary.server.store.base import (
     Outcome,
     Page,
     StoredToken,
-    Swept,
+    SweepResult,
     Update,
     UsagePage,
     Window,
     size_of,
 )
-from sessionary.server.store.batching import Lane, LaneLimits
+from sessionary.server.store.batching import Batcher, BatcherLimits
 from sessionary.server.store.sqlite.checkpoints import Checkpointer
 from sessionary.server.store.sqlite.connections import close, connect, unusable
 from sessionary.server.store.sqlite.file_lock import Hold
@@ -74,11 +74,13 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writing: Final = WorkThread("sessionary-writer", self._writer.interrupt)
         self._reading: Final = WorkThread("sessionary-reader", self._long_reader.interrupt)
-        batches = LaneLimits(4_096, _WAITING_BYTES, 512, _WAITING_BYTES // 4, seconds_max)
-        singles = LaneLimits(1_024, _WAITING_BYTES, 1, _WAITING_BYTES, seconds_max)
-        self._commands: Final = Lane[Command, Outcome](lambda batch: self._noticed(self._run_commands(batch)), batches)
-        self._changes: Final = Lane[Work, Any](lambda work: self._noticed(self._run_change(work)), singles)
-        self._reads: Final = Lane[Work, Any](self._run_read, singles)
+        batches = BatcherLimits(4_096, _WAITING_BYTES, 512, _WAITING_BYTES // 4, seconds_max)
+        singles = BatcherLimits(1_024, _WAITING_BYTES, 1, _WAITING_BYTES, seconds_max)
+        self._commands: Final = Batcher[Command, Outcome](
+            lambda batch: self._track_outcome(self._run_commands(batch)), batches
+        )
+        self._changes: Final = Batcher[Work, Any](lambda work: self._track_outcome(self._run_change(work)), singles)
+        self._reads: Final = Batcher[Work, Any](self._run_read, singles)
         self._proof: Final = WriteProof(real_path(path), self._attempt)
         self._closed = False
 
@@ -104,16 +106,9 @@ class SqliteStore:
         store._hold, store._loop = hold, asyncio.get_running_loop()  # noqa: SLF001 - its own
         return store
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply the commands in order; see ``Store``."""
-        sizes = [size_of(command) for command in commands]
-        for organisation in {command.organisation for command in commands}:
-            self._commands.check_room(len(commands), sum(sizes), organisation)
-        answers = [
-            self._commands.put(command, size, command.organisation)
-            for command, size in zip(commands, sizes, strict=True)
-        ]
-        return [await answer for answer in answers]
+    async def apply(self, command: Command) -> Outcome:
+        """Apply a command; see ``Store``."""
+        return await self._commands.put(command, size_of(command), command.organisation)
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and its messages; see ``Store``."""
@@ -146,7 +141,7 @@ class SqliteStore:
         """Count a page of what an organisation has; see ``Store``."""
         return await self._read(lambda: self._long_reader.measure_usage(organisation, after, limit), organisation)
 
-    async def sweep(self, limit: int) -> Swept:
+    async def sweep(self, limit: int) -> SweepResult:
         """Remove what has expired; see ``Store``."""
         swept, left_something = await self._change(lambda: self._writer.sweep(limit))
         if left_something:
@@ -216,7 +211,7 @@ class SqliteStore:
         if self._hold is not None:
             self._hold.release()
 
-    async def _noticed(self, writing: Awaitable[Result]) -> Result:
+    async def _track_outcome(self, writing: Awaitable[Result]) -> Result:
         """Remember how writing went: reads do not tell, and neither does what found nothing to write."""
         before = self._writer.writes
         try:
@@ -244,7 +239,7 @@ class SqliteStore:
         return outcomes
 
     async def _prepare(self, commands: Sequence[Command]) -> Sequence[Outcome] | None:
-        """Run a short batch up to its commit here: two threads of Python would only take turns, at a price."""
+        """Run a short batch up to its commit here: two threads of Python would only take blocks, at a price."""
         if any(isinstance(command, Delete) for command in commands) or sum(map(size_of, commands)) > _SHORT_BATCH_BYTES:
             return None
         await self._writing.settle()

@@ -58,6 +58,6 @@ def _log_abandoned(job: asyncio.Future[Any]) -> None:
 
 
 def translated(error: apsw.Error) -> SessionaryError:
-    """Turn what the driver says into what callers are told, and tell the operator all of it."""
+    """Turn a driver error into the error that callers see; the operator finds the whole reason in the log."""
     _logger.warning("SQLite refused: %s", error)
     return StoreUnavailableError(DISK_FULL if isinstance(error, apsw.FullError) else None, reason=f"SQLite: {error}")

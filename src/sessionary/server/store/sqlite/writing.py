@@ -17,21 +17,28 @@ from sessionary.server.store.base import (
     StoredKey,
     StoredSession,
     StoredToken,
-    Swept,
+    SweepResult,
     Update,
 )
 from sessionary.server.store.queries import read_queries
-from sessionary.server.store.rules import Folded, OnceKey, SessionKey, fold, once_key, session_key
+from sessionary.server.store.rules import (
+    BatchResult,
+    IdempotencyKeyId,
+    SessionKey,
+    apply_commands,
+    idempotency_key_id,
+    session_key,
+)
 from sessionary.server.store.sqlite import connections
 from sessionary.server.store.sqlite.migrations import check_program
 from sessionary.server.store.sqlite.rows import (
     Bindings,
     Row,
     from_audit,
+    from_block,
     from_key,
     from_session,
     from_token,
-    from_turn,
     id_to_bytes,
     to_session,
     to_token,
@@ -94,7 +101,7 @@ class Writer:
             self.undo()
             raise
 
-    def sweep(self, limit: int) -> tuple[Swept, bool]:
+    def sweep(self, limit: int) -> tuple[SweepResult, bool]:
         """Remove what has expired, and tell whether there was anything: a session, a key or an audit record."""
         return self._transaction(lambda: self._sweep(limit))
 
@@ -165,9 +172,9 @@ class Writer:
     def _apply(self, commands: Sequence[Command]) -> list[Outcome]:
         stored = self._lock_sessions(commands)
         keys = self._lock_keys(commands)
-        folded = fold(commands, stored, keys, self._clock())
-        self._write(folded, stored)
-        return folded.outcomes
+        result = apply_commands(commands, stored, keys, self._clock())
+        self._write(result, stored)
+        return result.outcomes
 
     def _lock_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
         wanted: dict[SessionKey, bool] = {}
@@ -184,50 +191,50 @@ class Writer:
                 stored[organisation, session_id] = to_session(organisation, session_id, row)
         return stored
 
-    def _lock_keys(self, commands: Sequence[Command]) -> dict[OnceKey, StoredKey]:
-        names = {name for command in commands if (name := once_key(command)) is not None}
-        keys: dict[OnceKey, StoredKey] = {}
+    def _lock_keys(self, commands: Sequence[Command]) -> dict[IdempotencyKeyId, StoredKey]:
+        names = {name for command in commands if (name := idempotency_key_id(command)) is not None}
+        keys: dict[IdempotencyKeyId, StoredKey] = {}
         for name in names:
             bindings = dict(zip(("organisation", "principal", "command", "key"), name, strict=True))
             for row in self._connection.execute(self._sql["lock_keys"], bindings):
                 keys[name] = StoredKey(*name, *row)
         return keys
 
-    def _write(self, folded: Folded, stored: Mapping[SessionKey, StoredSession]) -> None:
+    def _write(self, result: BatchResult, stored: Mapping[SessionKey, StoredSession]) -> None:
         many, sql = self._connection.executemany, self._sql
-        if folded.deleted:
-            gone = [{"organisation": organisation, "id": id_to_bytes(id_)} for organisation, id_ in folded.deleted]
-            many(sql["delete_turns"], gone)
+        if result.deleted:
+            gone = [{"organisation": organisation, "id": id_to_bytes(id_)} for organisation, id_ in result.deleted]
+            many(sql["delete_blocks"], gone)
             many(sql["delete_sessions"], gone)
-        if folded.inserted:
-            many(sql["insert_sessions"], map(from_session, folded.inserted))
-        if folded.updated:
-            many(sql["update_sessions"], map(from_session, folded.updated))
-            changed = [row for row in folded.updated if row.model != stored[row.organisation, row.id].model]
+        if result.inserted:
+            many(sql["insert_sessions"], map(from_session, result.inserted))
+        if result.updated:
+            many(sql["update_sessions"], map(from_session, result.updated))
+            changed = [row for row in result.updated if row.model != stored[row.organisation, row.id].model]
             many(sql["update_models"], [_with_model(row) for row in changed])
-        if folded.turns:
-            many(sql["insert_turns"], map(from_turn, folded.turns))
-        if folded.audit:
-            many(sql["insert_audit"], map(from_audit, folded.audit))
-        for organisation, principal, command, key in folded.outdated_keys:
+        if result.blocks:
+            many(sql["insert_blocks"], map(from_block, result.blocks))
+        if result.audit:
+            many(sql["insert_audit"], map(from_audit, result.audit))
+        for organisation, principal, command, key in result.outdated_keys:
             bindings = {"organisation": organisation, "principal": principal, "command": command, "key": key}
             self._connection.execute(sql["delete_keys"], bindings)
-        if folded.keys:
-            many(sql["insert_keys"], map(from_key, folded.keys))
+        if result.keys:
+            many(sql["insert_keys"], map(from_key, result.keys))
 
     def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
         at = token.revoked_at or token.created_at
         record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
         self._connection.execute(self._sql["insert_audit"], from_audit(record))
 
-    def _sweep(self, limit: int) -> tuple[Swept, bool]:
+    def _sweep(self, limit: int) -> tuple[SweepResult, bool]:
         bindings = {"now": self._clock(), "limit": limit}
         due: list[Row] = self._connection.execute(self._sql["sweep_due"], bindings).fetchall()
         alive = [row for row in due if row[2] > bindings["now"]]
         expired = [row for row in due if row[2] <= bindings["now"]]
         gone = _some(expired)
         self._connection.executemany(self._sql["sweep_later"], map(_named, alive))
-        self._connection.executemany(self._sql["delete_turns"], map(_named, gone))
+        self._connection.executemany(self._sql["delete_blocks"], map(_named, gone))
         self._connection.executemany(self._sql["delete_sessions"], map(_named, gone))
         self._connection.execute(self._sql["sweep_keys"], bindings)
         keys_removed = self._connection.changes()
@@ -235,7 +242,7 @@ class Writer:
         self._connection.execute(self._sql["sweep_audit"], old)
         audit_removed = self._connection.changes()
         more = limit in {len(due), keys_removed, audit_removed} or len(gone) < len(expired)
-        return Swept(removed=len(gone), more=more), bool(gone or keys_removed or audit_removed)
+        return SweepResult(removed=len(gone), more=more), bool(gone or keys_removed or audit_removed)
 
     def start_log_over(self) -> bool:
         """Copy the log into the file and begin it anew; false if somebody reads it, who is not waited for."""

@@ -126,7 +126,7 @@ async def test_statements_that_outlive_a_change_of_the_tables_are_prepared_again
         async with connected(postgres_database) as connection:
             await connection.execute("ALTER TABLE sessions ALTER COLUMN total_bytes TYPE bigint")
         assert (await read(store, session)).id == session.session_id
-        (outcome,) = await store.apply([update(session, user("hello"))])
+        outcome = await store.apply(update(session, user("hello")))
         assert isinstance(outcome, Updated)
 
 

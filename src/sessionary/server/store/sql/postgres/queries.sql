@@ -41,8 +41,8 @@ JOIN sessions AS s
 ORDER BY w.place
 FOR UPDATE OF s SKIP LOCKED;
 
--- name: delete_turns
-DELETE FROM turns AS t
+-- name: delete_blocks
+DELETE FROM message_blocks AS t
 USING unnest(:deleted_organisation::text[], :deleted_id::uuid[]) AS w (organisation, id)
 WHERE t.organisation = w.organisation
   AND t.session_id = w.id;
@@ -107,12 +107,12 @@ WHERE s.organisation = w.organisation
   AND s.version = w.read_version
 RETURNING s.id;
 
--- name: insert_turns
-INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+-- name: insert_blocks
+INSERT INTO message_blocks (organisation, session_id, first, count, tokens, format, created_at, body)
 SELECT w.organisation, w.session_id, w.first, w.count, w.tokens, 1, w.created_at, w.body
 FROM unnest(
-    :turn_organisation::text[], :turn_session_id::uuid[], :turn_first::integer[], :turn_count::integer[],
-    :turn_tokens::integer[], :turn_created_at::bigint[], :turn_body::bytea[]
+    :block_organisation::text[], :block_session_id::uuid[], :block_first::integer[], :block_count::integer[],
+    :block_tokens::integer[], :block_created_at::bigint[], :block_body::bytea[]
 ) AS w (organisation, session_id, first, count, tokens, created_at, body);
 
 -- name: insert_keys
@@ -188,7 +188,7 @@ SELECT w.place,
            SELECT string_agg(o.body, ',')
            FROM (
                SELECT t.body
-               FROM turns AS t
+               FROM message_blocks AS t
                WHERE t.organisation = w.organisation
                  AND t.session_id = w.id
                ORDER BY t.first
@@ -203,21 +203,21 @@ JOIN sessions AS s
 WHERE :schema_is_known
 ORDER BY w.place;
 
--- name: fetch_turns
+-- name: fetch_blocks
 -- From the turn that holds message :from up to, not including, the one that begins at :until or later.
 SELECT w.place, o.first, o.body
 FROM unnest(:organisation::text[], :id::uuid[], :from::integer[], :until::integer[])
      WITH ORDINALITY AS w (organisation, id, from_message, until_message, place)
 CROSS JOIN LATERAL (
     SELECT coalesce(max(u.first), 0) AS first
-    FROM turns AS u
+    FROM message_blocks AS u
     WHERE u.organisation = w.organisation
       AND u.session_id = w.id
       AND u.first <= w.from_message
 ) AS b
 CROSS JOIN LATERAL (
     SELECT t.first, t.body
-    FROM turns AS t
+    FROM message_blocks AS t
     WHERE t.organisation = w.organisation
       AND t.session_id = w.id
       AND t.first >= b.first

@@ -20,8 +20,8 @@ WHERE k.organisation = :organisation
   AND k.command = :command
   AND k.key = :key;
 
--- name: delete_turns
-DELETE FROM turns INDEXED BY sqlite_autoindex_turns_1
+-- name: delete_blocks
+DELETE FROM message_blocks INDEXED BY sqlite_autoindex_message_blocks_1
 WHERE organisation = :organisation
   AND session_id = :id;
 
@@ -65,8 +65,8 @@ SET model = :model
 WHERE organisation = :organisation
   AND id = :id;
 
--- name: insert_turns
-INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+-- name: insert_blocks
+INSERT INTO message_blocks (organisation, session_id, first, count, tokens, format, created_at, body)
 VALUES (:organisation, :session_id, :first, :count, :tokens, 1, :created_at, :body);
 
 -- name: insert_keys
@@ -108,7 +108,7 @@ SELECT s.total_bytes, s.total_messages, s.version, s.summary, s.metadata,
            SELECT CAST(group_concat(t.body, ',') AS BLOB)
            FROM (
                SELECT u.body
-               FROM turns AS u
+               FROM message_blocks AS u
                WHERE u.organisation = :organisation
                  AND u.session_id = :id
                ORDER BY u.first
@@ -119,16 +119,16 @@ WHERE s.organisation = :organisation
   AND s.id = :id
   AND s.expires_at > :now;
 
--- name: fetch_turns
+-- name: fetch_blocks
 -- From the turn that holds message :from up to, not including, the one that begins at :until or later.
 SELECT t.first, t.body
-FROM turns AS t
+FROM message_blocks AS t
 WHERE t.organisation = :organisation
   AND t.session_id = :id
   AND t.first >= coalesce(
       (
           SELECT max(u.first)
-          FROM turns AS u
+          FROM message_blocks AS u
           WHERE u.organisation = :organisation
             AND u.session_id = :id
             AND u.first <= :from
