@@ -15,7 +15,7 @@ _WALL = re.compile(
 _CONDITION = re.compile(r"^\s*(?:WHERE|ON(?! CONFLICT)|AND|OR)\b.*organisation.*$", re.MULTILINE)
 
 UNSEEN = {
-    "postgres-lock_sessions-1": "it only locks: without it another organisation's session of that id is locked as well",
+    "postgres-find_unlocked_sessions-1": "it only asks for locks: without it another organisation's row is locked, too",
     "postgres-insert_keys-1": "the conflict that it follows is one of the same organisation already",
     "postgres-sweep_keys-1": "a key of the same name elsewhere is only removed if its day is over too",
 }

@@ -25,10 +25,12 @@ WITHOUT_ORGANISATION: Mapping[str, str] = {
 ONLY_IN: Mapping[str, Mapping[str, str]] = {
     "sqlite": {
         "update_models": "part of update_sessions in PostgreSQL, which sees that an indexed value stays the same",
-        "lock_keys": "PostgreSQL reads keys with read_batch, and replaces them under a condition",
+        "read_sessions": "PostgreSQL reads sessions and keys with one statement, read_batch",
+        "read_keys": "as read_sessions",
         "delete_keys": "part of insert_keys in PostgreSQL, where somebody else may have renewed a key meanwhile",
     },
     "postgres": {
+        "find_unlocked_sessions": "SQLite locks the whole file",
         "read_batch": "sessions and keys in one round trip; SQLite has no round trips",
         "write_batch": "makes one statement of the writes of a batch, for the same reason",
         "can_write": "asks for rights, which a file has none of",

@@ -121,15 +121,15 @@ class Connection:
             raise
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        """Commit what is done inside, or undo it on any error; raises as ``call`` does."""
+    async def transaction(self, *, commits: bool = True) -> AsyncIterator[None]:
+        """Commit what is done inside, or roll back on any error, or always if not ``commits``; raises as ``call``."""
         await self._make_sure()
         await self._execute("BEGIN")
         self._in_transaction = True
         try:
             await self._lock_tables()
             yield
-            await self._execute("COMMIT", commits=True)
+            await self._execute("COMMIT" if commits else "ROLLBACK", commits=commits)
         except BaseException:
             await self._undo()
             raise

@@ -7,7 +7,7 @@ from typing import Final
 from sessionary.errors import StoreUnavailableError
 from sessionary.server.store.base import Command, Outcome, size_of
 from sessionary.server.store.batching import Batcher
-from sessionary.server.store.postgres.writing import Answer, Blocked, Writer
+from sessionary.server.store.postgres.writing import Blocked, Result, Writer
 from sessionary.server.store.rules import SessionKey, session_key
 
 _PAUSE_SECONDS: Final = 0.03
@@ -23,7 +23,7 @@ class LockedSessions:
         self._seconds_max: Final = seconds_max
         self._waiting: Final[dict[SessionKey, int]] = {}
 
-    async def apply_others(self, commands: Sequence[Command]) -> list[Answer]:
+    async def apply_others(self, commands: Sequence[Command]) -> list[Result]:
         """Apply the commands that need not wait; nobody asks the database for the others."""
         if not self._waiting:
             return await self._writer.apply(commands)
@@ -33,7 +33,7 @@ class LockedSessions:
         found = iter(await self._writer.apply(free) if free else ())
         return [Blocked() if is_held else next(found) for is_held in held]
 
-    async def wait(self, command: Command, batcher: Batcher[Command, Answer], began: float) -> Outcome:
+    async def wait(self, command: Command, batcher: Batcher[Command, Result], began: float) -> Outcome:
         """Try a command again and again until its session is free, or its time is over and nothing was done."""
         key = session_key(command)
         ends_at = began + self._seconds_max - _PAUSE_SECONDS

@@ -52,7 +52,7 @@ class Reader:
         answers: dict[Question, Answer] = {}
         parts: list[_Part] = []
         for row in await self._fetch_sessions(places):
-            question = places[row["place"] - 1]
+            question = places[row["ordinal"] - 1]
             if row["total_bytes"] > self._bytes_max:
                 answers[question] = TooLong()
             elif question.window is None:
@@ -67,10 +67,10 @@ class Reader:
         """Read pages of live sessions: those that one index orders in one statement."""
         pages: dict[int, Page] = {}
         for statement in dict.fromkeys(map(_statement_for, queries)):
-            places = [place for place, query in enumerate(queries) if _statement_for(query) == statement]
-            found = await self._list_sessions(statement, [queries[place] for place in places])
+            places = [ordinal for ordinal, query in enumerate(queries) if _statement_for(query) == statement]
+            found = await self._list_sessions(statement, [queries[ordinal] for ordinal in places])
             pages.update(zip(places, found, strict=True))
-        return [pages[place] for place in range(len(queries))]
+        return [pages[ordinal] for ordinal in range(len(queries))]
 
     async def _list_sessions(self, statement: str, queries: Sequence[ListQuery]) -> list[Page]:
         bindings = {
@@ -109,7 +109,7 @@ class Reader:
         }
         blocks: list[list[tuple[int, bytes]]] = [[] for _ in parts]
         for row in await self._connection.call("fetch_blocks", bindings):
-            blocks[row["place"] - 1].append((row["first"], row["body"]))
+            blocks[row["ordinal"] - 1].append((row["first"], row["body"]))
         return {
             part.question: _conversation(part.row, cut(found, part.begin, part.end), part.begin)
             for part, found in zip(parts, blocks, strict=True)

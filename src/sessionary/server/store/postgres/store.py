@@ -35,8 +35,8 @@ from sessionary.server.store.postgres.retrying import Work, persist
 from sessionary.server.store.postgres.sweeping import Sweeper
 from sessionary.server.store.postgres.tokens import Tokens
 from sessionary.server.store.postgres.urls import read_url
-from sessionary.server.store.postgres.writing import Answer as Written
 from sessionary.server.store.postgres.writing import Blocked, Writer
+from sessionary.server.store.postgres.writing import Result as Written
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -82,7 +82,7 @@ class PostgresStore:
         )
         # Not among those that are opened at the start: it is seldom needed.
         self._waiting_connection: Final = Connection(url, seconds_max, lock_seconds)
-        waiting_writer = Writer(self._waiting_connection, clock, seconds_max / 8, locking=True)
+        waiting_writer = Writer(self._waiting_connection, clock, seconds_max / 8, expects_locks=True)
         self._waiting: Final[Batcher[Command, Written]] = self._batcher(waiting_writer.apply, _COMMANDS_BATCH_MAX)
         self._fetches: Final = [
             self._batcher(Reader(self._connection(), clock, _SHORT_CONVERSATION_BYTES).fetch, _FETCH_BATCH_MAX)

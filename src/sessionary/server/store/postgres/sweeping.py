@@ -8,7 +8,7 @@ import asyncpg
 from sessionary.constants import AUDIT_KEPT_MILLISECONDS, MESSAGES_PER_SESSION_MAX
 from sessionary.server.store.base import Clock, SweepResult, UsagePage
 from sessionary.server.store.postgres.connections import Connection
-from sessionary.server.store.postgres.rows import from_deleted
+from sessionary.server.store.postgres.rows import bind_deleted
 
 _MESSAGES_MAX: Final = MESSAGES_PER_SESSION_MAX
 """One transaction removes the blocks of about so many messages, whatever the number of sessions."""
@@ -35,7 +35,7 @@ class Sweeper:
                 later = {"organisation": _column(alive, "organisation"), "id": _column(alive, "id")}
                 await self._connection.call("sweep_later", later)
             if gone:
-                removed = from_deleted(_column(gone, "organisation"), _column(gone, "id"), _column(gone, "version"))
+                removed = bind_deleted(_column(gone, "organisation"), _column(gone, "id"), _column(gone, "version"))
                 await self._connection.call("delete_blocks", removed)
                 await self._connection.call("delete_sessions", removed)
             keys = await self._connection.call("sweep_keys", bindings)

@@ -6,7 +6,7 @@ from typing import Final
 from sessionary.errors import TokenNotFoundError
 from sessionary.server.store.base import AuditAction, AuditRecord, Clock, StoredToken
 from sessionary.server.store.postgres.connections import Connection
-from sessionary.server.store.postgres.rows import from_audit, from_token, to_audit, to_token
+from sessionary.server.store.postgres.rows import bind_audit, bind_token, to_audit, to_token
 
 # The class has a method by the name of list.
 Records = list[AuditRecord]
@@ -23,7 +23,7 @@ class Tokens:
     async def create(self, token: StoredToken, actor: str) -> None:
         """Keep a token, and who made it."""
         async with self._connection.transaction():
-            await self._connection.call("insert_token", from_token(token))
+            await self._connection.call("insert_token", bind_token(token))
             await self._note("create_token", token, actor)
 
     async def find(self, token_ids: Sequence[str]) -> list[StoredToken | None]:
@@ -57,7 +57,7 @@ class Tokens:
     async def note(self, record: AuditRecord) -> None:
         """Keep an audit record."""
         async with self._connection.transaction():
-            await self._connection.call("insert_audit", from_audit([record]))
+            await self._connection.call("insert_audit", bind_audit([record]))
 
     async def list_audit(self, limit: int, after: int) -> Records:
         """Read audit records."""
@@ -67,7 +67,7 @@ class Tokens:
     async def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
         at = token.revoked_at or token.created_at
         record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
-        await self._connection.call("insert_audit", from_audit([record]))
+        await self._connection.call("insert_audit", bind_audit([record]))
 
     async def ping(self) -> None:
         """Ask for one row of the sessions."""

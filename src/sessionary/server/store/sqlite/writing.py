@@ -170,20 +170,20 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
     def _apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        stored = self._lock_sessions(commands)
-        keys = self._lock_keys(commands)
+        stored = self._read_sessions(commands)
+        keys = self._read_keys(commands)
         result = apply_commands(commands, stored, keys, self._clock())
         self._write(result, stored)
         return result.outcomes
 
-    def _lock_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
+    def _read_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
         wanted: dict[SessionKey, bool] = {}
         for command in commands:
             if not isinstance(command, Create):
                 key = session_key(command)
                 merges = isinstance(command, Update) and command.metadata is not None
                 wanted[key] = merges or wanted.get(key, False)
-        execute, statement = self._connection.execute, self._sql["lock_sessions"]
+        execute, statement = self._connection.execute, self._sql["read_sessions"]
         stored: dict[SessionKey, StoredSession] = {}
         for (organisation, session_id), with_metadata in wanted.items():
             bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "with_metadata": with_metadata}
@@ -191,12 +191,12 @@ class Writer:
                 stored[organisation, session_id] = to_session(organisation, session_id, row)
         return stored
 
-    def _lock_keys(self, commands: Sequence[Command]) -> dict[IdempotencyKeyId, StoredKey]:
+    def _read_keys(self, commands: Sequence[Command]) -> dict[IdempotencyKeyId, StoredKey]:
         names = {name for command in commands if (name := idempotency_key_id(command)) is not None}
         keys: dict[IdempotencyKeyId, StoredKey] = {}
         for name in names:
             bindings = dict(zip(("organisation", "principal", "command", "key"), name, strict=True))
-            for row in self._connection.execute(self._sql["lock_keys"], bindings):
+            for row in self._connection.execute(self._sql["read_keys"], bindings):
                 keys[name] = StoredKey(*name, *row)
         return keys
 

@@ -17,7 +17,7 @@ from tests.unit.server.store.postgres.stores import ask, begun, connected, event
 # The names of statements as a client sends them to have them run (not as it sends them to have them prepared).
 READ_BATCH = b"\0read_batch\0"
 WRITE_BATCH = b"\0write_batch\0"
-LOCK_SESSIONS = b"\0lock_sessions\0"
+FIND_UNLOCKED = b"\0find_unlocked_sessions\0"
 FETCH_SESSIONS = b"\0fetch_sessions\0"
 COMMIT = b"COMMIT\0"
 
@@ -72,12 +72,12 @@ async def test_a_connection_lost_before_anything_was_written_is_replaced(
     assert outcome.total_messages == 1
 
 
-async def test_a_connection_lost_under_locks_before_the_commit_is_replaced(
+async def test_a_connection_lost_while_locks_are_looked_for_is_replaced(
     store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making
 ) -> None:
     held, session = await begun(store, making, 2)
     async with row_lock(postgres_database, held.session_id):
-        proxy.cut_at(LOCK_SESSIONS, "before")
+        proxy.cut_at(FIND_UNLOCKED, "before")
         other = asyncio.create_task(store.apply(update(held, user("late"))))
         outcome = await store.apply(update(session, user("hello")))
         assert proxy.has_cut
@@ -100,17 +100,17 @@ async def test_a_write_whose_answer_was_lost_is_never_repeated(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_commit_whose_answer_was_lost_is_never_repeated(
-    store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making, when: Cut
+    store: PostgresStore, proxy: Proxy, making: Making, when: Cut
 ) -> None:
-    held, session = await begun(store, making, 2)
-    async with row_lock(postgres_database, held.session_id):
-        proxy.cut_at(COMMIT, when)
-        other = asyncio.create_task(store.apply(update(held, user("late"))))
-        outcome = await store.apply(update(session, user("hello")))
-        assert proxy.has_cut
+    lost, session = await begun(store, making, 2)
+    proxy.cut_at(WRITE_BATCH, "before")
+    assert _unavailable(await store.apply(update(lost, user("hello"))))
+    # After a write of unknown outcome the next ones are transactions of several statements.
+    proxy.cut_at(COMMIT, when)
+    outcome = await store.apply(update(session, user("hello")))
+    assert proxy.has_cut
     assert isinstance(outcome, StoreUnavailableError)
     assert not outcome.unchanged
-    await other
     outcome = await store.apply(update(session, user("another")))
     assert isinstance(outcome, Updated)
     assert outcome.total_messages == {"before": 1, "after": 2}[when]

@@ -22,7 +22,7 @@ FILTERS: list[dict[str, Any]] = [
     {"user_id": "eve"},
 ]
 EXECUTE = b"E\0\0\0\x09\0"
-FETCH_TURNS = b"\0fetch_turns\0"
+FETCH_BLOCKS = b"\0fetch_blocks\0"
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ async def test_a_session_removed_between_the_two_statements_of_a_window_is_not_f
 ) -> None:
     session = await begin(store, making.create(user("one"), user("two")))
     await _fetch(store, session, Window(limit=1))  # to prepare the statements
-    held = proxy.hold_at(FETCH_TURNS)
+    held = proxy.hold_at(FETCH_BLOCKS)
     reading = asyncio.create_task(_fetch(store, session, Window(limit=1)))
     await held.reached()
     async with connected(postgres_database) as other:

@@ -17,7 +17,7 @@ from tests.unit.server.store.postgres.stores import ask, connected, eventually, 
 # whether a newer program has changed the schema.
 INDEXES: Mapping[str, set[str]] = {
     "read_batch": {"sessions_pkey", "keys_pkey"},
-    "lock_sessions": {"sessions_pkey"},
+    "find_unlocked_sessions": {"sessions_pkey"},
     "delete_blocks": {"message_blocks_pkey"},
     "delete_sessions": {"sessions_pkey"},
     "insert_sessions": set(),

@@ -18,8 +18,8 @@ from sessionary.server.store.sqlite.store import SqliteStore
 from tests.conformance.making import NOVEMBER, HandClock, Making, apply_all, begin, change, key, update, user
 
 INDEXES = {
-    "lock_sessions": {"sessions PRIMARY KEY"},
-    "lock_keys": {"keys PRIMARY KEY"},
+    "read_sessions": {"sessions PRIMARY KEY"},
+    "read_keys": {"keys PRIMARY KEY"},
     "delete_blocks": {"message_blocks PRIMARY KEY"},
     "delete_sessions": {"sessions PRIMARY KEY"},
     "insert_sessions": set[str](),

@@ -1,6 +1,6 @@
 -- PostgreSQL is a round trip away: rows travel as arrays, a batch is read by one statement (read_batch) and written
 -- by one (write_batch, with the blocks it names before it). WITH ORDINALITY numbers the places in the arrays: answers
--- name a place instead of an organisation and an id, and rows are locked in the order of the arrays. ORDER BY w.place
+-- name a ordinal instead of an organisation and an id, and rows are locked in the order of the arrays. ORDER BY w.ordinal
 -- also leaves no plan but looking each row up: any other would have to sort, and that is forbidden.
 --
 -- `:schema_is_known` stands for a condition that fails the statement where a newer program has changed the schema: every
@@ -8,7 +8,7 @@
 
 -- name: read_batch
 -- Sessions, and keys used before, without a lock; sessions and keys share lines only to save a round trip.
-SELECT w.place,
+SELECT w.ordinal,
        s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
        s.total_messages, s.total_tokens, s.total_bytes,
        s.created_at, s.updated_at, s.expires_at, s.version,
@@ -18,7 +18,7 @@ FROM unnest(
     :organisation::text[], :id::uuid[], :with_metadata::boolean[],
     :key_organisation::text[], :key_principal::text[], :key_command::text[], :key_key::text[]
 ) WITH ORDINALITY AS w (
-    organisation, id, with_metadata, key_organisation, key_principal, key_command, key_key, place
+    organisation, id, with_metadata, key_organisation, key_principal, key_command, key_key, ordinal
 )
 LEFT JOIN sessions AS s
   ON s.organisation = w.organisation
@@ -30,15 +30,15 @@ LEFT JOIN keys AS k
  AND k.key = w.key_key
 WHERE :schema_is_known;
 
--- name: lock_sessions
--- Those that nobody else has locked; nobody is waited for.
-SELECT w.place
+-- name: find_unlocked_sessions
+-- Existing sessions that no other transaction has locked. They are locked until the end of the transaction.
+SELECT w.ordinal
 FROM unnest(:organisation::text[], :id::uuid[])
-     WITH ORDINALITY AS w (organisation, id, place)
+     WITH ORDINALITY AS w (organisation, id, ordinal)
 JOIN sessions AS s
   ON s.organisation = w.organisation
  AND s.id = w.id
-ORDER BY w.place
+ORDER BY w.ordinal
 FOR UPDATE OF s SKIP LOCKED;
 
 -- name: delete_blocks
@@ -182,7 +182,7 @@ SELECT 1 / (
 
 -- name: fetch_sessions
 -- With the messages of those that are wanted whole and hold no more than :bytes_max.
-SELECT w.place,
+SELECT w.ordinal,
        s.total_bytes, s.total_messages, s.version, s.summary, s.metadata,
        CASE WHEN w.whole AND s.total_bytes <= :bytes_max::integer THEN (
            SELECT string_agg(o.body, ',')
@@ -195,19 +195,19 @@ SELECT w.place,
            ) AS o
        ) END AS messages
 FROM unnest(:organisation::text[], :id::uuid[], :whole::boolean[])
-     WITH ORDINALITY AS w (organisation, id, whole, place)
+     WITH ORDINALITY AS w (organisation, id, whole, ordinal)
 JOIN sessions AS s
   ON s.organisation = w.organisation
  AND s.id = w.id
  AND s.expires_at > :now::bigint
 WHERE :schema_is_known
-ORDER BY w.place;
+ORDER BY w.ordinal;
 
 -- name: fetch_blocks
 -- From the turn that holds message :from up to, not including, the one that begins at :until or later.
-SELECT w.place, o.first, o.body
+SELECT w.ordinal, o.first, o.body
 FROM unnest(:organisation::text[], :id::uuid[], :from::integer[], :until::integer[])
-     WITH ORDINALITY AS w (organisation, id, from_message, until_message, place)
+     WITH ORDINALITY AS w (organisation, id, from_message, until_message, ordinal)
 CROSS JOIN LATERAL (
     SELECT coalesce(max(u.first), 0) AS first
     FROM message_blocks AS u
@@ -227,12 +227,12 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: list_sessions
-SELECT w.place, o.id, o.summary, o.metadata
+SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :status::text[],
     :after::uuid[], :limit::integer[], :offset::integer[]
 ) WITH ORDINALITY AS w (
-    organisation, status, after, row_limit, row_offset, place
+    organisation, status, after, row_limit, row_offset, ordinal
 )
 CROSS JOIN LATERAL (
     SELECT s.id, s.summary, s.metadata
@@ -249,12 +249,12 @@ WHERE :schema_is_known;
 -- name: list_sessions_by_user
 -- Spelled so that only its own index has the order: where statistics know of one user alone, an equality would let the
 -- planner read the whole organisation in the order of ids. So it is below, too.
-SELECT w.place, o.id, o.summary, o.metadata
+SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :user_id::text[], :session_group::text[], :model::text[], :status::text[],
     :after::uuid[], :limit::integer[], :offset::integer[]
 ) WITH ORDINALITY AS w (
-    organisation, user_id, session_group, model, status, after, row_limit, row_offset, place
+    organisation, user_id, session_group, model, status, after, row_limit, row_offset, ordinal
 )
 CROSS JOIN LATERAL (
     SELECT s.id, s.summary, s.metadata
@@ -272,12 +272,12 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: list_sessions_by_group
-SELECT w.place, o.id, o.summary, o.metadata
+SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :session_group::text[], :model::text[], :status::text[],
     :after::uuid[], :limit::integer[], :offset::integer[]
 ) WITH ORDINALITY AS w (
-    organisation, session_group, model, status, after, row_limit, row_offset, place
+    organisation, session_group, model, status, after, row_limit, row_offset, ordinal
 )
 CROSS JOIN LATERAL (
     SELECT s.id, s.summary, s.metadata
@@ -294,12 +294,12 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: list_sessions_by_model
-SELECT w.place, o.id, o.summary, o.metadata
+SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :model::text[], :status::text[],
     :after::uuid[], :limit::integer[], :offset::integer[]
 ) WITH ORDINALITY AS w (
-    organisation, model, status, after, row_limit, row_offset, place
+    organisation, model, status, after, row_limit, row_offset, ordinal
 )
 CROSS JOIN LATERAL (
     SELECT s.id, s.summary, s.metadata
@@ -376,11 +376,11 @@ VALUES (
 -- name: find_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,
        t.last_used_at
-FROM unnest(:id::text[]) WITH ORDINALITY AS w (id, place)
+FROM unnest(:id::text[]) WITH ORDINALITY AS w (id, ordinal)
 JOIN tokens AS t
   ON t.id = w.id
 WHERE :schema_is_known
-ORDER BY w.place;
+ORDER BY w.ordinal;
 
 -- name: list_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,

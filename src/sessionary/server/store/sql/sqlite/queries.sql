@@ -2,8 +2,8 @@
 -- where PostgreSQL takes arrays.
 -- INDEXED BY stands where statistics of a small table, made when it was one, would have it read from end to end.
 
--- name: lock_sessions
--- The transaction holds the write lock already; :with_metadata spares reading what no command changes.
+-- name: read_sessions
+-- The transaction holds the write lock. Metadata that no command changes is not read (:with_metadata).
 SELECT s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
        s.total_messages, s.total_tokens, s.total_bytes,
        s.created_at, s.updated_at, s.expires_at, s.version,
@@ -12,7 +12,7 @@ FROM sessions AS s
 WHERE s.organisation = :organisation
   AND s.id = :id;
 
--- name: lock_keys
+-- name: read_keys
 SELECT k.fingerprint, k.effect, k.expires_at
 FROM keys AS k INDEXED BY sqlite_autoindex_keys_1
 WHERE k.organisation = :organisation
