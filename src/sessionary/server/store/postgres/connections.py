@@ -116,7 +116,8 @@ class Connection:
         try:
             return await self._judged(prepared.fetch(*arguments), commits=commits)
         except WriteConflictError:
-            if not self._in_transaction:
+            # A statement that only reads fails like that where a newer program has changed the schema.
+            if not (commits or self._in_transaction):
                 await self.look()
             raise
 

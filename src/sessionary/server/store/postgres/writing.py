@@ -36,7 +36,7 @@ from sessionary.server.store.rules import (
 Stored = dict[SessionKey, StoredSession]
 Keys = dict[IdempotencyKeyId, StoredKey]
 
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 8
 _TRANSACTION_SECONDS: Final = 60.0
 """After a write of unknown outcome, batches are written in explicit transactions for so long."""
 
@@ -124,6 +124,8 @@ class Writer:
         except LockTimeoutError:
             return await self._apply_unlocked(commands, ends_at)
         except (WriteConflictError, InvalidDataError) as error:
+            # A newer program that has changed the schema makes every write conflict.
+            await self._connection.look()
             return await self._apply_halves(commands, ends_at, error)
 
     async def _apply_unlocked(self, commands: Sequence[Command], ends_at: float) -> list[Result]:
