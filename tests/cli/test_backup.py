@@ -255,7 +255,7 @@ def test_another_programs_database_is_refused_as_it_is(tmp_path: Path, place: Pa
     with contextlib.closing(sqlite3.connect(other)) as made:
         made.execute("CREATE TABLE a (b)")
     before = other.read_bytes()
-    assert "none of sessionary's" in refused(run("backup", other, place / "copy.db"))
+    assert "not one of sessionary" in refused(run("backup", other, place / "copy.db"))
     assert other.read_bytes() == before
     assert names_in(tmp_path) == {"other.db", place.name}
 

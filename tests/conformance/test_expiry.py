@@ -1,4 +1,4 @@
-"""A session is absent from the instant it expires."""
+"""A session is not found from the moment it expires."""
 
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ FILTERS: Final[tuple[dict[str, Any], ...]] = (
 )
 
 
-async def test_a_session_is_there_until_the_instant_before_it_expires(
+async def test_a_session_is_found_until_the_millisecond_before_it_expires(
     store: Store, making: Making, clock: HandClock
 ) -> None:
     session = await begin(store, making.create(user(), minutes=5))
@@ -46,7 +46,7 @@ async def test_a_session_is_there_until_the_instant_before_it_expires(
 
 
 @pytest.mark.parametrize("late", [0, 1, 60 * MINUTE])
-async def test_a_session_is_absent_from_the_instant_it_expires(
+async def test_a_session_is_not_found_from_the_moment_it_expires(
     store: Store, making: Making, clock: HandClock, late: int
 ) -> None:
     session = await begin(store, making.create(user(), model="m", session_group="g", minutes=5))
@@ -130,7 +130,7 @@ async def test_now_is_taken_once_for_the_commands_on_a_session(reopen: Reopen, m
     assert len(instants) == 1
 
 
-async def test_a_session_that_expired_long_ago_and_one_begun_now_do_not_mix(
+async def test_a_session_that_expired_long_ago_and_a_new_one_do_not_mix(
     store: Store, making: Making, clock: HandClock
 ) -> None:
     old = await begin(store, making.create(minutes=5))

@@ -1,4 +1,4 @@
-"""A session of another organisation is absent."""
+"""A session of another organisation is not found."""
 
 from typing import Any, Final
 

@@ -141,7 +141,7 @@ async def test_cursor_pages_neither_skip_nor_repeat_while_sessions_come_and_go(s
     assert second == [session_id for session_id in left[5:] if session_id != sessions[4].session_id]
 
 
-async def test_expired_sessions_take_no_place_in_a_page(store: Store, making: Making, clock: HandClock) -> None:
+async def test_expired_sessions_are_not_counted_in_a_page(store: Store, making: Making, clock: HandClock) -> None:
     lasting = [await begin(store, making.create(minutes=60)) for _ in range(3)]
     for _ in range(20):
         await begin(store, making.create(minutes=5))

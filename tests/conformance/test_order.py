@@ -1,4 +1,4 @@
-"""A batch is applied in order: the outcome of each command is as if the commands came one after another."""
+"""The commands of a batch are applied in order: each outcome is as if they had come one after another."""
 
 import msgspec
 import pytest
@@ -50,7 +50,7 @@ async def test_each_command_on_a_session_sees_what_the_one_before_it_did(store: 
     assert shown_in(conversation).expires_at == session.created_at + 65 * MINUTE
 
 
-async def test_a_session_can_be_begun_and_changed_in_one_batch(store: Store, making: Making) -> None:
+async def test_a_session_can_be_created_and_changed_in_one_batch(store: Store, making: Making) -> None:
     session = making.create(user("one"))
 
     created, updated, extended = await apply_all(
@@ -82,7 +82,7 @@ async def test_outcomes_come_in_the_order_of_the_commands(store: Store, making: 
     assert named == [None if position % 4 == 3 else command.session_id for position, command in enumerate(commands)]
 
 
-async def test_a_refused_command_harms_none_of_its_neighbours(store: Store, making: Making) -> None:
+async def test_a_refused_command_harms_no_other_command_of_its_batch(store: Store, making: Making) -> None:
     session, other = making.create(), making.create()
     await begin(store, session)
 
@@ -116,7 +116,7 @@ async def test_what_follows_a_delete_finds_nothing(store: Store, making: Making)
         await read(store, session)
 
 
-async def test_a_session_begun_and_deleted_in_one_batch_leaves_nothing(store: Store, making: Making) -> None:
+async def test_a_session_created_and_deleted_in_one_batch_leaves_nothing(store: Store, making: Making) -> None:
     session = making.create(user())
 
     outcomes = await apply_all(store, [session, update(session, user()), delete(session)])

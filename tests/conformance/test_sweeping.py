@@ -44,7 +44,7 @@ async def test_a_sweep_of_nothing_removes_nothing(store: Store, making: Making) 
     assert await store.sweep(10) == SweepResult(removed=0, more=False)
 
 
-async def test_a_sweep_removes_expired_sessions_with_their_turns(
+async def test_a_sweep_removes_expired_sessions_with_their_message_blocks(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
     await begin_many(store, making, 4, minutes=5, blocks=3)
@@ -59,9 +59,7 @@ async def test_a_sweep_removes_expired_sessions_with_their_turns(
     assert await listed(store, listing()) == [kept.session_id]
 
 
-async def test_a_session_is_not_swept_before_the_instant_it_expires(
-    store: Store, making: Making, clock: HandClock
-) -> None:
+async def test_a_session_is_not_swept_before_it_expires(store: Store, making: Making, clock: HandClock) -> None:
     await begin_many(store, making, 1, minutes=5)
     clock.move(5 * MINUTE - 1)
     assert (await store.sweep(10)).removed == 0
@@ -141,7 +139,7 @@ async def test_a_deleted_session_leaves_nothing_to_sweep(
     assert await store.sweep(10) == SweepResult(removed=0, more=False)
 
 
-async def test_outdated_keys_are_swept_and_others_kept(
+async def test_expired_keys_are_swept_and_others_stay(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
     session = await begin(store, making.create(minutes=1440))

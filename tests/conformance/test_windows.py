@@ -75,7 +75,7 @@ async def test_windows_of_a_large_conversation_show_what_they_ask_for(store: Sto
     assert (last.offset, middle.offset) == (17, 5)
 
 
-async def test_a_read_sees_one_instant_while_others_write(store: Store, making: Making) -> None:
+async def test_a_read_sees_one_consistent_state_while_others_write(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
     writing = asyncio.gather(*(store.apply(update(session, user(number), tokens_used=1)) for number in range(200)))
 

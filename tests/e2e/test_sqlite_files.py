@@ -162,7 +162,7 @@ def refusal(file: Path, pid: int) -> str:
     host = re.escape(os.uname().nodename)
     return (
         rf"sessionary: The database file {re.escape(str(file))} is in use by another server \(process {pid} on {host}\): "
-        r"stop that one first, or give this one a file of its own; one server a file\.\n"
+        r"stop that server first, or use another file\.\n"
     )
 
 
@@ -203,7 +203,7 @@ def test_a_second_server_is_refused_though_the_lock_file_was_removed(server: Ser
             # It would serve until it is ended.
             completed = run_sessionary("serve", "--port", "0", "--database", f"sqlite:///{file}", seconds=30)
             assert completed.returncode == 1
-            assert "is in use by another server (which one is not known)" in completed.stderr.splitlines()[-1]
+            assert "is in use by another server (unknown process)" in completed.stderr.splitlines()[-1]
         caller.append(session, "two").expect(200)
         assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
     server.restart()

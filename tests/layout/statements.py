@@ -27,7 +27,6 @@ ONLY_IN: Mapping[str, Mapping[str, str]] = {
         "update_models": "part of update_sessions in PostgreSQL, which sees that an indexed value stays the same",
         "read_sessions": "PostgreSQL reads sessions and keys with one statement, read_batch",
         "read_keys": "as read_sessions",
-        "delete_keys": "part of insert_keys in PostgreSQL, where somebody else may have renewed a key meanwhile",
     },
     "postgres": {
         "find_unlocked_sessions": "SQLite locks the whole file",

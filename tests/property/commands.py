@@ -217,7 +217,9 @@ _parts = st.lists(
     max_size=2,
 )
 _long_text = st.sampled_from([("word ", 40), ("x", 50_000), ("é", 20_000)]).map(lambda pair: pair[0] * pair[1])
-_contents = st.one_of(_text, st.sampled_from(["", "", " \n", "Hello there\nand more"]), _long_text, _parts, st.just(""))
+_overwrites = st.one_of(
+    _text, st.sampled_from(["", "", " \n", "Hello there\nand more"]), _long_text, _parts, st.just("")
+)
 _roles = st.sampled_from(["user", "user", "assistant", "system", "tool", "developer"])
 _extras = st.dictionaries(st.sampled_from(["id", "name", "metadata"]), _json, max_size=2)
 _types = st.sampled_from([None] * 4 + ["message", "function_call"])
@@ -231,8 +233,8 @@ def _message(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a message; a type makes one without a role, or with anything or nothing as its content."""
     kind = draw(_types)
     if kind is None:
-        return {"role": draw(_roles), "content": draw(_contents), **draw(_extras)}
-    content = {"content": draw(_json | _contents)} if draw(st.booleans()) else {}
+        return {"role": draw(_roles), "content": draw(_overwrites), **draw(_extras)}
+    content = {"content": draw(_json | _overwrites)} if draw(st.booleans()) else {}
     return {"type": kind, **draw(_typed_roles), **content, **draw(_extras)}
 
 

@@ -29,7 +29,7 @@ from sessionary.server.store.rules import (
     session_key,
 )
 from sessionary.server.store.summaries import build_page, encode_summary
-from sessionary.server.store.windows import cut, span
+from sessionary.server.store.windows import resolve_window, slice_messages
 
 BlockKey = tuple[str, str, int]
 
@@ -81,8 +81,8 @@ class DictionaryStore:
         blocks = sorted(
             (block.first, block.body) for key, block in self.blocks.items() if key[:2] == (organisation, session_id)
         )
-        begin, end = span(window, session.total_messages)
-        messages = cut(blocks, begin, end)
+        begin, end = resolve_window(window, session.total_messages)
+        messages = slice_messages(blocks, begin, end)
         return Conversation(session.version, encode_summary(session), session.metadata or b"", messages, begin)
 
     async def list_sessions(self, query: ListQuery) -> Page:
@@ -139,9 +139,8 @@ class DictionaryStore:
             name = (block.organisation, block.session_id, block.first)
             assert name not in self.blocks, "primary key"
             self.blocks[name] = block
-        for outdated in result.outdated_keys:
-            del self.keys[outdated]
         for kept_key in result.keys:
             idempotency_key = (kept_key.organisation, kept_key.principal, kept_key.command, kept_key.key)
-            assert idempotency_key not in self.keys, "primary key"
+            earlier = self.keys.get(idempotency_key)
+            assert earlier is None or earlier.expires_at <= self._clock(), "only an expired key is replaced"
             self.keys[idempotency_key] = kept_key

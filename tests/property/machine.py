@@ -112,7 +112,7 @@ class InStep(RuleBasedStateMachine):
             Window, st.none() | st.integers(0, 12) | st.just(2**31 - 1), st.none() | st.integers(1, 9) | st.just(1000)
         ),
     )
-    def look(self, which: int, window: Window) -> None:
+    def check_schema(self, which: int, window: Window) -> None:
         """Read messages through a window."""
         if self._story.sessions:
             name = self._story.sessions[which % len(self._story.sessions)]

@@ -58,7 +58,7 @@ async def all_of(*answers: Awaitable[Answer]) -> list[Answer]:
     return list(await asyncio.gather(*answers))
 
 
-async def test_an_item_is_answered() -> None:
+async def test_an_item_gets_its_result() -> None:
     batcher = Batcher[int, int](Doubler(), limits())
 
     assert await batcher.put(21) == 42
@@ -99,7 +99,7 @@ async def test_what_arrives_in_one_tick_is_one_batch() -> None:
     assert run.batches == [[0, 1, 2, 3, 4]]
 
 
-async def test_items_are_run_and_answered_in_their_order() -> None:
+async def test_items_are_run_and_get_their_results_in_order() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(batch_max=7, waiting_max=1000))
 
@@ -275,7 +275,7 @@ async def test_a_caller_that_disconnects_while_its_batch_runs_stops_nobody() -> 
     assert await batcher.put(5) == 10
 
 
-async def test_a_caller_that_disconnected_is_not_answered_late() -> None:
+async def test_a_caller_that_disconnected_gets_no_late_result() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits(seconds_max=FAST, batch_max=1))

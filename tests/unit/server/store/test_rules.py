@@ -27,7 +27,7 @@ from sessionary.server.store.base import (
     Update,
     Updated,
 )
-from sessionary.server.store.rules import Decision, apply_command
+from sessionary.server.store.rules import Step, apply_command
 
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
@@ -130,7 +130,7 @@ def test_creating_begins_an_active_session_of_version_1() -> None:
     assert block is None
 
 
-def test_initial_messages_are_the_first_turn_and_carry_the_instant_of_creation() -> None:
+def test_initial_messages_are_the_first_block_and_have_the_time_of_creation() -> None:
     after, _, block = apply_command(None, create(messages=(HELLO, HELLO), first_user_text="Hello"), NOW)
 
     body = b",".join([STAMPED.replace(b"22:10", b"22:09")] * 2)
@@ -188,7 +188,7 @@ def test_another_version_is_refused_with_the_right_one(command: Command) -> None
     assert error.version == 3
 
 
-def test_absence_is_told_before_versions_are_compared() -> None:
+def test_absence_is_reported_before_versions_are_compared() -> None:
     assert isinstance(refused(update(if_version=9), stored(expires_at=NOW)), SessionNotFoundError)
 
 
@@ -204,7 +204,7 @@ def test_the_right_version_passes(command: Command) -> None:
 # ------------------------------------------------------------------------------------------------ update
 
 
-def test_an_update_of_nothing_answers_the_session_as_it_is() -> None:
+def test_an_update_of_nothing_returns_the_session_as_it_is() -> None:
     state = stored()
 
     after, outcome, block = apply_command(state, update(), NOW)
@@ -237,7 +237,7 @@ def test_an_update_sets_what_is_given_and_leaves_the_rest() -> None:
     assert changed(update(model="new"), state) == stored(title="T", model="new", version=4, updated_at=NOW)
 
 
-def test_an_update_answers_the_totals_after_it() -> None:
+def test_an_update_returns_the_totals_after_it() -> None:
     _, outcome, _ = apply_command(stored(), update(messages=(HELLO,), tokens_used=7, status="completed"), NOW)
 
     assert outcome == Updated(
@@ -245,7 +245,7 @@ def test_an_update_answers_the_totals_after_it() -> None:
     )
 
 
-def test_new_messages_are_one_turn_behind_the_others() -> None:
+def test_new_messages_are_one_block_after_the_others() -> None:
     after, _, block = apply_command(stored(), update(messages=(HELLO, HELLO), tokens_used=7), NOW)
 
     assert block == MessageBlock("demo", ID, 2, 2, 7, STAMPED + b"," + STAMPED, NOW)
@@ -254,7 +254,7 @@ def test_new_messages_are_one_turn_behind_the_others() -> None:
 
 
 @pytest.mark.parametrize("messages", [None, ()])
-def test_no_messages_are_no_turn(messages: tuple[bytes, ...] | None) -> None:
+def test_no_messages_are_no_block(messages: tuple[bytes, ...] | None) -> None:
     after, _, block = apply_command(stored(), update(messages=messages, tokens_used=7), NOW)
 
     assert block is None
@@ -360,7 +360,7 @@ def test_an_expiry_reaches_the_horizon_and_no_further() -> None:
     assert isinstance(refused(extend(1, horizon=horizon - 1)), ExpiryTooFarError)
 
 
-def test_the_horizon_is_told_in_days() -> None:
+def test_the_horizon_is_reported_in_days() -> None:
     assert "30 days" in refused(extend(1440), stored(expires_at=NOW + 30 * DAY)).detail
 
 
@@ -396,7 +396,7 @@ def test_the_state_that_goes_in_is_never_changed(command: Command) -> None:
     state = stored()
     before = copy(state)
 
-    first: Decision = apply_command(state, command, NOW)
+    first: Step = apply_command(state, command, NOW)
     second = apply_command(state, command, NOW)
 
     assert state == before

@@ -90,7 +90,6 @@ def written(result: BatchResult) -> dict[str, list[Any]]:
         "updated": [(session.organisation, session.id) for session in result.updated],
         "message_blocks": [(block.session_id, block.first) for block in result.blocks],
         "keys": [key.key for key in result.keys],
-        "outdated_keys": result.outdated_keys,
     }
     return {table: names for table, names in rows.items() if names}
 
@@ -119,7 +118,7 @@ def test_a_session_that_several_commands_change_is_written_once() -> None:
     assert row.expires_at == NOW + 61 * MINUTE
 
 
-def test_a_session_begun_and_changed_is_inserted_as_it_ends() -> None:
+def test_a_session_created_and_changed_is_inserted_in_its_final_state() -> None:
     result = decided([create(1, messages=(HELLO,)), update(1, messages=(HELLO,), status="completed")])
 
     one = identify(1)
@@ -127,7 +126,7 @@ def test_a_session_begun_and_changed_is_inserted_as_it_ends() -> None:
     assert (result.inserted[0].status, result.inserted[0].version) == ("completed", 2)
 
 
-def test_a_session_begun_and_deleted_leaves_no_row() -> None:
+def test_a_session_created_and_deleted_leaves_no_row() -> None:
     result = decided([create(1, messages=(HELLO,)), update(1, messages=(HELLO,)), delete(1)])
 
     assert names(result) == ["Created", "Updated", "Deleted"]
@@ -156,7 +155,7 @@ def test_an_id_used_again_after_its_deletion_is_deleted_and_inserted() -> None:
     }
 
 
-def test_a_session_begun_deleted_and_begun_again_has_only_its_last_turns() -> None:
+def test_a_session_created_deleted_and_created_again_has_only_its_last_blocks() -> None:
     result = decided([create(1, messages=(HELLO, HELLO)), delete(1), create(1, messages=(HELLO,))])
 
     one = identify(1)
@@ -216,7 +215,7 @@ def test_organisations_do_not_meet() -> None:
     assert written(result) == {}
 
 
-def test_a_key_is_kept_with_its_effect_for_a_day() -> None:
+def test_a_key_is_stored_with_its_effect_for_a_day() -> None:
     command = update(1, messages=(HELLO,), idempotency_key=idempotency_key("k"))
 
     result = decided([command], stored(1))
@@ -225,7 +224,6 @@ def test_a_key_is_kept_with_its_effect_for_a_day() -> None:
     assert (key.organisation, key.principal, key.command, key.key) == ("demo", "token", "update", "k")
     assert (key.fingerprint, key.expires_at) == (b"first", NOW + DAY)
     assert msgspec.json.decode(key.effect, type=Effect) == result.outcomes[0]
-    assert result.outdated_keys == []
 
 
 def test_a_key_used_before_gets_the_first_effect_again() -> None:
@@ -250,7 +248,7 @@ def test_a_key_used_before_for_something_else_is_refused() -> None:
     assert written(result) == {}
 
 
-def test_an_outdated_key_is_replaced() -> None:
+def test_an_expired_key_is_replaced() -> None:
     command = update(1, messages=(HELLO,), idempotency_key=idempotency_key("k"))
 
     for expires_at in (NOW, NOW - 1):
@@ -259,7 +257,6 @@ def test_an_outdated_key_is_replaced() -> None:
         (outcome,) = result.outcomes
         assert not isinstance(outcome, SessionaryError)
         assert not outcome.replayed
-        assert result.outdated_keys == [idempotency_key_id(command)]
         assert [key.expires_at for key in result.keys] == [NOW + DAY]
 
 

@@ -55,7 +55,7 @@ def clock() -> HandClock:
     return HandClock()
 
 
-async def test_sessions_of_an_older_sqlite_file_are_spelled_as_new_ones_are(tmp_path: Path, clock: HandClock) -> None:
+async def test_summaries_of_an_older_sqlite_file_equal_new_ones(tmp_path: Path, clock: HandClock) -> None:
     path = tmp_path / "store.db"
     migrate(path, NOVEMBER)
     store = await SqliteStore.open(path, clock, 5.0)
@@ -74,9 +74,7 @@ async def test_sessions_of_an_older_sqlite_file_are_spelled_as_new_ones_are(tmp_
         assert list(json.loads(b"{%b}" % again[session_id]).items()) == list(json.loads(b"{%b}" % summary).items())
 
 
-async def test_sessions_of_an_older_postgres_are_spelled_as_new_ones_are(
-    postgres_database: str, clock: HandClock
-) -> None:
+async def test_summaries_of_an_older_postgres_database_equal_new_ones(postgres_database: str, clock: HandClock) -> None:
     async with opened(postgres_database, clock) as store:
         before = await populate(store, Making(clock), clock)
         async with connected(postgres_database) as older:

@@ -31,8 +31,8 @@ _UPDATED: Final = _getters(
     *("updated_at", "expires_at", "version", "metadata"),
 )
 _BLOCKS: Final = _getters("block", "organisation", "session_id", "first", "count", "tokens", "created_at", "body")
-_KEYS: Final = _getters("kept", "organisation", "principal", "command", "key", "fingerprint", "effect", "expires_at")
-_AUDIT: Final = _getters("noted", "at", "organisation", "actor", "action", "subject")
+_KEYS: Final = _getters("new_key", "organisation", "principal", "command", "key", "fingerprint", "effect", "expires_at")
+_AUDIT: Final = _getters("audit", "at", "organisation", "actor", "action", "subject")
 
 
 def bind_write_batch(result: BatchResult, stored: Mapping[SessionKey, StoredSession], now: int) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class Writer:
             return await self._apply_unlocked(commands, ends_at)
         except (WriteConflictError, InvalidDataError) as error:
             # A newer program that has changed the schema makes every write conflict.
-            await self._connection.look()
+            await self._connection.check_schema()
             return await self._apply_halves(commands, ends_at, error)
 
     async def _apply_unlocked(self, commands: Sequence[Command], ends_at: float) -> list[Result]:
@@ -193,7 +193,7 @@ class Writer:
                 await self._connection.call("write_batch", bindings)
             return
         try:
-            await self._connection.call("write_batch", bindings, commits=True)
+            await self._connection.call("write_batch", bindings, commits=True, may_conflict=True)
         except StoreUnavailableError:
             # A command may have caused it, and come again. In a transaction an error of the statement is known to undo
             # everything, so that the batch can be halved.

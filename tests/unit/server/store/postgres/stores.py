@@ -37,7 +37,7 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @contextlib.asynccontextmanager
 async def row_lock(url: str, session_id: str) -> AsyncIterator[None]:
-    """Hold a lock on a session past the store, as somebody at psql does."""
+    """FileLock a lock on a session past the store, as somebody at psql does."""
     async with connected(url) as connection, connection.transaction():
         await connection.execute("SELECT * FROM sessions WHERE id = $1 FOR UPDATE", session_id)
         yield

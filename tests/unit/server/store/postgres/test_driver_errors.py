@@ -87,7 +87,7 @@ async def test_a_connection_lost_while_locks_are_looked_for_is_replaced(
 
 
 @pytest.mark.parametrize(("when", "written"), [("before", 0), ("after", 1)])
-async def test_a_write_whose_answer_was_lost_is_never_repeated(
+async def test_a_write_whose_response_was_lost_is_never_repeated(
     store: PostgresStore, proxy: Proxy, making: Making, when: Cut, written: int
 ) -> None:
     session = await begin(store, making.create())
@@ -99,7 +99,7 @@ async def test_a_write_whose_answer_was_lost_is_never_repeated(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_commit_whose_answer_was_lost_is_never_repeated(
+async def test_a_commit_whose_response_was_lost_is_never_repeated(
     store: PostgresStore, proxy: Proxy, making: Making, when: Cut
 ) -> None:
     lost, session = await begun(store, making, 2)
@@ -232,7 +232,7 @@ async def test_connections_an_operator_ends_are_replaced_without_an_error(
         await store.ready()
 
 
-async def test_connections_that_have_been_told_to_end_and_have_not_yet_are_replaced(
+async def test_connections_that_are_being_terminated_are_replaced(
     store: PostgresStore, proxy: Proxy, making: Making
 ) -> None:
     session = await begin(store, making.create())

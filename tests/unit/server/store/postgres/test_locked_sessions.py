@@ -53,7 +53,7 @@ async def test_a_locked_session_costs_its_own_callers_and_nobody_else(
     assert contents_in(await store.fetch("demo", held.session_id)) == ["late"]
 
 
-async def test_who_waits_too_long_for_a_lock_is_told_that_nothing_changed(
+async def test_a_command_that_waits_too_long_for_a_lock_reports_that_nothing_changed(
     postgres_database: str, clock: HandClock, making: Making
 ) -> None:
     async with opened(postgres_database, clock, seconds_max=4.0) as store:

@@ -61,7 +61,7 @@ async def other_server(store: PostgresStore, postgres_database: str, clock: Hand
         yield other
 
 
-async def test_a_poisoned_command_harms_only_itself(store: PostgresStore, making: Making) -> None:
+async def test_a_bad_command_fails_alone(store: PostgresStore, making: Making) -> None:
     good = [making.create(user(f"number {number}")) for number in range(40)]
     poisoned = making.create(user_id="no\0NUL")
     outcomes = await apply_all(store, [*good[:23], poisoned, *good[23:]])
@@ -70,14 +70,14 @@ async def test_a_poisoned_command_harms_only_itself(store: PostgresStore, making
         assert len(contents_in(await store.fetch(session.organisation, session.session_id))) == 1
 
 
-async def test_a_poisoned_question_harms_only_itself(store: PostgresStore, making: Making) -> None:
+async def test_a_bad_read_fails_alone(store: PostgresStore, making: Making) -> None:
     good = await begun(store, making, 5)
     ids = [*(session.session_id for session in good), "no-uuid"]
     answers = await asyncio.gather(*(store.fetch("demo", id_) for id_ in ids), return_exceptions=True)
     assert [type(answer).__name__ for answer in answers] == ["Conversation"] * 5 + ["StoreUnavailableError"]
 
 
-async def test_a_batch_that_another_server_overtook_is_decided_anew(
+async def test_a_batch_that_meets_a_conflict_is_read_and_applied_again(
     store: PostgresStore, postgres_database: str, making: Making
 ) -> None:
     session, bystander = await begun(store, making, 2)
@@ -95,7 +95,7 @@ async def test_a_batch_that_another_server_overtook_is_decided_anew(
     assert (harmless.version, harmless.total_messages) == (2, 1)
 
 
-async def test_a_delete_that_another_server_overtook_leaves_no_turn_behind(
+async def test_a_delete_that_meets_a_conflict_leaves_no_message_block(
     store: PostgresStore, other_server: PostgresStore, postgres_database: str, making: Making
 ) -> None:
     for _ in range(10):
@@ -130,7 +130,7 @@ async def test_writers_of_two_servers_append_to_one_session_without_loss(
         assert [words for words in said if words.startswith(name)] == [f"{name} {number}" for number in range(10)]
 
 
-async def test_a_key_that_a_twin_used_first_gets_the_twins_effect(
+async def test_a_key_that_another_server_used_first_gets_the_first_effect(
     store: PostgresStore, postgres_database: str, making: Making
 ) -> None:
     session = await begin(store, making.create())

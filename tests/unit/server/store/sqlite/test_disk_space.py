@@ -177,7 +177,7 @@ async def test_a_disk_that_refuses_refuses_commands_whole(
     assert isinstance(await store.apply(making.create()), Created)
 
 
-async def test_a_full_disk_is_told_as_such(store: SqliteStore, making: Making, disk: Disk) -> None:
+async def test_a_full_disk_is_reported_as_such(store: SqliteStore, making: Making, disk: Disk) -> None:
     disk.write_error = apsw.FullError
     outcome = await store.apply(making.create())
     assert isinstance(outcome, StoreUnavailableError)
@@ -256,7 +256,7 @@ async def test_work_that_found_nothing_to_write_does_not_prove_that_a_write_woul
     await store.ready()
 
 
-async def test_an_answer_that_is_given_again_does_not_prove_that_a_write_would_succeed(
+async def test_a_replayed_outcome_does_not_prove_that_a_write_would_succeed(
     store: SqliteStore, making: Making, disk: Disk
 ) -> None:
     create = making.create(idempotency_key=key("one"))
@@ -270,7 +270,7 @@ async def test_an_answer_that_is_given_again_does_not_prove_that_a_write_would_s
         await store.ready()
 
 
-async def test_a_file_that_cannot_be_read_is_told_as_unavailable(
+async def test_a_file_that_cannot_be_read_is_reported_as_unavailable(
     path: Path, clock: HandClock, making: Making, disk: Disk
 ) -> None:
     first = await SqliteStore.open(path, clock, SECONDS_MAX)

@@ -27,7 +27,6 @@ INDEXES = {
     "update_models": {"sessions PRIMARY KEY"},
     "insert_blocks": set[str](),
     "insert_keys": set[str](),
-    "delete_keys": {"keys PRIMARY KEY"},
     "fetch_sessions": {"sessions PRIMARY KEY", "message_blocks PRIMARY KEY"},
     "fetch_blocks": {"message_blocks PRIMARY KEY"},
     "list_sessions": {"sessions PRIMARY KEY"},
@@ -208,7 +207,7 @@ def index_in(step: str) -> str:
     if "INTEGER PRIMARY KEY" in step:
         return "rowid"
     if "sqlite_autoindex_" in step:
-        return f"{step.split('sqlite_autoindex_')[1].split('_', maxsplit=1)[0]} PRIMARY KEY"
+        return f"{step.split('sqlite_autoindex_')[1].split(' ', maxsplit=1)[0].rpartition('_')[0]} PRIMARY KEY"
     return step.split("INDEX ")[1].split(" ", maxsplit=1)[0]
 
 

@@ -71,7 +71,7 @@ async def patient(path: Path, clock: HandClock) -> AsyncIterator[SqliteStore]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the file's one write lock, as another program could."""
+    """FileLock the file's one write lock, as another program could."""
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -151,7 +151,7 @@ async def test_who_asks_whether_a_store_is_ready_writes_nothing(
     before = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.parent.iterdir())]
     for _ in range(30):
         await patient.ready()
-    patient._proof._proved_until = 0.0  # noqa: SLF001 - as after some seconds without a write
+    patient._write_check._succeeds_until = 0.0  # noqa: SLF001 - as after some seconds without a write
     await asyncio.gather(*(patient.ready() for _ in range(30)))
     after = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.parent.iterdir())]
     assert [each for each in after if "-shm" not in each[0]] == [each for each in before if "-shm" not in each[0]]
@@ -256,7 +256,7 @@ async def test_a_store_that_has_written_much_comes_to_rest_and_closes(
     assert path.with_name("store.db-wal").exists() is False
 
 
-async def test_a_checkpoint_that_fails_is_told_and_made_up_for_after_the_next_write(
+async def test_a_checkpoint_that_fails_is_logged_and_repeated_after_the_next_write(
     store: SqliteStore, making: Making, caplog: pytest.LogCaptureFixture, path: Path
 ) -> None:
     caplog.set_level(logging.WARNING)

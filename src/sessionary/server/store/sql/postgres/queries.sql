@@ -1,13 +1,14 @@
--- PostgreSQL is a round trip away: rows travel as arrays, a batch is read by one statement (read_batch) and written
--- by one (write_batch, with the blocks it names before it). WITH ORDINALITY numbers the places in the arrays: answers
--- name a ordinal instead of an organisation and an id, and rows are locked in the order of the arrays. ORDER BY w.ordinal
--- also leaves no plan but looking each row up: any other would have to sort, and that is forbidden.
+-- PostgreSQL is a round trip away, so rows are sent as arrays: a batch is read by one statement (read_batch) and written
+-- by one (write_batch, together with the statements that it names). WITH ORDINALITY numbers the elements of the arrays:
+-- results have an ordinal instead of an organisation and an id, and rows are locked in the order of the arrays.
+-- ORDER BY w.ordinal also makes the planner look up one row after the other: other plans would have to sort, and the
+-- settings of the connection forbid that.
 --
--- `:schema_is_known` stands for a condition that fails the statement where a newer program has changed the schema: every
--- statement that runs outside a transaction has it, so that none reads or writes tables that it does not know.
+-- `:schema_is_known` is replaced by a condition that makes the statement fail if a newer program has changed the schema.
+-- Every statement that runs outside a transaction has it.
 
 -- name: read_batch
--- Sessions, and keys used before, without a lock; sessions and keys share lines only to save a round trip.
+-- Sessions, and idempotency keys used before, without locks. They share rows only to save a round trip.
 SELECT w.ordinal,
        s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
        s.total_messages, s.total_tokens, s.total_bytes,
@@ -116,12 +117,12 @@ FROM unnest(
 ) AS w (organisation, session_id, first, count, tokens, created_at, body);
 
 -- name: insert_keys
--- A key whose day is over is replaced; one that somebody else has renewed meanwhile stays, and is missing in the count.
+-- An expired key is replaced. A key that another server has used meanwhile stays, and is not counted.
 INSERT INTO keys AS k (organisation, principal, command, key, fingerprint, effect, expires_at)
 SELECT w.organisation, w.principal, w.command, w.key, w.fingerprint, w.effect, w.expires_at
 FROM unnest(
-    :kept_organisation::text[], :kept_principal::text[], :kept_command::text[], :kept_key::text[],
-    :kept_fingerprint::bytea[], :kept_effect::bytea[], :kept_expires_at::bigint[]
+    :new_key_organisation::text[], :new_key_principal::text[], :new_key_command::text[], :new_key_key::text[],
+    :new_key_fingerprint::bytea[], :new_key_effect::bytea[], :new_key_expires_at::bigint[]
 ) AS w (organisation, principal, command, key, fingerprint, effect, expires_at)
 ON CONFLICT (organisation, principal, command, key) DO UPDATE
 SET fingerprint = EXCLUDED.fingerprint,
@@ -135,8 +136,8 @@ RETURNING k.key;
 INSERT INTO audit (organisation, at, actor, action, subject)
 SELECT w.organisation, w.at, w.actor, w.action, w.subject
 FROM unnest(
-    :noted_organisation::text[], :noted_at::bigint[], :noted_actor::text[], :noted_action::text[],
-    :noted_subject::text[]
+    :audit_organisation::text[], :audit_at::bigint[], :audit_actor::text[], :audit_action::text[],
+    :audit_subject::text[]
 ) AS w (organisation, at, actor, action, subject);
 
 -- name: list_audit
@@ -162,8 +163,8 @@ WHERE a.number = d.number
 RETURNING 1;
 
 -- name: write_batch
--- All of a batch or nothing: where a session is no longer of the version that was read, a key is in use, or a newer
--- program has changed the schema, this divides by zero and so undoes the whole statement.
+-- All of a batch or nothing: if a session no longer has the version that was read, a key is in use, or a newer program
+-- has changed the schema, this divides by zero, which undoes the whole statement.
 SELECT 1 / (
     cardinality(:deleted_id::uuid[]) = (
         SELECT count(*)
@@ -173,7 +174,7 @@ SELECT 1 / (
         SELECT count(*)
         FROM update_sessions
     )
-    AND cardinality(:kept_key::text[]) = (
+    AND cardinality(:new_key_key::text[]) = (
         SELECT count(*)
         FROM insert_keys
     )
@@ -181,7 +182,7 @@ SELECT 1 / (
 )::integer AS written;
 
 -- name: fetch_sessions
--- With the messages of those that are wanted whole and hold no more than :bytes_max.
+-- With all messages, if :whole is true and they have no more than :bytes_max bytes.
 SELECT w.ordinal,
        s.total_bytes, s.total_messages, s.version, s.summary, s.metadata,
        CASE WHEN w.whole AND s.total_bytes <= :bytes_max::integer THEN (
@@ -204,7 +205,7 @@ WHERE :schema_is_known
 ORDER BY w.ordinal;
 
 -- name: fetch_blocks
--- From the turn that holds message :from up to, not including, the one that begins at :until or later.
+-- From the block that contains message :from up to, not including, the one that starts at :until or later.
 SELECT w.ordinal, o.first, o.body
 FROM unnest(:organisation::text[], :id::uuid[], :from::integer[], :until::integer[])
      WITH ORDINALITY AS w (organisation, id, from_message, until_message, ordinal)
@@ -247,8 +248,8 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: list_sessions_by_user
--- Spelled so that only its own index has the order: where statistics know of one user alone, an equality would let the
--- planner read the whole organisation in the order of ids. So it is below, too.
+-- Written so that only its own index has the order. With an equality, and statistics that know one user only, the planner
+-- would read the whole organisation in the order of ids. The same applies to the next statements.
 SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :user_id::text[], :session_group::text[], :model::text[], :status::text[],
@@ -315,7 +316,7 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: measure_usage
--- The page is cut before what is expired is left out: else a page of the newest might read every row there is.
+-- The page is limited before expired sessions are left out; otherwise one page could read every row.
 WITH page AS (
   SELECT s.id, (s.expires_at > :now::bigint)::integer AS live, s.total_bytes
   FROM sessions AS s
@@ -333,7 +334,7 @@ FROM page AS p
 WHERE :schema_is_known;
 
 -- name: sweep_due
--- Locks what is due and not locked by another sweeper or a writer; it is removed by statements that come after.
+-- Locks due sessions that no other sweeper or writer has locked; the next statements delete them.
 SELECT s.organisation, s.id, s.version, s.expires_at, s.total_messages
 FROM sessions AS s
 WHERE s.sweep_after <= :now::bigint
@@ -424,6 +425,6 @@ SELECT current_setting('transaction_read_only') = 'on' AS read_only,
        ) AS missing;
 
 -- name: try_write
--- Always undone.
+-- Always rolled back.
 INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
 VALUES ('', '', 'try', gen_random_uuid()::text, ''::bytea, :filler::bytea, 0);

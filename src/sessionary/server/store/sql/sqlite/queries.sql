@@ -1,6 +1,5 @@
--- SQLite runs these in this process: one row a statement costs no round trip, so writes come row by row
--- where PostgreSQL takes arrays.
--- INDEXED BY stands where statistics of a small table, made when it was one, would have it read from end to end.
+-- SQLite runs in the process of the server, without round trips: each row is written by a statement of its own.
+-- INDEXED BY is used where statistics that were made of a small table would make the planner read the whole table.
 
 -- name: read_sessions
 -- The transaction holds the write lock. Metadata that no command changes is not read (:with_metadata).
@@ -59,7 +58,7 @@ WHERE organisation = :organisation
   AND id = :id;
 
 -- name: update_models
--- Apart: SQLite writes an index of a column anew whenever the column is named, whether it changes or not.
+-- Separate, because SQLite rewrites the index of a column whenever the column is set, even to the same value.
 UPDATE sessions
 SET model = :model
 WHERE organisation = :organisation
@@ -70,8 +69,13 @@ INSERT INTO message_blocks (organisation, session_id, first, count, tokens, form
 VALUES (:organisation, :session_id, :first, :count, :tokens, 1, :created_at, :body);
 
 -- name: insert_keys
+-- A key that exists has expired, or the command would not have been applied.
 INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
-VALUES (:organisation, :principal, :command, :key, :fingerprint, :effect, :expires_at);
+VALUES (:organisation, :principal, :command, :key, :fingerprint, :effect, :expires_at)
+ON CONFLICT (organisation, principal, command, key) DO UPDATE
+SET fingerprint = EXCLUDED.fingerprint,
+    effect = EXCLUDED.effect,
+    expires_at = EXCLUDED.expires_at;
 
 -- name: insert_audit
 INSERT INTO audit (organisation, at, actor, action, subject)
@@ -94,15 +98,8 @@ WHERE number IN (
     LIMIT :limit
 );
 
--- name: delete_keys
-DELETE FROM keys INDEXED BY sqlite_autoindex_keys_1
-WHERE organisation = :organisation
-  AND principal = :principal
-  AND command = :command
-  AND key = :key;
-
 -- name: fetch_sessions
--- One statement sees one instant; a conversation longer than :bytes_max is left to a thread.
+-- One statement sees one consistent state. Messages of more than :bytes_max bytes are read in a thread.
 SELECT s.total_bytes, s.total_messages, s.version, s.summary, s.metadata,
        CASE WHEN s.total_bytes <= :bytes_max THEN (
            SELECT CAST(group_concat(t.body, ',') AS BLOB)
@@ -120,7 +117,7 @@ WHERE s.organisation = :organisation
   AND s.expires_at > :now;
 
 -- name: fetch_blocks
--- From the turn that holds message :from up to, not including, the one that begins at :until or later.
+-- From the block that contains message :from up to, not including, the one that starts at :until or later.
 SELECT t.first, t.body
 FROM message_blocks AS t
 WHERE t.organisation = :organisation
@@ -185,7 +182,7 @@ ORDER BY s.id DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: measure_usage
--- The page is cut before what is expired is left out: else a page of the newest might read every row there is.
+-- The page is limited before expired sessions are left out; otherwise one page could read every row.
 WITH page AS (
   SELECT s.id, s.expires_at > :now AS live, s.total_bytes
   FROM sessions AS s INDEXED BY sqlite_autoindex_sessions_1

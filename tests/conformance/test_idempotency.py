@@ -1,4 +1,4 @@
-"""A command with a key that was used before gets the first effect again and has no second one."""
+"""A command whose idempotency key was used before returns the first effect, and has no second one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from tests.conformance.making import (
 )
 
 
-async def test_a_repeated_creation_answers_the_first_session(store: Store, making: Making, clock: HandClock) -> None:
+async def test_a_repeated_creation_returns_the_first_session(store: Store, making: Making, clock: HandClock) -> None:
     first = await do(store, making.create(user("one"), idempotency_key=key("k")), Created)
     clock.move(MINUTE)
 
@@ -65,7 +65,7 @@ async def test_a_repeated_extension_extends_once(store: Store, making: Making) -
     assert (await read(store, session)).expires_at == session.created_at + 90 * MINUTE
 
 
-async def test_a_repeated_deletion_is_told_of_the_first(store: Store, making: Making) -> None:
+async def test_a_repeated_deletion_returns_the_first(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
     command = delete(session, idempotency_key=key("k"))
     first = await do(store, command, Deleted)
@@ -145,7 +145,7 @@ async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, 
     [(DAY - 1, True), (DAY, False), (DAY + 1, False)],
     ids=["a-moment-before", "a-day", "later"],
 )
-async def test_a_key_is_kept_for_a_day(
+async def test_a_key_is_stored_for_a_day(
     store: Store, making: Making, clock: HandClock, age: int, *, replayed: bool
 ) -> None:
     await begin(store, making.create(idempotency_key=key("k")))
@@ -155,7 +155,9 @@ async def test_a_key_is_kept_for_a_day(
     assert (await do(store, making.create(idempotency_key=key("k")), Created)).replayed is replayed
 
 
-async def test_a_key_used_anew_is_kept_for_another_day(store: Store, making: Making, clock: HandClock) -> None:
+async def test_an_expired_key_that_is_used_again_is_stored_for_another_day(
+    store: Store, making: Making, clock: HandClock
+) -> None:
     await begin(store, making.create(idempotency_key=key("k")))
     clock.move(DAY)
     second = await do(store, making.create(idempotency_key=key("k", fingerprint=b"new")), Created)
@@ -199,7 +201,7 @@ async def test_a_key_counts_before_the_version_is_looked_at(store: Store, making
     await do(store, update(session, user(), if_version=1, idempotency_key=key("another")), PreconditionFailedError)
 
 
-async def test_twins_that_arrive_together_have_one_effect(store: Store, making: Making) -> None:
+async def test_the_same_command_many_times_at_once_has_one_effect(store: Store, making: Making) -> None:
     commands = [making.create(user("hello"), idempotency_key=key("k")) for _ in range(40)]
 
     answers = await apply_all(store, commands)
@@ -207,7 +209,7 @@ async def test_twins_that_arrive_together_have_one_effect(store: Store, making: 
     assert_one_effect(answers, await listed(store, listing()))
 
 
-async def test_twins_at_two_servers_have_one_effect(store: Store, reopen: Reopen, making: Making) -> None:
+async def test_the_same_command_at_two_servers_has_one_effect(store: Store, reopen: Reopen, making: Making) -> None:
     other = await reopen()
     for number in range(10):
         idempotency_key = key(f"k{number}")
@@ -230,7 +232,7 @@ def assert_one_effect(outcomes: Sequence[object], kept: list[str]) -> None:
     assert len(kept) == 1
 
 
-async def test_twin_updates_at_two_servers_append_once(store: Store, reopen: Reopen, making: Making) -> None:
+async def test_the_same_update_at_two_servers_appends_once(store: Store, reopen: Reopen, making: Making) -> None:
     other = await reopen()
     session = await begin(store, making.create())
     command = update(session, user("one"), tokens_used=1, idempotency_key=key("k"))
