@@ -6,7 +6,7 @@ engine disagree, one of them has misread the contract.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,7 +46,7 @@ from sessionary.server.store.base import (
     Outcome,
     Page,
     StoredToken,
-    Swept,
+    SweepResult,
     Update,
     Updated,
     UsagePage,
@@ -67,7 +67,7 @@ _LINE_END = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
 @dataclass(frozen=True)
 class Session:
-    """A session with all that was ever appended to it: a tuple of messages for each turn."""
+    """A session with all that was ever appended to it: a tuple of messages for each block."""
 
     organisation: str
     id: str
@@ -83,17 +83,17 @@ class Session:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     total_tokens: int = 0
     user_spoke: bool = False
-    turns: tuple[tuple[bytes, ...], ...] = ()
+    blocks: tuple[tuple[bytes, ...], ...] = ()
 
     @property
     def messages(self) -> list[bytes]:
         """All messages in append order."""
-        return [message for turn in self.turns for message in turn]
+        return [message for block in self.blocks for message in block]
 
     @property
     def total_bytes(self) -> int:
-        """The bytes of the turns, each one's messages joined by commas."""
-        return sum(len(b",".join(turn)) for turn in self.turns)
+        """The bytes of the blocks, each one's messages joined by commas."""
+        return sum(len(b",".join(block)) for block in self.blocks)
 
     @property
     def summary(self) -> bytes:
@@ -139,10 +139,9 @@ class ReferenceStore:
         self._audit: list[AuditRecord] = []
         self._noted = 0
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply one after another, all at the instant the batch starts."""
-        now = self._clock()
-        return [self._apply_one(command, now) for command in commands]
+    async def apply(self, command: Command) -> Outcome:
+        """Apply a command."""
+        return self._apply_one(command, self._clock())
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and the messages of a window."""
@@ -171,7 +170,7 @@ class ReferenceStore:
         more = len(rest) > len(shown)
         return Page(b",".join(session.listed for session in shown), shown[-1].id if more else None)
 
-    async def sweep(self, limit: int) -> Swept:
+    async def sweep(self, limit: int) -> SweepResult:
         """Forget expired sessions and outdated keys."""
         now = self._clock()
         expired = [name for name, session in self._sessions.items() if session.expires_at <= now]
@@ -183,7 +182,7 @@ class ReferenceStore:
         old = [record for record in self._audit if record.at <= now - 400 * DAY]
         self._audit = [record for record in self._audit if record not in old[:limit]]
         more = any(len(due) > limit for due in (expired, outdated, old))
-        return Swept(removed=len(expired[:limit]), more=more)
+        return SweepResult(removed=len(expired[:limit]), more=more)
 
     async def measure_usage(
         self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
@@ -273,9 +272,9 @@ class ReferenceStore:
         return (organisation, session_id) in self._sessions
 
     def count(self) -> tuple[int, int, int]:
-        """Count what is kept, dead or alive: sessions, turns, keys."""
+        """Count what is kept, dead or alive: sessions, blocks, keys."""
         sessions = self._sessions.values()
-        return len(sessions), sum(len(session.turns) for session in sessions), len(self._keys)
+        return len(sessions), sum(len(session.blocks) for session in sessions), len(self._keys)
 
     def expiries(self) -> list[int]:
         """Tell every instant at which something kept here expires."""
@@ -424,13 +423,13 @@ def named(versions: Versions, version: int) -> tuple[int, ...]:
 
 
 def appended(session: Session, command: Create | Update, now: int) -> Session:
-    """Append a turn; the first message of a user may give the session its title."""
+    """Append a block; the first message of a user may give the session its title."""
     messages = command.messages or ()
     if not messages:
         return session
     times = command.message_times or (None,) * len(messages)
-    turn = tuple(stamped(*one, now) for one in zip(messages, times, strict=True))
-    session = replace(session, turns=(*session.turns, turn))
+    block = tuple(stamped(*one, now) for one in zip(messages, times, strict=True))
+    session = replace(session, blocks=(*session.blocks, block))
     if len(session.messages) > SESSION_MESSAGES or session.total_bytes > SESSION_BYTES:
         raise SessionFullError
     if command.first_user_text is None or session.user_spoke:

@@ -51,7 +51,7 @@ class SqliteDatabase(Database):
         connection = apsw.Connection(str(self.path))
         connection.execute("PRAGMA cache_size = -200000").fetchall()
         with connection:
-            for table, rows in (("sessions", batch.session_rows), ("turns", batch.turn_rows)):
+            for table, rows in (("sessions", batch.session_rows), ("message_blocks", batch.turn_rows)):
                 columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
                 places = ", ".join("?" * len(columns))
                 connection.executemany(
@@ -87,7 +87,7 @@ class PostgresDatabase(Database):
         """Load a batch, and leave the tables as a server of some days would: vacuumed, with fresh statistics."""
 
         async def load(connection: asyncpg.Connection) -> None:
-            for table, rows in (("sessions", batch.session_rows), ("turns", batch.turn_rows)):
+            for table, rows in (("sessions", batch.session_rows), ("message_blocks", batch.turn_rows)):
                 statement = await connection.prepare(f"SELECT * FROM {table}")  # noqa: S608 - our names
                 columns = [attribute.name for attribute in statement.get_attributes()]
                 await connection.copy_records_to_table(

@@ -11,7 +11,7 @@ from uuid import UUID
 from bench.workloads.archive import LIFE_MS, ArchivedSession, archive
 from bench.workloads.payload import MESSAGES_PER_APPEND, METADATA, TOKENS_PER_APPEND, turn
 from sessionary.server.store.base import StoredSession
-from sessionary.server.store.summaries import summary_of
+from sessionary.server.store.summaries import encode_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def _session_row(session: ArchivedSession, id_type: type) -> dict[str, Any]:
 
 def _summary(row: dict[str, Any]) -> bytes:
     session_id = str(UUID(bytes=row["id"]) if isinstance(row["id"], bytes) else row["id"])
-    return summary_of(StoredSession(**{field: row[field] for field in FIELDS} | {"id": session_id}))
+    return encode_summary(StoredSession(**{field: row[field] for field in FIELDS} | {"id": session_id}))
 
 
 def _id(session: ArchivedSession, id_type: type) -> bytes | UUID:

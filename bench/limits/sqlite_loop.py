@@ -41,7 +41,7 @@ WHERE organisation = ? AND id = ? AND expires_at > ?
 RETURNING total_messages
 """
 INSERT = """
-INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+INSERT INTO message_blocks (organisation, session_id, first, count, tokens, format, created_at, body)
 VALUES (?, ?, ?, ?, ?, 1, ?, ?)
 """
 SHOWN = (
@@ -49,7 +49,7 @@ SHOWN = (
     " created_at, updated_at, expires_at, metadata"
 )
 READ_SESSION = f"SELECT {SHOWN} FROM sessions WHERE organisation = ? AND id = ? AND expires_at > ?"  # noqa: S608 - ours
-READ_TURNS = "SELECT body FROM turns WHERE organisation = ? AND session_id = ? ORDER BY first"
+READ_TURNS = "SELECT body FROM message_blocks WHERE organisation = ? AND session_id = ? ORDER BY first"
 LIST = "SELECT " + SHOWN + " FROM sessions WHERE organisation = ?{} AND expires_at > ? ORDER BY id DESC LIMIT 50"  # noqa: S608
 LISTS = {
     "list-user": (LIST.format(" AND user_id = ?"), (ARCHIVE, "user-000001")),

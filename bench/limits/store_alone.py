@@ -106,7 +106,7 @@ class StoreAlone(Contender):
                 messages=self._messages,
                 tokens_used=TOKENS_PER_APPEND,
             )
-            (outcome,) = await store.apply([update])
+            outcome = await store.apply(update)
             if isinstance(outcome, Exception):
                 raise outcome
 

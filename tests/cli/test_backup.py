@@ -100,7 +100,7 @@ def test_a_backup_under_load_is_of_one_instant_and_its_owners_only(
                 printed = ok(run("backup", file, place / f"{number}.db"))
                 assert printed == f"backed up: 2 sessions, 1 tokens to {place / f'{number}.db'}\n"
                 wait_for_acknowledged(server, writers, acknowledged + 5)
-                assert rows(place / f"{number}.db", "turns") >= acknowledged
+                assert rows(place / f"{number}.db", "message_blocks") >= acknowledged
     finally:
         os.umask(before)
     assert names_in(place) == {"0.db", "1.db", "2.db"}, "a copy stands alone, and nothing else is left"
@@ -128,8 +128,8 @@ def test_a_restored_copy_is_what_was_backed_up(server: ServerProcess, file: Path
         caller.close()
         assert caller.contents(session) == ["one"]
     server.terminate()
-    assert (rows(aside, "turns"), rows(file, "turns")) == (3, 1)
-    assert rows(place / "copy.db", "turns") == 1
+    assert (rows(aside, "message_blocks"), rows(file, "message_blocks")) == (3, 1)
+    assert rows(place / "copy.db", "message_blocks") == 1
 
 
 def test_a_copy_is_restored_where_there_is_nothing_and_by_a_killed_servers_log_too(
@@ -255,7 +255,7 @@ def test_another_programs_database_is_refused_as_it_is(tmp_path: Path, place: Pa
     with contextlib.closing(sqlite3.connect(other)) as made:
         made.execute("CREATE TABLE a (b)")
     before = other.read_bytes()
-    assert "none of sessionary's" in refused(run("backup", other, place / "copy.db"))
+    assert "not one of sessionary" in refused(run("backup", other, place / "copy.db"))
     assert other.read_bytes() == before
     assert names_in(tmp_path) == {"other.db", place.name}
 

@@ -93,12 +93,14 @@ async def store(reopen: Reopen) -> Store:
 
 @pytest.fixture
 def count_rows(kind: str, url: str, store: Store) -> CountRows:
-    """Count what the database keeps, past the contract: sessions, turns, keys."""
+    """Count what the database keeps, past the contract: sessions, blocks, keys."""
 
     async def count() -> tuple[int, int, int]:
         if isinstance(store, ReferenceStore):
             return store.count()
-        statement = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM turns), (SELECT count(*) FROM keys)"
+        statement = (
+            "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM message_blocks), (SELECT count(*) FROM keys)"
+        )
         if kind == "sqlite":
             # With the library the store uses: two SQLites in one process drop each other's locks.
             with contextlib.closing(apsw.Connection(url.removeprefix("sqlite:///"))) as file:
@@ -107,8 +109,8 @@ def count_rows(kind: str, url: str, store: Store) -> CountRows:
             connection = await asyncpg.connect(url)
             row = await connection.fetchrow(statement)
             await connection.close()
-        sessions, turns, keys = row
-        return sessions, turns, keys
+        sessions, blocks, keys = row
+        return sessions, blocks, keys
 
     return count
 

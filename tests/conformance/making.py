@@ -1,9 +1,10 @@
 """What the store's tests are made with: a clock moved by hand, commands, and eyes for what came back."""
 
+import asyncio
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from sessionary.server.store.base import (
     IdempotencyKey,
     ListQuery,
     MessageTimes,
+    Outcome,
     Store,
     StoredToken,
     Update,
@@ -234,9 +236,14 @@ def _text_of(content: object) -> str:
     return next((text for text in texts if isinstance(text, str)), "")
 
 
+async def apply_all(store: Store, commands: Iterable[Command]) -> list[Outcome]:
+    """Apply commands at the same time: they arrive in this order, and make one batch if they fit into one."""
+    return list(await asyncio.gather(*map(store.apply, commands)))
+
+
 async def do(store: Store, command: Command, expected: type[Expected]) -> Expected:
     """Apply one command and see that the outcome is what the test needs."""
-    (outcome,) = await store.apply([command])
+    outcome = await store.apply(command)
     assert isinstance(outcome, expected), outcome
     return outcome
 

@@ -1,4 +1,4 @@
-"""A session is deleted, and a token made or revoked, together with the audit record of it."""
+"""A session is deleted, and a token created or revoked, in one transaction with its audit record."""
 
 import asyncio
 
@@ -11,6 +11,7 @@ from tests.conformance.making import (
     DAY,
     HandClock,
     Making,
+    apply_all,
     begin,
     delete,
     do,
@@ -53,7 +54,7 @@ async def test_what_deletes_nothing_is_not_recorded(store: Store, making: Making
     assert len(await audit(store)) == 1
 
 
-async def test_a_deletion_that_is_told_again_is_recorded_once(store: Store, making: Making) -> None:
+async def test_a_deletion_that_is_repeated_is_recorded_once(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
     command = delete(session, idempotency_key=key("k"))
 
@@ -64,10 +65,10 @@ async def test_a_deletion_that_is_told_again_is_recorded_once(store: Store, maki
     assert len(await audit(store)) == 1
 
 
-async def test_a_session_begun_and_deleted_in_one_batch_is_recorded(store: Store, making: Making) -> None:
+async def test_a_session_created_and_deleted_in_one_batch_is_recorded(store: Store, making: Making) -> None:
     session = making.create()
 
-    await store.apply([session, delete(session)])
+    await apply_all(store, [session, delete(session)])
 
     assert [found.subject for found in await audit(store)] == [session.session_id]
 
@@ -76,7 +77,7 @@ async def test_deletions_in_one_batch_are_recorded_in_order(store: Store, making
     sessions = [await begin(store, making.create()) for _ in range(5)]
     backwards = [delete(session) for session in reversed(sessions)]
 
-    await asyncio.gather(*(store.apply([command]) for command in backwards))
+    await asyncio.gather(*(store.apply(command) for command in backwards))
 
     assert sorted(found.subject for found in await audit(store)) == [session.session_id for session in sessions]
 
@@ -115,7 +116,7 @@ async def test_a_token_that_was_not_made_or_was_revoked_before_is_not_recorded(s
     assert [found.action for found in await audit(store)] == ["create_token", "revoke_token"]
 
 
-async def test_what_changes_nothing_is_noted_as_it_is_told(store: Store, clock: HandClock) -> None:
+async def test_an_added_audit_record_is_stored_as_given(store: Store, clock: HandClock) -> None:
     export = record(clock, "export_sessions", "demo", "token-1")
 
     await store.note(export)
@@ -135,7 +136,7 @@ async def test_records_come_in_pages_in_the_order_they_were_made(store: Store, c
     assert [each.number for each in found] == sorted({each.number for each in found})
 
 
-async def test_records_are_kept_for_thirteen_months(store: Store, clock: HandClock) -> None:
+async def test_audit_records_are_stored_for_thirteen_months(store: Store, clock: HandClock) -> None:
     for number in range(3):
         await store.note(record(clock, "export_sessions", str(number), "token-1"))
     clock.move(400 * DAY - 1)

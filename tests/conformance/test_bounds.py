@@ -8,6 +8,7 @@ from sessionary.errors import MetadataTooLargeError, SessionFullError, TotalTooL
 from sessionary.server.store.base import Command, Store, Update, Updated, Window
 from tests.conformance.making import (
     Making,
+    apply_all,
     begin,
     change,
     contents_in,
@@ -67,7 +68,7 @@ async def test_tokens_that_pass_the_largest_total_are_refused_at_once(store: Sto
 async def test_a_session_holds_a_hundred_thousand_messages(store: Store, making: Making) -> None:
     session = making.create()
     thousand = (b'{"role":"user","content":""}',) * 1_000
-    outcomes = await store.apply([session, *[filled(session, thousand)] * 99])
+    outcomes = await apply_all(store, [session, *[filled(session, thousand)] * 99])
     assert isinstance(outcomes[-1], Updated)
     await change(store, filled(session, thousand[:999]))
 
@@ -93,8 +94,8 @@ async def test_a_session_holds_16_mebibytes(store: Store, making: Making) -> Non
     await do(store, filled(session, (message_of(70),)), SessionFullError)
 
     shown = await store.fetch(session.organisation, session.session_id)
-    turns = 17
-    assert len(shown.messages) == 16 * MIB + turns - 1
+    blocks = 17
+    assert len(shown.messages) == 16 * MIB + blocks - 1
     assert [len(text) for text in contents_in(shown)] == [MIB - 68] * 15 + [MIB - 568, 432]
 
 

@@ -23,7 +23,7 @@ from tests.conformance.making import (
 )
 
 
-async def test_creating_answers_the_session(store: Store, making: Making, clock: HandClock) -> None:
+async def test_creating_returns_the_session(store: Store, making: Making, clock: HandClock) -> None:
     session = making.create(minutes=90)
 
     created = await do(store, session, Created)
@@ -63,7 +63,7 @@ async def test_a_new_session_is_what_was_given(store: Store, making: Making, clo
     )
 
 
-async def test_an_update_answers_the_totals_of_the_session(store: Store, making: Making, clock: HandClock) -> None:
+async def test_an_update_returns_the_totals_of_the_session(store: Store, making: Making, clock: HandClock) -> None:
     session = await begin(store, making.create(user("one")))
     await change(store, update(session, tokens_used=2))
     clock.move(MINUTE)

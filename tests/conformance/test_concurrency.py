@@ -1,4 +1,4 @@
-"""Many writers at once: every acknowledged turn is stored once, whole, in each writer's order."""
+"""Many writers at once: every acknowledged block is stored once, whole, in each writer's order."""
 
 import asyncio
 
@@ -8,6 +8,7 @@ from tests.conformance.conftest import Reopen
 from tests.conformance.making import (
     MINUTE,
     Making,
+    apply_all,
     assistant,
     begin,
     change,
@@ -113,7 +114,7 @@ async def test_a_writers_next_command_sees_its_last_one(store: Store, making: Ma
 async def test_many_readers_at_once_are_each_shown_what_they_asked_for(store: Store, making: Making) -> None:
     sessions = [making.create(*map(user, range(number)), organisation=f"o{number % 2}") for number in range(12)]
     sessions.append(making.create(user("x" * 200_000), user("y" * 200_000), organisation="o0"))
-    await store.apply(sessions)
+    await apply_all(store, sessions)
     asked: list[tuple[str, str, Window | None]] = [
         (organisation, session.session_id, window)
         for window in (None, Window(limit=2), Window(offset=1), Window(offset=1, limit=3))
@@ -141,7 +142,7 @@ async def test_many_lists_at_once_each_show_their_own(store: Store, making: Maki
         making.create(organisation=f"o{number % 2}", user_id=f"u{number % 3}", model=f"m{number % 5}")
         for number in range(30)
     ]
-    await store.apply(sessions)
+    await apply_all(store, sessions)
     asked = [
         listing(f"o{number % 2}", limit=1 + number % 7, offset=number % 4, **filters)
         for number in range(20)

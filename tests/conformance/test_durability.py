@@ -45,7 +45,7 @@ asyncio.run(write())
 
 async def test_another_process_sees_what_was_acknowledged(store: Store, reopen: Reopen, making: Making) -> None:
     session = await begin(store, making.create(user("one"), title="Kept"))
-    await store.apply([update(session, assistant("two"), metadata={"a": 1})])
+    await store.apply(update(session, assistant("two"), metadata={"a": 1}))
 
     other = await reopen()
 

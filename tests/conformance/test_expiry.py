@@ -1,4 +1,4 @@
-"""A session is absent from the instant it expires."""
+"""A session is not found from the moment it expires."""
 
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from tests.conformance.making import (
     MINUTE,
     HandClock,
     Making,
+    apply_all,
     begin,
     delete,
     do,
@@ -32,7 +33,7 @@ FILTERS: Final[tuple[dict[str, Any], ...]] = (
 )
 
 
-async def test_a_session_is_there_until_the_instant_before_it_expires(
+async def test_a_session_is_found_until_the_millisecond_before_it_expires(
     store: Store, making: Making, clock: HandClock
 ) -> None:
     session = await begin(store, making.create(user(), minutes=5))
@@ -45,7 +46,7 @@ async def test_a_session_is_there_until_the_instant_before_it_expires(
 
 
 @pytest.mark.parametrize("late", [0, 1, 60 * MINUTE])
-async def test_a_session_is_absent_from_the_instant_it_expires(
+async def test_a_session_is_not_found_from_the_moment_it_expires(
     store: Store, making: Making, clock: HandClock, late: int
 ) -> None:
     session = await begin(store, making.create(user(), model="m", session_group="g", minutes=5))
@@ -57,14 +58,15 @@ async def test_a_session_is_absent_from_the_instant_it_expires(
             await store.fetch(session.organisation, session.session_id, window)
     for filters in FILTERS:
         assert await listed(store, listing(**filters)) == []
-    outcomes = await store.apply(
+    outcomes = await apply_all(
+        store,
         [
             update(session),
             update(session, user()),
             extend(session),
             delete(session),
             update(session, if_version=9, tokens_used=1),
-        ]
+        ],
     )
     assert [type(outcome) for outcome in outcomes] == [SessionNotFoundError] * 5
 
@@ -122,20 +124,20 @@ async def test_now_is_taken_once_for_the_commands_on_a_session(reopen: Reopen, m
     store = await reopen()
     session = await begin(store, making.create())
 
-    outcomes = await store.apply([update(session, user(number)) for number in range(5)])
+    outcomes = await apply_all(store, [update(session, user(number)) for number in range(5)])
 
     instants = {outcome.updated_at for outcome in outcomes if isinstance(outcome, Updated)}
     assert len(instants) == 1
 
 
-async def test_a_session_that_expired_long_ago_and_one_begun_now_do_not_mix(
+async def test_a_session_that_expired_long_ago_and_a_new_one_do_not_mix(
     store: Store, making: Making, clock: HandClock
 ) -> None:
     old = await begin(store, making.create(minutes=5))
     clock.move(10 * MINUTE)
     new = await begin(store, making.create(minutes=5))
 
-    extended, refused = await store.apply([extend(new, 5), extend(old, 5)])
+    extended, refused = await apply_all(store, [extend(new, 5), extend(old, 5)])
 
     assert isinstance(extended, Extended)
     assert isinstance(refused, SessionNotFoundError)

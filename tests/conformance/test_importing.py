@@ -1,4 +1,4 @@
-"""An imported session is as old as its id and lives from now on."""
+"""An imported session has the creation time of its id, and its time to live starts now."""
 
 from sessionary.server.store.base import Store
 from tests.conformance.making import DAY, HOUR, NOVEMBER, Making, begin, listed, listing, read, read_messages, user

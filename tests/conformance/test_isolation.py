@@ -1,4 +1,4 @@
-"""A session of another organisation is absent."""
+"""A session of another organisation is not found."""
 
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from sessionary.server.store.base import Command, Store, Updated, Window
 from tests.conformance.making import (
     OTHER,
     Making,
+    apply_all,
     begin,
     delete,
     do,
@@ -65,8 +66,8 @@ async def test_another_organisation_cannot_change_a_session(store: Store, making
     before = await store.fetch(session.organisation, session.session_id)
     foreign = as_seen_by(OTHER, making, session)
 
-    outcomes = await store.apply(
-        [update(foreign), update(foreign, user("mine")), extend(foreign), delete(foreign, if_version=1)]
+    outcomes = await apply_all(
+        store, [update(foreign), update(foreign, user("mine")), extend(foreign), delete(foreign, if_version=1)]
     )
 
     assert [type(outcome) for outcome in outcomes] == [SessionNotFoundError] * 4
@@ -97,10 +98,10 @@ async def test_another_organisations_cursor_shows_only_ones_own_rows(store: Stor
 async def test_the_same_id_in_two_organisations_names_two_sessions(store: Store, making: Making) -> None:
     mine = making.create(user("mine"))
     theirs = as_seen_by(OTHER, making, mine)
-    await store.apply([mine, theirs])
+    await apply_all(store, [mine, theirs])
 
     await do(store, update(theirs, user("theirs")), Updated)
-    await store.apply([delete(mine)])
+    await store.apply(delete(mine))
 
     with pytest.raises(SessionNotFoundError):
         await read(store, mine)
@@ -110,7 +111,8 @@ async def test_the_same_id_in_two_organisations_names_two_sessions(store: Store,
 async def test_organisations_share_a_batch_without_meeting(store: Store, making: Making) -> None:
     mine, theirs = making.create(), making.create(organisation=OTHER)
 
-    outcomes = await store.apply(
+    outcomes = await apply_all(
+        store,
         [
             mine,
             theirs,
@@ -118,7 +120,7 @@ async def test_organisations_share_a_batch_without_meeting(store: Store, making:
             update(theirs, user()),
             update(as_seen_by("demo", making, theirs), user()),
             update(mine, user()),
-        ]
+        ],
     )
 
     names = [type(outcome).__name__ for outcome in outcomes]
@@ -130,7 +132,7 @@ async def test_an_organisations_keys_are_its_own(store: Store, making: Making) -
     mine = making.create(idempotency_key=key("k"))
     theirs = making.create(organisation=OTHER, idempotency_key=key("k", fingerprint=b"another"))
 
-    outcomes = await store.apply([mine, theirs])
+    outcomes = await apply_all(store, [mine, theirs])
 
     assert [type(outcome).__name__ for outcome in outcomes] == ["Created", "Created"]
 

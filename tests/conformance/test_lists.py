@@ -9,6 +9,7 @@ from tests.conformance.making import (
     OTHER,
     HandClock,
     Making,
+    apply_all,
     begin,
     change,
     delete,
@@ -31,7 +32,7 @@ async def begin_many(store: Store, making: Making, count: int) -> list[str]:
     for number in range(count):
         sessions.append(making.create())
         making.clock.move(number % 3)
-    await store.apply(sessions)
+    await apply_all(store, sessions)
     return [session.session_id for session in reversed(sessions)]
 
 
@@ -46,7 +47,7 @@ async def test_the_order_does_not_change_with_use(store: Store, making: Making, 
     clock.move(MINUTE)
 
     await change(store, update(sessions[0], user(), status="completed"))
-    await store.apply([extend(sessions[1])])
+    await store.apply(extend(sessions[1]))
 
     assert await listed(store, listing()) == [session.session_id for session in reversed(sessions)]
 
@@ -69,7 +70,7 @@ async def test_filters_are_exact_and_combined_with_and(store: Store, making: Mak
     population: list[tuple[Create, str]] = []
     for user_id, group, model, status in itertools.product(USERS, GROUPS, MODELS, STATUSES):
         session = making.create(user_id=user_id, session_group=group, model=model)
-        await store.apply([session, update(session, status=status)])
+        await apply_all(store, [session, update(session, status=status)])
         population.append((session, status))
     population.reverse()
 
@@ -121,7 +122,7 @@ async def test_an_offset_past_the_end_shows_nothing(store: Store, making: Making
 async def test_a_cursor_outlives_the_session_it_names(store: Store, making: Making) -> None:
     sessions = [await begin(store, making.create()) for _ in range(4)]
 
-    await store.apply([delete(sessions[2])])
+    await store.apply(delete(sessions[2]))
 
     older = [sessions[1].session_id, sessions[0].session_id]
     assert await listed(store, listing(after=sessions[2].session_id)) == older
@@ -132,7 +133,7 @@ async def test_cursor_pages_neither_skip_nor_repeat_while_sessions_come_and_go(s
     first = await listed(store, listing(limit=5))
 
     await begin(store, making.create())
-    await store.apply([delete(sessions[8]), delete(sessions[4])])
+    await apply_all(store, [delete(sessions[8]), delete(sessions[4])])
     second = await listed(store, listing(limit=5, after=first[-1]))
 
     left = [session.session_id for session in reversed(sessions)]
@@ -140,7 +141,7 @@ async def test_cursor_pages_neither_skip_nor_repeat_while_sessions_come_and_go(s
     assert second == [session_id for session_id in left[5:] if session_id != sessions[4].session_id]
 
 
-async def test_expired_sessions_take_no_place_in_a_page(store: Store, making: Making, clock: HandClock) -> None:
+async def test_expired_sessions_are_not_counted_in_a_page(store: Store, making: Making, clock: HandClock) -> None:
     lasting = [await begin(store, making.create(minutes=60)) for _ in range(3)]
     for _ in range(20):
         await begin(store, making.create(minutes=5))

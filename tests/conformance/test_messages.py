@@ -53,7 +53,7 @@ async def test_a_message_comes_back_as_it_was_sent(store: Store, making: Making)
         assert await read_messages(store, session) == [stamped, stamped]
 
 
-async def test_the_bytes_of_a_message_are_kept(store: Store, making: Making) -> None:
+async def test_the_bytes_of_a_message_are_stored_unchanged(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
     spelled = b'{"role":"user","content":"\\u0000\\ud83d\\ude00","n":[1.0,1e5,-0.0,12345678901234567890]'
 
@@ -72,7 +72,7 @@ async def test_the_bytes_of_a_message_are_kept(store: Store, making: Making) -> 
     assert shown.messages == whole + b"," + whole
 
 
-async def test_each_turn_carries_its_own_instant(store: Store, making: Making, clock: HandClock) -> None:
+async def test_each_message_block_has_its_own_time(store: Store, making: Making, clock: HandClock) -> None:
     session = await begin(store, making.create(user("one")))
     began = clock()
     clock.move(MINUTE + 1)
@@ -104,7 +104,7 @@ async def test_totals_count_what_was_appended(store: Store, making: Making) -> N
     assert (stored.total_messages, stored.total_tokens) == (4, 7)
 
 
-async def test_an_empty_turn_appends_nothing(store: Store, making: Making) -> None:
+async def test_an_empty_list_of_messages_appends_nothing(store: Store, making: Making) -> None:
     session = await begin(store, making.create(user("one")))
     nothing = Update(organisation=session.organisation, session_id=session.session_id, messages=())
 

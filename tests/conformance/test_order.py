@@ -1,4 +1,4 @@
-"""A batch is applied in order: the outcome of each command is as if the commands came one after another."""
+"""The commands of a batch are applied in order: each outcome is as if they had come one after another."""
 
 import msgspec
 import pytest
@@ -8,6 +8,7 @@ from sessionary.server.store.base import Command, Created, Deleted, Extended, Ou
 from tests.conformance.making import (
     MINUTE,
     Making,
+    apply_all,
     assistant,
     begin,
     change,
@@ -31,13 +32,14 @@ def versions(outcomes: list[Outcome]) -> list[int | str]:
 async def test_each_command_on_a_session_sees_what_the_one_before_it_did(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
 
-    outcomes = await store.apply(
+    outcomes = await apply_all(
+        store,
         [
             update(session, user("one"), tokens_used=1),
             update(session, assistant("two"), tokens_used=2),
             extend(session, 5),
             update(session, user("three"), assistant("four"), tokens_used=4),
-        ]
+        ],
     )
 
     assert versions(outcomes) == [2, 3, 4, 5]
@@ -48,11 +50,11 @@ async def test_each_command_on_a_session_sees_what_the_one_before_it_did(store: 
     assert shown_in(conversation).expires_at == session.created_at + 65 * MINUTE
 
 
-async def test_a_session_can_be_begun_and_changed_in_one_batch(store: Store, making: Making) -> None:
+async def test_a_session_can_be_created_and_changed_in_one_batch(store: Store, making: Making) -> None:
     session = making.create(user("one"))
 
-    created, updated, extended = await store.apply(
-        [session, update(session, assistant("two"), status="completed"), extend(session, 10)]
+    created, updated, extended = await apply_all(
+        store, [session, update(session, assistant("two"), status="completed"), extend(session, 10)]
     )
 
     assert isinstance(created, Created)
@@ -72,7 +74,7 @@ async def test_outcomes_come_in_the_order_of_the_commands(store: Store, making: 
     for before, begun in zip(old, fresh, strict=True):
         commands += [begun, update(before, user()), delete(before), update(before, user())]
 
-    outcomes = await store.apply(commands)
+    outcomes = await apply_all(store, commands)
 
     kinds = [type(outcome) for outcome in outcomes]
     assert kinds == [Created, Updated, Deleted, SessionNotFoundError] * 8
@@ -80,11 +82,12 @@ async def test_outcomes_come_in_the_order_of_the_commands(store: Store, making: 
     assert named == [None if position % 4 == 3 else command.session_id for position, command in enumerate(commands)]
 
 
-async def test_a_refused_command_harms_none_of_its_neighbours(store: Store, making: Making) -> None:
+async def test_a_refused_command_harms_no_other_command_of_its_batch(store: Store, making: Making) -> None:
     session, other = making.create(), making.create()
     await begin(store, session)
 
-    outcomes = await store.apply(
+    outcomes = await apply_all(
+        store,
         [
             update(session, user("one"), tokens_used=2_147_483_647),
             update(session, user("never"), tokens_used=1),
@@ -92,7 +95,7 @@ async def test_a_refused_command_harms_none_of_its_neighbours(store: Store, maki
             update(making.create(), user("nowhere")),
             update(session, user("two")),
             update(other, user("there")),
-        ]
+        ],
     )
 
     assert versions(outcomes) == [2, TotalTooLargeError.__name__, 1, SessionNotFoundError.__name__, 3, 2]
@@ -103,8 +106,8 @@ async def test_a_refused_command_harms_none_of_its_neighbours(store: Store, maki
 async def test_what_follows_a_delete_finds_nothing(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
 
-    outcomes = await store.apply(
-        [update(session, user()), delete(session), delete(session), extend(session), update(session, user())]
+    outcomes = await apply_all(
+        store, [update(session, user()), delete(session), delete(session), extend(session), update(session, user())]
     )
 
     missing = SessionNotFoundError.__name__
@@ -113,10 +116,10 @@ async def test_what_follows_a_delete_finds_nothing(store: Store, making: Making)
         await read(store, session)
 
 
-async def test_a_session_begun_and_deleted_in_one_batch_leaves_nothing(store: Store, making: Making) -> None:
+async def test_a_session_created_and_deleted_in_one_batch_leaves_nothing(store: Store, making: Making) -> None:
     session = making.create(user())
 
-    outcomes = await store.apply([session, update(session, user()), delete(session)])
+    outcomes = await apply_all(store, [session, update(session, user()), delete(session)])
 
     assert versions(outcomes) == [1, 2, 2]
     with pytest.raises(SessionNotFoundError):
@@ -127,12 +130,13 @@ async def test_a_session_begun_and_deleted_in_one_batch_leaves_nothing(store: St
 async def test_metadata_is_merged_in_order_within_a_batch(store: Store, making: Making) -> None:
     session = await begin(store, making.create(metadata={"a": 1, "b": 1}))
 
-    await store.apply(
+    await apply_all(
+        store,
         [
             update(session, metadata={"a": 2, "c": 2}),
             update(session, user()),
             update(session, metadata={"c": None, "d": 4}),
-        ]
+        ],
     )
 
     assert metadata_of(await read(store, session)) == {"a": 2, "b": 1, "d": 4}
@@ -140,19 +144,19 @@ async def test_metadata_is_merged_in_order_within_a_batch(store: Store, making: 
 
 async def test_a_batch_that_changes_one_metadata_keeps_the_others(store: Store, making: Making) -> None:
     changed, kept = making.create(metadata={"a": 1}), making.create(metadata={"b": [2]})
-    await store.apply([changed, kept])
+    await apply_all(store, [changed, kept])
 
-    await store.apply([update(kept, user()), update(changed, metadata={"a": 3}), extend(kept), extend(changed)])
+    await apply_all(store, [update(kept, user()), update(changed, metadata={"a": 3}), extend(kept), extend(changed)])
 
     assert metadata_of(await read(store, kept)) == {"b": [2]}
     assert metadata_of(await read(store, changed)) == {"a": 3}
 
 
-async def test_a_batch_of_a_thousand_is_one_batch_to_its_caller(store: Store, making: Making) -> None:
+async def test_a_thousand_commands_at_once_keep_their_order(store: Store, making: Making) -> None:
     sessions = [making.create() for _ in range(7)]
-    turns = [update(sessions[number % 7], user(number)) for number in range(1000)]
+    blocks = [update(sessions[number % 7], user(number)) for number in range(1000)]
 
-    outcomes = await store.apply([*sessions, *turns])
+    outcomes = await apply_all(store, [*sessions, *blocks])
 
     assert not [outcome for outcome in outcomes if isinstance(outcome, SessionaryError)]
     for position, session in enumerate(sessions):
@@ -160,16 +164,12 @@ async def test_a_batch_of_a_thousand_is_one_batch_to_its_caller(store: Store, ma
         assert contents_in(conversation) == list(range(position, 1000, 7))
 
 
-async def test_a_batch_of_nothing_has_no_outcomes(store: Store) -> None:
-    assert await store.apply([]) == []
-
-
 async def test_an_id_used_again_in_the_batch_that_deletes_it_names_a_new_session(store: Store, making: Making) -> None:
     for messages in ([], [user("new")]):
         old = await begin(store, making.create(user("old"), session_group="g", title="Old", metadata={"old": 1}))
         new = msgspec.structs.replace(making.create(*messages, user_id="bob", minutes=5), session_id=old.session_id)
 
-        outcomes = await store.apply([update(old, user("older")), delete(old), new])
+        outcomes = await apply_all(store, [update(old, user("older")), delete(old), new])
         await change(store, update(new, assistant("newer")))
 
         assert versions(outcomes) == [2, 2, 1]
@@ -195,7 +195,7 @@ async def test_a_session_changed_by_every_kind_of_update_at_once_is_written_whol
         model="model",
     )
 
-    await store.apply([whole])
+    await store.apply(whole)
 
     stored = await read(store, session)
     assert (stored.title, stored.model, stored.status) == ("Title", "model", "completed")

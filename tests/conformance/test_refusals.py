@@ -23,6 +23,7 @@ from tests.conformance.making import (
     MINUTE,
     HandClock,
     Making,
+    apply_all,
     begin,
     delete,
     do,
@@ -59,11 +60,11 @@ async def test_a_refused_update_leaves_the_session_as_it_was(
     store: Store, making: Making, clock: HandClock, given: dict[str, Any], error: type[SessionaryError]
 ) -> None:
     session = await begin(store, making.create(user("one"), metadata={"a": 1}))
-    await store.apply([update(session, user("two"), tokens_used=1, idempotency_key=key("used"))])
+    await store.apply(update(session, user("two"), tokens_used=1, idempotency_key=key("used")))
     before = await seen(store, session)
     clock.move(MINUTE)
 
-    (outcome,) = await store.apply([update(session, user("three"), **EVERYTHING, **given)])
+    outcome = await store.apply(update(session, user("three"), **EVERYTHING, **given))
 
     assert isinstance(outcome, error)
     assert await seen(store, session) == before
@@ -84,9 +85,9 @@ async def test_an_update_that_does_not_fit_leaves_the_session_as_it_was(
         **EVERYTHING,
     )
 
-    outcomes = await store.apply([large])
+    outcome = await store.apply(large)
 
-    assert isinstance(outcomes[0], SessionFullError)
+    assert isinstance(outcome, SessionFullError)
     assert await seen(store, session) == before
 
 
@@ -95,7 +96,7 @@ async def test_a_refused_extension_leaves_the_session_as_it_was(store: Store, ma
     before = await seen(store, session)
     clock.move(MINUTE)
 
-    (outcome,) = await store.apply([extend(session, 1440, horizon=DAY)])
+    outcome = await store.apply(extend(session, 1440, horizon=DAY))
 
     assert isinstance(outcome, ExpiryTooFarError)
     assert await seen(store, session) == before
@@ -105,7 +106,7 @@ async def test_a_refused_deletion_leaves_the_session_as_it_was(store: Store, mak
     session = await begin(store, making.create(user("one")))
     before = await seen(store, session)
 
-    (outcome,) = await store.apply([delete(session, if_version=7)])
+    outcome = await store.apply(delete(session, if_version=7))
 
     assert isinstance(outcome, PreconditionFailedError)
     assert await seen(store, session) == before
@@ -126,7 +127,7 @@ async def test_a_refused_command_does_not_use_its_key_up(store: Store, making: M
     await do(store, extend(session, 1440, horizon=MINUTE, idempotency_key=key("again")), ExpiryTooFarError)
     assert await count_rows() == (1, 0, 0)
 
-    (outcome,) = await store.apply([extend(session, 1440, horizon=HORIZON, idempotency_key=key("again"))])
+    outcome = await store.apply(extend(session, 1440, horizon=HORIZON, idempotency_key=key("again")))
 
     assert not isinstance(outcome, SessionaryError)
     assert not outcome.replayed
@@ -135,12 +136,14 @@ async def test_a_refused_command_does_not_use_its_key_up(store: Store, making: M
 @pytest.mark.parametrize("kind", ENGINES, indirect=True)
 async def test_what_the_database_itself_refuses_harms_only_itself(store: Store, making: Making) -> None:
     taken, other = making.create(user("mine")), making.create()
-    await store.apply([taken, other])
+    await apply_all(store, [taken, other])
     before = await seen(store, taken)
     twin = msgspec.structs.replace(making.create(user("not mine")), session_id=taken.session_id)
     fresh = [making.create(user("hello")) for _ in range(5)]
 
-    outcomes = await store.apply([update(other, user("one")), *fresh[:3], twin, *fresh[3:], update(other, user("two"))])
+    outcomes = await apply_all(
+        store, [update(other, user("one")), *fresh[:3], twin, *fresh[3:], update(other, user("two"))]
+    )
 
     refused = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, SessionaryError)]
     assert refused == [4]

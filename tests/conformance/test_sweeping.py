@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sessionary.server.store.base import Create, Store, Swept
+from sessionary.server.store.base import Create, Store, SweepResult
 from tests.conformance.conftest import CountRows, Reopen
 from tests.conformance.making import (
     DAY,
@@ -12,6 +12,7 @@ from tests.conformance.making import (
     OTHER,
     HandClock,
     Making,
+    apply_all,
     begin,
     change,
     contents_in,
@@ -28,39 +29,37 @@ from tests.conformance.making import (
 )
 
 
-async def begin_many(store: Store, making: Making, count: int, *, minutes: int = 5, turns: int = 0) -> list[Create]:
+async def begin_many(store: Store, making: Making, count: int, *, minutes: int = 5, blocks: int = 0) -> list[Create]:
     sessions = [making.create(user("first"), minutes=minutes) for _ in range(count)]
-    await store.apply(sessions)
-    for number in range(turns):
-        await store.apply([update(session, user(number)) for session in sessions])
+    await apply_all(store, sessions)
+    for number in range(blocks):
+        await apply_all(store, [update(session, user(number)) for session in sessions])
     return sessions
 
 
 async def test_a_sweep_of_nothing_removes_nothing(store: Store, making: Making) -> None:
-    assert await store.sweep(10) == Swept(removed=0, more=False)
+    assert await store.sweep(10) == SweepResult(removed=0, more=False)
     await begin_many(store, making, 3)
 
-    assert await store.sweep(10) == Swept(removed=0, more=False)
+    assert await store.sweep(10) == SweepResult(removed=0, more=False)
 
 
-async def test_a_sweep_removes_expired_sessions_with_their_turns(
+async def test_a_sweep_removes_expired_sessions_with_their_message_blocks(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
-    await begin_many(store, making, 4, minutes=5, turns=3)
-    (kept,) = await begin_many(store, making, 1, minutes=6, turns=2)
+    await begin_many(store, making, 4, minutes=5, blocks=3)
+    (kept,) = await begin_many(store, making, 1, minutes=6, blocks=2)
     await begin(store, making.create(user(), organisation=OTHER, minutes=5))
     assert await count_rows() == (6, 20, 0)
     clock.move(5 * MINUTE)
 
-    assert await store.sweep(100) == Swept(removed=5, more=False)
+    assert await store.sweep(100) == SweepResult(removed=5, more=False)
 
     assert await count_rows() == (1, 3, 0)
     assert await listed(store, listing()) == [kept.session_id]
 
 
-async def test_a_session_is_not_swept_before_the_instant_it_expires(
-    store: Store, making: Making, clock: HandClock
-) -> None:
+async def test_a_session_is_not_swept_before_it_expires(store: Store, making: Making, clock: HandClock) -> None:
     await begin_many(store, making, 1, minutes=5)
     clock.move(5 * MINUTE - 1)
     assert (await store.sweep(10)).removed == 0
@@ -73,12 +72,12 @@ async def test_a_session_is_not_swept_before_the_instant_it_expires(
 async def test_a_sweep_removes_at_most_its_limit(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
-    await begin_many(store, making, 10, turns=1)
+    await begin_many(store, making, 10, blocks=1)
     clock.move(5 * MINUTE)
 
     first = await store.sweep(4)
 
-    assert first == Swept(removed=4, more=True)
+    assert first == SweepResult(removed=4, more=True)
     assert await count_rows() == (6, 12, 0)
     assert await sweep_all(store, limit=4) == 6
     assert await count_rows() == (0, 0, 0)
@@ -87,12 +86,12 @@ async def test_a_sweep_removes_at_most_its_limit(
 async def test_an_extended_session_is_kept_and_swept_later(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
-    (session,) = await begin_many(store, making, 1, minutes=5, turns=1)
+    (session,) = await begin_many(store, making, 1, minutes=5, blocks=1)
     await prolong(store, extend(session, 5))
     clock.move(5 * MINUTE)
 
     assert await sweep_all(store, limit=1) == 0
-    assert await store.sweep(1) == Swept(removed=0, more=False)
+    assert await store.sweep(1) == SweepResult(removed=0, more=False)
     shown = await store.fetch(session.organisation, session.session_id)
     assert contents_in(shown) == ["first", 0]
 
@@ -105,7 +104,7 @@ async def test_extended_sessions_do_not_hide_expired_ones_from_the_sweep(
     store: Store, making: Making, clock: HandClock
 ) -> None:
     extended = await begin_many(store, making, 7, minutes=5)
-    await store.apply([extend(session, 60) for session in extended])
+    await apply_all(store, [extend(session, 60) for session in extended])
     await begin_many(store, making, 5, minutes=6)
     clock.move(7 * MINUTE)
 
@@ -131,16 +130,16 @@ async def test_a_session_extended_again_after_a_sweep_is_kept_again(
 async def test_a_deleted_session_leaves_nothing_to_sweep(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
-    sessions = await begin_many(store, making, 3, turns=2)
+    sessions = await begin_many(store, making, 3, blocks=2)
 
-    await store.apply([delete(session) for session in sessions])
+    await apply_all(store, [delete(session) for session in sessions])
 
     assert await count_rows() == (0, 0, 0)
     clock.move(5 * MINUTE)
-    assert await store.sweep(10) == Swept(removed=0, more=False)
+    assert await store.sweep(10) == SweepResult(removed=0, more=False)
 
 
-async def test_outdated_keys_are_swept_and_others_kept(
+async def test_expired_keys_are_swept_and_others_stay(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
     session = await begin(store, making.create(minutes=1440))
@@ -160,7 +159,9 @@ async def test_a_sweep_removes_at_most_its_limit_of_keys(
     store: Store, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
     session = making.create()
-    await store.apply([session, *(update(session, user(), idempotency_key=key(f"k{number}")) for number in range(10))])
+    await apply_all(
+        store, [session, *(update(session, user(), idempotency_key=key(f"k{number}")) for number in range(10))]
+    )
     clock.move(DAY)
 
     swept = await store.sweep(4)
@@ -175,7 +176,7 @@ async def test_two_sweepers_at_once_remove_each_session_once(
     store: Store, reopen: Reopen, making: Making, clock: HandClock, count_rows: CountRows
 ) -> None:
     other = await reopen()
-    await begin_many(store, making, 150, turns=1)
+    await begin_many(store, making, 150, blocks=1)
     kept = await begin_many(store, making, 20, minutes=60)
     clock.move(5 * MINUTE)
 
@@ -193,7 +194,7 @@ async def test_sweeping_beside_writers_harms_no_live_session(
     other = await reopen()
     await begin_many(store, making, 60 + seed)
     live = await begin_many(store, making, 20)
-    await store.apply([extend(session, 5) for session in live])
+    await apply_all(store, [extend(session, 5) for session in live])
     clock.move(5 * MINUTE)
 
     async def write(session: Create) -> None:

@@ -1,7 +1,7 @@
 """A session still without a title takes it when its first user message arrives."""
 
 from sessionary.server.store.base import Store
-from tests.conformance.making import Making, assistant, begin, change, read, update, user
+from tests.conformance.making import Making, apply_all, assistant, begin, change, read, update, user
 
 
 async def test_a_session_takes_its_title_from_the_first_user_message(store: Store, making: Making) -> None:
@@ -52,21 +52,21 @@ async def test_a_first_user_message_without_text_counts_when_it_comes_later_too(
 async def test_a_given_title_stays(store: Store, making: Making) -> None:
     session = await begin(store, making.create(title="Given"))
 
-    await change(store, update(session, user("Question")))
+    await change(store, update(session, user("FetchRequest")))
 
     assert (await read(store, session)).title == "Given"
 
 
 async def test_a_title_given_beside_the_first_user_message_counts(store: Store, making: Making) -> None:
-    begun = await begin(store, making.create(user("Question"), title="Given"))
+    begun = await begin(store, making.create(user("FetchRequest"), title="Given"))
     updated = await begin(store, making.create())
-    await change(store, update(updated, user("Question"), title="Given"))
+    await change(store, update(updated, user("FetchRequest"), title="Given"))
 
     assert [(await read(store, session)).title for session in (begun, updated)] == ["Given", "Given"]
 
 
 async def test_a_title_can_be_replaced(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user("Question")))
+    session = await begin(store, making.create(user("FetchRequest")))
 
     await change(store, update(session, title="Better"))
 
@@ -76,7 +76,7 @@ async def test_a_title_can_be_replaced(store: Store, making: Making) -> None:
 async def test_the_first_user_message_counts_across_the_commands_of_a_batch(store: Store, making: Making) -> None:
     session = making.create(assistant("Welcome"))
 
-    await store.apply([session, update(session, user("First")), update(session, user("Second"))])
+    await apply_all(store, [session, update(session, user("First")), update(session, user("Second"))])
     await change(store, update(session, user("Third")))
 
     assert (await read(store, session)).title == "First"

@@ -13,7 +13,7 @@ from tests.conformance.conftest import Reopen
 from tests.conformance.making import DAY, MINUTE, HandClock, Making, sweep_all
 
 
-async def test_a_token_comes_back_as_it_was_kept(store: Store, making: Making) -> None:
+async def test_a_token_is_read_as_it_was_stored(store: Store, making: Making) -> None:
     given = msgspec.structs.replace(
         making.token("t1", name="ci: \U0001f600 é"),
         expires_at=making.clock() + DAY,
@@ -41,7 +41,7 @@ async def test_a_token_may_have_one_scope(store: Store, making: Making) -> None:
     assert await store.find_token("t1") == given
 
 
-async def test_a_token_is_not_kept_in_the_place_of_another(store: Store, making: Making) -> None:
+async def test_a_token_does_not_replace_another(store: Store, making: Making) -> None:
     first = making.token("t1", name="first")
     await store.create_token(first)
 
@@ -151,7 +151,7 @@ async def test_another_process_sees_a_token_and_its_end(store: Store, reopen: Re
     assert await other.find_token("t1") == revoked
 
 
-async def test_the_latest_use_of_a_token_is_kept_and_changes_nothing_else(store: Store, making: Making) -> None:
+async def test_the_latest_use_of_a_token_is_stored_and_changes_nothing_else(store: Store, making: Making) -> None:
     given = making.token("t1"), making.token("t2"), making.token("t3")
     for token in given:
         await store.create_token(token)

@@ -13,7 +13,19 @@ from sessionary.server.store.base import (
     UsagePage,
     stored_size_of,
 )
-from tests.conformance.making import MINUTE, OTHER, HandClock, Making, begin, change, delete, do, update, user
+from tests.conformance.making import (
+    MINUTE,
+    OTHER,
+    HandClock,
+    Making,
+    apply_all,
+    begin,
+    change,
+    delete,
+    do,
+    update,
+    user,
+)
 
 
 async def test_an_organisation_nobody_knows_has_nothing(store: Store) -> None:
@@ -69,15 +81,13 @@ async def test_it_is_counted_in_pages_newest_first_and_each_session_once(
     assert len(pages) == 7 // limit + 1
 
 
-async def test_a_beginning_that_names_a_version_begins_nothing_but_is_answered_again(
-    store: Store, making: Making
-) -> None:
+async def test_a_creation_with_a_version_creates_nothing_but_is_replayed(store: Store, making: Making) -> None:
     beginning = making.create(idempotency_key=IdempotencyKey("ada", "key", b"print"))
     first = await do(store, beginning, Created)
     again = making.create(idempotency_key=beginning.idempotency_key)
     unheard = making.create(idempotency_key=IdempotencyKey("ada", "other", b"print"))
 
-    answers = await store.apply([msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
+    answers = await apply_all(store, [msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
 
     assert isinstance(answers[0], Created)
     assert (answers[0].session_id, answers[0].replayed) == (first.session_id, True)
@@ -86,7 +96,7 @@ async def test_a_beginning_that_names_a_version_begins_nothing_but_is_answered_a
 
 
 @pytest.mark.parametrize("messages", [0, 1, 2, 7])
-def test_a_size_is_foretold_without_asking_the_store(messages: int) -> None:
+def test_a_stored_size_is_computed_without_the_store(messages: int) -> None:
     beginning = Making(HandClock()).create(*[user("x" * number) for number in range(messages)])
     spelled = [
         f'{{"role":"user","content":"{"x" * number}","created_at":"2026-11-22T22:09:00.123Z"}}'

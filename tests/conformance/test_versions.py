@@ -9,6 +9,7 @@ from sessionary.server.store.base import Command, Deleted, Extended, Store, Upda
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import (
     Making,
+    apply_all,
     begin,
     change,
     delete,
@@ -91,7 +92,7 @@ async def test_one_of_several_right_versions_is_enough(store: Store, making: Mak
 async def test_of_several_commands_with_one_version_the_first_passes(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
 
-    first, second, third = await store.apply([update(session, user(number), if_version=1) for number in range(3)])
+    first, second, third = await apply_all(store, [update(session, user(number), if_version=1) for number in range(3)])
 
     assert isinstance(first, Updated)
     assert isinstance(second, PreconditionFailedError)
@@ -107,7 +108,7 @@ async def test_writers_that_compare_versions_lose_no_update(store: Store, reopen
         version, counted = 1, 0
         for _ in range(200):
             command = update(session, tokens_used=1, if_version=version)
-            (outcome,) = await servers[writer % 2].apply([command])
+            outcome = await servers[writer % 2].apply(command)
             if isinstance(outcome, Updated):
                 counted += 1
                 if counted == times:

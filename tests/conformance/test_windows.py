@@ -5,8 +5,8 @@ import asyncio
 from sessionary.server.store.base import Store, Window
 from tests.conformance.making import Making, assistant, begin, change, contents_in, shown_in, update, user
 
-TURNS = (3, 1, 4, 1, 2)
-TOTAL = sum(TURNS)
+BLOCKS = (3, 1, 4, 1, 2)
+TOTAL = sum(BLOCKS)
 NUMBERS = list(range(TOTAL))
 OFFSETS = (None, *range(TOTAL + 3), 1_000, 2_147_483_647)
 LIMITS = (None, 1, 2, 3, 5, TOTAL - 1, TOTAL, TOTAL + 1, 1_000)
@@ -19,9 +19,9 @@ def expected(offset: int | None, limit: int | None) -> list[int]:
 
 
 async def test_every_window_shows_what_it_asks_for(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(*map(user, NUMBERS[: TURNS[0]])))
-    told = TURNS[0]
-    for count in TURNS[1:]:
+    session = await begin(store, making.create(*map(user, NUMBERS[: BLOCKS[0]])))
+    told = BLOCKS[0]
+    for count in BLOCKS[1:]:
         await change(store, update(session, *map(assistant, NUMBERS[told : told + count])))
         told += count
 
@@ -75,9 +75,9 @@ async def test_windows_of_a_large_conversation_show_what_they_ask_for(store: Sto
     assert (last.offset, middle.offset) == (17, 5)
 
 
-async def test_a_read_sees_one_instant_while_others_write(store: Store, making: Making) -> None:
+async def test_a_read_sees_one_consistent_state_while_others_write(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    writing = asyncio.gather(*(store.apply([update(session, user(number), tokens_used=1)]) for number in range(200)))
+    writing = asyncio.gather(*(store.apply(update(session, user(number), tokens_used=1)) for number in range(200)))
 
     seen = []
     while not writing.done():

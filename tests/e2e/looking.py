@@ -10,7 +10,7 @@ import asyncpg
 
 ORPHANS = """
 SELECT count(*)
-FROM turns AS t
+FROM message_blocks AS t
 WHERE NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.organisation = t.organisation AND s.id = t.session_id)
 """
 _SQLITE = "sqlite:///"

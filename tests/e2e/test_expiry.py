@@ -294,7 +294,7 @@ def listed(caller: Caller, query: str = "") -> list[str]:
 
 def rows(database: str) -> tuple[int, int, int]:
     """Count sessions, turns, and turns whose session is gone."""
-    return count(database, "sessions"), count(database, "turns"), orphans(database)
+    return count(database, "sessions"), count(database, "message_blocks"), orphans(database)
 
 
 def _directory(parent: Path, name: str) -> Path:

@@ -111,7 +111,7 @@ def test_a_folder_that_became_read_only_is_told_by_readiness_though_nothing_is_w
         read_only()
         # Once the last write proves nothing any more.
         poll(lambda: caller.call("GET", "/health/ready").status == 503, "a server that is not ready", seconds=30)
-        assert caller.call("GET", "/health/ready").json["detail"] == "The database may only be read."
+        assert caller.call("GET", "/health/ready").json["detail"] == "The database is read-only."
         caller.call("GET", caller.path).expect(200)
 
 

@@ -43,12 +43,17 @@ def locks_of(pid: int, file: Path) -> set[str]:
 
 PYTHON = "import contextlib, sqlite3, sys\nwith contextlib.closing(sqlite3.connect(sys.argv[1])) as file:\n    "
 BESIDE: dict[str, list[str]] = {
-    "Python opens and closes it": [sys.executable, "-c", f"{PYTHON}file.execute('SELECT count(*) FROM turns')", "FILE"],
+    "Python opens and closes it": [
+        sys.executable,
+        "-c",
+        f"{PYTHON}file.execute('SELECT count(*) FROM message_blocks')",
+        "FILE",
+    ],
     "Python writes to it": [sys.executable, "-c", f"{PYTHON}file.execute('PRAGMA application_id = 7')", "FILE"],
     "VACUUM INTO": [sys.executable, "-c", f"{PYTHON}file.execute('VACUUM INTO ?', [sys.argv[2]])", "FILE", "COPY"],
     "VACUUM": ["sqlite3", "FILE", ".timeout 20000", "VACUUM"],
     "the backup API": [sys.executable, "-c", f"{PYTHON}file.backup(sqlite3.connect(sys.argv[2]))", "FILE", "COPY"],
-    "the shell reads": ["sqlite3", "FILE", "SELECT count(*) FROM turns"],
+    "the shell reads": ["sqlite3", "FILE", "SELECT count(*) FROM message_blocks"],
     "the shell's .backup": ["sqlite3", "FILE", ".backup COPY"],
     "the shell's .dump": ["sqlite3", "FILE", ".dump"],
     "the shell's checkpoint": ["sqlite3", "FILE", "PRAGMA wal_checkpoint(PASSIVE)"],
@@ -157,7 +162,7 @@ def refusal(file: Path, pid: int) -> str:
     host = re.escape(os.uname().nodename)
     return (
         rf"sessionary: The database file {re.escape(str(file))} is in use by another server \(process {pid} on {host}\): "
-        r"stop that one first, or give this one a file of its own; one server a file\.\n"
+        r"stop that server first, or use another file\.\n"
     )
 
 
@@ -198,7 +203,7 @@ def test_a_second_server_is_refused_though_the_lock_file_was_removed(server: Ser
             # It would serve until it is ended.
             completed = run_sessionary("serve", "--port", "0", "--database", f"sqlite:///{file}", seconds=30)
             assert completed.returncode == 1
-            assert "is in use by another server (which one is not known)" in completed.stderr.splitlines()[-1]
+            assert "is in use by another server (unknown process)" in completed.stderr.splitlines()[-1]
         caller.append(session, "two").expect(200)
         assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
     server.restart()

@@ -188,7 +188,7 @@ def test_a_file_that_takes_the_others_place_is_not_given_its_log(
     for place, contents in ((file, ["one"]), (file.with_name(f"{file.name}.aside"), ["one"])):
         with contextlib.closing(sqlite3.connect(place)) as left:
             assert left.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert left.execute("SELECT count(*) FROM turns").fetchall() == [(len(contents),)]
+            assert left.execute("SELECT count(*) FROM message_blocks").fetchall() == [(len(contents),)]
 
 
 def settled(server: ServerProcess, file: Path) -> None:

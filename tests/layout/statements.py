@@ -25,10 +25,11 @@ WITHOUT_ORGANISATION: Mapping[str, str] = {
 ONLY_IN: Mapping[str, Mapping[str, str]] = {
     "sqlite": {
         "update_models": "part of update_sessions in PostgreSQL, which sees that an indexed value stays the same",
-        "lock_keys": "PostgreSQL reads keys with read_batch, and replaces them under a condition",
-        "delete_keys": "part of insert_keys in PostgreSQL, where somebody else may have renewed a key meanwhile",
+        "read_sessions": "PostgreSQL reads sessions and keys with one statement, read_batch",
+        "read_keys": "as read_sessions",
     },
     "postgres": {
+        "find_unlocked_sessions": "SQLite locks the whole file",
         "read_batch": "sessions and keys in one round trip; SQLite has no round trips",
         "write_batch": "makes one statement of the writes of a batch, for the same reason",
         "can_write": "asks for rights, which a file has none of",
@@ -73,7 +74,7 @@ _CLAUSES: Mapping[str, set[str]] = {
     "UPDATE": {"DO", "FOR", "KEY"},
 }
 _FIRST_PREDICATE = re.compile(r"^[\s(]*(?:\w+\.)?organisation\b")
-_TABLES = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO|USING)\s+(?:sessions|turns|keys|audit|tokens)\b")
+_TABLES = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO|USING)\s+(?:sessions|message_blocks|keys|audit|tokens)\b")
 _SCHEMA = re.compile(r"\bWHERE\s+:schema_is_known")
 """Asks for the schema's migrations, which are everybody's."""
 _INSERT = re.compile(r"\bINSERT\s+INTO\s+\w+(?:\s+AS\s+\w+)?\s*\(\s*(\w+)")

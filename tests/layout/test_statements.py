@@ -77,11 +77,11 @@ PLANTS: list[tuple[Rule, str]] = [
             "SELECT s.id\nFROM sessions AS s",
             "SELECT s.id\nFROM sessions AS s\nWHERE s.id = $1 AND s.organisation = $2",
             "SELECT s.id\nFROM sessions AS s\nWHERE s.organisation_name = $1",
-            "DELETE FROM turns\nUSING sessions AS s\nWHERE turns.session_id = s.id",
+            "DELETE FROM message_blocks\nUSING sessions AS s\nWHERE message_blocks.session_id = s.id",
             "UPDATE sessions\nSET title = $1",
             "INSERT INTO sessions (id, organisation)\nVALUES ($1, $2)",
-            "SELECT t.body\nFROM turns AS t\nJOIN sessions AS s ON s.id = t.session_id\nWHERE t.organisation = $1",
-            "SELECT t.body\nFROM turns AS t\nJOIN sessions AS s USING (id)\nWHERE t.organisation = $1",
+            "SELECT t.body\nFROM message_blocks AS t\nJOIN sessions AS s ON s.id = t.session_id\nWHERE t.organisation = $1",
+            "SELECT t.body\nFROM message_blocks AS t\nJOIN sessions AS s USING (id)\nWHERE t.organisation = $1",
             "DELETE FROM keys\nWHERE organisation = $1\n  AND key IN (\n    SELECT k.key\n    FROM keys AS k\n    WHERE k.id = 1)",
         )
     ),
@@ -92,7 +92,7 @@ PLANTS: list[tuple[Rule, str]] = [
         for body in (
             "select s.id\nFROM sessions AS s\nWHERE s.organisation = $1",
             "SELECT s.id\nFROM sessions as s\nWHERE s.organisation = $1 and s.id = $2",
-            "INSERT INTO turns (organisation)\nvalues($1)",
+            "INSERT INTO message_blocks (organisation)\nvalues($1)",
             "SELECT s.id\nFROM sessions AS s\nWHERE s.organisation = $1\n  AND s.id in ($2)",
         )
     ),
@@ -103,7 +103,7 @@ PLANTS: list[tuple[Rule, str]] = [
             "SELECT s.id\nFROM sessions AS s WHERE s.organisation = $1",
             "SELECT s.id\nFROM sessions AS s\nWHERE s.organisation = $1 ORDER BY s.id",
             "UPDATE sessions\nSET title = $1 RETURNING id\nWHERE organisation = $1",
-            "SELECT t.body\nFROM turns AS t JOIN sessions AS s\n  ON s.organisation = t.organisation",
+            "SELECT t.body\nFROM message_blocks AS t JOIN sessions AS s\n  ON s.organisation = t.organisation",
             f"SELECT {'s.id, ' * 30} s.id\nFROM sessions AS s\nWHERE s.organisation = $1",
         )
     ),

@@ -97,7 +97,7 @@ class Story:
         for given in described:
             command = self._command(given)
             commands.append(command)
-            outcomes += await self.reference.apply([command])
+            outcomes.append(await self.reference.apply(command))
         return commands, outcomes
 
     def repeated(self, command: Command) -> Command:
@@ -217,7 +217,9 @@ _parts = st.lists(
     max_size=2,
 )
 _long_text = st.sampled_from([("word ", 40), ("x", 50_000), ("é", 20_000)]).map(lambda pair: pair[0] * pair[1])
-_contents = st.one_of(_text, st.sampled_from(["", "", " \n", "Hello there\nand more"]), _long_text, _parts, st.just(""))
+_overwrites = st.one_of(
+    _text, st.sampled_from(["", "", " \n", "Hello there\nand more"]), _long_text, _parts, st.just("")
+)
 _roles = st.sampled_from(["user", "user", "assistant", "system", "tool", "developer"])
 _extras = st.dictionaries(st.sampled_from(["id", "name", "metadata"]), _json, max_size=2)
 _types = st.sampled_from([None] * 4 + ["message", "function_call"])
@@ -231,14 +233,14 @@ def _message(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a message; a type makes one without a role, or with anything or nothing as its content."""
     kind = draw(_types)
     if kind is None:
-        return {"role": draw(_roles), "content": draw(_contents), **draw(_extras)}
-    content = {"content": draw(_json | _contents)} if draw(st.booleans()) else {}
+        return {"role": draw(_roles), "content": draw(_overwrites), **draw(_extras)}
+    content = {"content": draw(_json | _overwrites)} if draw(st.booleans()) else {}
     return {"type": kind, **draw(_typed_roles), **content, **draw(_extras)}
 
 
 _messages = _message()
 _ages = st.sampled_from([()] * 5 + [(0,), (DAY,), (None, 1), (HOUR, 5 * HOUR, None)])
-_turns = st.lists(_messages, max_size=3).map(tuple)
+_blocks = st.lists(_messages, max_size=3).map(tuple)
 _metadata = st.dictionaries(
     st.sampled_from(["a", "b", "c", "é", ""]),
     st.one_of(st.none(), _json, _long_text),
@@ -270,14 +272,14 @@ beginnings: st.SearchStrategy[Given] = st.builds(
     model=st.sampled_from(MODELS),
     metadata=_metadata,
     minutes=st.sampled_from([60, 5, 60, 1440]),
-    messages=_turns,
+    messages=_blocks,
     ages=_ages,
     imported=st.sampled_from([None] * 5 + [0, 1, HOUR, 400 * DAY]),
 )
 _change = st.builds(
     Change,
     **_given,
-    messages=st.none() | _turns,
+    messages=st.none() | _blocks,
     ages=_ages,
     tokens_used=st.sampled_from([None, None, None, 0, 1, 5, 7, 2**30, INT32_MAX]),
     status=st.sampled_from([None, None, "active", "completed"]),

@@ -1,15 +1,14 @@
 """Drives an engine and the reference in step, and compares every answer."""
 
 import asyncio
-import dataclasses
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sessionary.errors import PreconditionFailedError, SessionaryError, SessionNotFoundError
-from sessionary.server.store.base import Command, Conversation, ListQuery, Outcome, Page, Swept, Window
+from sessionary.server.store.base import Command, Conversation, ListQuery, Outcome, Page, SweepResult, Window
 from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, sweep_all
 from tests.property.commands import (
     GROUPS,
@@ -33,10 +32,10 @@ LONG = 40 * DAY
 class Engine(Protocol):
     """What the machine drives: all of a store but its tokens."""
 
-    async def apply(self, commands: list[Command]) -> list[Outcome]: ...
+    async def apply(self, command: Command) -> Outcome: ...
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation: ...
     async def list_sessions(self, query: ListQuery) -> Page: ...
-    async def sweep(self, limit: int) -> Swept: ...
+    async def sweep(self, limit: int) -> SweepResult: ...
 
 
 class InStep(RuleBasedStateMachine):
@@ -76,20 +75,8 @@ class InStep(RuleBasedStateMachine):
     def again(self, which: list[int]) -> None:
         """Send earlier commands once more, as a caller does who missed the answer."""
         commands = [self._story.repeated(self._told[-1 - number % len(self._told)]) for number in which]
-        expected = self._run(self._story.reference.apply(commands))
-        self._compare_outcomes(self._run(self._engine.apply(commands)), expected)
-        self._compare_everything()
-
-    @rule(given=batches)
-    def crowd(self, given: list[Given]) -> None:
-        """Let several callers apply one command each, arriving in order, none with a key."""
-
-        async def apply() -> tuple[list[Outcome], list[Outcome]]:
-            commands, expected = await self._story.tell([_without_key(one) for one in given])
-            answers = await asyncio.gather(*(self._engine.apply([command]) for command in commands))
-            return [answer[0] for answer in answers], expected
-
-        self._compare_outcomes(*self._run(apply()))
+        expected = self._run(_apply_each(self._story.reference, commands))
+        self._compare_outcomes(self._run(_apply_each(self._engine, commands)), expected)
         self._compare_everything()
 
     @rule(step=st.sampled_from([1, 1, 999, MINUTE, MINUTE, 5 * MINUTE - 1, 5 * MINUTE, HOUR, DAY - 1, DAY]))
@@ -125,7 +112,7 @@ class InStep(RuleBasedStateMachine):
             Window, st.none() | st.integers(0, 12) | st.just(2**31 - 1), st.none() | st.integers(1, 9) | st.just(1000)
         ),
     )
-    def look(self, which: int, window: Window) -> None:
+    def check_schema(self, which: int, window: Window) -> None:
         """Read messages through a window."""
         if self._story.sessions:
             name = self._story.sessions[which % len(self._story.sessions)]
@@ -159,7 +146,7 @@ class InStep(RuleBasedStateMachine):
     def _batch(self, given: list[Given]) -> None:
         commands, expected = self._run(self._story.tell(given))
         self._told += commands
-        self._compare_outcomes(self._run(self._engine.apply(commands)), expected)
+        self._compare_outcomes(self._run(_apply_each(self._engine, commands)), expected)
         self._compare_everything()
 
     def _sweep_both(self, limit: int) -> None:
@@ -208,10 +195,6 @@ class InStep(RuleBasedStateMachine):
         return self._runner.run(coroutine)
 
 
-def _without_key(given: Given) -> Given:
-    return dataclasses.replace(given, idempotency_key=None)
-
-
 def _comparable(outcome: Outcome) -> object:
     if isinstance(outcome, PreconditionFailedError):
         return type(outcome), outcome.version
@@ -225,3 +208,8 @@ async def _fetched(engine: Engine, organisation: str, session_id: str, window: W
         return SessionNotFoundError
     summary, metadata = plain(b"{%b}" % shown.summary), plain(shown.metadata)
     return shown.version, summary, metadata, shown.messages, shown.offset
+
+
+async def _apply_each(engine: Engine, commands: Sequence[Command]) -> list[Outcome]:
+    """Apply commands that arrive at the same time, in this order: one batch, where the engine makes batches."""
+    return list(await asyncio.gather(*map(engine.apply, commands)))

@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import HandClock, Ids
 from tests.harness.postgres import PostgresServer
-from tests.property.folded import FoldedStore
+from tests.property.dictionary_store import DictionaryStore
 from tests.property.machine import Engine, InStep
 from tests.property.profiles import search
 
@@ -48,16 +48,16 @@ def compare_database(runner: asyncio.Runner, url: str, effort: settings) -> None
         runner.run(store.close())
 
 
-def test_what_fold_says_to_write_answers_as_the_reference_does(runner: asyncio.Runner) -> None:
+def test_the_rows_of_apply_commands_give_the_results_of_the_reference(runner: asyncio.Runner) -> None:
     clock = HandClock()
 
-    compare(runner, FoldedStore(clock), clock, search(examples=100, steps=25))
+    compare(runner, DictionaryStore(clock), clock, search(examples=100, steps=25))
 
 
-def test_sqlite_answers_as_the_reference_does(runner: asyncio.Runner, tmp_path: Path) -> None:
+def test_sqlite_gives_the_results_of_the_reference(runner: asyncio.Runner, tmp_path: Path) -> None:
     compare_database(runner, f"sqlite:///{tmp_path / 'sessionary.db'}", search(examples=50))
 
 
-def test_postgres_answers_as_the_reference_does(runner: asyncio.Runner, postgres_18: PostgresServer) -> None:
+def test_postgres_gives_the_results_of_the_reference(runner: asyncio.Runner, postgres_18: PostgresServer) -> None:
     with postgres_18.database() as url:
         compare_database(runner, url, search(examples=40))

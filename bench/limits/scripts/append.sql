@@ -13,6 +13,6 @@ WITH moved AS (
       AND expires_at > :oldest_ms
     RETURNING organisation, id, total_messages
 )
-INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+INSERT INTO message_blocks (organisation, session_id, first, count, tokens, format, created_at, body)
 SELECT organisation, id, total_messages - 2, 2, 250, 1, :oldest_ms, :body::bytea
 FROM moved;

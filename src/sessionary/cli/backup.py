@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from sessionary.cli.settings import from_flags, settings_options
-from sessionary.server.store.opening import back_up, restore, shown_place
+from sessionary.server.store.opening import back_up, database_location, restore
 
 
 @click.command("backup")
@@ -37,7 +37,7 @@ def restore_command(copy: Path, replace: bool, **options: Any) -> None:  # noqa:
     database = from_flags(options).settings.database
     _end_cleanly()
     counts, aside = restore(database, copy, replace=replace)
-    click.echo(f"restored: {counts['sessions']} sessions, {counts['tokens']} tokens to {shown_place(database)}")
+    click.echo(f"restored: {counts['sessions']} sessions, {counts['tokens']} tokens to {database_location(database)}")
     if aside is not None:
         click.echo(f"What was there before is kept as {aside}.")
 

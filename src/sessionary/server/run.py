@@ -41,10 +41,10 @@ from sessionary.server.store.base import Clock, Store
 from sessionary.server.store.opening import (
     check_free,
     check_url,
+    database_location,
     migrate,
     open_store,
     pending_migrations,
-    shown_place,
     without_password,
 )
 from sessionary.server.unavailable_log import UnavailableLog
@@ -309,7 +309,7 @@ async def _greet(settings: Settings, store: Store, clock: Clock, base_url: str, 
         if not await store.list_tokens(1):
             _logger.info("There is no token yet. Make one with: sessionary tokens create --organisation NAME")
         return
-    place = shown_place(settings.database)
+    place = database_location(settings.database)
     _print(f"sessionary listens on {base_url} and keeps its data in {place}\n", stream)
     if not settings.first_token:
         return

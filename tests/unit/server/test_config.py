@@ -9,7 +9,7 @@ from msgspec.structs import asdict, fields
 
 from sessionary.errors import InvalidRequestError
 from sessionary.server.config import Settings, descriptions, effective, shown, variable_of
-from sessionary.server.store.opening import shown_place, without_password
+from sessionary.server.store.opening import database_location, without_password
 from tests.layout.places import ROOT
 
 
@@ -408,9 +408,9 @@ def test_a_password_is_never_shown(url: str, told: str) -> None:
 
 
 def test_the_place_of_the_data_is_told_so_that_it_is_found(tmp_path: Path) -> None:
-    assert shown_place("sqlite:///sessionary.db") == str(tmp_path / "sessionary.db")
-    assert shown_place("sqlite:////var/lib/a%20b.db") == "/var/lib/a b.db"
-    assert shown_place("postgresql://ada:geheim@db/sessions") == "postgresql://ada:***@db/sessions"
+    assert database_location("sqlite:///sessionary.db") == str(tmp_path / "sessionary.db")
+    assert database_location("sqlite:////var/lib/a%20b.db") == "/var/lib/a b.db"
+    assert database_location("postgresql://ada:geheim@db/sessions") == "postgresql://ada:***@db/sessions"
 
 
 def test_a_number_of_too_many_digits_in_the_file_is_told_in_plain_words(tmp_path: Path) -> None:

@@ -9,7 +9,13 @@ from sessionary.constants import IDEMPOTENCY_KEY_LENGTH_MAX
 from sessionary.errors import InvalidHeaderError, PreconditionFailedError
 from sessionary.models import IDEMPOTENCY_KEY
 from sessionary.server.http.requests import Headers
-from sessionary.server.store.base import ANY_VERSION, IdempotencyKey, Versions, is_meant, is_refused
+from sessionary.server.store.base import (
+    ANY_VERSION,
+    IdempotencyKey,
+    Versions,
+    matches_if_version,
+    matches_unless_version,
+)
 
 NO_VERSION: Final = -1
 """What a tag stands for that no version of a session ever had."""
@@ -83,13 +89,13 @@ def version_refused(headers: Headers) -> Versions:
 
 def check_read(headers: Headers, version: int) -> None:
     """Check ``If-Match`` of a read; raises PreconditionFailedError."""
-    if not is_meant(version_wanted(headers), version):
+    if not matches_if_version(version_wanted(headers), version):
         raise PreconditionFailedError(version)
 
 
 def is_known(headers: Headers, version: int) -> bool:
     """Say whether ``If-None-Match`` names this version: the caller has it already; raises InvalidHeaderError."""
-    return is_refused(version_refused(headers), version)
+    return matches_unless_version(version_refused(headers), version)
 
 
 def holds_for_list(headers: Headers) -> bool:

@@ -138,7 +138,7 @@ class Quotas:
         return outcome
 
     async def _apply(self, command: Command) -> Outcome:
-        return (await self._store.apply((command,)))[0]
+        return await self._store.apply(command)
 
     async def _measured(self, count: UsageCount, seconds: float) -> None:
         """Wait, not for ever, for the measurement on its way, or for a new one if the last is older than ``seconds``.

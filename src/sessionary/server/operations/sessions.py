@@ -183,8 +183,7 @@ def _new_id(ctx: Context, created_at: str | None, imported_at: int | None) -> tu
 async def _apply(ctx: Context, command: Command) -> Outcome:
     if ctx.service.quotas is not None:
         return await ctx.service.quotas.apply(command)
-    outcomes = await ctx.service.store.apply((command,))
-    return outcomes[0]
+    return await ctx.service.store.apply(command)
 
 
 def _applied(outcome: Outcome, effect: type[Effect]) -> Effect:

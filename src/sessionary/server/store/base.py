@@ -1,10 +1,10 @@
-"""The contract of a store: commands go in, outcomes come out, and every promise it keeps is a sentence here.
+"""The contract of a store: its commands, outcomes and reads, and what every engine guarantees.
 
-Words: a *session* is the row a conversation hangs on; a *turn* is the messages one command appended; *now* and every
-other instant is an integer of milliseconds since 1970 in UTC; *metadata* and messages travel as compact JSON bytes.
+A *message block* holds the messages that one command appended. All times are milliseconds since 1970 in UTC. Metadata
+and messages are compact JSON bytes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
@@ -13,28 +13,28 @@ from sessionary.errors import SessionaryError
 from sessionary.models import Status
 
 Clock = Callable[[], int]
-"""Answers now, in milliseconds since 1970, and never runs backwards."""
+"""Returns the current time in milliseconds since 1970, and never goes back."""
 
 CURSOR_START: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 """The largest UUID: every session comes after it in a list."""
 
-
 ANY_VERSION: Final = "*"
 Versions = int | tuple[int, ...] | Literal["*"] | None
-"""Versions of a session: one, several, any, or none named."""
+"""One version of a session, several, any (``*``), or no condition."""
 
-_NEAR: Final = 1_000
-_INSTANT_BYTES: Final = len(',"created_at":"2026-11-22T22:09:00.123Z"')
+_SMALL_OFFSET_MAX: Final = 1_000
+_TIMESTAMP_BYTES: Final = len(',"created_at":"2026-11-22T22:09:00.123Z"')
 
 
 MessageTimes = tuple[int | None, ...] | None
-"""The instant each message of a command keeps, None where it gets the time of the command; None if all do."""
+"""The time of each message, None for one that gets the time of the command; None alone if all do."""
 
 
 class IdempotencyKey(Struct, frozen=True):
-    """The key under which a command has its effect at most once.
+    """A command with this key has its effect at most once.
 
-    A key belongs to an organisation, a principal and a kind of command; ``fingerprint`` tells two requests apart.
+    A key belongs to an organisation, a principal and a kind of command. ``fingerprint`` is a hash of the request: the
+    same key with another fingerprint is an error.
     """
 
     principal: str
@@ -43,9 +43,10 @@ class IdempotencyKey(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """What every command carries: whose session, which, who asks, and under which conditions.
+    """What every command has: the session, the actor, and the preconditions.
 
-    It is meant for a session with one of the versions of ``if_version``, and for none with one of ``unless_version``.
+    It is applied only if the session has one of the versions in ``if_version``, and none of those in
+    ``unless_version``.
     """
 
     organisation: str
@@ -56,23 +57,23 @@ class Command(Struct, frozen=True, kw_only=True):
     unless_version: Versions = None
 
 
-def is_meant(wanted: Versions, version: int) -> bool:
-    """Say whether a version is among those wanted, which are all of them if none is named."""
-    return wanted is None or version == wanted or is_refused(wanted, version)
+def matches_if_version(if_version: Versions, version: int) -> bool:
+    """Return whether a version fulfils ``if_version``; None is no condition."""
+    return if_version is None or version == if_version or matches_unless_version(if_version, version)
 
 
-def is_refused(refused: Versions, version: int) -> bool:
-    """Say whether a version is among those named."""
-    return refused is not None and (
-        refused in (version, ANY_VERSION) or (isinstance(refused, tuple) and version in refused)
+def matches_unless_version(unless_version: Versions, version: int) -> bool:
+    """Return whether a version is one of those in ``unless_version``."""
+    return unless_version is not None and (
+        unless_version in (version, ANY_VERSION) or (isinstance(unless_version, tuple) and version in unless_version)
     )
 
 
 class Create(Command, frozen=True, kw_only=True, tag="create"):
-    """Begin a session. ``created_at`` is the instant inside its id, so that list order and id order are one.
+    """Create a session. ``created_at`` is the time inside its id, so that lists are in the order of ids.
 
-    A session that is imported began elsewhere, then: it lives from ``imported_at`` on. ``message_times`` are the
-    instants that the messages bring, None for a message that brings none; they need not be in order.
+    The time to live of an imported session starts at ``imported_at``. ``message_times`` are the times of imported
+    messages, in any order.
     """
 
     created_at: int
@@ -89,7 +90,7 @@ class Create(Command, frozen=True, kw_only=True, tag="create"):
 
 
 class Update(Command, frozen=True, kw_only=True, tag="update"):
-    """Append a turn, add tokens, merge metadata, set what is given; None everywhere changes nothing.
+    """Append messages, add tokens, merge metadata, and set what is given; a member that is None changes nothing.
 
     ``messages`` are compact JSON objects without ``created_at``, ``message_times`` as in ``Create``.
     ``first_user_text`` is the text of the first user message among them: None if there is no user message, empty if it
@@ -107,32 +108,32 @@ class Update(Command, frozen=True, kw_only=True, tag="update"):
 
 
 class Extend(Command, frozen=True, kw_only=True, tag="extend"):
-    """Move the expiry by ``minutes``, at most to ``horizon`` milliseconds ahead of now."""
+    """Extend the expiry by ``minutes``, to at most ``horizon`` milliseconds from now."""
 
     minutes: int
     horizon: int
 
 
 class Delete(Command, frozen=True, kw_only=True, tag="delete"):
-    """Remove a session and its turns."""
+    """Delete a session and its messages."""
 
 
 def size_of(command: Command) -> int:
-    """Count the bytes of a command that are worth counting: its messages."""
+    """Return the bytes of the messages of a command; the rest is small."""
     if isinstance(command, Create | Update) and command.messages:
         return sum(map(len, command.messages))
     return 0
 
 
 def stored_size_of(command: Command) -> int:
-    """Count the bytes a command adds to ``total_bytes``: its messages, each with its instant, joined by commas."""
+    """Return the bytes that a command adds to ``total_bytes``: messages with timestamps, joined by commas."""
     if isinstance(command, Create | Update) and command.messages:
-        return size_of(command) + len(command.messages) * (_INSTANT_BYTES + 1) - 1
+        return size_of(command) + len(command.messages) * (_TIMESTAMP_BYTES + 1) - 1
     return 0
 
 
 class Applied(Struct, frozen=True, kw_only=True):
-    """What every effect has in common; ``replayed`` says that it happened at an earlier command with the same key."""
+    """What every effect has; ``replayed`` if an earlier command with the same idempotency key had it."""
 
     session_id: str
     version: int
@@ -140,7 +141,7 @@ class Applied(Struct, frozen=True, kw_only=True):
 
 
 class Created(Applied, frozen=True, kw_only=True, tag="created"):
-    """A session was begun."""
+    """A session was created."""
 
     created_at: int
     expires_at: int
@@ -156,25 +157,25 @@ class Updated(Applied, frozen=True, kw_only=True, tag="updated"):
 
 
 class Extended(Applied, frozen=True, kw_only=True, tag="extended"):
-    """An expiry was moved."""
+    """An expiry was extended."""
 
     minutes: int
     expires_at: int
 
 
 class Deleted(Applied, frozen=True, kw_only=True, tag="deleted"):
-    """A session was removed."""
+    """A session was deleted."""
 
 
 Effect = Created | Updated | Extended | Deleted
 Outcome = Effect | SessionaryError
-"""An effect, or the error that says why there is none."""
+"""An effect, or the error that was the reason for none."""
 
 
 class StoredSession(Struct):
-    """A session as a batch finds and leaves it. ``metadata`` is None where no command of the batch needs it.
+    """A row of the sessions. ``metadata`` is None if no command of the batch changes it.
 
-    The fields stand in the order in which the statements select them: a row becomes a session as it is.
+    The fields are in the order in which the statements select them.
     """
 
     organisation: str
@@ -195,8 +196,8 @@ class StoredSession(Struct):
     metadata: bytes | None
 
 
-class Turn(Struct, frozen=True):
-    """The messages one command appended: ``count`` of them from number ``first`` on, as JSON joined by commas."""
+class MessageBlock(Struct, frozen=True):
+    """The messages that one command appended, as JSON joined by commas: ``count`` of them, from number ``first`` on."""
 
     organisation: str
     session_id: str
@@ -208,7 +209,7 @@ class Turn(Struct, frozen=True):
 
 
 class StoredKey(Struct, frozen=True):
-    """The answer kept for a key; ``command`` is the tag of the command it answered."""
+    """An idempotency key in use and the effect of its first command; ``command`` is that command's tag."""
 
     organisation: str
     principal: str
@@ -227,10 +228,10 @@ class Window(Struct, frozen=True):
 
 
 class Conversation(Struct, frozen=True):
-    """A session and its messages, as JSON that goes out as it is.
+    """A session and its messages, as JSON.
 
-    ``summary`` is what ``summary_of`` spells, ``metadata`` an object, ``messages`` are objects joined by commas;
-    ``offset`` of them come before the first.
+    ``summary`` is made by ``encode_summary``, ``metadata`` is an object, ``messages`` are objects joined by commas;
+    ``offset`` is the number of the first one.
     """
 
     version: int
@@ -241,14 +242,14 @@ class Conversation(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Sessions of a list as JSON objects joined by commas; the next page is what comes ``after`` this id, if any."""
+    """Sessions as JSON objects joined by commas; the next page starts ``after`` this id, None after the last."""
 
     sessions: bytes
     after: str | None
 
 
 class ListQuery(Struct, frozen=True, kw_only=True):
-    """Which sessions to list: exact matches, combined with and; at most ``limit`` after the session ``after``."""
+    """Which sessions to list: those that match all filters, at most ``limit``, after the session ``after``."""
 
     organisation: str
     user_id: str | None = None
@@ -261,13 +262,14 @@ class ListQuery(Struct, frozen=True, kw_only=True):
 
     @property
     def is_quick(self) -> bool:
-        """Say whether one index holds the rows side by side, near where it is entered: nothing is sifted or skipped."""
+        """Whether one index has the rows side by side: at most one filter, none on status, and a small offset."""
         filters = (self.user_id, self.session_group, self.model)
-        return sum(given is not None for given in filters) <= 1 and self.status is None and self.offset <= _NEAR
+        has_one_index = sum(given is not None for given in filters) <= 1 and self.status is None
+        return has_one_index and self.offset <= _SMALL_OFFSET_MAX
 
 
 class StoredToken(Struct, frozen=True, kw_only=True):
-    """A token as it is kept: never the secret, only its SHA-256. No organisation means all of them."""
+    """A token as it is stored: with the SHA-256 of its secret. No organisation means all of them."""
 
     id: str
     organisation: str | None
@@ -282,14 +284,14 @@ class StoredToken(Struct, frozen=True, kw_only=True):
 
 AuditAction = Literal["delete_session", "export_sessions", "create_token", "revoke_token"]
 OPERATOR: Final = "operator"
-"""Who acts past the server, at the command line."""
+"""The actor of a change that is made at the command line."""
 
 
 class AuditRecord(Struct, frozen=True, kw_only=True):
-    """That something was done, and nothing of its content: when, by whom, what, and to which session or token.
+    """Who did what, when, and to which session or token; never its content.
 
-    ``actor`` is the id of the token a request came with, or says who it was at the command line. ``number`` is the
-    store's own, in the order in which the records were made.
+    ``actor`` is the id of the request's token, or ``operator`` for the command line. The store sets ``number``, in the
+    order of the records.
     """
 
     number: int = 0
@@ -301,103 +303,104 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True):
-    """What an organisation's live sessions come to: their number, and the bytes of their messages."""
+    """The number of live sessions, and the bytes of their messages."""
 
     sessions: int
     stored_bytes: int
 
 
 USAGE_PAGE_MAX: Final = 10_000
-"""So many sessions are counted by one read, expired ones included: what any number of them would take has no bound."""
+"""One read counts at most so many sessions, including expired ones, so that its time is bounded."""
 
 
 class UsagePage(Usage, frozen=True):
-    """The usage of a page of sessions, newest first; the next page is what comes ``after`` this id, if any."""
+    """The usage of a page of sessions, newest first; the next page starts ``after`` this id, None after the last."""
 
     after: str | None = None
 
 
-class Swept(Struct, frozen=True):
-    """What one bounded sweep did: how many expired sessions are gone, and whether more may be due."""
+class SweepResult(Struct, frozen=True):
+    """How many expired sessions one sweep deleted, and whether more may be due."""
 
     removed: int
     more: bool
 
 
 class Store(Protocol):
-    """Keeps sessions. Each sentence below is a promise with a conformance test, on every engine.
+    """Stores sessions. Each sentence below is a guarantee with a conformance test on every engine.
 
-    A batch is applied in order: the outcome of each command is as if the commands came one after another.
+    The commands of a batch are applied in order: each outcome is as if they had come one after another.
     An acknowledged command survives the end of the process.
     A command that is refused changes nothing.
-    A session is absent from the instant it expires.
-    A session of another organisation is absent.
-    A command with a key that was used before gets the first effect again and has no second one.
+    A session is not found from the moment it expires.
+    A session of another organisation is not found.
+    A command whose idempotency key was used before returns the first effect, and has no second one.
     A command whose ``if_version`` is not the session's version is refused with the version it has.
     A command whose ``unless_version`` is the session's version is refused with the version it has.
-    A message that brings its own time keeps it, wherever it stands.
-    An imported session is as old as its id and lives from now on.
-    A session is deleted, and a token made or revoked, together with the audit record of it.
+    A message with a time of its own keeps it, at any position.
+    An imported session has the creation time of its id, and its time to live starts now.
+    A session is deleted, and a token created or revoked, in one transaction with its audit record.
     """
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply the commands in order; one outcome each.
+    async def apply(self, command: Command) -> Outcome:
+        """Apply a command, in one transaction with others that arrive at the same time.
 
-        Raises OverloadedError if the queue is full (nothing was applied) and StoreUnavailableError if the store did not
-        answer in time (each command was applied whole or not at all).
+        Raises OverloadedError if the queue is full; the command was not applied then. The outcome is a
+        StoreUnavailableError if the database failed or did not respond in time; then the command was applied as a whole
+        or not at all, and not if the error is ``unchanged``.
         """
         ...
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
-        """Read a session and its messages as of one instant; raises SessionNotFoundError."""
+        """Read a session and its messages in one consistent state; raises SessionNotFoundError."""
         ...
 
     async def list_sessions(self, query: ListQuery) -> Page:
-        """Read a page of live sessions, newest created first."""
+        """Read a page of live sessions, newest first."""
         ...
 
     async def measure_usage(
         self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
     ) -> UsagePage:
-        """Count live sessions and the bytes of their messages among ``limit`` sessions after the session ``after``."""
+        """Count the live sessions, and the bytes of their messages, among ``limit`` sessions after ``after``."""
         ...
 
-    async def sweep(self, limit: int) -> Swept:
-        """Remove at most ``limit`` each of expired sessions with their turns, outdated keys, and old audit records."""
+    async def sweep(self, limit: int) -> SweepResult:
+        """Delete expired sessions, expired idempotency keys and old audit records, at most ``limit`` of each."""
         ...
 
     async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
-        """Keep a token; raises StoreUnavailableError where one with its id is kept already, which stays as it is."""
+        """Store a token; raises StoreUnavailableError if there is one with its id."""
         ...
 
     async def find_token(self, token_id: str) -> StoredToken | None:
-        """Read a token, also one that is revoked or expired."""
+        """Read a token, which may be revoked or expired; None if there is none."""
         ...
 
     async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
-        """Read at most ``limit`` tokens whose ids follow ``after``, in the order of their ids: oldest first."""
+        """Read at most ``limit`` tokens with ids after ``after``, oldest first."""
         ...
 
     async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
-        """Revoke a token, once and for good; raises TokenNotFoundError."""
+        """Revoke a token, unless it is revoked already; raises TokenNotFoundError."""
         ...
 
     async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
-        """Keep when each of these tokens was last used, unless a later use is kept; ids that are not there are none."""
+        """Store when each of these tokens was last used, unless a later use is stored; unknown ids are ignored."""
         ...
 
     async def note(self, record: AuditRecord) -> None:
-        """Keep an audit record of something that changes nothing else."""
+        """Store an audit record of something that changes nothing else."""
         ...
 
     async def list_audit(self, limit: int, after: int = 0) -> list[AuditRecord]:
-        """Read at most ``limit`` audit records numbered higher than ``after``, oldest first."""
+        """Read at most ``limit`` audit records with numbers above ``after``, oldest first."""
         ...
 
     async def ready(self) -> None:
-        """Return if a request could be served now; raises UnavailableError."""
+        """Return if requests can be served now; raises UnavailableError."""
         ...
 
     async def close(self) -> None:
-        """Finish what was accepted and let go of the database."""
+        """Finish the accepted requests and close the database."""
         ...

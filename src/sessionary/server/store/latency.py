@@ -1,52 +1,54 @@
-"""How long batches take, and how many items one may hold so that none takes long."""
+"""Estimates how long a batch takes, and from that how many items a batch may hold."""
 
 from typing import Final
 
-_BELIEVED_AFTER: Final = 4
-"""A change of pace is believed after about so many batches."""
-_HELPED: Final = 0.75
-"""A batch of half the items that takes more than this part of the time was not worth halving."""
-_PATIENCE: Final = 2.5
-_IMPATIENCE: Final = 0.98
+_SMOOTHING: Final = 4
+"""The average follows a change of the latency within about so many batches."""
+_NOT_FASTER: Final = 0.75
+"""If half the items take more than this part of the time, the size of a batch is not what makes it slow."""
+_TOLERANCE: Final = 2.5
+_TOLERANCE_DECAY: Final = 0.98
 
 
-class Pace:
-    """Finds how many items a batch may hold.
+class LatencyEstimator:
+    """Averages the seconds a batch takes, and adapts the number of items in a batch to them.
 
-    A batch that takes long is halved, and one that takes a short time doubled. Where halving does not help, because the
-    time goes into the way and not into the items, longer batches are put up with for a while.
+    A slow batch is followed by one of half the size, a fast full batch by one of twice the size. If a batch of half the
+    size is just as slow, the round trip takes the time and not the items: then the size is restored, and slow batches
+    are tolerated for a while.
     """
 
-    def __init__(self, batch_max: int, seconds_long: float, seconds_max: float) -> None:
-        """Begin with ``batch_max``; batches are to take less than ``seconds_long``, and never ``seconds_max``."""
+    def __init__(self, batch_max: int, slow_seconds: float, seconds_max: float) -> None:
+        """Start with ``batch_max`` items; batches should take less than ``slow_seconds``, and never ``seconds_max``."""
         self.batch_max: int = batch_max
         self.seconds: float = 0.0
-        self._most: Final = batch_max
-        self._seconds_long: Final = seconds_long
+        self._size_max: Final = batch_max
+        self._slow_seconds: Final = slow_seconds
         self._seconds_max: Final = seconds_max
-        self._tolerated = seconds_long
+        self._tolerated = slow_seconds
         self._halved: tuple[int, float] | None = None
+        """Size and seconds of the slow batch after which the size was halved."""
 
-    def took(self, count: int, seconds: float) -> None:
-        """Learn that a batch of ``count`` items took so long."""
-        self.seconds += (seconds - self.seconds) / _BELIEVED_AFTER
+    def record(self, count: int, seconds: float) -> None:
+        """Record that a batch of ``count`` items took ``seconds``."""
+        self.seconds += (seconds - self.seconds) / _SMOOTHING
         if seconds <= self._tolerated:
             self._halved = None
-            if count >= self.batch_max < self._most and seconds <= self._tolerated / 2:
-                self.batch_max = min(self._most, 2 * self.batch_max)
+            if count >= self.batch_max < self._size_max and seconds <= self._tolerated / 2:
+                self.batch_max = min(self._size_max, 2 * self.batch_max)
         elif count > 1:
-            self._shorten(count, seconds)
-        self._tolerated = max(self._seconds_long, self._tolerated * _IMPATIENCE)
+            self._halve(count, seconds)
+        self._tolerated = max(self._slow_seconds, self._tolerated * _TOLERANCE_DECAY)
 
-    def gave_up(self, count: int) -> None:
-        """Learn that a batch was not through when its time was over."""
+    def record_timeout(self, count: int) -> None:
+        """Record that a batch of ``count`` items was not done within its time."""
         self.batch_max = max(1, min(self.batch_max, count // 2))
 
-    def _shorten(self, count: int, seconds: float) -> None:
+    def _halve(self, count: int, seconds: float) -> None:
         halved, self._halved = self._halved, None
-        if halved is not None and count < halved[0] * _HELPED and seconds > halved[1] * _HELPED:
+        if halved is not None and count < halved[0] * _NOT_FASTER and seconds > halved[1] * _NOT_FASTER:
             self.batch_max = halved[0]
-            self._tolerated = min(self._seconds_max, seconds * _PATIENCE)
+            self._tolerated = min(self._seconds_max, seconds * _TOLERANCE)
             return
         self._halved = count, seconds
         self.batch_max = max(1, count // 2)

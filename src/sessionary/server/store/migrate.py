@@ -1,4 +1,4 @@
-"""Numbered migrations: each engine has files of its own, applied once, in order, under a lock."""
+"""Numbered migrations: each engine has its own files, which are applied once, in order, under a lock."""
 
 import re
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ _SERVES: Final = re.compile(r"^-- Programs from (\d{4}) on go on beside this\.$"
 class Migration(Struct, frozen=True):
     """One numbered file: ``0001_sessions.sql`` is number 1, name ``0001_sessions``.
 
-    ``serves_from`` is the newest migration that a program must know to go on beside this one: an earlier one where the
-    file says so, for it only expands; its own where it does not.
+    ``serves_from`` is the oldest program that works with the schema after this migration, named by the newest migration
+    that it knows. It is an earlier number if the file says so, because it only adds things; otherwise its own.
     """
 
     number: int
@@ -26,13 +26,13 @@ class Migration(Struct, frozen=True):
 
     @property
     def serves_from(self) -> int:
-        """The oldest program that may serve when this has been applied."""
-        said = _SERVES.search(self.sql)
-        return int(said[1]) if said else self.number
+        """The oldest program that may serve after this migration."""
+        found = _SERVES.search(self.sql)
+        return int(found[1]) if found else self.number
 
 
 def read_migrations(engine: str) -> list[Migration]:
-    """Read ``store/sql/<engine>/migrations`` in the order of the numbers."""
+    """Read ``store/sql/<engine>/migrations`` in numeric order."""
     folder = files("sessionary.server.store").joinpath("sql", engine, "migrations")
     found = [
         Migration(int(file.name[:4]), file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
@@ -44,14 +44,14 @@ def read_migrations(engine: str) -> list[Migration]:
 
 @cache
 def newest_migration(engine: str) -> int:
-    """Say up to which migration this program knows the schema: that is what it serves."""
+    """Return the newest migration that this program knows: the schema that it uses."""
     return read_migrations(engine)[-1].number
 
 
 def pending(known: list[Migration], applied: Mapping[int, int]) -> list[Migration]:
-    """Pick what has not been applied, given what each applied migration serves.
+    """Return the migrations that were not applied; ``applied`` has the ``serves_from`` of each applied number.
 
-    Raises StoreUnavailableError if a newer program has been here and left nothing that this one may serve.
+    Raises StoreUnavailableError if a newer program has changed the schema so that this one must not use it.
     """
     refusal = refusal_of_newer(max(applied.values(), default=0), known[-1].number)
     if refusal is not None:
@@ -60,7 +60,7 @@ def pending(known: list[Migration], applied: Mapping[int, int]) -> list[Migratio
 
 
 def refusal_of_newer(needed: int | None, program: int) -> StoreUnavailableError | None:
-    """Say why a program that knows the schema up to one migration must not serve one that needs another."""
+    """Return the error for a program that is too old for the schema, None if it is new enough."""
     if needed is None or needed <= program:
         return None
     reason = f"the database was migrated by a newer sessionary (migration {needed}; this one knows {program})"

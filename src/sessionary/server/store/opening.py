@@ -1,4 +1,4 @@
-"""From a URL to a store: the only place that lists the engines."""
+"""Open a store by its URL; the only module that knows all engines."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ from sessionary.errors import InvalidRequestError, StoreUnavailableError
 from sessionary.server.store.base import Clock, Store
 
 SECONDS_MAX_DEFAULT: Final = 5.0
-"""How long a request may take in the store, waiting included, before it is answered with an error."""
+"""How long a request may take in the store, including the time in a queue, before it fails."""
 
 _HIDDEN: Final = "***"
 _SQLITE: Final = "sqlite:///"
@@ -38,7 +38,7 @@ _OPEN_PARAMETERS: Final = frozenset(
         *("schema", "currentSchema", "search_path", "client_encoding", "pgbouncer"),
     }
 )
-"""Parameters whose value may be shown; those of any other name may be a secret, or the rest of one."""
+"""Parameters whose value may be shown; the value of any other one may be a secret or a part of one."""
 
 
 async def open_store(
@@ -46,12 +46,12 @@ async def open_store(
 ) -> Store:
     """Open the store at ``sqlite:///path`` or ``postgresql://…``, which must have been migrated.
 
-    A SQLite file belongs to one store at a time; ``shared`` opens it beside that one, as administrators' commands do.
-    Raises InvalidRequestError for another URL and StoreUnavailableError if the database cannot be reached.
+    A SQLite file can be opened by one server at a time; ``shared`` is for administrators' commands beside it. Raises
+    InvalidRequestError for another URL, and StoreUnavailableError if the database cannot be reached.
     """
     check_url(url)
     if _is_postgres(url):
-        # Each engine's driver is imported only where it is used: the other need not be paid for at the start.
+        # Each engine's driver is imported only when it is used, which makes the start faster.
         from sessionary.server.store.postgres.store import PostgresStore  # noqa: PLC0415
 
         return await PostgresStore.open(url, clock, seconds_max)
@@ -61,7 +61,7 @@ async def open_store(
 
 
 async def check_free(url: str) -> None:
-    """Raise StoreUnavailableError if another server uses the file at ``sqlite:///path``, before it is touched."""
+    """Raise StoreUnavailableError if another server uses the file at ``sqlite:///path``; nothing is opened."""
     if _is_postgres(url):
         return
     from sessionary.server.store.sqlite import file_lock  # noqa: PLC0415
@@ -70,7 +70,7 @@ async def check_free(url: str) -> None:
 
 
 def back_up(url: str, target: Path) -> dict[str, int]:
-    """Copy the database at ``sqlite:///path`` into a new file, verified; answers the number of rows of each table.
+    """Copy the database at ``sqlite:///path`` into a new file and verify it; return the rows of each table.
 
     Raises InvalidRequestError for another URL and for a file that exists, StoreUnavailableError if it cannot be done.
     """
@@ -81,9 +81,9 @@ def back_up(url: str, target: Path) -> dict[str, int]:
 
 
 def restore(url: str, copy: Path, *, replace: bool) -> tuple[dict[str, int], Path | None]:
-    """Put a copy into the place of the database at ``sqlite:///path``; answers rows, and where the one before is.
+    """Replace the database at ``sqlite:///path`` by a copy; return the rows, and the path of the old database.
 
-    Raises InvalidRequestError and StoreUnavailableError as ``back_up`` does, also where a server has the database.
+    Raises InvalidRequestError and StoreUnavailableError as ``back_up`` does, also if a server uses the database.
     """
     path = _file_to_copy(url, "sessionary restore", "pg_restore")
     from sessionary.server.store.sqlite import backup  # noqa: PLC0415
@@ -100,7 +100,7 @@ def _file_to_copy(url: str, command: str, instead: str) -> Path:
 
 
 async def migrate(url: str, now: int) -> list[str]:
-    """Apply the migrations that are pending, once and in order, and name them."""
+    """Apply the pending migrations in order, and return their names."""
     check_url(url)
     if _is_postgres(url):
         from sessionary.server.store.postgres import migrations as postgres  # noqa: PLC0415
@@ -108,16 +108,16 @@ async def migrate(url: str, now: int) -> list[str]:
         return await postgres.migrate(url, now)
     from sessionary.server.store.sqlite import migrations as sqlite  # noqa: PLC0415
 
-    # A thread cannot be cancelled, only told.
-    given_up = threading.Event()
+    # A thread cannot be cancelled; it checks this event.
+    cancelled = threading.Event()
     try:
-        return await asyncio.to_thread(sqlite.migrate, sqlite_path(url), now, given_up.is_set)
+        return await asyncio.to_thread(sqlite.migrate, sqlite_path(url), now, cancelled.is_set)
     finally:
-        given_up.set()
+        cancelled.set()
 
 
 async def pending_migrations(url: str) -> list[str]:
-    """Name the migrations that ``migrate`` would apply, changing nothing."""
+    """Return the names of the migrations that ``migrate`` would apply."""
     check_url(url)
     if _is_postgres(url):
         from sessionary.server.store.postgres import migrations as postgres  # noqa: PLC0415
@@ -132,7 +132,7 @@ def sqlite_path(url: str) -> Path:
     """Return the path in ``sqlite:///relative`` or ``sqlite:////absolute``; raises InvalidRequestError for others."""
     scheme, separator, given = url.partition(":///")
     if scheme != "sqlite" or not separator:
-        # What is no URL of ours may be a password, or hold one in any place: it is not repeated.
+        # An unknown URL may contain a password anywhere, so it is not shown.
         raise InvalidRequestError(
             "The database must be sqlite:///path or postgresql://user@host/name, which this is not."
         )
@@ -156,7 +156,7 @@ def sqlite_path(url: str) -> Path:
 
 
 def without_password(url: str) -> str:
-    """Show a URL without its secrets; of what cannot be read as a URL of ours nothing but its scheme."""
+    """Return a URL without secrets; if it cannot be parsed, only its scheme."""
     if _is_postgres(url):
         return _postgres_without_password(url)
     if not url.startswith(_SQLITE):
@@ -186,7 +186,7 @@ def _postgres_without_password(url: str) -> str:
 
 
 def _may_be_shown(name: str, value: str) -> bool:
-    # A = is how a secret gets into another parameter: dbname=x password=y.
+    # With = another parameter can be part of the value: dbname=x password=y.
     return name in _OPEN_PARAMETERS and "=" not in unquote(value)
 
 
@@ -195,7 +195,7 @@ def _if_plain(part: str, pattern: re.Pattern[str]) -> str:
 
 
 def check_url(url: str) -> None:
-    """Raise InvalidRequestError for a URL that names no database of ours, as opening it would; nothing is touched."""
+    """Raise InvalidRequestError for a URL that ``open_store`` refuses; nothing is opened."""
     if _is_postgres(url):
         from sessionary.server.store.postgres.urls import read_url  # noqa: PLC0415 - as above
 
@@ -207,8 +207,8 @@ def check_url(url: str) -> None:
         sqlite_path(url)
 
 
-def shown_place(url: str) -> str:
-    """Say where the data lies, so that it is found from anywhere."""
+def database_location(url: str) -> str:
+    """Return where the data is: the absolute path, or the URL without secrets."""
     return without_password(url) if _is_postgres(url) else str(sqlite_path(url).absolute())
 
 

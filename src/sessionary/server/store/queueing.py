@@ -1,4 +1,4 @@
-"""Waiting fairly: a line for each owner, served in turn, in one bounded room."""
+"""A bounded queue that is fair: each organisation has a queue of its own, and they are served round robin."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,47 +8,47 @@ from msgspec import Struct
 
 from sessionary.errors import OverloadedError
 
-Ticket = TypeVar("Ticket", bound="Waiting")
+Item = TypeVar("Item", bound="QueuedItem")
 
 _SHARE: Final = 4
-"""What one owner may hold, in relation to what is left: alone four fifths of it all, never the last place."""
+"""One organisation may hold so many times what is free: four fifths if it is alone, and never the last item."""
 _RESERVE: Final = 8
-"""One part in so many is kept out of that: for owners who hold little, however many others hold much."""
+"""One eighth of the capacity is not counted as free: it is for organisations that hold little."""
 _LITTLE: Final = 16
-"""Little is one part in so many of what is left, and always the first item."""
+"""Little is one sixteenth of what is free; the first item of an organisation is always little."""
 
 
-def share_of(room: int) -> int:
-    """Say how much of a room is one owner's that is alone."""
-    return (room - room // _RESERVE) * _SHARE // (_SHARE + 1)
+def share_of(capacity: int) -> int:
+    """Return how much of the capacity one organisation may hold if it is alone."""
+    return (capacity - capacity // _RESERVE) * _SHARE // (_SHARE + 1)
 
 
-def _may_hold(room: int, left: int) -> int:
-    return max(_SHARE * (left - room // _RESERVE), left // _LITTLE)
+def _may_hold(capacity: int, free: int) -> int:
+    return max(_SHARE * (free - capacity // _RESERVE), free // _LITTLE)
 
 
-class Waiting(Struct, eq=False):
-    """What every waiting item has: its size in bytes, and the instant after which it is refused."""
+class QueuedItem(Struct, eq=False):
+    """What every queued item has: its size in bytes, and the time after which it is refused."""
 
     size: int
     late_at: float
 
 
-class _Line(Generic[Ticket]):
-    """What one owner has waiting, in its order."""
+class _OrganisationQueue(Generic[Item]):
+    """The items of one organisation, in the order in which they came."""
 
-    __slots__ = ("owner", "size", "tickets")
+    __slots__ = ("items", "organisation", "size")
 
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
+    def __init__(self, organisation: str) -> None:
+        self.organisation = organisation
         self.size = 0
-        self.tickets: deque[Ticket] = deque()
+        self.items: deque[Item] = deque()
 
 
-class FairQueue(Generic[Ticket]):
-    """A bounded room in which every owner has a line of its own, and the lines take turns.
+class FairQueue(Generic[Item]):
+    """A bounded queue of queues, one for each organisation, served round robin.
 
-    Whoever floods it fills a part of what is left, and so always leaves a part to the others.
+    What one organisation may hold depends on what is free, so one that floods the queue leaves room for the others.
     """
 
     def __init__(self, count_max: int, size_max: int) -> None:
@@ -57,94 +57,94 @@ class FairQueue(Generic[Ticket]):
         self.size: int = 0
         self._count_max: Final = count_max
         self._size_max: Final = size_max
-        self._lines: Final[dict[str, _Line[Ticket]]] = {}
-        self._turns: Final[deque[_Line[Ticket]]] = deque()
+        self._queues: Final[dict[str, _OrganisationQueue[Item]]] = {}
+        self._round_robin: Final[deque[_OrganisationQueue[Item]]] = deque()
 
-    def check_room(self, count: int, size: int, owner: str) -> None:
-        """Raise Overloaded unless ``count`` items of ``size`` bytes together are within the owner's share."""
-        line = self._lines.get(owner)
-        left, bytes_left = self._count_max - self.count - count, self._size_max - self.size - size
-        if left < 0 or bytes_left < 0:
+    def check_room(self, size: int, organisation: str) -> None:
+        """Raise OverloadedError unless one more item of ``size`` bytes is within the organisation's share."""
+        queue = self._queues.get(organisation)
+        free, free_bytes = self._count_max - self.count - 1, self._size_max - self.size - size
+        if free < 0 or free_bytes < 0:
             raise OverloadedError(reason="the queue of the store is full")
-        if line is None:
+        if queue is None:
             return
-        if len(line.tickets) + count > _may_hold(self._count_max, left):
+        if len(queue.items) + 1 > _may_hold(self._count_max, free):
             raise OverloadedError(reason="one organisation fills its share of the store's queue")
-        if size and line.size + size > _may_hold(self._size_max, bytes_left):
+        if size and queue.size + size > _may_hold(self._size_max, free_bytes):
             raise OverloadedError(reason="one organisation fills its share of the store's queue")
 
-    def add(self, ticket: Ticket, owner: str) -> None:
-        """Let a ticket wait behind the others of its owner."""
-        line = self._lines.get(owner)
-        if line is None:
-            line = self._lines[owner] = _Line(owner)
-            self._turns.append(line)
-        line.tickets.append(ticket)
-        line.size += ticket.size
+    def add(self, item: Item, organisation: str) -> None:
+        """Append an item to the queue of its organisation."""
+        queue = self._queues.get(organisation)
+        if queue is None:
+            queue = self._queues[organisation] = _OrganisationQueue(organisation)
+            self._round_robin.append(queue)
+        queue.items.append(item)
+        queue.size += item.size
         self.count += 1
-        self.size += ticket.size
+        self.size += item.size
 
-    def gather(self, count_max: int, size_max: int) -> list[Ticket]:
-        """Take what may go together, at least one; there must be one."""
+    def take_batch(self, count_max: int, size_max: int) -> list[Item]:
+        """Take the items of the next batch, at least one; the queue must not be empty."""
         if self.count <= count_max and self.size <= size_max:
             return self._take_all()
-        gathered: list[Ticket] = []
+        batch: list[Item] = []
         size = 0
-        while self._turns and len(gathered) < count_max:
-            size += self._turns[0].tickets[0].size
-            if gathered and size > size_max:
+        while self._round_robin and len(batch) < count_max:
+            size += self._round_robin[0].items[0].size
+            if batch and size > size_max:
                 break
-            gathered.append(self._take())
-        return gathered
+            batch.append(self._take_next())
+        return batch
 
-    def _take_all(self) -> list[Ticket]:
-        everything = [ticket for line in self._turns for ticket in line.tickets]
-        self._lines.clear()
-        self._turns.clear()
+    def _take_all(self) -> list[Item]:
+        batch = [item for queue in self._round_robin for item in queue.items]
+        self._queues.clear()
+        self._round_robin.clear()
         self.count = self.size = 0
-        return everything
+        return batch
 
-    def _take(self) -> Ticket:
-        """Take whose turn it is; its owner's next one has to wait for everybody else's."""
-        line = self._turns[0]
-        ticket = self._take_from(line)
-        if not line.tickets:
-            self._turns.popleft()
-            del self._lines[line.owner]
-        elif len(self._turns) > 1:
-            self._turns.rotate(-1)
-        return ticket
+    def _take_next(self) -> Item:
+        """Take the first item of the next organisation, which then is the last to be served again."""
+        queue = self._round_robin[0]
+        item = self._take_from(queue)
+        if not queue.items:
+            self._round_robin.popleft()
+            del self._queues[queue.organisation]
+        elif len(self._round_robin) > 1:
+            self._round_robin.rotate(-1)
+        return item
 
-    def waits(self, owner: str) -> bool:
-        """Whether this owner has anything waiting."""
-        return owner in self._lines
+    def has_items(self, organisation: str) -> bool:
+        """Return whether items of this organisation are queued."""
+        return organisation in self._queues
 
-    def ahead_of(self, owner: str) -> int:
-        """Count what would be taken before the owner's next item, if it came now."""
-        line = self._lines.get(owner)
-        if line is None:
-            return len(self._turns)
-        own = len(line.tickets)
-        return min(self.count, own + (len(self._turns) - 1) * (own + 1))
+    def count_before(self, organisation: str) -> int:
+        """Count the items that would be taken before the organisation's next one, if it came now."""
+        queue = self._queues.get(organisation)
+        if queue is None:
+            return len(self._round_robin)
+        own = len(queue.items)
+        return min(self.count, own + (len(self._round_robin) - 1) * (own + 1))
 
-    def take_late(self, now: float) -> Iterator[Ticket]:
-        """Take all that is late."""
-        for _ in range(len(self._turns)):
-            line = self._turns.popleft()
-            while line.tickets and line.tickets[0].late_at <= now:
-                yield self._take_from(line)
-            if line.tickets:
-                self._turns.append(line)
+    def take_late(self, now: float) -> Iterator[Item]:
+        """Take every item whose time is over."""
+        for _ in range(len(self._round_robin)):
+            queue = self._round_robin.popleft()
+            while queue.items and queue.items[0].late_at <= now:
+                yield self._take_from(queue)
+            if queue.items:
+                self._round_robin.append(queue)
             else:
-                del self._lines[line.owner]
+                del self._queues[queue.organisation]
 
-    def late_next(self) -> float:
-        """Say when the next item will be late; there must be one."""
-        return min(line.tickets[0].late_at for line in self._turns)
+    def next_late_at(self) -> float:
+        """Return when the next item will be late; the queue must not be empty."""
+        return min(queue.items[0].late_at for queue in self._round_robin)
 
-    def _take_from(self, line: _Line[Ticket]) -> Ticket:
-        ticket = line.tickets.popleft()
-        line.size -= ticket.size
+    def _take_from(self, queue: _OrganisationQueue[Item]) -> Item:
+        item = queue.items.popleft()
+        queue.size -= item.size
         self.count -= 1
-        self.size -= ticket.size
-        return ticket
+        self.size -= item.size
+        return item

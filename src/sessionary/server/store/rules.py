@@ -1,6 +1,6 @@
 """Every rule of what a command does, as one pure function: state and command in, state and outcome out.
 
-The engines lock and read the sessions a batch names, let ``fold`` decide all of its commands in order, and write what
+An engine reads the sessions that a batch names, calls ``apply_commands`` with its commands in order, and writes what
 changed. Nothing here reads a clock, a database or a setting.
 """
 
@@ -33,55 +33,55 @@ from sessionary.server.store.base import (
     Effect,
     Extend,
     Extended,
+    MessageBlock,
     MessageTimes,
     Outcome,
     StoredKey,
     StoredSession,
-    Turn,
     Update,
     Updated,
-    is_meant,
-    is_refused,
+    matches_if_version,
+    matches_unless_version,
 )
 from sessionary.server.store.titles import title_from
 from sessionary.timestamps import format_timestamp
 
 SessionKey = tuple[str, str]
-OnceKey = tuple[str, str, str, str]
+IdempotencyKeyId = tuple[str, str, str, str]
 State = StoredSession | None
-Decision = tuple[State, Outcome, Turn | None]
+Step = tuple[State, Outcome, MessageBlock | None]
 
-_RULED_OUT: Final = "The session has a version that the request rules out."
+_VERSION_EXCLUDED: Final = "The session has a version that the request rules out."
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _effects: Final = msgspec.json.Decoder(Effect)
 
 
-def decide(state: State, command: Command, now: int) -> Decision:
-    """Decide one command: the state after it, what to answer, and the turn it appends, if any.
+def apply_command(state: State, command: Command, now: int) -> Step:
+    """Apply one command to a session: return the state after it, the outcome, and the message block, if any.
 
-    ``state`` is never changed; an error leaves it as it was.
+    ``state`` is not modified; after an error it is returned as it was.
     """
     try:
         if isinstance(command, Create):
             if command.if_version is not None:
-                # What is not yet there has no version: only what was begun before under the same key is answered.
+                # A new session has no version. Only a repeated idempotency key could give another outcome.
                 raise PreconditionFailedError(0)
             return _create(command)
         if state is None or state.expires_at <= now:
             raise SessionNotFoundError
-        if command.if_version is not None and not is_meant(command.if_version, state.version):
+        if command.if_version is not None and not matches_if_version(command.if_version, state.version):
             raise PreconditionFailedError(state.version)
-        if command.unless_version is not None and is_refused(command.unless_version, state.version):
-            raise PreconditionFailedError(state.version, _RULED_OUT)
+        if command.unless_version is not None and matches_unless_version(command.unless_version, state.version):
+            raise PreconditionFailedError(state.version, _VERSION_EXCLUDED)
         return _change(state, command, now)
     except SessionaryError as error:
-        # The way it came would hold the whole batch in memory for as long as its caller holds the answer.
+        # The traceback would keep the whole batch in memory for as long as the caller keeps the outcome.
         return state, error.with_traceback(None), None
 
 
-def _change(state: StoredSession, command: Command, now: int) -> Decision:
+def _change(state: StoredSession, command: Command, now: int) -> Step:
     match command:
         case Update():
             return _update(state, command, now)
@@ -93,8 +93,8 @@ def _change(state: StoredSession, command: Command, now: int) -> Decision:
             raise TypeError(type(command).__name__)
 
 
-def _create(command: Create) -> Decision:
-    begun_at = command.created_at if command.imported_at is None else command.imported_at
+def _create(command: Create) -> Step:
+    starts_at = command.created_at if command.imported_at is None else command.imported_at
     state = StoredSession(
         organisation=command.organisation,
         id=command.session_id,
@@ -103,23 +103,23 @@ def _create(command: Create) -> Decision:
         title=command.title,
         model=command.model,
         status="active",
-        metadata=_merged(b"{}", command.metadata),
+        metadata=_merge_metadata(b"{}", command.metadata),
         user_spoke=False,
         total_messages=0,
         total_tokens=0,
         total_bytes=0,
         created_at=command.created_at,
-        updated_at=begun_at,
-        expires_at=begun_at + command.expires_after,
+        updated_at=starts_at,
+        expires_at=starts_at + command.expires_after,
         version=1,
     )
-    turn = _append(state, command.messages, command, 0, begun_at)
+    block = _append(state, command.messages, command, 0, starts_at)
     created = Created(session_id=state.id, version=1, created_at=state.created_at, expires_at=state.expires_at)
-    return state, created, turn
+    return state, created, block
 
 
-def _update(before: StoredSession, command: Update, now: int) -> Decision:
-    if not _says_something(command):
+def _update(before: StoredSession, command: Update, now: int) -> Step:
+    if not _has_content(command):
         return before, _updated(before), None
     tokens = command.tokens_used or 0
     state = copy(before)
@@ -133,9 +133,9 @@ def _update(before: StoredSession, command: Update, now: int) -> Decision:
         detail = f"A session counts at most {constants.INT32_MAX} tokens."
         raise TotalTooLargeError(detail, field_errors=(FieldError("/tokensUsed", detail),))
     if command.metadata is not None:
-        state.metadata = _merged(before.metadata or b"{}", command.metadata)
-    turn = _append(state, command.messages or (), command, tokens, now)
-    return state, _updated(state), turn
+        state.metadata = _merge_metadata(before.metadata or b"{}", command.metadata)
+    block = _append(state, command.messages or (), command, tokens, now)
+    return state, _updated(state), block
 
 
 def _updated(state: StoredSession) -> Updated:
@@ -149,7 +149,7 @@ def _updated(state: StoredSession) -> Updated:
     )
 
 
-def _says_something(command: Update) -> bool:
+def _has_content(command: Update) -> bool:
     return not (
         command.messages is None
         and command.tokens_used is None
@@ -160,7 +160,7 @@ def _says_something(command: Update) -> bool:
     )
 
 
-def _extend(before: StoredSession, command: Extend, now: int) -> Decision:
+def _extend(before: StoredSession, command: Extend, now: int) -> Step:
     expires_at = before.expires_at + command.minutes * constants.MILLISECONDS_PER_MINUTE
     if expires_at > now + command.horizon:
         days = command.horizon // constants.MILLISECONDS_PER_DAY
@@ -176,10 +176,10 @@ def _extend(before: StoredSession, command: Extend, now: int) -> Decision:
 
 def _append(
     state: StoredSession, messages: Sequence[bytes], command: Create | Update, tokens: int, now: int
-) -> Turn | None:
+) -> MessageBlock | None:
     if not messages:
         return None
-    body = _stamped(messages, command.message_times, now)
+    body = _with_timestamps(messages, command.message_times, now)
     first = state.total_messages
     state.total_messages += len(messages)
     state.total_bytes += len(body)
@@ -193,27 +193,27 @@ def _append(
     if command.first_user_text is not None and not state.user_spoke:
         state.user_spoke = True
         state.title = state.title or title_from(command.first_user_text)
-    return Turn(state.organisation, state.id, first, len(messages), tokens, body, now)
+    return MessageBlock(state.organisation, state.id, first, len(messages), tokens, body, now)
 
 
-def _stamped(messages: Sequence[bytes], times: MessageTimes, now: int) -> bytes:
-    """Join messages by commas, each with its own time as its last member, or else with now."""
-    stamp = _stamp(now)
+def _with_timestamps(messages: Sequence[bytes], times: MessageTimes, now: int) -> bytes:
+    """Join messages by commas, each with ``created_at`` as its last member: its own time, or else ``now``."""
+    stamp = _timestamp_member(now)
     if times is None:
         return b",".join([message[:-1] + stamp for message in messages])
     return b",".join(
         [
-            message[:-1] + (stamp if time is None else _stamp(time))
+            message[:-1] + (stamp if time is None else _timestamp_member(time))
             for message, time in zip(messages, times, strict=True)
         ]
     )
 
 
-def _stamp(time: int) -> bytes:
+def _timestamp_member(time: int) -> bytes:
     return f',"created_at":"{format_timestamp(time)}"}}'.encode()
 
 
-def _merged(stored: bytes, changes: Mapping[str, Any]) -> bytes:
+def _merge_metadata(stored: bytes, changes: Mapping[str, Any]) -> bytes:
     merged = {**_decode_object(stored), **changes}
     metadata = _encode({key: value for key, value in merged.items() if value is not None})
     if len(metadata) > constants.METADATA_BYTES_MAX:
@@ -222,84 +222,83 @@ def _merged(stored: bytes, changes: Mapping[str, Any]) -> bytes:
     return metadata
 
 
-class Folded(Struct):
-    """What a batch comes to: an outcome for each command, and the rows that differ from what was read."""
+class BatchResult(Struct):
+    """An outcome for each command of a batch, and the rows to write; rows are sorted by their keys."""
 
     outcomes: list[Outcome]
     deleted: list[SessionKey]
     inserted: list[StoredSession]
     updated: list[StoredSession]
-    turns: list[Turn]
+    blocks: list[MessageBlock]
     keys: list[StoredKey]
-    outdated_keys: list[OnceKey]
     audit: list[AuditRecord]
 
 
 def session_key(command: Command) -> SessionKey:
-    """Name the session a command is about."""
+    """Return the key of a command's session."""
     return command.organisation, command.session_id
 
 
-def once_key(command: Command) -> OnceKey | None:
-    """Name the key a command is to be applied once under, if any."""
+def idempotency_key_id(command: Command) -> IdempotencyKeyId | None:
+    """Return the id of a command's idempotency key, if it has one."""
     if command.idempotency_key is None:
         return None
     tag = str(command.__struct_config__.tag)
     return command.organisation, command.idempotency_key.principal, tag, command.idempotency_key.key
 
 
-def fold(
+def apply_commands(
     commands: Sequence[Command],
     stored: Mapping[SessionKey, StoredSession],
-    keys: Mapping[OnceKey, StoredKey],
+    keys: Mapping[IdempotencyKeyId, StoredKey],
     now: int,
-) -> Folded:
-    """Decide commands in order, each on the state the ones before it left, and gather what to write.
+) -> BatchResult:
+    """Apply commands in order, each to the state that the ones before it left, and collect the rows to write.
 
-    ``stored`` holds the sessions as they are locked, ``keys`` those used before. A session that several commands
-    change is written once. The rows come sorted by their keys, so that any two batches lock in one order.
+    ``stored`` are the sessions that exist, ``keys`` the idempotency keys that were used before. A session that several
+    commands change is written once. The rows are sorted by their keys, so that all batches lock rows in one order.
     """
     batch = _Batch(stored, keys)
     for command in commands:
         batch.run(command, now)
-    return batch.folded()
+    return batch.result()
 
 
 class _Batch:
-    """The state of a batch while it is decided."""
+    """The states of a batch's sessions while its commands are applied."""
 
-    def __init__(self, stored: Mapping[SessionKey, StoredSession], keys: Mapping[OnceKey, StoredKey]) -> None:
+    def __init__(self, stored: Mapping[SessionKey, StoredSession], keys: Mapping[IdempotencyKeyId, StoredKey]) -> None:
         self.stored = stored
         self.states: dict[SessionKey, State] = dict(stored)
         self.stored_keys = keys
-        self.keys: dict[OnceKey, StoredKey] = {}
-        self.begun: set[SessionKey] = set()
-        self.turns: list[Turn] = []
+        self.keys: dict[IdempotencyKeyId, StoredKey] = {}
+        self.created: set[SessionKey] = set()
+        self.blocks: list[MessageBlock] = []
         self.audit: list[AuditRecord] = []
         self.outcomes: list[Outcome] = []
 
     def run(self, command: Command, now: int) -> None:
-        name = once_key(command)
+        name = idempotency_key_id(command)
         if name is not None and command.idempotency_key is not None:
             earlier = self.keys.get(name) or self.stored_keys.get(name)
             if earlier is not None and earlier.expires_at > now:
-                self.outcomes.append(_again(earlier, command.idempotency_key.fingerprint))
+                self.outcomes.append(_replay(earlier, command.idempotency_key.fingerprint))
                 return
         key = session_key(command)
         before = self.states.get(key)
-        after, outcome, turn = decide(before, command, now)
+        after, outcome, block = apply_command(before, command, now)
         self.outcomes.append(outcome)
         if isinstance(outcome, SessionaryError):
             return
         self.states[key] = after
         if isinstance(outcome, Created):
-            self.begun.add(key)
+            self.created.add(key)
         elif isinstance(outcome, Deleted):
-            # What the session was told in this batch goes with it; its id might be used again.
-            self.turns = [told for told in self.turns if (told.organisation, told.session_id) != key]
-            self.audit.append(_deletion(command, now))
-        if turn is not None:
-            self.turns.append(turn)
+            # Messages appended to it in this batch are deleted, too; its id might be used again.
+            self.blocks = [other for other in self.blocks if (other.organisation, other.session_id) != key]
+            self.audit.append(_deletion_record(command, now))
+        if block is not None:
+            self.blocks.append(block)
         if name is not None and command.idempotency_key is not None:
             self.keys[name] = StoredKey(
                 *name,
@@ -308,25 +307,24 @@ class _Batch:
                 expires_at=now + constants.IDEMPOTENCY_KEY_KEPT_MILLISECONDS,
             )
 
-    def folded(self) -> Folded:
+    def result(self) -> BatchResult:
         changed = [key for key in sorted(self.states) if self.states[key] is not self.stored.get(key)]
         live = {key: state for key in changed if (state := self.states[key]) is not None}
-        # Begun here is inserted, even if its id was in use before: then that one is deleted first.
-        inserted = [key for key in live if key in self.begun or key not in self.stored]
-        updated = [key for key in live if key in self.stored and key not in self.begun]
-        return Folded(
+        # A session created here is inserted. If its id existed before, that session is deleted first.
+        inserted = [key for key in live if key in self.created or key not in self.stored]
+        updated = [key for key in live if key in self.stored and key not in self.created]
+        return BatchResult(
             outcomes=self.outcomes,
-            deleted=[key for key in changed if key in self.stored and (key not in live or key in self.begun)],
+            deleted=[key for key in changed if key in self.stored and (key not in live or key in self.created)],
             inserted=[live[key] for key in inserted],
             updated=[live[key] for key in updated],
-            turns=sorted(self.turns, key=lambda turn: (turn.organisation, turn.session_id, turn.first)),
+            blocks=sorted(self.blocks, key=lambda block: (block.organisation, block.session_id, block.first)),
             keys=[self.keys[name] for name in sorted(self.keys)],
-            outdated_keys=[name for name in sorted(self.keys) if name in self.stored_keys],
             audit=self.audit,
         )
 
 
-def _deletion(command: Command, now: int) -> AuditRecord:
+def _deletion_record(command: Command, now: int) -> AuditRecord:
     return AuditRecord(
         at=now,
         organisation=command.organisation,
@@ -336,7 +334,7 @@ def _deletion(command: Command, now: int) -> AuditRecord:
     )
 
 
-def _again(earlier: StoredKey, fingerprint: bytes) -> Outcome:
+def _replay(earlier: StoredKey, fingerprint: bytes) -> Outcome:
     if earlier.fingerprint != fingerprint:
         return IdempotencyKeyReusedError()
     effect: Effect = _effects.decode(earlier.effect)

@@ -1,4 +1,4 @@
-"""Summaries: what lists and reads show of a session, spelled once when it changes, not each time it is read."""
+"""Summaries: what lists and reads show of a session, encoded once when it changes, not each time it is read."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -13,8 +13,8 @@ from sessionary.timestamps import format_timestamp
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def summary_of(session: StoredSession) -> bytes:
-    """Spell the members of a session's JSON object, but for metadata and messages, without the braces around them."""
+def encode_summary(session: StoredSession) -> bytes:
+    """Encode a session's JSON object without metadata, messages and the braces around it."""
     summary = Summary(
         session.id,
         session.title,
@@ -31,11 +31,11 @@ def summary_of(session: StoredSession) -> bytes:
     return _encode(summary)[1:-1]
 
 
-def page_of(rows: Sequence[Any], limit: int, to_id: Callable[[Any], str]) -> Page:
-    """Join at most ``limit`` sessions, of rows that end with id, summary and metadata; one row more says there are."""
-    objects = [b'{%b,"metadata":%b}' % (row[-2] or _no_summary(), row[-1]) for row in rows[:limit]]
+def build_page(rows: Sequence[Any], limit: int, to_id: Callable[[Any], str]) -> Page:
+    """Join at most ``limit`` sessions; rows end with id, summary and metadata. One more row means a next page."""
+    objects = [b'{%b,"metadata":%b}' % (row[-2] or _raise_no_summary(), row[-1]) for row in rows[:limit]]
     return Page(b",".join(objects), to_id(rows[limit - 1][-3]) if len(rows) > limit else None)
 
 
-def _no_summary() -> bytes:
+def _raise_no_summary() -> bytes:
     raise StoreUnavailableError(reason="a session has no summary: an older sessionary wrote it", unchanged=True)

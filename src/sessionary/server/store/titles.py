@@ -1,4 +1,4 @@
-"""The title a session takes from its first user message."""
+"""Derive the title of a session from its first user message."""
 
 import re
 from typing import Final
@@ -8,30 +8,30 @@ from sessionary.constants import DERIVED_TITLE_LENGTH_MAX
 _ELLIPSIS: Final = "…"
 _SHORT: Final = 1024
 _CONTROLS: Final = r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
-"""What is dropped: the control characters that are no white space."""
-_NOTHING: Final = re.compile(rf"[\s{_CONTROLS}]*+")
+"""Control characters that are not white space: they are removed."""
+_BLANK: Final = re.compile(rf"[\s{_CONTROLS}]*+")
 _SPACES: Final = r" \t\x1f\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
-"""The white space that ends no line."""
+"""White space that does not end a line."""
 _SPACE: Final = re.compile(rf"[{_SPACES}]")
-# A word, or as much of it as a title could need, with what stands before it in the same line.
+# A word, or as much of it as a title can hold, with what is before it in the same line.
 _WORD: Final = re.compile(rf"[{_SPACES}{_CONTROLS}]*+([^\s{_CONTROLS}]{{1,{DERIVED_TITLE_LENGTH_MAX + 1}}}+)")
 
 
 def title_from(text: str) -> str | None:
-    """Take the first line with something on it, as a title of at most 80 code points; None if there is none.
+    """Return the first line that is not blank, shortened to 80 code points; None if there is none.
 
-    Of a long text no more is looked at than the title needs.
+    Of a long text only the start is read.
     """
     if len(text) <= _SHORT and text.isprintable():
         # One line, without control characters.
         return _shortened(" ".join(text.split())) or None
-    found = _NOTHING.match(text)
-    at = found.end() if found else 0
+    blank = _BLANK.match(text)
+    position = blank.end() if blank else 0
     title = ""
-    while len(title) <= DERIVED_TITLE_LENGTH_MAX and (word := _WORD.match(text, at)):
-        parted = title and _SPACE.search(text, at, word.start(1))
-        title += f" {word[1]}" if parted else word[1]
-        at = word.end()
+    while len(title) <= DERIVED_TITLE_LENGTH_MAX and (word := _WORD.match(text, position)):
+        is_new_word = title and _SPACE.search(text, position, word.start(1))
+        title += f" {word[1]}" if is_new_word else word[1]
+        position = word.end()
     return _shortened(title) if title else None
 
 

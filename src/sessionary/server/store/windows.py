@@ -1,4 +1,4 @@
-"""Windows: which messages of a conversation are asked for, and cutting them out of turns."""
+"""Windows: which messages of a conversation are requested, and how they are taken out of message blocks."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,8 +10,8 @@ from sessionary.server.store.base import Window
 _messages: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def span(window: Window | None, total: int) -> tuple[int, int]:
-    """Say which messages of ``total`` a window shows: from the first number up to, not including, the second."""
+def resolve_window(window: Window | None, total: int) -> tuple[int, int]:
+    """Return which of ``total`` messages a window shows: from the first number up to, not including, the second."""
     if window is None:
         return 0, total
     if window.offset is None:
@@ -21,18 +21,18 @@ def span(window: Window | None, total: int) -> tuple[int, int]:
     return begin, end
 
 
-def cut(turns: Sequence[tuple[int, bytes]], begin: int, end: int) -> bytes:
-    """Join the messages numbered from ``begin`` up to ``end`` out of turns that follow each other.
+def slice_messages(blocks: Sequence[tuple[int, bytes]], begin: int, end: int) -> bytes:
+    """Join the messages from number ``begin`` up to, not including, ``end`` of consecutive blocks.
 
-    A turn is given by the number of its first message and its body. Those in the middle are taken as they are; only
-    at the edges are messages told apart, and not even there are they decoded.
+    A block is given by the number of its first message and its body. Blocks within the range are used as they are;
+    those at its ends are split into messages, which are not decoded.
     """
-    pieces: list[bytes] = []
-    for place, (first, body) in enumerate(turns):
-        following = turns[place + 1][0] if place + 1 < len(turns) else None
+    bodies: list[bytes] = []
+    for number, (first, body) in enumerate(blocks):
+        following = blocks[number + 1][0] if number + 1 < len(blocks) else None
         if following is not None and begin <= first and following <= end:
-            pieces.append(body)
+            bodies.append(body)
         else:
             numbered = enumerate(_messages.decode(b"[" + body + b"]"), first)
-            pieces.extend(bytes(message) for number, message in numbered if begin <= number < end)
-    return b",".join(pieces)
+            bodies.extend(bytes(message) for index, message in numbered if begin <= index < end)
+    return b",".join(bodies)

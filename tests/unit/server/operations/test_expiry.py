@@ -8,8 +8,8 @@ import pytest
 
 from sessionary.errors import StoreUnavailableError
 from sessionary.server.operations.expiry import BATCH_MAX, sweep, sweep_forever
-from sessionary.server.store.base import Swept
-from tests.conformance.making import HOUR, HandClock, Making, listed, listing
+from sessionary.server.store.base import SweepResult
+from tests.conformance.making import HOUR, HandClock, Making, apply_all, listed, listing
 from tests.reference import ReferenceStore
 
 
@@ -22,7 +22,7 @@ class Counting(ReferenceStore):
         self.outages = 0
         self.errors = 0
 
-    async def sweep(self, limit: int) -> Swept:
+    async def sweep(self, limit: int) -> SweepResult:
         """Remove what has expired; see ``Store``."""
         self.asked.append(limit)
         if self.outages:
@@ -46,7 +46,7 @@ def store(clock: HandClock) -> Counting:
 
 async def fill(store: Counting, clock: HandClock, sessions: int) -> None:
     making = Making(clock)
-    await store.apply([making.create() for _ in range(sessions)])
+    await apply_all(store, [making.create() for _ in range(sessions)])
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,7 +1,7 @@
 """Quotas are exact within a process: never one session or byte too many, and never one refused that has room."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,7 +32,7 @@ from sessionary.server.store.base import (
 )
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.store import SqliteStore
-from tests.conformance.making import MINUTE, NOVEMBER, OTHER, HandClock, Making, delete, extend, update, user
+from tests.conformance.making import MINUTE, NOVEMBER, OTHER, HandClock, Making, apply_all, delete, extend, update, user
 from tests.unit.server.operations.test_rate_limiter import HandTimer
 
 ALLOWED = 10
@@ -111,7 +111,7 @@ async def test_exactly_as_many_sessions_begin_as_are_allowed_however_many_come_a
     store: SqliteStore, making: Making, timer: HandTimer
 ) -> None:
     for _ in range(3):
-        await store.apply([making.create()])
+        await store.apply(making.create())
     quotas = quotas_of(store, timer, sessions=ALLOWED)
 
     outcomes = await attempts(quotas, [making.create() for _ in range(100)])
@@ -139,7 +139,7 @@ async def test_exactly_as_many_bytes_are_kept_as_are_allowed(
 
 async def test_what_adds_nothing_is_never_refused(store: SqliteStore, making: Making, timer: HandTimer) -> None:
     sessions = [making.create(user()) for _ in range(3)]
-    await store.apply(sessions)
+    await apply_all(store, sessions)
     quotas = quotas_of(store, timer, sessions=1, stored_bytes=1)
 
     assert isinstance(await attempt(quotas, making.create()), QuotaExceededError)
@@ -191,7 +191,7 @@ async def test_what_other_servers_do_is_seen_after_five_seconds(
 ) -> None:
     quotas = quotas_of(store, timer, sessions=ALLOWED)
     await attempt(quotas, making.create())
-    await store.apply([making.create() for _ in range(ALLOWED - 2)])
+    await apply_all(store, [making.create() for _ in range(ALLOWED - 2)])
     timer.now += 5.0
     assert isinstance(await attempt(quotas, making.create()), Created)
     await measured()
@@ -315,10 +315,10 @@ class Unsure(SqliteStore):
 
     effective = True
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+    async def apply(self, command: Command) -> Outcome:
         if self.effective:
-            await super().apply(commands)
-        return [StoreUnavailableError() for _ in commands]
+            await super().apply(command)
+        return StoreUnavailableError()
 
 
 async def test_what_may_have_had_its_effect_counts_as_there(
@@ -416,12 +416,12 @@ class LateAnswers(SqliteStore):
         self.go_on.set()
         self.told.set()
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        outcomes = await super().apply(commands)
-        if isinstance(outcomes[0], Deleted):
+    async def apply(self, command: Command) -> Outcome:
+        outcome = await super().apply(command)
+        if isinstance(outcome, Deleted):
             self.applied.set()
             await self.told.wait()
-        return outcomes
+        return outcome
 
     async def measure_usage(
         self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
@@ -454,7 +454,7 @@ async def test_a_large_organisation_is_measured_in_pages_of_which_none_is_counte
 ) -> None:
     migrate(tmp_path / "large.db", NOVEMBER)
     store = await InPages.open(tmp_path / "large.db", clock, 10.0)
-    await store.apply([making.create() for _ in range(20)])
+    await apply_all(store, [making.create() for _ in range(20)])
     store.asked.clear()
     store.failures = 2
     quotas = quotas_of(store, timer, sessions=22)
@@ -495,10 +495,10 @@ async def test_what_the_store_had_no_room_for_takes_none(
     class Busy(SqliteStore):
         busy = True
 
-        async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
+        async def apply(self, command: Command) -> Outcome:
             if self.busy:
                 raise OverloadedError
-            return await super().apply(commands)
+            return await super().apply(command)
 
     migrate(tmp_path / "busy.db", NOVEMBER)
     store = await Busy.open(tmp_path / "busy.db", clock, 10.0)

@@ -1,4 +1,4 @@
-"""A lane gathers what arrives while a batch runs, answers every caller once, and never stops."""
+"""A batcher puts what arrives while a batch runs into the next one, sets each result once, and never stops."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from sessionary.errors import (
     SessionNotFoundError,
     StoreUnavailableError,
 )
-from sessionary.server.store.batching import Lane, LaneLimits
+from sessionary.server.store.batching import Batcher, BatcherLimits
 
 Answer = int | SessionaryError
 
@@ -21,15 +21,15 @@ FAST = 0.2
 PATIENT = 30.0
 
 
-def bounds(
+def limits(
     *,
     waiting_max: int = 100,
     waiting_bytes_max: int = 1_000_000,
     batch_max: int = 100,
     batch_bytes_max: int = 1_000_000,
     seconds_max: float = PATIENT,
-) -> LaneLimits:
-    return LaneLimits(waiting_max, waiting_bytes_max, batch_max, batch_bytes_max, seconds_max)
+) -> BatcherLimits:
+    return BatcherLimits(waiting_max, waiting_bytes_max, batch_max, batch_bytes_max, seconds_max)
 
 
 class Doubler:
@@ -58,19 +58,19 @@ async def all_of(*answers: Awaitable[Answer]) -> list[Answer]:
     return list(await asyncio.gather(*answers))
 
 
-async def test_an_item_is_answered() -> None:
-    lane = Lane[int, int](Doubler(), bounds())
+async def test_an_item_gets_its_result() -> None:
+    batcher = Batcher[int, int](Doubler(), limits())
 
-    assert await lane.put(21) == 42
+    assert await batcher.put(21) == 42
 
 
 async def test_an_item_alone_does_not_wait_for_others() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds())
+    batcher = Batcher[int, int](run, limits())
     began = asyncio.get_running_loop().time()
 
     for number in range(100):
-        assert await lane.put(number) == 2 * number
+        assert await batcher.put(number) == 2 * number
 
     assert run.batches == [[number] for number in range(100)]
     assert asyncio.get_running_loop().time() - began < 2
@@ -79,11 +79,11 @@ async def test_an_item_alone_does_not_wait_for_others() -> None:
 async def test_what_arrives_while_a_batch_runs_goes_into_the_next() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds())
-    answers = [lane.put(0)]
+    batcher = Batcher[int, int](run, limits())
+    answers = [batcher.put(0)]
     await run.started.wait()
 
-    answers += [lane.put(number) for number in (1, 2, 3)]
+    answers += [batcher.put(number) for number in (1, 2, 3)]
     run.gate.set()
 
     assert await all_of(*answers) == [0, 2, 4, 6]
@@ -92,63 +92,63 @@ async def test_what_arrives_while_a_batch_runs_goes_into_the_next() -> None:
 
 async def test_what_arrives_in_one_tick_is_one_batch() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds())
+    batcher = Batcher[int, int](run, limits())
 
-    await all_of(*(lane.put(number) for number in range(5)))
+    await all_of(*(batcher.put(number) for number in range(5)))
 
     assert run.batches == [[0, 1, 2, 3, 4]]
 
 
-async def test_items_are_run_and_answered_in_their_order() -> None:
+async def test_items_are_run_and_get_their_results_in_order() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds(batch_max=7, waiting_max=1000))
+    batcher = Batcher[int, int](run, limits(batch_max=7, waiting_max=1000))
 
-    answers = await all_of(*(lane.put(number) for number in range(500)))
+    answers = await all_of(*(batcher.put(number) for number in range(500)))
 
     assert answers == [2 * number for number in range(500)]
     assert [number for batch in run.batches for number in batch] == list(range(500))
     assert {len(batch) for batch in run.batches} == {7, 500 % 7}
 
 
-async def test_a_batch_holds_at_most_so_many_bytes() -> None:
+async def test_the_bytes_of_a_batch_are_limited() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds(batch_bytes_max=10))
+    batcher = Batcher[int, int](run, limits(batch_bytes_max=10))
 
-    await all_of(*(lane.put(number, size) for number, size in enumerate([4, 4, 4, 2, 4, 9, 1, 1])))
+    await all_of(*(batcher.put(number, size) for number, size in enumerate([4, 4, 4, 2, 4, 9, 1, 1])))
 
     assert run.batches == [[0, 1], [2, 3, 4], [5, 6], [7]]
 
 
 async def test_an_item_larger_than_a_batch_runs_alone() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds(batch_bytes_max=10))
+    batcher = Batcher[int, int](run, limits(batch_bytes_max=10))
 
-    await all_of(lane.put(0, 5), lane.put(1, 50), lane.put(2, 5))
+    await all_of(batcher.put(0, 5), batcher.put(1, 50), batcher.put(2, 5))
 
     assert run.batches == [[0], [1], [2]]
 
 
-async def test_an_error_is_an_answer() -> None:
+async def test_an_error_is_a_result() -> None:
     error = SessionNotFoundError()
 
     async def run(items: Sequence[int]) -> list[Answer]:
         return [error if item % 2 else item for item in items]
 
-    lane = Lane[int, int](run, bounds())
+    batcher = Batcher[int, int](run, limits())
 
-    assert await all_of(lane.put(0), lane.put(1), lane.put(2)) == [0, error, 2]
+    assert await all_of(batcher.put(0), batcher.put(1), batcher.put(2)) == [0, error, 2]
 
 
 async def test_too_many_items_are_refused_at_once() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(waiting_max=4))
-    answers = [lane.put(0)]
+    batcher = Batcher[int, int](run, limits(waiting_max=4))
+    answers = [batcher.put(0)]
     await run.started.wait()
-    answers += [lane.put(number) for number in (1, 2, 3)]
+    answers += [batcher.put(number) for number in (1, 2, 3)]
 
     with pytest.raises(OverloadedError):
-        lane.put(4)
+        batcher.put(4)
 
     run.gate.set()
     assert await all_of(*answers) == [0, 2, 4, 6]
@@ -157,30 +157,30 @@ async def test_too_many_items_are_refused_at_once() -> None:
 
 async def test_too_many_bytes_are_refused_at_once() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds(waiting_bytes_max=14))
-    answers = [lane.put(0, 6), lane.put(1, 4)]
+    batcher = Batcher[int, int](run, limits(waiting_bytes_max=14))
+    answers = [batcher.put(0, 6), batcher.put(1, 4)]
 
     with pytest.raises(OverloadedError):
-        lane.put(2, 1)
-    answers.append(lane.put(3, 0))
+        batcher.put(2, 1)
+    answers.append(batcher.put(3, 0))
 
     assert await all_of(*answers) == [0, 2, 6]
 
 
 async def test_room_is_given_back_when_items_run() -> None:
-    lane = Lane[int, int](Doubler(), bounds(waiting_max=3, waiting_bytes_max=14))
+    batcher = Batcher[int, int](Doubler(), limits(waiting_max=3, waiting_bytes_max=14))
 
     for _ in range(20):
-        assert await all_of(lane.put(1, 5), lane.put(2, 5)) == [2, 4]
+        assert await all_of(batcher.put(1, 5), batcher.put(2, 5)) == [2, 4]
 
 
 async def test_an_item_that_waited_half_its_time_is_refused() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds(seconds_max=FAST, batch_max=1))
+    batcher = Batcher[int, int](run, limits(seconds_max=FAST, batch_max=1))
     loop = asyncio.get_running_loop()
     began = loop.time()
     run.gate.clear()
-    stuck, late = lane.put(0), lane.put(1)
+    stuck, late = batcher.put(0), batcher.put(1)
 
     assert isinstance(await late, OverloadedError)
 
@@ -192,54 +192,54 @@ async def test_an_item_that_waited_half_its_time_is_refused() -> None:
 async def test_only_late_items_are_refused() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(seconds_max=2, batch_max=1))
-    stuck, late = lane.put(0), lane.put(1)
+    batcher = Batcher[int, int](run, limits(seconds_max=2, batch_max=1))
+    stuck, late = batcher.put(0), batcher.put(1)
     await asyncio.sleep(0.5)
-    punctual = lane.put(2, 0, "another")
+    in_time = batcher.put(2, 0, "another")
 
     assert isinstance(await late, OverloadedError)
-    assert not punctual.done()
+    assert not in_time.done()
     run.gate.set()
 
-    assert await punctual == 4
+    assert await in_time == 4
     assert stuck.done()
 
 
 async def test_a_queue_of_late_items_has_room_again() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(seconds_max=FAST, batch_max=1, waiting_max=4, waiting_bytes_max=4))
-    answers = [lane.put(0, 1)]
+    batcher = Batcher[int, int](run, limits(seconds_max=FAST, batch_max=1, waiting_max=4, waiting_bytes_max=4))
+    answers = [batcher.put(0, 1)]
     await run.started.wait()
-    answers += [lane.put(number, 1) for number in (1, 2, 3)]
+    answers += [batcher.put(number, 1) for number in (1, 2, 3)]
     for outcome in await all_of(*answers):
         assert isinstance(outcome, OverloadedError | StoreUnavailableError)
 
     run.gate.set()
 
-    assert await all_of(*(lane.put(number, 1, str(number)) for number in (5, 6, 7))) == [10, 12, 14]
+    assert await all_of(*(batcher.put(number, 1, str(number)) for number in (5, 6, 7))) == [10, 12, 14]
 
 
 async def test_a_run_past_its_time_is_cancelled_and_its_outcome_unknown() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(seconds_max=FAST))
+    batcher = Batcher[int, int](run, limits(seconds_max=FAST))
 
-    answers = await all_of(lane.put(0), lane.put(1))
+    answers = await all_of(batcher.put(0), batcher.put(1))
 
     assert [type(answer) for answer in answers] == [StoreUnavailableError] * 2
     assert run.running == 0
     run.gate.set()
-    assert await lane.put(3) == 6
+    assert await batcher.put(3) == 6
 
 
-async def test_a_caller_that_hung_up_while_waiting_is_not_run() -> None:
+async def test_a_caller_that_disconnected_while_waiting_is_not_run() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds())
-    first = lane.put(0)
+    batcher = Batcher[int, int](run, limits())
+    first = batcher.put(0)
     await run.started.wait()
-    others = [lane.put(number) for number in (1, 2, 3)]
+    others = [batcher.put(number) for number in (1, 2, 3)]
 
     others[1].cancel()
     run.gate.set()
@@ -248,23 +248,23 @@ async def test_a_caller_that_hung_up_while_waiting_is_not_run() -> None:
     assert run.batches == [[0], [1, 3]]
 
 
-async def test_callers_that_all_hung_up_leave_nothing_to_run() -> None:
+async def test_callers_that_all_disconnected_leave_nothing_to_run() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds())
+    batcher = Batcher[int, int](run, limits())
 
-    for answer in [lane.put(number) for number in range(5)]:
+    for answer in [batcher.put(number) for number in range(5)]:
         answer.cancel()
-    await lane.drain()
+    await batcher.drain()
 
     assert run.batches == []
-    assert await lane.put(1) == 2
+    assert await batcher.put(1) == 2
 
 
-async def test_a_caller_that_hangs_up_while_its_batch_runs_stops_nobody() -> None:
+async def test_a_caller_that_disconnects_while_its_batch_runs_stops_nobody() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds())
-    answers = [lane.put(number) for number in range(3)]
+    batcher = Batcher[int, int](run, limits())
+    answers = [batcher.put(number) for number in range(3)]
     await run.started.wait()
 
     answers[1].cancel()
@@ -272,14 +272,14 @@ async def test_a_caller_that_hangs_up_while_its_batch_runs_stops_nobody() -> Non
 
     assert await answers[0] == 0
     assert await answers[2] == 4
-    assert await lane.put(5) == 10
+    assert await batcher.put(5) == 10
 
 
-async def test_a_caller_that_hung_up_is_not_answered_late() -> None:
+async def test_a_caller_that_disconnected_gets_no_late_result() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(seconds_max=FAST, batch_max=1))
-    stuck, gone, late = lane.put(0), lane.put(1), lane.put(2)
+    batcher = Batcher[int, int](run, limits(seconds_max=FAST, batch_max=1))
+    stuck, gone, late = batcher.put(0), batcher.put(1), batcher.put(2)
 
     gone.cancel()
 
@@ -289,15 +289,15 @@ async def test_a_caller_that_hung_up_is_not_answered_late() -> None:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("gone"), OverloadedError()], ids=["unknown", "overloaded"])
-async def test_an_error_of_the_whole_batch_is_told_to_all_its_callers(error: SessionaryError) -> None:
+async def test_an_error_of_the_whole_batch_is_the_result_of_each_of_its_items(error: SessionaryError) -> None:
     async def run(items: Sequence[int]) -> list[Answer]:
         if 0 in items:
             raise error
         return list(items)
 
-    lane = Lane[int, int](run, bounds(batch_max=2))
+    batcher = Batcher[int, int](run, limits(batch_max=2))
 
-    answers = await all_of(*(lane.put(number) for number in range(4)))
+    answers = await all_of(*(batcher.put(number) for number in range(4)))
 
     assert [type(answer) for answer in answers] == [type(error), type(error), int, int]
 
@@ -311,25 +311,25 @@ async def test_an_unexpected_error_is_logged_and_stops_nothing(
             raise error
         return list(items)
 
-    lane = Lane[int, int](run, bounds(batch_max=2))
+    batcher = Batcher[int, int](run, limits(batch_max=2))
 
     with caplog.at_level(logging.ERROR, "sessionary.server.store"):
-        answers = await all_of(*(lane.put(number) for number in range(4)))
+        answers = await all_of(*(batcher.put(number) for number in range(4)))
 
     assert [type(answer) for answer in answers] == [InternalServerError, InternalServerError, int, int]
-    assert "ours" not in str(answers[0]), "nothing internal is told to callers"
+    assert "ours" not in str(answers[0]), "callers see nothing internal"
     (record,) = caplog.records
     assert record.exc_info is not None
-    assert await lane.put(7) == 7
+    assert await batcher.put(7) == 7
 
 
 async def test_a_time_out_inside_the_run_is_an_unknown_outcome() -> None:
     async def run(_: Sequence[int]) -> list[Answer]:
         raise TimeoutError
 
-    lane = Lane[int, int](run, bounds())
+    batcher = Batcher[int, int](run, limits())
 
-    assert isinstance(await lane.put(1), StoreUnavailableError)
+    assert isinstance(await batcher.put(1), StoreUnavailableError)
 
 
 async def test_a_run_that_was_cancelled_from_inside_stops_nothing() -> None:
@@ -338,20 +338,20 @@ async def test_a_run_that_was_cancelled_from_inside_stops_nothing() -> None:
             raise asyncio.CancelledError
         return list(items)
 
-    lane = Lane[int, int](run, bounds(batch_max=1, seconds_max=2))
+    batcher = Batcher[int, int](run, limits(batch_max=1, seconds_max=2))
 
     async with asyncio.timeout(5):
-        cancelled, next_one = await all_of(lane.put(0), lane.put(1))
+        cancelled, next_one = await all_of(batcher.put(0), batcher.put(1))
 
     assert isinstance(cancelled, SessionaryError)
     assert next_one == 1
 
 
-async def test_a_lane_that_is_cancelled_itself_ends() -> None:
+async def test_a_batcher_that_is_cancelled_itself_ends() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds())
-    answer = lane.put(1)
+    batcher = Batcher[int, int](run, limits())
+    answer = batcher.put(1)
     await run.started.wait()
 
     (runner,) = asyncio.all_tasks() - {asyncio.current_task()}
@@ -364,14 +364,14 @@ async def test_a_lane_that_is_cancelled_itself_ends() -> None:
 
 
 @pytest.mark.parametrize("answers", [[], [1], [1, 2, 3]])
-async def test_a_run_that_miscounts_leaves_nobody_waiting(answers: list[Answer]) -> None:
+async def test_a_run_that_returns_a_wrong_number_of_results_leaves_nobody_waiting(answers: list[Answer]) -> None:
     async def run(items: Sequence[int]) -> list[Answer]:
         return answers if len(items) > 1 else list(items)
 
-    lane = Lane[int, int](run, bounds(batch_max=2, seconds_max=2))
+    batcher = Batcher[int, int](run, limits(batch_max=2, seconds_max=2))
 
     async with asyncio.timeout(5):
-        first, second, third = await all_of(lane.put(0), lane.put(1), lane.put(2))
+        first, second, third = await all_of(batcher.put(0), batcher.put(1), batcher.put(2))
 
     assert isinstance(first, SessionaryError)
     assert isinstance(second, SessionaryError)
@@ -380,57 +380,57 @@ async def test_a_run_that_miscounts_leaves_nobody_waiting(answers: list[Answer])
 
 async def test_draining_waits_for_all_that_was_accepted() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds(batch_max=2))
-    answers = [lane.put(number) for number in range(7)]
+    batcher = Batcher[int, int](run, limits(batch_max=2))
+    answers = [batcher.put(number) for number in range(7)]
 
-    await lane.drain()
+    await batcher.drain()
 
     assert all(answer.done() for answer in answers)
     assert await all_of(*answers) == [2 * number for number in range(7)]
 
 
-async def test_draining_a_lane_that_is_idle_returns_at_once() -> None:
-    lane = Lane[int, int](Doubler(), bounds())
+async def test_draining_a_batcher_that_is_idle_returns_at_once() -> None:
+    batcher = Batcher[int, int](Doubler(), limits())
 
-    await lane.drain()
-    assert await lane.put(1) == 2
-    await lane.drain()
-    await lane.drain()
+    await batcher.drain()
+    assert await batcher.put(1) == 2
+    await batcher.drain()
+    await batcher.drain()
 
 
 async def test_draining_waits_no_longer_than_the_time_of_what_runs() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(seconds_max=FAST))
-    answer = lane.put(1)
+    batcher = Batcher[int, int](run, limits(seconds_max=FAST))
+    answer = batcher.put(1)
 
     async with asyncio.timeout(5):
-        await lane.drain()
+        await batcher.drain()
 
     assert isinstance(await answer, StoreUnavailableError)
 
 
-async def test_a_thousand_callers_over_many_batches_are_each_answered_their_own() -> None:
+async def test_a_thousand_callers_over_many_batches_each_get_their_own_result() -> None:
     run = Doubler()
-    lane = Lane[int, int](run, bounds(waiting_max=5_000, batch_max=64))
+    batcher = Batcher[int, int](run, limits(waiting_max=5_000, batch_max=64))
 
     async def call(number: int) -> None:
         for step in range(10):
             await asyncio.sleep(0)
-            assert await lane.put(number * 10 + step) == 2 * (number * 10 + step)
+            assert await batcher.put(number * 10 + step) == 2 * (number * 10 + step)
 
     await asyncio.gather(*map(call, range(300)))
 
     assert sorted(number for batch in run.batches for number in batch) == list(range(3000))
 
 
-async def test_an_outage_that_is_over_keeps_nobody_out() -> None:
+async def test_after_an_outage_nobody_is_refused() -> None:
     run = Doubler()
     run.gate.clear()
-    lane = Lane[int, int](run, bounds(batch_max=1, seconds_max=FAST))
+    batcher = Batcher[int, int](run, limits(batch_max=1, seconds_max=FAST))
     for _ in range(4):
-        assert isinstance(await lane.put(0), StoreUnavailableError)
+        assert isinstance(await batcher.put(0), StoreUnavailableError)
 
     run.gate.set()
 
-    assert await all_of(*(lane.put(number) for number in (1, 2, 3))) == [2, 4, 6]
+    assert await all_of(*(batcher.put(number) for number in (1, 2, 3))) == [2, 4, 6]

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+import apsw
 import pytest
 
 from sessionary.errors import StoreUnavailableError
@@ -12,8 +13,19 @@ from sessionary.server.store.migrate import Migration, newest_migration, read_mi
 from sessionary.server.store.opening import migrate, open_store, pending_migrations
 from sessionary.server.store.postgres import migrations as postgres
 from sessionary.server.store.sqlite import migrations as sqlite
-from tests.conformance.making import NOVEMBER, HandClock, Making, begin, contents_in, listed, listing, update, user
-from tests.unit.server.store.postgres.stores import ask, opened
+from tests.conformance.making import (
+    NOVEMBER,
+    HandClock,
+    Making,
+    apply_all,
+    begin,
+    contents_in,
+    listed,
+    listing,
+    update,
+    user,
+)
+from tests.unit.server.store.postgres.stores import ask, connected, opened
 
 Migrate = Callable[[str], Awaitable[object]]
 
@@ -29,7 +41,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_18_database"))
 
 
-async def _newer_program(url: str, sql: str) -> None:
+async def _migrate_with_newer_program(url: str, sql: str) -> None:
     engine = "sqlite" if url.startswith("sqlite") else "postgres"
     number = newest_migration(engine) + 1
     made_up = Migration(number, f"{number:04}_made_up", sql.format(before=number - 1))
@@ -47,8 +59,8 @@ async def test_a_program_goes_on_beside_a_newer_one_that_only_expanded(url: str)
     store = await open_store(url, clock)
     try:
         session = await begin(store, making.create())
-        await _newer_program(url, EXPANDS)
-        (outcome,) = await store.apply([update(session, user("hello"))])
+        await _migrate_with_newer_program(url, EXPANDS)
+        outcome = await store.apply(update(session, user("hello")))
         assert isinstance(outcome, Updated)
         await store.ready()
         assert await pending_migrations(url) == []
@@ -70,12 +82,12 @@ async def test_a_file_is_not_contracted_while_a_server_has_it(tmp_path: Path) ->
     try:
         session = await begin(store, making.create(user("hello")))
         with pytest.raises(StoreUnavailableError, match="in use by another server"):
-            await _newer_program(url, CONTRACTS)
+            await _migrate_with_newer_program(url, CONTRACTS)
         assert contents_in(await store.fetch("demo", session.session_id)) == ["hello"]
         await begin(store, making.create())
     finally:
         await store.close()
-    await _newer_program(url, CONTRACTS)
+    await _migrate_with_newer_program(url, CONTRACTS)
     with pytest.raises(StoreUnavailableError, match="newer sessionary"):
         await migrate(url, NOVEMBER)
 
@@ -89,10 +101,10 @@ async def test_a_program_stops_beside_a_newer_one_that_contracted(url: str) -> N
     store = await open_store(url, clock, shared=is_file)
     try:
         session = await begin(store, making.create())
-        await _newer_program(url, CONTRACTS)
+        await _migrate_with_newer_program(url, CONTRACTS)
         outcomes = [
-            *(await store.apply([update(session, user("lost"))])),
-            *(await store.apply([making.create(), making.create(user("lost"))])),
+            await store.apply(update(session, user("lost"))),
+            *(await apply_all(store, [making.create(), making.create(user("lost"))])),
         ]
         assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 3
         assert all("newer sessionary" in getattr(outcome, "reason", "") for outcome in outcomes)
@@ -130,3 +142,37 @@ async def test_a_session_that_an_older_program_wrote_without_a_summary_makes_no_
         with pytest.raises(StoreUnavailableError) as refused:
             await listed(store, listing())
         assert "summary" in refused.value.reason
+
+
+async def test_a_database_from_before_message_blocks_is_migrated_with_its_messages(url: str) -> None:
+    clock = HandClock()
+    await migrate(url, NOVEMBER)
+    store = await open_store(url, clock)
+    session = await begin(store, Making(clock).create(user("hello")))
+    await store.close()
+    await _run(url, "ALTER TABLE message_blocks RENAME TO turns", "DELETE FROM schema_migrations WHERE number >= 6")
+    if url.startswith("sqlite"):
+        await _run(url, "PRAGMA user_version = 3")
+    else:
+        await _run(url, "ALTER INDEX message_blocks_pkey RENAME TO turns_pkey")
+        with pytest.raises(StoreUnavailableError, match="has not been migrated"):
+            await open_store(url, clock)
+
+    assert "0006_message_blocks" in await migrate(url, NOVEMBER)
+
+    store = await open_store(url, clock)
+    assert isinstance(await store.apply(update(session, user("again"))), Updated)
+    assert contents_in(await store.fetch("demo", session.session_id)) == ["hello", "again"]
+    await store.close()
+
+
+async def _run(url: str, *statements: str) -> None:
+    if url.startswith("sqlite"):
+        file = apsw.Connection(url.removeprefix("sqlite:///"))
+        for statement in statements:
+            file.execute(statement)
+        file.close()
+        return
+    async with connected(url) as connection:
+        for statement in statements:
+            await connection.execute(statement)

@@ -1,4 +1,4 @@
-"""Every rule of what one command does to one session: state and command in, state, outcome and turn out."""
+"""Every rule of what one command does to one session: state and command in, state, outcome and block out."""
 
 from copy import copy
 from typing import Any
@@ -22,12 +22,12 @@ from sessionary.server.store.base import (
     Deleted,
     Extend,
     Extended,
+    MessageBlock,
     StoredSession,
-    Turn,
     Update,
     Updated,
 )
-from sessionary.server.store.rules import Decision, decide
+from sessionary.server.store.rules import Step, apply_command
 
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
@@ -86,7 +86,7 @@ def delete(if_version: int | None = None) -> Delete:
 
 def changed(command: Command, state: StoredSession | None = None) -> StoredSession:
     """Decide a command that must leave a session behind."""
-    after, outcome, _ = decide(state or stored(), command, NOW)
+    after, outcome, _ = apply_command(state or stored(), command, NOW)
     assert not isinstance(outcome, SessionaryError), outcome
     assert after is not None
     return after
@@ -95,10 +95,10 @@ def changed(command: Command, state: StoredSession | None = None) -> StoredSessi
 def refused(command: Command, state: StoredSession | None = None) -> SessionaryError:
     """Decide a command that must leave everything as it was."""
     state = state or stored()
-    after, outcome, turn = decide(state, command, NOW)
+    after, outcome, block = apply_command(state, command, NOW)
     assert isinstance(outcome, SessionaryError), outcome
     assert after is state
-    assert turn is None
+    assert block is None
     return outcome
 
 
@@ -106,7 +106,7 @@ def refused(command: Command, state: StoredSession | None = None) -> SessionaryE
 
 
 def test_creating_begins_an_active_session_of_version_1() -> None:
-    after, outcome, turn = decide(None, create(session_group="web", title="T", model="m"), NOW)
+    after, outcome, block = apply_command(None, create(session_group="web", title="T", model="m"), NOW)
 
     assert after == StoredSession(
         organisation="demo",
@@ -127,21 +127,21 @@ def test_creating_begins_an_active_session_of_version_1() -> None:
         version=1,
     )
     assert outcome == Created(session_id=ID, version=1, created_at=CREATED, expires_at=CREATED + 60 * MINUTE)
-    assert turn is None
+    assert block is None
 
 
-def test_initial_messages_are_the_first_turn_and_carry_the_instant_of_creation() -> None:
-    after, _, turn = decide(None, create(messages=(HELLO, HELLO), first_user_text="Hello"), NOW)
+def test_initial_messages_are_the_first_block_and_have_the_time_of_creation() -> None:
+    after, _, block = apply_command(None, create(messages=(HELLO, HELLO), first_user_text="Hello"), NOW)
 
     body = b",".join([STAMPED.replace(b"22:10", b"22:09")] * 2)
-    assert turn == Turn("demo", ID, 0, 2, 0, body, CREATED)
+    assert block == MessageBlock("demo", ID, 0, 2, 0, body, CREATED)
     assert after is not None
     assert (after.total_messages, after.total_bytes, after.version) == (2, len(body), 1)
     assert (after.title, after.user_spoke) == ("Hello", True)
 
 
 def test_null_is_left_out_of_metadata_at_creation() -> None:
-    after, _, _ = decide(None, create(metadata={"a": None, "b": {"c": None}}), NOW)
+    after, _, _ = apply_command(None, create(metadata={"a": None, "b": {"c": None}}), NOW)
 
     assert after is not None
     assert after.metadata == b'{"b":{"c":null}}'
@@ -154,9 +154,9 @@ def test_a_creation_with_too_much_of_anything_begins_nothing() -> None:
         (create(metadata={"a": "x" * 65_536}), MetadataTooLargeError),
         (create(messages=(large,) * 17), SessionFullError),
     ):
-        after, outcome, turn = decide(None, command, NOW)
+        after, outcome, block = apply_command(None, command, NOW)
         assert isinstance(outcome, error)
-        assert (after, turn) == (None, None)
+        assert (after, block) == (None, None)
 
 
 # ------------------------------------------------------------------------------------------------ presence and version
@@ -164,17 +164,17 @@ def test_a_creation_with_too_much_of_anything_begins_nothing() -> None:
 
 @pytest.mark.parametrize("command", [update(), update(status="completed"), extend(1), delete()])
 def test_an_absent_session_is_not_found(command: Command) -> None:
-    after, outcome, turn = decide(None, command, NOW)
+    after, outcome, block = apply_command(None, command, NOW)
 
     assert isinstance(outcome, SessionNotFoundError)
-    assert (after, turn) == (None, None)
+    assert (after, block) == (None, None)
 
 
 @pytest.mark.parametrize("command", [update(), update(status="completed"), extend(1), delete()])
 def test_an_expired_session_is_not_found(command: Command) -> None:
     assert isinstance(refused(command, stored(expires_at=NOW)), SessionNotFoundError)
     assert isinstance(refused(command, stored(expires_at=NOW - 1)), SessionNotFoundError)
-    assert not isinstance(decide(stored(expires_at=NOW + 1), command, NOW)[1], SessionaryError)
+    assert not isinstance(apply_command(stored(expires_at=NOW + 1), command, NOW)[1], SessionaryError)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_another_version_is_refused_with_the_right_one(command: Command) -> None
     assert error.version == 3
 
 
-def test_absence_is_told_before_versions_are_compared() -> None:
+def test_absence_is_reported_before_versions_are_compared() -> None:
     assert isinstance(refused(update(if_version=9), stored(expires_at=NOW)), SessionNotFoundError)
 
 
@@ -198,19 +198,19 @@ def test_versions_are_compared_before_bounds() -> None:
 
 @pytest.mark.parametrize("command", [update(if_version=3), extend(1, if_version=3), delete(if_version=3)])
 def test_the_right_version_passes(command: Command) -> None:
-    assert not isinstance(decide(stored(), command, NOW)[1], SessionaryError)
+    assert not isinstance(apply_command(stored(), command, NOW)[1], SessionaryError)
 
 
 # ------------------------------------------------------------------------------------------------ update
 
 
-def test_an_update_of_nothing_answers_the_session_as_it_is() -> None:
+def test_an_update_of_nothing_returns_the_session_as_it_is() -> None:
     state = stored()
 
-    after, outcome, turn = decide(state, update(), NOW)
+    after, outcome, block = apply_command(state, update(), NOW)
 
     assert after is state
-    assert turn is None
+    assert block is None
     assert outcome == Updated(
         session_id=ID, version=3, status="active", total_messages=2, total_tokens=5, updated_at=CREATED
     )
@@ -237,27 +237,27 @@ def test_an_update_sets_what_is_given_and_leaves_the_rest() -> None:
     assert changed(update(model="new"), state) == stored(title="T", model="new", version=4, updated_at=NOW)
 
 
-def test_an_update_answers_the_totals_after_it() -> None:
-    _, outcome, _ = decide(stored(), update(messages=(HELLO,), tokens_used=7, status="completed"), NOW)
+def test_an_update_returns_the_totals_after_it() -> None:
+    _, outcome, _ = apply_command(stored(), update(messages=(HELLO,), tokens_used=7, status="completed"), NOW)
 
     assert outcome == Updated(
         session_id=ID, version=4, status="completed", total_messages=3, total_tokens=12, updated_at=NOW
     )
 
 
-def test_new_messages_are_one_turn_behind_the_others() -> None:
-    after, _, turn = decide(stored(), update(messages=(HELLO, HELLO), tokens_used=7), NOW)
+def test_new_messages_are_one_block_after_the_others() -> None:
+    after, _, block = apply_command(stored(), update(messages=(HELLO, HELLO), tokens_used=7), NOW)
 
-    assert turn == Turn("demo", ID, 2, 2, 7, STAMPED + b"," + STAMPED, NOW)
+    assert block == MessageBlock("demo", ID, 2, 2, 7, STAMPED + b"," + STAMPED, NOW)
     assert after is not None
     assert (after.total_messages, after.total_bytes) == (4, 100 + 2 * len(STAMPED) + 1)
 
 
 @pytest.mark.parametrize("messages", [None, ()])
-def test_no_messages_are_no_turn(messages: tuple[bytes, ...] | None) -> None:
-    after, _, turn = decide(stored(), update(messages=messages, tokens_used=7), NOW)
+def test_no_messages_are_no_block(messages: tuple[bytes, ...] | None) -> None:
+    after, _, block = apply_command(stored(), update(messages=messages, tokens_used=7), NOW)
 
-    assert turn is None
+    assert block is None
     assert after is not None
     assert (after.total_messages, after.total_bytes, after.total_tokens) == (2, 100, 12)
 
@@ -343,12 +343,12 @@ def test_only_the_first_user_message_titles_a_session_without_a_title(
 
 
 def test_an_extension_is_added_to_the_expiry() -> None:
-    after, outcome, turn = decide(stored(), extend(90), NOW)
+    after, outcome, block = apply_command(stored(), extend(90), NOW)
 
     expires_at = CREATED + 150 * MINUTE
     assert after == stored(expires_at=expires_at, updated_at=NOW, version=4)
     assert outcome == Extended(session_id=ID, version=4, minutes=90, expires_at=expires_at)
-    assert turn is None
+    assert block is None
 
 
 def test_an_expiry_reaches_the_horizon_and_no_further() -> None:
@@ -360,12 +360,12 @@ def test_an_expiry_reaches_the_horizon_and_no_further() -> None:
     assert isinstance(refused(extend(1, horizon=horizon - 1)), ExpiryTooFarError)
 
 
-def test_the_horizon_is_told_in_days() -> None:
+def test_the_horizon_is_reported_in_days() -> None:
     assert "30 days" in refused(extend(1440), stored(expires_at=NOW + 30 * DAY)).detail
 
 
 def test_deleting_leaves_nothing_and_tells_the_last_version() -> None:
-    assert decide(stored(), delete(), NOW) == (None, Deleted(session_id=ID, version=3), None)
+    assert apply_command(stored(), delete(), NOW) == (None, Deleted(session_id=ID, version=3), None)
 
 
 # ------------------------------------------------------------------------------------------------ purity
@@ -396,8 +396,8 @@ def test_the_state_that_goes_in_is_never_changed(command: Command) -> None:
     state = stored()
     before = copy(state)
 
-    first: Decision = decide(state, command, NOW)
-    second = decide(state, command, NOW)
+    first: Step = apply_command(state, command, NOW)
+    second = apply_command(state, command, NOW)
 
     assert state == before
     assert (first[0], first[2]) == (second[0], second[2])
@@ -408,4 +408,4 @@ def test_a_command_of_an_unknown_kind_is_a_fault_of_ours() -> None:
         pass
 
     with pytest.raises(TypeError, match="Rename"):
-        decide(stored(), Rename(organisation="demo", session_id=ID), NOW)
+        apply_command(stored(), Rename(organisation="demo", session_id=ID), NOW)

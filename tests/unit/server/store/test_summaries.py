@@ -10,7 +10,20 @@ from sessionary.server.store.base import Store
 from sessionary.server.store.migrate import read_migrations
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.store import SqliteStore
-from tests.conformance.making import DAY, MINUTE, NOVEMBER, HandClock, Making, Shown, begin, extend, read, update, user
+from tests.conformance.making import (
+    DAY,
+    MINUTE,
+    NOVEMBER,
+    HandClock,
+    Making,
+    Shown,
+    apply_all,
+    begin,
+    extend,
+    read,
+    update,
+    user,
+)
 from tests.unit.server.store.postgres.stores import connected, opened
 
 AWKWARD = 'a "quoted" \\ back/slash, \U0001f600 é \u2028 \u202eright-to-left, {braces}'
@@ -30,7 +43,9 @@ async def populate(store: Store, making: Making, clock: HandClock) -> list[Shown
     clock.move(DAY + 7)
     long = await begin(store, making.create(user("first"), minutes=60 * 24 * 7))
     clock.move(MINUTE + 999)
-    await store.apply([update(long, user("more"), tokens_used=2_147_483_647, status="completed"), extend(long, 61)])
+    await apply_all(
+        store, [update(long, user("more"), tokens_used=2_147_483_647, status="completed"), extend(long, 61)]
+    )
     clock.now = NOVEMBER
     return [await read(store, session) for session in (plain, full, long)]
 
@@ -40,7 +55,7 @@ def clock() -> HandClock:
     return HandClock()
 
 
-async def test_sessions_of_an_older_sqlite_file_are_spelled_as_new_ones_are(tmp_path: Path, clock: HandClock) -> None:
+async def test_summaries_of_an_older_sqlite_file_equal_new_ones(tmp_path: Path, clock: HandClock) -> None:
     path = tmp_path / "store.db"
     migrate(path, NOVEMBER)
     store = await SqliteStore.open(path, clock, 5.0)
@@ -59,9 +74,7 @@ async def test_sessions_of_an_older_sqlite_file_are_spelled_as_new_ones_are(tmp_
         assert list(json.loads(b"{%b}" % again[session_id]).items()) == list(json.loads(b"{%b}" % summary).items())
 
 
-async def test_sessions_of_an_older_postgres_are_spelled_as_new_ones_are(
-    postgres_database: str, clock: HandClock
-) -> None:
+async def test_summaries_of_an_older_postgres_database_equal_new_ones(postgres_database: str, clock: HandClock) -> None:
     async with opened(postgres_database, clock) as store:
         before = await populate(store, Making(clock), clock)
         async with connected(postgres_database) as older:

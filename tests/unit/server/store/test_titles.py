@@ -97,7 +97,7 @@ LONG = 1024 * 1024
 
 @pytest.mark.parametrize("unit", ["\n", "\0", " ", "\u3000", "x", "line\n", "\0 ", "a\0"], ids=ascii)
 @pytest.mark.parametrize("before", ["", "a"])
-def test_of_a_long_text_only_the_beginning_is_looked_at(before: str, unit: str) -> None:
+def test_only_the_start_of_a_long_text_is_read(before: str, unit: str) -> None:
     def stop(*_: object) -> None:
         raise AssertionError("this takes longer than a look at each character would")
 

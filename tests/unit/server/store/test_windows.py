@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sessionary.server.store.base import Window
-from sessionary.server.store.windows import cut, span
+from sessionary.server.store.windows import resolve_window, slice_messages
 
 
 @pytest.mark.parametrize(
@@ -26,40 +26,40 @@ from sessionary.server.store.windows import cut, span
     ],
 )
 def test_a_window_spans_what_it_asks_for_of_ten_messages(window: Window | None, expected: tuple[int, int]) -> None:
-    assert span(window, 10) == expected
+    assert resolve_window(window, 10) == expected
 
 
 def test_a_window_on_nothing_spans_nothing() -> None:
-    assert span(Window(limit=5), 0) == (0, 0)
-    assert span(Window(offset=5, limit=5), 0) == (0, 0)
+    assert resolve_window(Window(limit=5), 0) == (0, 0)
+    assert resolve_window(Window(offset=5, limit=5), 0) == (0, 0)
 
 
 @pytest.mark.parametrize("sizes", [[10], [1] * 10, [3, 4, 3], [1, 8, 1], [5, 5]])
 def test_every_window_is_cut_to_the_message(sizes: list[int]) -> None:
-    turns = _turns(sizes)
+    blocks = _blocks(sizes)
     for begin in range(11):
         for end in range(begin, 11):
             reached = [
-                turn for turn, size in zip(turns, sizes, strict=True) if begin < turn[0] + size and turn[0] < end
+                block for block, size in zip(blocks, sizes, strict=True) if begin < block[0] + size and block[0] < end
             ]
-            shown = json.loads(b"[" + cut(reached, begin, end) + b"]")
+            shown = json.loads(b"[" + slice_messages(reached, begin, end) + b"]")
             assert [message["number"] for message in shown] == list(range(begin, end))
 
 
-def test_messages_are_cut_out_as_they_were_spelled() -> None:
+def test_messages_are_sliced_without_changing_a_byte() -> None:
     odd = b'{"content":"a,]}[{\\u0000","n":1.0e2, "deep":[[{}]]}'
-    assert cut([(0, b'{"n":0},' + odd + b',{"n":2}')], 1, 2) == odd
+    assert slice_messages([(0, b'{"n":0},' + odd + b',{"n":2}')], 1, 2) == odd
 
 
-def test_turns_within_the_window_are_not_even_parsed() -> None:
-    assert cut([(0, b"never parsed"), (2, b'{"n":2},{"n":3}')], 0, 3) == b'never parsed,{"n":2}'
+def test_blocks_within_the_window_are_not_parsed() -> None:
+    assert slice_messages([(0, b"never parsed"), (2, b'{"n":2},{"n":3}')], 0, 3) == b'never parsed,{"n":2}'
 
 
-def _turns(sizes: list[int]) -> list[tuple[int, bytes]]:
-    turns = []
+def _blocks(sizes: list[int]) -> list[tuple[int, bytes]]:
+    blocks = []
     first = 0
     for size in sizes:
         body = ",".join(f'{{"number":{number},"content":"a,b]"}}' for number in range(first, first + size))
-        turns.append((first, body.encode()))
+        blocks.append((first, body.encode()))
         first += size
-    return turns
+    return blocks

@@ -1,4 +1,4 @@
-"""Making a connection: host after host, each with its share of the time, to one that takes writes if there is any."""
+"""Connect to the first host that accepts writes; each host gets its share of the time."""
 
 import asyncio
 import ssl
@@ -10,14 +10,14 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from sessionary.errors import StoreUnavailableError
-from sessionary.server.store.postgres.driver_errors import DRIVER_ERRORS, may_pass, reason_of
-from sessionary.server.store.postgres.urls import Place, Target, read_url, tls_context
+from sessionary.server.store.postgres.driver_errors import DRIVER_ERRORS, is_transient_error, reason_of
+from sessionary.server.store.postgres.urls import HostAddress, Target, read_url, tls_context
 
 _SERVER_VERSION_MIN: Final = 15
 _PART: Final = 0.45
-"""Of the time of a request, for connecting anew: a little less than its work may take."""
+"""The part of a request's time for connecting: a little less than its work may take."""
 _FINAL: Final = ("28", "3D")
-"""A wrong password or database is one at every host."""
+"""SQLSTATE classes for a wrong password or database: these are the same on every host."""
 _UNTRUSTED: Final = (
     "its certificate is not trusted ({}). It is verified because of sslmode, sslrootcert or channel_binding=require in"
     " the URL; name a file with the authority that signed it in sslrootcert"
@@ -26,8 +26,8 @@ _UNTRUSTED: Final = (
 SETTINGS: Final[Mapping[str, str]] = {
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
-    # Each statement has one good plan: nested loops over indexes, in their order. It is made once, and no statistics,
-    # fresh or stale, talk the planner into another.
+    # Each statement has one good plan: nested loops over indexes, in their order. These settings keep the planner from
+    # choosing another one because of fresh or stale statistics.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
@@ -47,21 +47,20 @@ FROM unnest($1::text[], $2::text[]) AS w (name, value)
 
 
 class HostsFailedError(OSError):
-    """No host could be used; ``passing`` says whether waiting may help."""
+    """No host could be used; ``transient`` says whether waiting may help."""
 
-    def __init__(self, reason: str, *, passing: bool) -> None:
-        """Say why, host by host."""
+    def __init__(self, reason: str, *, transient: bool) -> None:
+        """Take the reasons of all hosts."""
         super().__init__(reason)
-        self.passing: Final = passing
+        self.transient: Final = transient
 
 
 async def connect(
     url: str, seconds_max: float, *, lock_seconds: float | None = None, settings: Mapping[str, str] = SETTINGS
 ) -> asyncpg.Connection:
-    """Connect with the settings every statement counts on; raises what the driver raises, or HostsFailedError.
+    """Connect with the settings that every statement relies on; raises what the driver raises, or HostsFailedError.
 
-    Hosts are tried in their order. A standby is passed by; a primary that is read-only serves where no host takes
-    writes.
+    Hosts are tried in order. A standby is skipped; a read-only primary is used if no host accepts writes.
     """
     milliseconds = int(seconds_max * 1000)
     locks = milliseconds * 8 // 20 if lock_seconds is None else int(lock_seconds * 1000)
@@ -75,41 +74,41 @@ async def connect(
 
 
 async def connect_to(target: Target, seconds_max: float, settings: Mapping[str, str]) -> asyncpg.Connection:
-    """Connect within the time, of which each host gets its share."""
+    """Connect within ``seconds_max``, of which each host gets its share."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + seconds_max
-    failures: list[tuple[Place, Exception]] = []
-    second_best: asyncpg.Connection | None = None
-    for number, place in enumerate(target.places):
-        share = max(ends_at - loop.time(), 0) / (len(target.places) - number)
+    failures: list[tuple[HostAddress, Exception]] = []
+    read_only: asyncpg.Connection | None = None
+    for number, address in enumerate(target.hosts):
+        share = max(ends_at - loop.time(), 0) / (len(target.hosts) - number)
         try:
             async with asyncio.timeout(min(share, target.seconds_max or share)):
-                made = await _connect_one(target, place, settings)
+                made = await _connect_one(target, address, settings)
         except ssl.SSLCertVerificationError as error:
-            failures.append((place, HostsFailedError(_UNTRUSTED.format(error.verify_message), passing=False)))
+            failures.append((address, HostsFailedError(_UNTRUSTED.format(error.verify_message), transient=False)))
             continue
         except DRIVER_ERRORS as error:
             if isinstance(error, asyncpg.PostgresError) and str(error.sqlstate).startswith(_FINAL):
                 raise
-            failures.append((place, error))
+            failures.append((address, error))
             continue
-        if takes_writes(made):
-            _let_go(second_best)
+        if accepts_writes(made):
+            _terminate(read_only)
             return made
-        _let_go(second_best)
-        second_best = made
-    if second_best is not None:
-        return second_best
-    raise _summed_up(target, failures)
+        _terminate(read_only)
+        read_only = made
+    if read_only is not None:
+        return read_only
+    raise _combined_error(target, failures)
 
 
-def takes_writes(connection: asyncpg.Connection) -> bool:
-    """Say whether the server took writes when it was connected to or last told otherwise."""
+def accepts_writes(connection: asyncpg.Connection) -> bool:
+    """Return whether the server accepted writes when it last reported it."""
     return bool(getattr(connection.get_settings(), "default_transaction_read_only", "off") != "on")
 
 
-async def _connect_one(target: Target, place: Place, settings: Mapping[str, str]) -> asyncpg.Connection:
-    host, port = place
+async def _connect_one(target: Target, address: HostAddress, settings: Mapping[str, str]) -> asyncpg.Connection:
+    host, port = address
     connection: asyncpg.Connection = await asyncpg.connect(
         target.driver_url,
         host=host,
@@ -124,60 +123,61 @@ async def _connect_one(target: Target, place: Place, settings: Mapping[str, str]
         ssl=tls_context(target),
     )
     try:
-        # Set now and not sent with the first message: poolers refuse settings there that they do not know.
+        # Set after connecting, because poolers refuse startup parameters that they do not know.
         wanted = {"application_name": "sessionary", **target.settings, **settings}
-        _refuse_standby(is_standby=await connection.fetchval(_SET, list(wanted), list(wanted.values())))
+        _check_primary(is_standby=await connection.fetchval(_SET, list(wanted), list(wanted.values())))
     except BaseException:
         connection.terminate()
         raise
     return connection
 
 
-def _refuse_standby(*, is_standby: bool) -> None:
+def _check_primary(*, is_standby: bool) -> None:
     if is_standby:
-        raise HostsFailedError("it is a standby and takes no writes", passing=True)
+        raise HostsFailedError("it is a standby and accepts no writes", transient=True)
 
 
-def _let_go(connection: asyncpg.Connection | None) -> None:
+def _terminate(connection: asyncpg.Connection | None) -> None:
     if connection is not None:
         connection.terminate()
 
 
-def _summed_up(target: Target, failures: list[tuple[Place, Exception]]) -> Exception:
+def _combined_error(target: Target, failures: list[tuple[HostAddress, Exception]]) -> Exception:
     if len(failures) == 1:
         return failures[0][1]
-    shown = target.shown.partition("/")[0].split(",") if len(failures) == len(target.places) else []
+    shown = target.shown.partition("/")[0].split(",") if len(failures) == len(target.hosts) else []
     reasons = [
-        f"{shown[number] if shown else place[0]}: {reason_of(error)}" for number, (place, error) in enumerate(failures)
+        f"{shown[number] if shown else address[0]}: {reason_of(error)}"
+        for number, (address, error) in enumerate(failures)
     ]
-    return HostsFailedError("; ".join(reasons), passing=any(is_passing(error) for _, error in failures))
+    return HostsFailedError("; ".join(reasons), transient=any(is_transient(error) for _, error in failures))
 
 
-def is_passing(error: Exception) -> bool:
-    """Say whether waiting may help with an error of ``connect``."""
-    return error.passing if isinstance(error, HostsFailedError) else may_pass(error)
+def is_transient(error: Exception) -> bool:
+    """Return whether waiting may help after an error of ``connect``."""
+    return error.transient if isinstance(error, HostsFailedError) else is_transient_error(error)
 
 
 def check_server(connection: asyncpg.Connection) -> None:
-    """Raise StoreUnavailableError if the server, or how the database keeps text, is not what we count on."""
+    """Raise StoreUnavailableError if the version of the server or the encoding of the database is not supported."""
     version = connection.get_server_version().major
     if version < _SERVER_VERSION_MIN:
         raise StoreUnavailableError(f"PostgreSQL {version} is too old: {_SERVER_VERSION_MIN} or later is needed.")
     encoding = connection.get_settings().server_encoding
     if encoding != "UTF8":
-        raise StoreUnavailableError(f"The database keeps text as {encoding}: one made with ENCODING 'UTF8' is needed.")
+        raise StoreUnavailableError(f"The database has the encoding {encoding}: create one with ENCODING 'UTF8'.")
 
 
 @contextmanager
-def explaining(url: str) -> Iterator[None]:
-    """Turn what goes wrong at a start into a StoreUnavailableError that tells an operator why, and no password."""
+def startup_errors(url: str) -> Iterator[None]:
+    """Turn driver errors at startup into a StoreUnavailableError with the reason, and without the password."""
     shown = read_url(url).shown
     try:
         yield
     except DRIVER_ERRORS as error:
-        reason = str(error) or "no answer in time"
+        reason = str(error) or "no response in time"
         detail = f"The database at {shown} cannot be used: {reason}."
-        raise StoreUnavailableError(detail, reason=reason, unreachable=is_passing(error)) from error
+        raise StoreUnavailableError(detail, reason=reason, unreachable=is_transient(error)) from error
     except ValueError as error:
-        # The driver quotes what it cannot read, and that may be a part of the password.
+        # The driver quotes what it cannot parse, and that may be a part of the password.
         raise StoreUnavailableError("The URL of the database cannot be read.") from error

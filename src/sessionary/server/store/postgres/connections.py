@@ -1,4 +1,4 @@
-"""Connections to the server: opened when needed, each statement prepared once, and an honest word on what failed."""
+"""Connections to the server: opened when needed, with statements prepared once, and classified errors."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 from sessionary.errors import StoreUnavailableError
 from sessionary.server.store.migrate import newest_migration, refusal_of_newer
-from sessionary.server.store.postgres.connecting import connect, takes_writes
+from sessionary.server.store.postgres.connecting import accepts_writes, connect
 from sessionary.server.store.postgres.driver_errors import (
     DRIVER_ERRORS,
     ConnectionLostError,
@@ -21,8 +21,8 @@ from sessionary.server.store.postgres.driver_errors import (
     RolledBackError,
     UnknownOutcomeError,
     WriteConflictError,
-    is_harmless,
-    verdict,
+    classify_error,
+    keeps_connection,
 )
 from sessionary.server.store.postgres.statements import read_statements
 
@@ -32,18 +32,18 @@ Bindings = Mapping[str, object]
 
 _logger: Final = logging.getLogger("sessionary.server.store")
 
-_NOTHING: Final[Bindings] = {}
-_GOODBYE_SECONDS: Final = 1.0
-_TOLD_SECONDS: Final = 60.0
-"""So long the same trouble is not told again."""
+_NO_BINDINGS: Final[Bindings] = {}
+_CLOSE_SECONDS: Final = 1.0
+_LOG_AGAIN_SECONDS: Final = 60.0
+"""The same error is not logged again within this time."""
 _SILENCE_SECONDS_MAX: Final = 0.2
-"""Under load a connection is never silent for so long; on one that was, a round trip is no price."""
-_SECOND_BEST_SECONDS: Final = 1.0
-"""So long a connection to a server that takes no writes is kept before others are tried."""
-_LOOK: Final = "SELECT max(m.serves_from) FROM schema_migrations AS m"
+"""A connection that was silent for longer is tested before it is used. Under load none is."""
+_READ_ONLY_SECONDS: Final = 1.0
+"""How long a connection to a read-only server is used before other hosts are tried."""
+_SCHEMA_VERSION: Final = "SELECT max(m.serves_from) FROM schema_migrations AS m"
 _LOCK_TABLES: Final = """
 SET LOCAL lock_timeout = {long};
-LOCK TABLE sessions, turns, keys, audit, tokens IN ROW EXCLUSIVE MODE;
+LOCK TABLE sessions, message_blocks, keys, audit, tokens IN ROW EXCLUSIVE MODE;
 SET LOCAL lock_timeout = {short}
 """
 _PLANS_CALLS_FIRST: Final = 8
@@ -51,11 +51,11 @@ _PLANS_SECONDS_MAX: Final = 60.0
 
 
 class _Plans:
-    """When the server's plans are to be made anew.
+    """When the server should plan the statements again.
 
-    A plan that was made while a table held next to nothing may read all of it, which is cheapest then, and the server
-    keeps it until statistics tell of the growth. Made anew after 8 calls, 32, 128 and so on, and each minute, a plan is
-    never much older than what it was made for, and making it costs next to nothing.
+    A plan that was made for a nearly empty table may read all of it, and the server keeps it until the statistics show
+    that the table has grown. So plans are discarded after 8 calls, 32, 128 and so on, and each minute, which costs next
+    to nothing.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class _Plans:
         self._made_at = -math.inf
 
     def are_outdated(self) -> bool:
-        """Count a call, and say whether plans should be made anew before it."""
+        """Count a call, and return whether plans should be discarded before it."""
         self._calls += 1
         now = asyncio.get_running_loop().time()
         if self._calls < self._calls_max and now - self._made_at < _PLANS_SECONDS_MAX:
@@ -76,15 +76,15 @@ class _Plans:
 
 
 class Connection:
-    """One connection, for one user at a time; where a failure leaves it in doubt, the next call makes a new one."""
+    """One connection for one task at a time; if an error may have broken it, the next call opens a new one."""
 
     def __init__(self, url: str, seconds_max: float, lock_seconds: float | None = None) -> None:
-        """Connect to nothing yet. Whoever calls bounds the time; the server is told to give up a little earlier.
+        """Do not connect yet. The caller limits the time of a call; the server's time-outs are a little shorter.
 
-        Somebody else's lock on a row is waited for at most ``lock_seconds``.
+        A lock of another transaction is waited for at most ``lock_seconds``.
         """
         self.trouble: str = ""
-        """What was wrong with the database when it was last asked for something; empty if nothing was."""
+        """The last error of the database, empty after a success."""
         self._url: Final = url
         self._seconds_max: Final = seconds_max
         self._lock_seconds: Final = lock_seconds or seconds_max * 8 / 20
@@ -95,123 +95,126 @@ class Connection:
         self._closed = False
         self._in_transaction = False
         self._down = False
-        self._told = ("", -math.inf)
-        self._heard_at = 0.0
-        self._made_at = 0.0
+        self._logged = ("", -math.inf)
+        self._last_response_at = 0.0
+        self._opened_at = 0.0
         self._plans: Final = _Plans()
 
-    async def call(self, name: str, bindings: Bindings = _NOTHING, *, commits: bool = False) -> Rows:
+    async def call(
+        self, name: str, bindings: Bindings = _NO_BINDINGS, *, commits: bool = False, may_conflict: bool = False
+    ) -> Rows:
         """Run a statement.
 
         Raises RolledBackError, ConnectionLostError or, if it ``commits`` and may have done so, StoreUnavailableError.
+        If it ``may_conflict``, the caller checks the schema after a WriteConflictError, which may be the reason, too.
         """
-        await self._make_sure()
-        if self._plans.are_outdated() and not self._gone:
+        await self._ensure_alive()
+        if self._plans.are_outdated() and not self._is_lost:
             await self._execute("DISCARD PLANS")
         prepared = self._prepared.get(name)
-        if prepared is None or self._gone:
-            prepared = await self._judged(self._prepare(name))
+        if prepared is None or self._is_lost:
+            prepared = await self._classified(self._prepare(name))
         known = {"program": self._program, **bindings}
         arguments = [known[parameter] for parameter in self._statements[name].parameters]
         try:
-            return await self._judged(prepared.fetch(*arguments), commits=commits)
+            return await self._classified(prepared.fetch(*arguments), commits=commits)
         except WriteConflictError:
-            if not self._in_transaction:
-                await self.look()
+            if not (may_conflict or self._in_transaction):
+                await self.check_schema()
             raise
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        """Commit what is done inside, or undo it on any error; raises as ``call`` does."""
-        await self._make_sure()
+    async def transaction(self, *, commits: bool = True) -> AsyncIterator[None]:
+        """Commit what is done inside, or roll back on any error, or always if not ``commits``; raises as ``call``."""
+        await self._ensure_alive()
         await self._execute("BEGIN")
         self._in_transaction = True
         try:
             await self._lock_tables()
             yield
-            await self._execute("COMMIT", commits=True)
+            await self._execute("COMMIT" if commits else "ROLLBACK", commits=commits)
         except BaseException:
             await self._undo()
             raise
         finally:
             self._in_transaction = False
 
-    async def look(self) -> None:
-        """Raise StoreUnavailableError if a newer program has changed the schema so that this one must not go on."""
-        connection = await self._judged(self.open())
-        needed = await self._judged(connection.fetchval(_LOOK))
+    async def check_schema(self) -> None:
+        """Raise StoreUnavailableError if a newer program has changed the schema so that this one must stop."""
+        connection = await self._classified(self.open())
+        needed = await self._classified(connection.fetchval(_SCHEMA_VERSION))
         refusal = refusal_of_newer(needed, self._program)
         self.trouble = refusal.reason if refusal is not None else ""
         if refusal is not None:
             raise refusal
 
     async def server_pid(self) -> int:
-        """Ask which process of the server answers."""
-        connection = await self._judged(self.open())
-        return int(await self._judged(connection.fetchval("SELECT pg_backend_pid()")))
+        """Return the id of the server process behind the connection."""
+        connection = await self._classified(self.open())
+        return int(await self._classified(connection.fetchval("SELECT pg_backend_pid()")))
 
     async def open(self) -> asyncpg.Connection:
         """Connect, unless that has been done; raises what the driver raises."""
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         if self._closed or self._in_transaction:
-            # What was begun on the old connection must not be finished on a new one.
+            # A transaction of the old connection cannot be continued on a new one.
             raise ConnectionAbortedError
         self.drop()
         self._connection = await connect(self._url, self._seconds_max, lock_seconds=self._lock_seconds)
-        self._made_at = asyncio.get_running_loop().time()
+        self._opened_at = asyncio.get_running_loop().time()
         if self._down:
             self._down = False
             _logger.info("Connected to the database again.")
         return self._connection
 
     def drop(self) -> None:
-        """End the connection at once, with whatever it does; the server rolls back."""
+        """Close the connection at once; the server rolls back what it does."""
         connection, self._connection = self._connection, None
         self._prepared = {}
         if connection is not None:
             connection.terminate()
 
     async def close(self) -> None:
-        """Take leave of the server for good."""
+        """Close the connection for good."""
         self._closed = True
         if self._connection is not None:
             try:
-                await self._connection.close(timeout=_GOODBYE_SECONDS)
+                await self._connection.close(timeout=_CLOSE_SECONDS)
             except DRIVER_ERRORS:
-                _logger.debug("The database was gone before we took our leave.")
+                _logger.debug("The database was gone before its connection was closed.")
         self.drop()
 
     @property
-    def _gone(self) -> bool:
+    def _is_lost(self) -> bool:
         return self._connection is None or self._connection.is_closed()
 
-    async def _make_sure(self) -> None:
-        """Drop a connection that died in silence, before something is sent on it whose outcome would be unknown."""
+    async def _ensure_alive(self) -> None:
+        """Connect again if the connection died unnoticed, before a statement is sent whose outcome would be unknown."""
         if self._in_transaction:
             return
         now = asyncio.get_running_loop().time()
-        silence = now - self._heard_at
+        silence = now - self._last_response_at
         connection = self._connection
-        if connection is not None and now - self._made_at > _SECOND_BEST_SECONDS and not takes_writes(connection):
+        if connection is not None and now - self._opened_at > _READ_ONLY_SECONDS and not accepts_writes(connection):
             self.drop()
-        connection = await self._judged(self.open())
+        connection = await self._classified(self.open())
         if silence < _SILENCE_SECONDS_MAX:
             return
         try:
             async with asyncio.timeout(self._seconds_max / 8):
-                await self._judged(connection.execute("SELECT 1"))
+                await self._classified(connection.execute("SELECT 1"))
         except (RolledBackError, ConnectionLostError, TimeoutError):
             self.drop()
 
     async def _lock_tables(self) -> None:
-        """Keep migrations away until the end of the transaction, and see that none came before it."""
+        """Keep migrations out until the end of the transaction, and check that none came before."""
         long, short = (int(seconds * 1000) for seconds in (self._seconds_max * 0.3, self._lock_seconds))
         try:
             await self._execute(_LOCK_TABLES.format(long=long, short=short))
         except LockTimeoutError as error:
-            raise RolledBackError(f"somebody holds a lock on a whole table: {error}") from error
-        await self.look()
+            raise RolledBackError(f"another transaction holds a lock on a whole table: {error}") from error
+        await self.check_schema()
 
     async def _prepare(self, name: str) -> PreparedStatement:
         connection = await self.open()
@@ -220,29 +223,29 @@ class Connection:
         return prepared
 
     async def _execute(self, command: str, *, commits: bool = False) -> None:
-        connection = await self._judged(self.open())
-        await self._judged(connection.execute(command), commits=commits)
+        connection = await self._classified(self.open())
+        await self._classified(connection.execute(command), commits=commits)
 
     async def _undo(self) -> None:
-        if not self._gone:
+        if not self._is_lost:
             await self._execute("ROLLBACK")
 
-    async def _judged(self, work: Awaitable[Result], *, commits: bool = False) -> Result:
+    async def _classified(self, work: Awaitable[Result], *, commits: bool = False) -> Result:
         try:
             result = await work
         except DRIVER_ERRORS as error:
-            raise self._verdict(error, commits=commits) from error
+            raise self._classify(error, commits=commits) from error
         except BaseException:
             self.drop()
             raise
-        self._heard_at = asyncio.get_running_loop().time()
+        self._last_response_at = asyncio.get_running_loop().time()
         if commits:
             self.trouble = ""
         return result
 
-    def _verdict(self, error: Exception, *, commits: bool) -> Exception:
-        found = verdict(error, commits=commits)
-        if not is_harmless(error):
+    def _classify(self, error: Exception, *, commits: bool) -> Exception:
+        found = classify_error(error, commits=commits)
+        if not keeps_connection(error):
             self.drop()
         if isinstance(found, WriteConflictError | LockTimeoutError | InvalidDataError):
             return found
@@ -250,8 +253,8 @@ class Connection:
         if isinstance(found, RolledBackError):
             return found
         now = asyncio.get_running_loop().time()
-        told, told_at = self._told
-        if not self._down and (told != self.trouble or now - told_at > _TOLD_SECONDS):
-            self._down, self._told = True, (self.trouble, now)
-            _logger.warning("A connection to the database was lost or not made: %s.", found)
+        logged, logged_at = self._logged
+        if not self._down and (logged != self.trouble or now - logged_at > _LOG_AGAIN_SECONDS):
+            self._down, self._logged = True, (self.trouble, now)
+            _logger.warning("A connection to the database was lost or could not be made: %s.", found)
         return StoreUnavailableError(reason=str(found)) if isinstance(found, UnknownOutcomeError) else found

@@ -1,4 +1,4 @@
-"""Bring a database's schema up to date."""
+"""Migrate a database to the current schema."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,40 +8,41 @@ from typing import Final
 import asyncpg
 
 from sessionary.server.store import migrate as numbered
-from sessionary.server.store.postgres.connecting import check_server, connect_to, explaining
+from sessionary.server.store.postgres.connecting import check_server, connect_to, startup_errors
 from sessionary.server.store.postgres.urls import read_url
 
-_LEDGER: Final = """
+_CREATE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number     integer NOT NULL PRIMARY KEY,
     name       text    NOT NULL,
     applied_at bigint  NOT NULL
 )
 """
-_SERVES: Final = "UPDATE schema_migrations SET serves_from = $2 WHERE number = $1"
-_WAIT_FOR_WRITES: Final = "LOCK TABLE sessions, turns, keys IN SHARE ROW EXCLUSIVE MODE"
-_HAS_SERVES: Final = """
+_SET_SERVES_FROM: Final = "UPDATE schema_migrations SET serves_from = $2 WHERE number = $1"
+_WAIT_FOR_WRITES: Final = "LOCK TABLE sessions, keys IN SHARE ROW EXCLUSIVE MODE"
+"""Tables that every version of the schema has; whatever writes messages writes to sessions, too."""
+_HAS_SERVES_FROM: Final = """
 SELECT count(*) > 0
 FROM pg_attribute
 WHERE attrelid = to_regclass('schema_migrations') AND attname = 'serves_from' AND NOT attisdropped
 """
 _LOCK: Final = int.from_bytes(b"sessiona")
-"""The number that every sessionary locks while it migrates."""
+"""The advisory lock that every sessionary holds while it migrates."""
 _SETTINGS: Final = {"statement_timeout": "0", "lock_timeout": "0", "synchronous_commit": "on"}
 _CONNECT_SECONDS_MAX: Final = 10.0
 _SECONDS_MAX: Final = 600.0
-"""A migration may rewrite tables, or wait for another server that does."""
+"""A migration may rewrite tables, or wait for another server's migration."""
 
 
 async def migrate(url: str, now: int, known: list[numbered.Migration] | None = None) -> list[str]:
-    """Apply what is pending, all of it or nothing, and name it. Several servers may try at once.
+    """Apply all pending migrations or none, and return their names. Several servers may try at the same time.
 
-    A migration beside which older programs must stop waits for their writes and keeps further ones waiting: they find
-    it when it is done, and refuse.
+    A migration that older programs cannot work with waits for their running writes and blocks further ones, which then
+    find the new schema and are refused.
     """
     async with _connected(url) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(_LEDGER)
+        await connection.execute(_CREATE_TABLE)
         applied = await _applied(connection)
         todo = numbered.pending(known or numbered.read_migrations("postgres"), applied)
         if applied and any(migration.serves_from == migration.number for migration in todo):
@@ -55,12 +56,12 @@ async def migrate(url: str, now: int, known: list[numbered.Migration] | None = N
                 now,
             )
         for migration in todo:
-            await connection.execute(_SERVES, migration.number, migration.serves_from)
+            await connection.execute(_SET_SERVES_FROM, migration.number, migration.serves_from)
     return [migration.name for migration in todo]
 
 
 async def pending(url: str) -> list[str]:
-    """Name what ``migrate`` would apply."""
+    """Return the names of the migrations that ``migrate`` would apply."""
     known = numbered.read_migrations("postgres")
     async with _connected(url) as connection:
         return [migration.name for migration in numbered.pending(known, await _applied(connection))]
@@ -68,7 +69,7 @@ async def pending(url: str) -> list[str]:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    with explaining(url):
+    with startup_errors(url):
         connection = await connect_to(read_url(url), _CONNECT_SECONDS_MAX, _SETTINGS)
         try:
             check_server(connection)
@@ -80,9 +81,9 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def _applied(connection: asyncpg.Connection) -> dict[int, int]:
-    """Find what has been applied, and what each of it serves; before that was said, its own program."""
+    """Return the applied migrations with their ``serves_from``; before that column existed, their own number."""
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return {}
-    serves = "m.serves_from" if await connection.fetchval(_HAS_SERVES) else "m.number"
+    serves = "m.serves_from" if await connection.fetchval(_HAS_SERVES_FROM) else "m.number"
     rows = await connection.fetch(f"SELECT m.number, {serves} AS serves FROM schema_migrations AS m")  # noqa: S608
     return {row["number"]: row["serves"] for row in rows}

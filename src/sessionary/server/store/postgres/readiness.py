@@ -1,4 +1,4 @@
-"""Readiness: a write would succeed. Asked cheaply while all goes well, and by trying it once something was wrong."""
+"""Readiness: whether a write would succeed. A cheap check while all is well, a trial write after an error."""
 
 import asyncio
 import math
@@ -11,10 +11,10 @@ from sessionary.server.store.postgres.connections import Connection
 
 _TRUSTED_SECONDS: Final = 2.0
 _FILLER_BYTES: Final = 64 * 1024
-"""More than a page or two has room for: on a full disk it finds none."""
+"""More than fits into a page that has room: on a full disk the trial write fails."""
 _RIGHTS: Final = {
     "sessions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "turns": ("SELECT", "INSERT", "DELETE"),
+    "message_blocks": ("SELECT", "INSERT", "DELETE"),
     "keys": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "audit": ("SELECT", "INSERT", "DELETE"),
     "tokens": ("SELECT", "INSERT", "UPDATE"),
@@ -22,15 +22,15 @@ _RIGHTS: Final = {
 }
 
 
-class _UndoneError(Exception):
-    """What was tried is not to stay."""
+class _RollbackError(Exception):
+    """Raised to roll back the trial write."""
 
 
 class Readiness:
-    """Says whether the database takes writes; called by one task at a time."""
+    """Checks whether the database accepts writes; called by one task at a time."""
 
     def __init__(self, url: str, seconds_max: float, connections: Sequence[Connection]) -> None:
-        """Watch the connections; what was wrong on one of them is tried again on a new one."""
+        """Watch the connections; after an error on one of them a write is tried on a new one."""
         self._url: Final = url
         self._seconds_max: Final = seconds_max
         self._connections: Final = connections
@@ -39,21 +39,21 @@ class Readiness:
     async def check(self, connection: Connection) -> None:
         """Return if a write would succeed; raises StoreUnavailableError with the reason, or as ``Connection.call``."""
         if any(watched.trouble for watched in self._connections):
-            await self._try_anew()
+            await self._check_new_connection()
         elif asyncio.get_running_loop().time() - self._checked_at < _TRUSTED_SECONDS:
             await connection.call("ping")
         else:
-            await connection.look()
+            await connection.check_schema()
             await check_rights(connection)
             self._checked_at = asyncio.get_running_loop().time()
 
-    async def _try_anew(self) -> None:
+    async def _check_new_connection(self) -> None:
         connection = Connection(self._url, self._seconds_max)
         try:
-            await connection.look()
+            await connection.check_schema()
             await check_rights(connection)
             await _try_write(connection)
-        except _UndoneError:
+        except _RollbackError:
             for watched in self._connections:
                 watched.trouble = ""
         finally:
@@ -63,7 +63,7 @@ class Readiness:
 async def _try_write(connection: Connection) -> None:
     async with connection.transaction():
         await connection.call("try_write", {"filler": os.urandom(_FILLER_BYTES)})
-        raise _UndoneError
+        raise _RollbackError
 
 
 async def check_rights(connection: Connection) -> None:

@@ -9,12 +9,12 @@ from msgspec import Struct
 from sessionary.errors import SessionaryError, SessionNotFoundError
 from sessionary.server.store.base import Clock, Conversation, ListQuery, Page, Window
 from sessionary.server.store.postgres.connections import Connection, Rows
-from sessionary.server.store.summaries import page_of
-from sessionary.server.store.windows import cut, span
+from sessionary.server.store.summaries import build_page
+from sessionary.server.store.windows import resolve_window, slice_messages
 
 
-class Question(Struct, frozen=True):
-    """Which conversation to read, and which part of it."""
+class FetchRequest(Struct, frozen=True):
+    """Which conversation to read, and which window of it."""
 
     organisation: str
     session_id: str
@@ -22,16 +22,16 @@ class Question(Struct, frozen=True):
 
 
 class TooLong(Struct, frozen=True):
-    """The answer for a conversation that is too long to be read here."""
+    """The result for a conversation that is too long for this reader."""
 
 
-Answer = Conversation | TooLong | SessionaryError
+FetchResult = Conversation | TooLong | SessionaryError
 
 
 class _Part(Struct, frozen=True):
-    """A window on a session that was found: the messages from one number up to another."""
+    """The messages to read of a session: from number ``begin`` up to, not including, ``end``."""
 
-    question: Question
+    request: FetchRequest
     row: asyncpg.Record
     begin: int
     end: int
@@ -41,36 +41,36 @@ class Reader:
     """Reads on a connection of its own, one batch at a time."""
 
     def __init__(self, connection: Connection, clock: Clock, bytes_max: int) -> None:
-        """Own a connection; a conversation of more than ``bytes_max`` is too long to be read here."""
+        """Own a connection; a conversation of more than ``bytes_max`` bytes is too long for this reader."""
         self._connection: Final = connection
         self._clock: Final = clock
         self._bytes_max: Final = bytes_max
 
-    async def fetch(self, questions: Sequence[Question]) -> list[Answer]:
-        """Read conversations; what is asked twice is read once."""
-        places = list(dict.fromkeys(questions))
-        answers: dict[Question, Answer] = {}
+    async def fetch(self, requests: Sequence[FetchRequest]) -> list[FetchResult]:
+        """Read conversations; equal requests are read once."""
+        unique = list(dict.fromkeys(requests))
+        results: dict[FetchRequest, FetchResult] = {}
         parts: list[_Part] = []
-        for row in await self._fetch_sessions(places):
-            question = places[row["place"] - 1]
+        for row in await self._fetch_sessions(unique):
+            request = unique[row["ordinal"] - 1]
             if row["total_bytes"] > self._bytes_max:
-                answers[question] = TooLong()
-            elif question.window is None:
-                answers[question] = _conversation(row, row["messages"] or b"", 0)
+                results[request] = TooLong()
+            elif request.window is None:
+                results[request] = _conversation(row, row["messages"] or b"", 0)
             else:
-                parts.append(_Part(question, row, *span(question.window, row["total_messages"])))
+                parts.append(_Part(request, row, *resolve_window(request.window, row["total_messages"])))
         if parts:
-            answers.update(await self._fetch_parts(parts))
-        return [answers.get(question) or SessionNotFoundError() for question in questions]
+            results.update(await self._fetch_parts(parts))
+        return [results.get(request) or SessionNotFoundError() for request in requests]
 
     async def list_pages(self, queries: Sequence[ListQuery]) -> list[Page]:
-        """Read pages of live sessions: those that one index orders in one statement."""
+        """Read pages of live sessions; the pages that use the same index are read by one statement."""
         pages: dict[int, Page] = {}
         for statement in dict.fromkeys(map(_statement_for, queries)):
-            places = [place for place, query in enumerate(queries) if _statement_for(query) == statement]
-            found = await self._list_sessions(statement, [queries[place] for place in places])
-            pages.update(zip(places, found, strict=True))
-        return [pages[place] for place in range(len(queries))]
+            numbers = [number for number, query in enumerate(queries) if _statement_for(query) == statement]
+            found = await self._list_sessions(statement, [queries[number] for number in numbers])
+            pages.update(zip(numbers, found, strict=True))
+        return [pages[number] for number in range(len(queries))]
 
     async def _list_sessions(self, statement: str, queries: Sequence[ListQuery]) -> list[Page]:
         bindings = {
@@ -87,33 +87,33 @@ class Reader:
         rows: list[list[asyncpg.Record]] = [[] for _ in queries]
         for row in await self._connection.call(statement, bindings):
             rows[row[0] - 1].append(row)
-        return [page_of(found, query.limit, str) for found, query in zip(rows, queries, strict=True)]
+        return [build_page(found, query.limit, str) for found, query in zip(rows, queries, strict=True)]
 
-    async def _fetch_sessions(self, questions: Sequence[Question]) -> Rows:
+    async def _fetch_sessions(self, requests: Sequence[FetchRequest]) -> Rows:
         bindings = {
-            "organisation": [question.organisation for question in questions],
-            "id": [question.session_id for question in questions],
-            "whole": [question.window is None for question in questions],
+            "organisation": [request.organisation for request in requests],
+            "id": [request.session_id for request in requests],
+            "whole": [request.window is None for request in requests],
             "bytes_max": self._bytes_max,
             "now": self._clock(),
         }
         return await self._connection.call("fetch_sessions", bindings)
 
-    async def _fetch_parts(self, parts: Sequence[_Part]) -> dict[Question, Answer]:
-        # Turns never change: up to the end that the session had a moment ago, they are those of that moment.
+    async def _fetch_parts(self, parts: Sequence[_Part]) -> dict[FetchRequest, FetchResult]:
+        # Blocks never change, so up to the end that was read before they are still the same.
         bindings = {
-            "organisation": [part.question.organisation for part in parts],
-            "id": [part.question.session_id for part in parts],
+            "organisation": [part.request.organisation for part in parts],
+            "id": [part.request.session_id for part in parts],
             "from": [part.begin for part in parts],
             "until": [part.end for part in parts],
         }
-        turns: list[list[tuple[int, bytes]]] = [[] for _ in parts]
-        for row in await self._connection.call("fetch_turns", bindings):
-            turns[row["place"] - 1].append((row["first"], row["body"]))
+        blocks: list[list[tuple[int, bytes]]] = [[] for _ in parts]
+        for row in await self._connection.call("fetch_blocks", bindings):
+            blocks[row["ordinal"] - 1].append((row["first"], row["body"]))
         return {
-            part.question: _conversation(part.row, cut(found, part.begin, part.end), part.begin)
-            for part, found in zip(parts, turns, strict=True)
-            # A session with messages but no turns was removed since.
+            part.request: _conversation(part.row, slice_messages(found, part.begin, part.end), part.begin)
+            for part, found in zip(parts, blocks, strict=True)
+            # A session with messages but no blocks has been deleted since.
             if found or part.begin == part.end
         }
 

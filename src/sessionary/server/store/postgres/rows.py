@@ -1,4 +1,4 @@
-"""Between rows and what the contract speaks of."""
+"""Convert between rows and the structs of the contract: ``bind_…`` makes parameters, ``to_…`` reads rows."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
@@ -7,8 +7,8 @@ from typing import Any, Final
 import asyncpg
 
 from sessionary.server.store.base import AuditRecord, StoredKey, StoredSession, StoredToken
-from sessionary.server.store.rules import Folded, OnceKey, SessionKey
-from sessionary.server.store.summaries import summary_of
+from sessionary.server.store.rules import BatchResult, IdempotencyKeyId, SessionKey
+from sessionary.server.store.summaries import encode_summary
 
 Columns = dict[str, list[Any]]
 Getters = tuple[tuple[str, Callable[[Any], Any]], ...]
@@ -30,57 +30,57 @@ _UPDATED: Final = _getters(
     *("total_messages", "total_tokens", "total_bytes"),
     *("updated_at", "expires_at", "version", "metadata"),
 )
-_TURNS: Final = _getters("turn", "organisation", "session_id", "first", "count", "tokens", "created_at", "body")
-_KEYS: Final = _getters("kept", "organisation", "principal", "command", "key", "fingerprint", "effect", "expires_at")
-_AUDIT: Final = _getters("noted", "at", "organisation", "actor", "action", "subject")
+_BLOCKS: Final = _getters("block", "organisation", "session_id", "first", "count", "tokens", "created_at", "body")
+_KEYS: Final = _getters("new_key", "organisation", "principal", "command", "key", "fingerprint", "effect", "expires_at")
+_AUDIT: Final = _getters("audit", "at", "organisation", "actor", "action", "subject")
 
 
-def from_folded(folded: Folded, stored: Mapping[SessionKey, StoredSession], now: int) -> dict[str, Any]:
-    """Bind everything a batch writes, and the versions and the instant it was decided on."""
+def bind_write_batch(result: BatchResult, stored: Mapping[SessionKey, StoredSession], now: int) -> dict[str, Any]:
+    """Bind everything a batch writes, the versions of the sessions that were read, and the time of the batch."""
     return {
         "now": now,
-        **from_deleted(
-            [organisation for organisation, _ in folded.deleted],
-            [session_id for _, session_id in folded.deleted],
-            [stored[key].version for key in folded.deleted],
+        **bind_deleted(
+            [organisation for organisation, _ in result.deleted],
+            [session_id for _, session_id in result.deleted],
+            [stored[key].version for key in result.deleted],
         ),
-        **_columns(_INSERTED, folded.inserted),
-        "inserted_summary": list(map(summary_of, folded.inserted)),
-        **_columns(_UPDATED, folded.updated),
-        "updated_summary": list(map(summary_of, folded.updated)),
-        "updated_read_version": [stored[row.organisation, row.id].version for row in folded.updated],
-        **_columns(_TURNS, folded.turns),
-        **_columns(_KEYS, folded.keys),
-        **from_audit(folded.audit),
+        **_columns(_INSERTED, result.inserted),
+        "inserted_summary": list(map(encode_summary, result.inserted)),
+        **_columns(_UPDATED, result.updated),
+        "updated_summary": list(map(encode_summary, result.updated)),
+        "updated_read_version": [stored[row.organisation, row.id].version for row in result.updated],
+        **_columns(_BLOCKS, result.blocks),
+        **_columns(_KEYS, result.keys),
+        **bind_audit(result.audit),
     }
 
 
-def from_audit(records: Sequence[AuditRecord]) -> Columns:
+def bind_audit(records: Sequence[AuditRecord]) -> Columns:
     """Bind audit records."""
     return _columns(_AUDIT, records)
 
 
-def from_deleted(organisations: list[Any], ids: list[Any], versions: list[Any]) -> Columns:
-    """Bind sessions that are to be deleted at the versions they have."""
+def bind_deleted(organisations: list[Any], ids: list[Any], versions: list[Any]) -> Columns:
+    """Bind sessions to delete, each with the version it must have."""
     return {"deleted_organisation": organisations, "deleted_id": ids, "deleted_read_version": versions}
 
 
-def from_sessions_wanted(wanted: Mapping[SessionKey, bool]) -> Columns:
+def bind_session_keys(sessions: Mapping[SessionKey, bool]) -> Columns:
     """Bind the sessions a batch names, and whether it needs their metadata."""
     return {
-        "organisation": [organisation for organisation, _ in wanted],
-        "id": [session_id for _, session_id in wanted],
-        "with_metadata": list(wanted.values()),
+        "organisation": [organisation for organisation, _ in sessions],
+        "id": [session_id for _, session_id in sessions],
+        "with_metadata": list(sessions.values()),
     }
 
 
-def from_keys_wanted(names: Collection[OnceKey]) -> Columns:
-    """Bind the keys a batch names."""
+def bind_key_ids(key_ids: Collection[IdempotencyKeyId]) -> Columns:
+    """Bind the ids of idempotency keys."""
     return {
-        "key_organisation": [name[0] for name in names],
-        "key_principal": [name[1] for name in names],
-        "key_command": [name[2] for name in names],
-        "key_key": [name[3] for name in names],
+        "key_organisation": [key_id[0] for key_id in key_ids],
+        "key_principal": [key_id[1] for key_id in key_ids],
+        "key_command": [key_id[2] for key_id in key_ids],
+        "key_key": [key_id[3] for key_id in key_ids],
     }
 
 
@@ -89,22 +89,22 @@ def _columns(getters: Getters, rows: Iterable[object]) -> Columns:
 
 
 def to_session(organisation: str, session_id: str, row: asyncpg.Record) -> StoredSession:
-    """Read the columns from ``user_id`` to ``metadata``: after a place, in the order of the fields."""
+    """Convert a row of ``read_batch``: its columns after the ordinal are in the order of the fields."""
     return StoredSession(organisation, session_id, *row[1:15])
 
 
-def to_key(name: OnceKey, row: asyncpg.Record) -> StoredKey:
-    """Read a key."""
-    return StoredKey(*name, row["fingerprint"], row["effect"], row["key_expires_at"])
+def to_key(key_id: IdempotencyKeyId, row: asyncpg.Record) -> StoredKey:
+    """Convert the columns of an idempotency key."""
+    return StoredKey(*key_id, row["fingerprint"], row["effect"], row["key_expires_at"])
 
 
 def to_audit(row: asyncpg.Record) -> AuditRecord:
-    """Read every column of an audit record."""
+    """Convert a row of audit."""
     return AuditRecord(**dict(row))
 
 
 def to_token(row: asyncpg.Record) -> StoredToken:
-    """Read every column of a token."""
+    """Convert a row of tokens."""
     return StoredToken(
         id=row["id"],
         organisation=row["organisation"],
@@ -118,7 +118,7 @@ def to_token(row: asyncpg.Record) -> StoredToken:
     )
 
 
-def from_token(token: StoredToken) -> dict[str, object]:
+def bind_token(token: StoredToken) -> dict[str, object]:
     """Bind every column of a token."""
     return {
         "id": token.id,

@@ -1,4 +1,4 @@
-"""The statements as the driver wants them: numbered parameters instead of named ones."""
+"""Convert the statements for the driver: numbered parameters instead of named ones."""
 
 import re
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ _SCHEMA_IS_KNOWN: Final = """1 / (
         FROM schema_migrations AS m
     )
 )::integer = 1"""
-"""Evaluated once, before any row is read; divides by zero where a newer program has changed the schema."""
+"""Evaluated once, before any row is read; divides by zero if a newer program has changed the schema."""
 _WRITTEN_TOGETHER: Final = (
-    "delete_turns",
+    "delete_blocks",
     "delete_sessions",
     "insert_sessions",
     "update_sessions",
-    "insert_turns",
+    "insert_blocks",
     "insert_keys",
     "insert_audit",
 )
 
 
 class Statement(Struct, frozen=True):
-    """A statement with ``$1``, ``$2``, …, and the names of what stands for them."""
+    """A statement with ``$1``, ``$2``, …, and the names of these parameters."""
 
     sql: str
     parameters: tuple[str, ...]
@@ -38,7 +38,7 @@ class Statement(Struct, frozen=True):
 
 @cache
 def read_statements() -> Mapping[str, Statement]:
-    """Read the engine's statements by name; ``write_batch`` is one statement with all that a batch may write."""
+    """Read the engine's statements by name; ``write_batch`` combines everything that a batch may write."""
     queries = {
         name: _COMMENT.sub("", sql).replace(":schema_is_known", _SCHEMA_IS_KNOWN)
         for name, sql in read_queries("postgres").items()

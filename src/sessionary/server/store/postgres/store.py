@@ -1,4 +1,4 @@
-"""PostgreSQL: a lane and a connection for each kind of work, so that none waits behind another."""
+"""The store on PostgreSQL: a queue and a connection for each kind of work, so that none waits for another."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,40 +19,40 @@ from sessionary.server.store.base import (
     Outcome,
     Page,
     StoredToken,
-    Swept,
+    SweepResult,
     UsagePage,
     Window,
     size_of,
 )
-from sessionary.server.store.batching import Lane, LaneLimits
-from sessionary.server.store.postgres.connecting import check_server, explaining
+from sessionary.server.store.batching import Batcher, BatcherLimits
+from sessionary.server.store.postgres.connecting import check_server, startup_errors
 from sessionary.server.store.postgres.connections import Connection
 from sessionary.server.store.postgres.driver_errors import ConnectionLostError, RolledBackError
 from sessionary.server.store.postgres.locked_sessions import LockedSessions
 from sessionary.server.store.postgres.readiness import Readiness, check_rights
-from sessionary.server.store.postgres.reading import Question, Reader, TooLong
-from sessionary.server.store.postgres.retrying import Work, persist
+from sessionary.server.store.postgres.reading import FetchRequest, Reader, TooLong
+from sessionary.server.store.postgres.retrying import Work, run_in_parts
 from sessionary.server.store.postgres.sweeping import Sweeper
 from sessionary.server.store.postgres.tokens import Tokens
 from sessionary.server.store.postgres.urls import read_url
-from sessionary.server.store.postgres.writing import Answer as Written
 from sessionary.server.store.postgres.writing import Blocked, Writer
+from sessionary.server.store.postgres.writing import Result as CommandResult
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
-Errand = Callable[[], Awaitable[Any]]
+Result = TypeVar("Result")
+Job = Callable[[], Awaitable[Any]]
 
 _WAITING_MAX: Final = 4_096
 _WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 _BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 _COMMANDS_BATCH_MAX: Final = 512
-_FETCH_LANES: Final = 2
+_FETCH_BATCHERS: Final = 2
 _FETCH_BATCH_MAX: Final = 32
 _SHORT_CONVERSATION_BYTES: Final = 256 * 1024
-"""A longer conversation is read by itself: a batch takes at most 32 times as much memory."""
-_LIST_LANES: Final = 2
+"""Longer conversations are read one at a time; a batch takes at most 32 times as much memory."""
+_LIST_BATCHERS: Final = 2
 _LIST_BATCH_MAX: Final = 8
-"""Pages may be of a hundred sessions, each with 64 KiB of metadata."""
+"""A page may have a hundred sessions, each with 64 KiB of metadata."""
 _LOOKUP_BATCH_MAX: Final = 256
 _READY_SECONDS_MAX: Final = 1.0
 _LOCK_PART: Final = 50
@@ -67,44 +67,47 @@ class PostgresStore:
     """The store contract on a PostgreSQL database."""
 
     def __init__(self, url: str, clock: Clock, seconds_max: float) -> None:
-        """Connect to nothing yet; ``open`` does, and later whoever finds no connection."""
+        """Create the store without connecting; use ``open``."""
         self._url: Final = url
         self._seconds_max: Final = seconds_max
         self._connections: Final[list[Connection]] = []
-        self._lanes: Final[list[Lane[Any, Any]]] = []
+        self._batchers: Final[list[Batcher[Any, Any]]] = []
 
-        # A lock that lasts longer than another server's commit is somebody's at work on the database.
+        # A lock that lasts longer than a commit is not another server's, but for example an open transaction in psql.
         lock_seconds = max(seconds_max / _LOCK_PART, _LOCK_SECONDS_MIN)
         writer = Writer(self._connection(lock_seconds), clock, seconds_max / 4)
         self._locked_sessions: Final = LockedSessions(writer, seconds_max * 3 / 8)
-        self._commands: Final[Lane[Command, Written]] = self._lane(
+        self._commands: Final[Batcher[Command, CommandResult]] = self._batcher(
             self._locked_sessions.apply_others, _COMMANDS_BATCH_MAX
         )
-        # Not among those that are opened at the start: it is seldom needed.
+        # Not opened at startup, because it is rarely needed.
         self._waiting_connection: Final = Connection(url, seconds_max, lock_seconds)
-        waiting_writer = Writer(self._waiting_connection, clock, seconds_max / 8, locking=True)
-        self._waiting: Final[Lane[Command, Written]] = self._lane(waiting_writer.apply, _COMMANDS_BATCH_MAX)
+        waiting_writer = Writer(self._waiting_connection, clock, seconds_max / 8, expects_locks=True)
+        self._waiting: Final[Batcher[Command, CommandResult]] = self._batcher(waiting_writer.apply, _COMMANDS_BATCH_MAX)
         self._fetches: Final = [
-            self._lane(Reader(self._connection(), clock, _SHORT_CONVERSATION_BYTES).fetch, _FETCH_BATCH_MAX)
-            for _ in range(_FETCH_LANES)
+            self._batcher(Reader(self._connection(), clock, _SHORT_CONVERSATION_BYTES).fetch, _FETCH_BATCH_MAX)
+            for _ in range(_FETCH_BATCHERS)
         ]
-        self._long_fetches: Final = self._lane(Reader(self._connection(), clock, SESSION_BYTES_MAX).fetch)
+        self._long_fetches: Final = self._batcher(Reader(self._connection(), clock, SESSION_BYTES_MAX).fetch)
         self._lists: Final = cycle(
-            [self._lane(Reader(self._connection(), clock, 0).list_pages, _LIST_BATCH_MAX) for _ in range(_LIST_LANES)]
+            [
+                self._batcher(Reader(self._connection(), clock, 0).list_pages, _LIST_BATCH_MAX)
+                for _ in range(_LIST_BATCHERS)
+            ]
         )
-        self._long_lists: Final = self._lane(Reader(self._connection(), clock, 0).list_pages)
+        self._long_lists: Final = self._batcher(Reader(self._connection(), clock, 0).list_pages)
         self._sweeper: Final = Sweeper(self._connection(), clock)
-        self._sweeps: Final = self._lane(_run)
-        self._errand_connection: Final = self._connection()
-        self._tokens: Final = Tokens(self._errand_connection, clock)
+        self._sweeps: Final = self._batcher(_run)
+        self._job_connection: Final = self._connection()
+        self._tokens: Final = Tokens(self._job_connection, clock)
         self._readiness: Final = Readiness(url, seconds_max, self._connections)
-        self._errands: Final = self._lane(_run)
-        # Apart, and many at once: whoever makes tokens up keeps nobody waiting whose token is good.
-        self._lookups: Final = self._lane(Tokens(self._connection(), clock).find, _LOOKUP_BATCH_MAX)
+        self._jobs: Final = self._batcher(_run)
+        # On a connection of its own, many at once: invented tokens do not delay requests with valid ones.
+        self._lookups: Final = self._batcher(Tokens(self._connection(), clock).find, _LOOKUP_BATCH_MAX)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, seconds_max: float = 5.0) -> Self:
-        """Connect to a database that has been migrated; raises StoreUnavailableError with the reason if it cannot."""
+        """Connect to a database that has been migrated; raises StoreUnavailableError with the reason."""
         store = cls(url, clock, seconds_max)
         try:
             await store._open()
@@ -113,97 +116,87 @@ class PostgresStore:
             raise
         return store
 
-    async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply the commands in order; see ``Store``."""
-        began = asyncio.get_running_loop().time()
-        sizes = [size_of(command) for command in commands]
-        for organisation in {command.organisation for command in commands}:
-            self._commands.check_room(len(commands), sum(sizes), organisation)
-        answers = [
-            self._commands.put(command, size, command.organisation)
-            for command, size in zip(commands, sizes, strict=True)
-        ]
-        outcomes: list[Outcome] = []
-        for command, waiting in zip(commands, answers, strict=True):
-            answer = await waiting
-            if isinstance(answer, Blocked):
-                answer = await self._locked_sessions.wait(command, self._waiting, began)
-            outcomes.append(answer)
-        return outcomes
+    async def apply(self, command: Command) -> Outcome:
+        """Apply a command; see ``Store``."""
+        started = asyncio.get_running_loop().time()
+        result = await self._commands.put(command, size_of(command), command.organisation)
+        if isinstance(result, Blocked):
+            return await self._locked_sessions.wait(command, self._waiting, started)
+        return result
 
     async def fetch(self, organisation: str, session_id: str, window: Window | None = None) -> Conversation:
         """Read a session and its messages; see ``Store``."""
-        question = Question(organisation, session_id, window)
-        # One session is always read in one lane: what many ask for at once is read once.
-        answer = await self._fetches[hash(session_id) % _FETCH_LANES].put(question, 0, organisation)
-        if isinstance(answer, TooLong):
-            answer = await self._long_fetches.put(question, 0, organisation)
-        return _returned(cast("Conversation | SessionaryError", answer))
+        request = FetchRequest(organisation, session_id, window)
+        # A session always has the same queue, so that it is read once for many requests at the same time.
+        result = await self._fetches[hash(session_id) % _FETCH_BATCHERS].put(request, 0, organisation)
+        if isinstance(result, TooLong):
+            result = await self._long_fetches.put(request, 0, organisation)
+        return _value_or_raise(cast("Conversation | SessionaryError", result))
 
     async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions; see ``Store``."""
-        lane = next(self._lists) if query.is_quick else self._long_lists
-        return _returned(await lane.put(query, 0, query.organisation))
+        batcher = next(self._lists) if query.is_quick else self._long_lists
+        return _value_or_raise(await batcher.put(query, 0, query.organisation))
 
     async def measure_usage(
         self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
     ) -> UsagePage:
-        """Count a page of what an organisation has; see ``Store``."""
+        """Count the sessions and bytes of a page; see ``Store``."""
         return await _done(self._sweeps, lambda: self._sweeper.measure_usage(organisation, after, limit))
 
-    async def sweep(self, limit: int) -> Swept:
-        """Remove what has expired; see ``Store``."""
+    async def sweep(self, limit: int) -> SweepResult:
+        """Delete what has expired; see ``Store``."""
         return await _done(self._sweeps, lambda: self._sweeper.sweep(limit))
 
     async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
-        """Keep a token; see ``Store``."""
-        await _done(self._errands, lambda: self._tokens.create(token, actor))
+        """Store a token; see ``Store``."""
+        await _done(self._jobs, lambda: self._tokens.create(token, actor))
 
     async def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token; see ``Store``."""
-        return _returned(await self._lookups.put(token_id))
+        return _value_or_raise(await self._lookups.put(token_id))
 
     async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
         """Read a page of tokens; see ``Store``."""
-        return await _done(self._errands, lambda: self._tokens.list(limit, after))
+        return await _done(self._jobs, lambda: self._tokens.list(limit, after))
 
     async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
         """Revoke a token; see ``Store``."""
-        return await _done(self._errands, lambda: self._tokens.revoke(token_id, actor))
+        return await _done(self._jobs, lambda: self._tokens.revoke(token_id, actor))
 
     async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
-        """Keep when tokens were last used; see ``Store``."""
-        await _done(self._errands, lambda: self._tokens.use(used_at))
+        """Store when tokens were last used; see ``Store``."""
+        await _done(self._jobs, lambda: self._tokens.use(used_at))
 
     async def note(self, record: AuditRecord) -> None:
-        """Keep an audit record; see ``Store``."""
-        await _done(self._errands, lambda: self._tokens.note(record))
+        """Store an audit record; see ``Store``."""
+        await _done(self._jobs, lambda: self._tokens.note(record))
 
     async def list_audit(self, limit: int, after: int = 0) -> list[AuditRecord]:
         """Read audit records; see ``Store``."""
-        return await _done(self._errands, lambda: self._tokens.list_audit(limit, after))
+        return await _done(self._jobs, lambda: self._tokens.list_audit(limit, after))
 
     async def ready(self) -> None:
-        """Return if the database would take a write; see ``Store``."""
+        """Return if a write would succeed; see ``Store``."""
         try:
             async with asyncio.timeout(_READY_SECONDS_MAX):
-                await _done(self._errands, lambda: self._readiness.check(self._errand_connection))
+                await _done(self._jobs, lambda: self._readiness.check(self._job_connection))
         except TimeoutError as error:
-            raise StoreUnavailableError(reason="no answer in time", unchanged=True) from error
+            raise StoreUnavailableError(reason="no response in time", unchanged=True) from error
 
     async def close(self) -> None:
-        """Finish what was accepted and take leave of the database; see ``Store``."""
-        await asyncio.gather(*(lane.drain() for lane in self._lanes))
+        """Finish the accepted requests and close the connections; see ``Store``."""
+        await asyncio.gather(*(batcher.drain() for batcher in self._batchers))
         await asyncio.gather(*(connection.close() for connection in self._connections))
         await self._waiting_connection.close()
 
     async def _open(self) -> None:
-        with explaining(self._url):
+        with startup_errors(self._url):
             async with asyncio.timeout(self._seconds_max):
                 await self._connect()
                 try:
                     await self._tokens.ping()
-                    await check_rights(self._errand_connection)
+                    await check_rights(self._job_connection)
                 except RolledBackError as refusal:
                     if not _is_unmigrated(refusal):
                         raise _refused(self._url, str(refusal)) from refusal
@@ -215,12 +208,12 @@ class PostgresStore:
                     raise _refused(self._url, error.reason, unreachable=error.unreachable) from error
 
     async def _connect(self) -> None:
-        # All are waited for, also when one has failed: none may be made after the store is closed.
+        # All are awaited even if one fails: none may be opened after the store is closed.
         opening = (connection.open() for connection in self._connections)
-        for made in await asyncio.gather(*opening, return_exceptions=True):
-            if isinstance(made, BaseException):
-                raise made
-            check_server(made)
+        for connection in await asyncio.gather(*opening, return_exceptions=True):
+            if isinstance(connection, BaseException):
+                raise connection
+            check_server(connection)
         first, second = self._connections[:2]
         processes = [await connection.server_pid() for connection in (first, second, first)]
         if processes[0] == processes[1] or processes[0] != processes[2]:
@@ -231,11 +224,11 @@ class PostgresStore:
         self._connections.append(connection)
         return connection
 
-    def _lane(self, work: Work[Item, Answer], batch_max: int = 1) -> Lane[Item, Answer]:
-        bounds = LaneLimits(_WAITING_MAX, _WAITING_BYTES_MAX, batch_max, _BATCH_BYTES_MAX, self._seconds_max)
-        lane = Lane[Item, Answer](lambda items: persist(work, items), bounds)
-        self._lanes.append(lane)
-        return lane
+    def _batcher(self, work: Work[Item, Result], batch_max: int = 1) -> Batcher[Item, Result]:
+        bounds = BatcherLimits(_WAITING_MAX, _WAITING_BYTES_MAX, batch_max, _BATCH_BYTES_MAX, self._seconds_max)
+        batcher = Batcher[Item, Result](lambda items: run_in_parts(work, items), bounds)
+        self._batchers.append(batcher)
+        return batcher
 
 
 def _is_unmigrated(refusal: RolledBackError) -> bool:
@@ -247,15 +240,15 @@ def _refused(url: str, reason: str, *, unreachable: bool = False) -> StoreUnavai
     return StoreUnavailableError(detail, reason=reason, unreachable=unreachable)
 
 
-async def _run(errands: Sequence[Errand]) -> list[Any]:
-    return [await errand() for errand in errands]
+async def _run(jobs: Sequence[Job]) -> list[Any]:
+    return [await job() for job in jobs]
 
 
-async def _done(errands: Lane[Errand, Any], errand: Callable[[], Awaitable[Answer]]) -> Answer:
-    return _returned(cast("Answer | SessionaryError", await errands.put(errand)))
+async def _done(jobs: Batcher[Job, Any], job: Callable[[], Awaitable[Result]]) -> Result:
+    return _value_or_raise(cast("Result | SessionaryError", await jobs.put(job)))
 
 
-def _returned(answer: Answer | SessionaryError) -> Answer:
-    if isinstance(answer, SessionaryError):
-        raise answer
-    return answer
+def _value_or_raise(result: Result | SessionaryError) -> Result:
+    if isinstance(result, SessionaryError):
+        raise result
+    return result

@@ -1,4 +1,4 @@
-"""Tokens, found in batches and kept one at a time, and the audit records."""
+"""Tokens, which are read in batches and changed one at a time, and audit records."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -6,14 +6,14 @@ from typing import Final
 from sessionary.errors import TokenNotFoundError
 from sessionary.server.store.base import AuditAction, AuditRecord, Clock, StoredToken
 from sessionary.server.store.postgres.connections import Connection
-from sessionary.server.store.postgres.rows import from_audit, from_token, to_audit, to_token
+from sessionary.server.store.postgres.rows import bind_audit, bind_token, to_audit, to_token
 
-# The class has a method by the name of list.
+# The class has a method named list.
 Records = list[AuditRecord]
 
 
 class Tokens:
-    """Keeps tokens, on a connection of its own."""
+    """Reads and changes tokens on a connection of its own."""
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         """Own a connection."""
@@ -21,9 +21,9 @@ class Tokens:
         self._clock: Final = clock
 
     async def create(self, token: StoredToken, actor: str) -> None:
-        """Keep a token, and who made it."""
+        """Store a token, and who created it."""
         async with self._connection.transaction():
-            await self._connection.call("insert_token", from_token(token))
+            await self._connection.call("insert_token", bind_token(token))
             await self._note("create_token", token, actor)
 
     async def find(self, token_ids: Sequence[str]) -> list[StoredToken | None]:
@@ -38,7 +38,7 @@ class Tokens:
         return [to_token(row) for row in rows]
 
     async def revoke(self, token_id: str, actor: str) -> StoredToken:
-        """Revoke a token, unless it is, and keep who did; raises TokenNotFoundError."""
+        """Revoke a token, unless it is revoked, and store who did; raises TokenNotFoundError."""
         async with self._connection.transaction():
             rows = await self._connection.call("revoke_token", {"id": token_id, "now": self._clock()})
             if rows:
@@ -49,15 +49,15 @@ class Tokens:
         return token
 
     async def use(self, used_at: Mapping[str, int]) -> None:
-        """Keep when tokens were last used, in the order of their ids: two servers never wait for each other's rows."""
+        """Store when tokens were last used, in the order of their ids, so that two servers do not deadlock."""
         ids = sorted(used_at)
         bindings = {"id": ids, "used_at": [used_at[token_id] for token_id in ids]}
         await self._connection.call("use_tokens", bindings, commits=True)
 
     async def note(self, record: AuditRecord) -> None:
-        """Keep an audit record."""
+        """Store an audit record."""
         async with self._connection.transaction():
-            await self._connection.call("insert_audit", from_audit([record]))
+            await self._connection.call("insert_audit", bind_audit([record]))
 
     async def list_audit(self, limit: int, after: int) -> Records:
         """Read audit records."""
@@ -67,8 +67,8 @@ class Tokens:
     async def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
         at = token.revoked_at or token.created_at
         record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
-        await self._connection.call("insert_audit", from_audit([record]))
+        await self._connection.call("insert_audit", bind_audit([record]))
 
     async def ping(self) -> None:
-        """Ask for one row of the sessions."""
+        """Read one session."""
         await self._connection.call("ping")

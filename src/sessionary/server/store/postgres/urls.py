@@ -1,4 +1,4 @@
-"""What a URL of PostgreSQL says: which hosts, who asks, how TLS is used, and what to set; checked before it is used."""
+"""Parse and check PostgreSQL URLs: hosts, login, TLS and settings."""
 
 import re
 import ssl
@@ -29,11 +29,11 @@ _OTHERS: Final = ("target_session_attrs", "channel_binding", "connect_timeout", 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "sslmode": _SSLMODES,
     "channel_binding": ("disable", "prefer", "require"),
-    # This server writes: it has no use for a standby.
+    # The server writes, so it cannot use a standby.
     "target_session_attrs": ("any", "primary", "read-write"),
     "gssencmode": ("disable", "prefer"),
     "client_encoding": ("UTF8", "utf8", "UTF-8", "utf-8", "auto"),
-    # What asks for a pooler that parts transactions, which cannot be used; without it nothing is asked.
+    # Set for poolers that share connections between transactions, which cannot be used.
     "pgbouncer": ("false",),
 }
 _ACCEPTED: Final = (*_WHERE, *_TLS, *_SCHEMAS, *_NAMES, *_OTHERS, "gssencmode", "client_encoding", "pgbouncer")
@@ -42,15 +42,15 @@ _SETTING: Final = re.compile(r"(?<!\s)\s*(?:-c\s*|--)([A-Za-z_][\w.]*)=((?:\\.|[
 _ESCAPE: Final = re.compile(r"\\(.)")
 _PORT_MAX: Final = 65_535
 
-Place = tuple[str | None, int | None]
-"""A host, or the directory of a socket, and a port; None where the driver's own default stands."""
+HostAddress = tuple[str | None, int | None]
+"""A host, or the directory of a socket, and a port; None for the driver's default."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Where to connect and how; ``shown`` names it without a secret."""
+    """Where and how to connect; ``shown`` names it without secrets."""
 
     shown: str
-    places: tuple[Place, ...]
+    hosts: tuple[HostAddress, ...]
     user: str | None = None
     password: str | None = None
     database: str | None = None
@@ -64,44 +64,47 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 def read_url(url: str) -> Target:
-    """Read ``postgresql://user:password@host,host/name?parameter=value``.
+    """Parse ``postgresql://user:password@host,host/name?parameter=value``.
 
-    Raises StoreUnavailableError for what cannot be read or honoured: it names the parameter and never a value of it.
+    Raises StoreUnavailableError for what cannot be parsed or is not supported; the error names the parameter, never its
+    value.
     """
     try:
         parts = urlsplit(url)
-        # A fragment is the rest of a password with a # in it.
-        given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query or parts.fragment)))
+        # A fragment is the rest of a password that contains #.
+        parameters = dict(
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query or parts.fragment))
+        )
         login, _, hostspec = parts.netloc.rpartition("@")
-        places = _places(hostspec, given)
+        hosts = _hosts(hostspec, parameters)
     except ValueError as error:
-        # What cannot be read may be a part of the password.
+        # What cannot be parsed may be a part of the password.
         raise StoreUnavailableError(
             "The URL of the database cannot be read: encode special characters in it as %XX, also in the password; "
             "a port is a number of 1 to 65535."
         ) from error
-    _check(given)
+    _check(parameters)
     user, separator, password = login.partition(":")
-    database = unquote(parts.path.removeprefix("/")) or given.get("dbname") or given.get("database")
-    settings, startup = _settings(given)
+    database = unquote(parts.path.removeprefix("/")) or parameters.get("dbname") or parameters.get("database")
+    settings, startup = _settings(parameters)
     return Target(
-        shown=f"{_shown(places)}/{database or ''}".rstrip("/"),
-        places=places,
-        user=unquote(user) or given.get("user"),
-        password=unquote(password) if separator else given.get("password"),
+        shown=f"{_format_hosts(hosts)}/{database or ''}".rstrip("/"),
+        hosts=hosts,
+        user=unquote(user) or parameters.get("user"),
+        password=unquote(password) if separator else parameters.get("password"),
         database=database,
-        passfile=given.get("passfile"),
-        driver_url=_driver_url(given),
-        verified=_is_verified(given),
-        certificate=(given["sslcert"], given.get("sslkey")) if "sslcert" in given else None,
+        passfile=parameters.get("passfile"),
+        driver_url=_driver_url(parameters),
+        verified=_is_verified(parameters),
+        certificate=(parameters["sslcert"], parameters.get("sslkey")) if "sslcert" in parameters else None,
         settings=settings,
         startup=startup,
-        seconds_max=_seconds(given),
+        seconds_max=_seconds(parameters),
     )
 
 
 def tls_context(target: Target) -> ssl.SSLContext | None:
-    """Trust the certificates that the system trusts, where the URL asks for a verified server and names no others."""
+    """Trust the system's certificates if the URL asks for a verified server and names no other certificates."""
     if not target.verified:
         return None
     context = ssl.create_default_context()
@@ -111,9 +114,9 @@ def tls_context(target: Target) -> ssl.SSLContext | None:
     return context
 
 
-def _places(hostspec: str, given: Mapping[str, str]) -> tuple[Place, ...]:
-    ports = [_port(port) for port in given.get("port", "").split(",")]
-    listed = hostspec or given.get("host", "")
+def _hosts(hostspec: str, parameters: Mapping[str, str]) -> tuple[HostAddress, ...]:
+    ports = [_port(port) for port in parameters.get("port", "").split(",")]
+    listed = hostspec or parameters.get("host", "")
     if not listed:
         if len(ports) > 1:
             raise ValueError("several ports, and no host")
@@ -125,7 +128,7 @@ def _places(hostspec: str, given: Mapping[str, str]) -> tuple[Place, ...]:
     return tuple((host, own or port) for (host, own), port in zip(hosts, ports, strict=True))
 
 
-def _host(part: str) -> Place:
+def _host(part: str) -> HostAddress:
     if not part:
         raise ValueError("an empty host")
     if part.startswith("/"):
@@ -151,17 +154,21 @@ def _port(text: str) -> int | None:
     return int(text)
 
 
-def _check(given: Mapping[str, str]) -> None:
-    for name, value in given.items():
+def _check(parameters: Mapping[str, str]) -> None:
+    for name, value in parameters.items():
         if name not in _ACCEPTED:
-            # A name that nobody knows may be the rest of a password.
+            # An unknown name may be the rest of a password.
             shown = name if re.fullmatch(r"[A-Za-z_]{1,40}", name) else "with that name"
             raise StoreUnavailableError(
                 f"The URL of the database has a parameter {shown}, but these are accepted: {_LISTED}."
             )
         if name in _CHOICES and value not in _CHOICES[name]:
             raise StoreUnavailableError(_refusal(name))
-    if given.get("channel_binding") == "require" and given.get("sslmode", "require") in {"disable", "allow", "prefer"}:
+    if parameters.get("channel_binding") == "require" and parameters.get("sslmode", "require") in {
+        "disable",
+        "allow",
+        "prefer",
+    }:
         raise StoreUnavailableError(
             "The URL of the database has channel_binding=require: it needs sslmode=require, verify-ca or verify-full."
         )
@@ -177,8 +184,8 @@ def _refusal(name: str) -> str:
     return f"The URL of the database has a parameter {name} with a value other than these: {choices}."
 
 
-def _seconds(given: Mapping[str, str]) -> float | None:
-    text = given.get("connect_timeout", "0").strip()
+def _seconds(parameters: Mapping[str, str]) -> float | None:
+    text = parameters.get("connect_timeout", "0").strip()
     if not text.isascii() or not text.isdigit():
         raise StoreUnavailableError(
             "The URL of the database has a parameter connect_timeout that is no number of seconds."
@@ -186,49 +193,49 @@ def _seconds(given: Mapping[str, str]) -> float | None:
     return float(text) or None
 
 
-def _settings(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Find what is set after connecting, and what only the start of a connection can carry."""
-    options = given.get("options", "")
+def _settings(parameters: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the settings to set after connecting, and those that only the startup message can carry."""
+    options = parameters.get("options", "")
     settings = {name: _ESCAPE.sub(r"\1", value) for name, value in _SETTING.findall(options)}
     rest = _SETTING.sub("", options).strip()
     for name in _NAMES[::-1]:
-        if given.get(name):
-            settings["application_name"] = given[name]
+        if parameters.get(name):
+            settings["application_name"] = parameters[name]
     for name in _SCHEMAS:
-        if given.get(name):
-            # search_path is a list of names as SQL writes them, the others are one name as it is.
-            quoted = '"' + given[name].replace('"', '""') + '"'
-            settings["search_path"] = given[name] if name == "search_path" else quoted
+        if parameters.get(name):
+            # search_path is a list of names as SQL writes them; the other parameters are one name, not quoted.
+            quoted = '"' + parameters[name].replace('"', '""') + '"'
+            settings["search_path"] = parameters[name] if name == "search_path" else quoted
     return settings, {"options": rest} if rest else {}
 
 
-def _is_verified(given: Mapping[str, str]) -> bool:
+def _is_verified(parameters: Mapping[str, str]) -> bool:
     """Whether the server's certificate is held against those that the system trusts.
 
     The driver cannot bind the channel. What ``channel_binding=require`` is to prevent, somebody else in the server's
-    place, is prevented by its certificate instead.
+    address, is prevented by its certificate instead.
     """
-    roots = given.get("sslrootcert", "")
+    roots = parameters.get("sslrootcert", "")
     if roots == "system":
         return True
-    return given.get("channel_binding") == "require" and not roots
+    return parameters.get("channel_binding") == "require" and not roots
 
 
-def _driver_url(given: Mapping[str, str]) -> str | None:
-    tls = {name: given[name] for name in (*_TLS, "service") if given.get(name)}
+def _driver_url(parameters: Mapping[str, str]) -> str | None:
+    tls = {name: parameters[name] for name in (*_TLS, "service") if parameters.get(name)}
     if tls.get("sslrootcert") == "system":
         del tls["sslrootcert"]
-    if given.get("channel_binding") == "require" and "sslrootcert" in tls:
+    if parameters.get("channel_binding") == "require" and "sslrootcert" in tls:
         tls["sslmode"] = "verify-full"
     return f"postgresql:///?{urlencode(tls)}" if tls else None
 
 
-def _shown(places: tuple[Place, ...]) -> str:
-    return ",".join(_shown_place(place) for place in places)
+def _format_hosts(hosts: tuple[HostAddress, ...]) -> str:
+    return ",".join(_format_host(address) for address in hosts)
 
 
-def _shown_place(place: Place) -> str:
-    host, port = place
+def _format_host(address: HostAddress) -> str:
+    host, port = address
     if host is None:
         return "the default host"
     bracketed = f"[{host}]" if ":" in host else host

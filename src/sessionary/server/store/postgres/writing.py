@@ -1,9 +1,9 @@
-"""Writing: a batch of commands is one transaction, most often of a single statement."""
+"""Writing: a batch of commands is read by one statement, and written by another one, which is also its commit."""
 
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -18,189 +18,219 @@ from sessionary.server.store.postgres.driver_errors import (
     WriteConflictError,
 )
 from sessionary.server.store.postgres.rows import (
-    from_folded,
-    from_keys_wanted,
-    from_sessions_wanted,
+    bind_key_ids,
+    bind_session_keys,
+    bind_write_batch,
     to_key,
     to_session,
 )
-from sessionary.server.store.rules import Folded, OnceKey, SessionKey, fold, once_key, session_key
+from sessionary.server.store.rules import (
+    BatchResult,
+    IdempotencyKeyId,
+    SessionKey,
+    apply_commands,
+    idempotency_key_id,
+    session_key,
+)
 
 Stored = dict[SessionKey, StoredSession]
-Keys = dict[OnceKey, StoredKey]
+Keys = dict[IdempotencyKeyId, StoredKey]
 
-_ATTEMPTS: Final = 3
-_SUSPICIOUS_SECONDS: Final = 60.0
+_ATTEMPTS: Final = 8
+_TRANSACTION_SECONDS: Final = 60.0
+"""After a write of unknown outcome, batches are written in explicit transactions for so long."""
 
 
-class _Wanted:
-    """What a batch must know before it can be decided."""
+class _Batch:
+    """The commands of a batch, and what must be read to apply them."""
 
     def __init__(self, commands: Sequence[Command]) -> None:
         self.commands: Final = commands
-        self.sessions: Final = _sessions_wanted(commands)
-        """In the order in which everyone locks them; true where metadata is to be merged."""
-        self.keys: Final = list(dict.fromkeys(filter(None, map(once_key, commands))))
+        self.sessions: Final = _sessions_of(commands)
+        """Sorted, so that all servers lock rows in one order; true where metadata is to be merged."""
+        self.keys: Final = list(dict.fromkeys(filter(None, map(idempotency_key_id, commands))))
 
-    def sessions_found(self, rows: Rows) -> Stored:
-        places = list(self.sessions)
-        found = [(places[row["place"] - 1], row) for row in rows if row["user_id"] is not None]
+    def sessions_in(self, rows: Rows) -> Stored:
+        sessions = list(self.sessions)
+        found = [(sessions[row["ordinal"] - 1], row) for row in rows if row["user_id"] is not None]
         return {key: to_session(key[0], key[1], row) for key, row in found}
 
-    def keys_found(self, rows: Rows) -> Keys:
-        found = [(self.keys[row["place"] - 1], row) for row in rows if row["fingerprint"] is not None]
-        return {name: to_key(name, row) for name, row in found}
+    def keys_in(self, rows: Rows) -> Keys:
+        found = [(self.keys[row["ordinal"] - 1], row) for row in rows if row["fingerprint"] is not None]
+        return {key_id: to_key(key_id, row) for key_id, row in found}
 
 
-def _sessions_wanted(commands: Sequence[Command]) -> dict[SessionKey, bool]:
-    wanted: dict[SessionKey, bool] = {}
+def _sessions_of(commands: Sequence[Command]) -> dict[SessionKey, bool]:
+    sessions: dict[SessionKey, bool] = {}
     for command in commands:
         if not isinstance(command, Create):
             key = session_key(command)
             merges = isinstance(command, Update) and command.metadata is not None
-            wanted[key] = merges or wanted.get(key, False)
-    return dict(sorted(wanted.items()))
+            sessions[key] = merges or sessions.get(key, False)
+    return dict(sorted(sessions.items()))
 
 
-def _writes_something(folded: Folded) -> bool:
-    return bool(folded.deleted or folded.inserted or folded.updated or folded.keys or folded.audit)
+def _has_changes(result: BatchResult) -> bool:
+    return bool(result.deleted or result.inserted or result.updated or result.keys or result.audit)
 
 
-def _is_guessed(wanted: _Wanted, folded: Folded) -> bool:
-    """Whether a creation was refused whose key was not looked up: no write would fail if it is known."""
-    unread = wanted.keys and not wanted.sessions
-    return bool(unread) and any(isinstance(outcome, SessionaryError) for outcome in folded.outcomes)
+def _needs_keys(batch: _Batch, result: BatchResult) -> bool:
+    """Return whether a creation was refused although its key may be known: its key was not read, and no write fails."""
+    unread = batch.keys and not batch.sessions
+    return bool(unread) and any(isinstance(outcome, SessionaryError) for outcome in result.outcomes)
 
 
 class Blocked(Struct, frozen=True):
-    """The answer to a command whose session somebody else has locked: nothing was done."""
+    """The result for a command whose session is locked by another transaction, or keeps changing: nothing was done."""
 
 
-Answer = Outcome | Blocked
+Result = Outcome | Blocked
 
 
 class Writer:
-    """Applies batches, one at a time, on a connection of its own."""
+    """Applies batches, one at a time, on a connection of its own.
 
-    def __init__(self, connection: Connection, clock: Clock, seconds_max: float, *, locking: bool = False) -> None:
-        """Own a connection; ``locking`` takes locks from the first.
+    There is one protocol: read without locks, apply the commands, and write if each session still has the version that
+    was read and each idempotency key is still new. On a conflict read again, a few times; then halve the batch. If
+    another transaction holds a lock, leave out the sessions that are locked.
+    """
 
-        What a batch has not come to after ``seconds_max`` is given back as blocked.
+    def __init__(
+        self, connection: Connection, clock: Clock, seconds_max: float, *, expects_locks: bool = False
+    ) -> None:
+        """Own a connection; ``expects_locks`` looks for locked sessions before it writes, instead of after a timeout.
+
+        Commands that were not reached within ``seconds_max`` are returned as blocked.
         """
         self._connection: Final = connection
         self._clock: Final = clock
         self._seconds_max: Final = seconds_max
-        self._locks_until = math.inf if locking else -math.inf
+        self._expects_locks: Final = expects_locks
+        self._transactions_until = -math.inf
 
-    async def apply(self, commands: Sequence[Command]) -> list[Answer]:
-        """Apply a batch whole or not at all, but for what is blocked; raises as ``Connection.call`` does.
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        """Apply a batch; the results are in the order of the commands.
 
-        First without locks: read, decide, and write if every session is still of the version that was read and every
-        key still new. Where someone else came between, read again, and at last with the sessions locked.
+        Raises as ``Connection.call`` does, but only while nothing has been applied: the caller may then repeat it all.
         """
         ends_at = _now() + self._seconds_max
-        if _now() < self._locks_until:
-            return await self._apply_locked(commands, ends_at)
-        wanted = _Wanted(commands)
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self._apply_at_once(wanted, guess=not attempt)
-            except WriteConflictError:
-                continue
-            except LockTimeoutError:
-                break
-            except StoreUnavailableError:
-                # Whatever it was, a command may be to blame: in a transaction the next error is known to undo it all.
-                self._locks_until = _now() + _SUSPICIOUS_SECONDS
-                raise
-        return await self._apply_locked(commands, ends_at)
+        if self._expects_locks:
+            return await self._apply_unlocked(commands, ends_at)
+        return await self._apply(commands, ends_at)
 
-    async def _apply_at_once(self, wanted: _Wanted, *, guess: bool) -> list[Answer]:
-        stored, keys = await self._read(wanted, guess=guess)
-        now = self._clock()
-        folded = fold(wanted.commands, stored, keys, now)
-        if guess and _is_guessed(wanted, folded):
-            return await self._apply_at_once(wanted, guess=False)
-        if _writes_something(folded):
-            await self._connection.call("write_batch", from_folded(folded, stored, now), commits=True)
-        return [*folded.outcomes]
-
-    async def _apply_locked(self, commands: Sequence[Command], ends_at: float) -> list[Answer]:
-        """Apply what nobody has locked; where it cannot be told who is to blame, part by part.
-
-        Raises only as long as nothing has been applied: the caller may then do all of it again.
-        """
+    async def _apply(self, commands: Sequence[Command], ends_at: float) -> list[Result]:
         try:
-            return await self._apply_free(commands)
-        except (WriteConflictError, LockTimeoutError, InvalidDataError) as error:
-            if len(commands) == 1:
-                return [_answer_to(error)]
-        await self._connection.look()
-        answers: dict[int, Answer] = {}
-        for part in _parts(commands):
-            found = await self._apply_part([commands[place] for place in part], ends_at)
-            answers.update(zip(part, found, strict=True))
-        return [answers[place] for place in range(len(commands))]
+            return await self._apply_whole(commands)
+        except LockTimeoutError:
+            return await self._apply_unlocked(commands, ends_at)
+        except (WriteConflictError, InvalidDataError) as error:
+            # A newer program that has changed the schema makes every write conflict.
+            await self._connection.check_schema()
+            return await self._apply_halves(commands, ends_at, error)
 
-    async def _apply_part(self, commands: Sequence[Command], ends_at: float) -> list[Answer]:
-        """Apply a part of a batch; other parts may have been applied, so that nothing is raised."""
+    async def _apply_unlocked(self, commands: Sequence[Command], ends_at: float) -> list[Result]:
+        """Apply the commands whose sessions no other transaction has locked."""
+        locked = await self._find_locked(commands)
+        free = [command for command in commands if session_key(command) not in locked]
+        try:
+            results = iter(await self._apply_whole(free))
+        except (LockTimeoutError, WriteConflictError, InvalidDataError) as error:
+            results = iter(await self._apply_halves(free, ends_at, error))
+        return [Blocked() if session_key(command) in locked else next(results) for command in commands]
+
+    async def _apply_halves(self, commands: Sequence[Command], ends_at: float, error: RolledBackError) -> list[Result]:
+        """Apply a batch that failed in two parts: so it comes down to the commands that cannot be applied."""
+        if len(commands) == 1:
+            return [_result_of(error)]
+        results: dict[int, Result] = {}
+        for half in _halves(commands):
+            applied = await self._apply_half([commands[number] for number in half], ends_at)
+            results.update(zip(half, applied, strict=True))
+        return [results[number] for number in range(len(commands))]
+
+    async def _apply_half(self, commands: Sequence[Command], ends_at: float) -> list[Result]:
+        """Apply one half; nothing is raised, for the other half may have been applied."""
         if _now() > ends_at:
             return [Blocked()] * len(commands)
         try:
-            return await self._apply_locked(commands, ends_at)
+            return await self._apply(commands, ends_at)
         except StoreUnavailableError as error:
             return [error] * len(commands)
         except (RolledBackError, ConnectionLostError) as error:
             return [StoreUnavailableError(reason=str(error), unchanged=True)] * len(commands)
 
-    async def _apply_free(self, commands: Sequence[Command]) -> list[Answer]:
-        wanted = _Wanted(commands)
-        async with self._connection.transaction():
-            free = await self._lock(wanted)
-            stored, keys = await self._read(wanted, guess=False)
-            blocked = stored.keys() - free
-            folded_commands = [command for command in commands if session_key(command) not in blocked]
-            now = self._clock()
-            folded = fold(folded_commands, stored, keys, now)
-            if _writes_something(folded):
-                await self._connection.call("write_batch", from_folded(folded, stored, now))
-        outcomes = iter(folded.outcomes)
-        return [Blocked() if session_key(command) in blocked else next(outcomes) for command in commands]
+    async def _apply_whole(self, commands: Sequence[Command]) -> list[Result]:
+        """Apply a batch whole or not at all; on a conflict it is read and applied again."""
+        batch = _Batch(commands)
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return await self._attempt(batch, reads_new_keys=attempt > 1)
+            except WriteConflictError:
+                continue
+        return await self._attempt(batch, reads_new_keys=True)
 
-    async def _read(self, wanted: _Wanted, *, guess: bool) -> tuple[Stored, Keys]:
-        if not wanted.sessions and (guess or not wanted.keys):
-            # Keys of creations are nearly always new: one that is not makes the write fail and is looked up then, as is
-            # that of one that is refused.
+    async def _attempt(self, batch: _Batch, *, reads_new_keys: bool) -> list[Result]:
+        stored, keys = await self._read(batch, reads_new_keys=reads_new_keys)
+        now = self._clock()
+        result = apply_commands(batch.commands, stored, keys, now)
+        if not reads_new_keys and _needs_keys(batch, result):
+            return await self._attempt(batch, reads_new_keys=True)
+        if _has_changes(result):
+            await self._write(bind_write_batch(result, stored, now))
+        return [*result.outcomes]
+
+    async def _read(self, batch: _Batch, *, reads_new_keys: bool) -> tuple[Stored, Keys]:
+        if not batch.sessions and not (reads_new_keys and batch.keys):
+            # The keys of creations are nearly always new. One that is not makes the write fail, and is read then.
             return {}, {}
-        bindings = {**from_sessions_wanted(wanted.sessions), **from_keys_wanted(wanted.keys)}
+        bindings = {**bind_session_keys(batch.sessions), **bind_key_ids(batch.keys)}
         rows = await self._connection.call("read_batch", bindings)
-        return wanted.sessions_found(rows), wanted.keys_found(rows)
+        return batch.sessions_in(rows), batch.keys_in(rows)
 
-    async def _lock(self, wanted: _Wanted) -> set[SessionKey]:
-        if not wanted.sessions:
-            return set()
-        rows = await self._connection.call("lock_sessions", from_sessions_wanted(wanted.sessions))
-        places = list(wanted.sessions)
-        return {places[row["place"] - 1] for row in rows}
+    async def _write(self, bindings: dict[str, Any]) -> None:
+        if _now() < self._transactions_until:
+            async with self._connection.transaction():
+                await self._connection.call("write_batch", bindings)
+            return
+        try:
+            await self._connection.call("write_batch", bindings, commits=True, may_conflict=True)
+        except StoreUnavailableError:
+            # A command may have caused it, and come again. In a transaction an error of the statement is known to undo
+            # everything, so that the batch can be halved.
+            self._transactions_until = _now() + _TRANSACTION_SECONDS
+            raise
+
+    async def _find_locked(self, commands: Sequence[Command]) -> set[SessionKey]:
+        """Find the sessions that another transaction has locked; a lock on a whole table is waited for."""
+        batch = _Batch(commands)
+        async with self._connection.transaction(commits=False):
+            if not batch.sessions:
+                return set()
+            rows = await self._connection.call("find_unlocked_sessions", bind_session_keys(batch.sessions))
+            stored, _ = await self._read(batch, reads_new_keys=False)
+        sessions = list(batch.sessions)
+        return stored.keys() - {sessions[row["ordinal"] - 1] for row in rows}
 
 
-def _answer_to(error: RolledBackError) -> Answer:
-    """Answer a command that failed alone: who was overtaken or waits may try again."""
+def _result_of(error: RolledBackError) -> Result:
+    """Return the result of a command that failed alone: after a conflict or a lock it may be tried again."""
     if isinstance(error, InvalidDataError) or str(error).startswith("UniqueViolation"):
         return StoreUnavailableError(reason=str(error), unchanged=True)
     return Blocked()
 
 
-def _parts(commands: Sequence[Command]) -> list[list[int]]:
-    """Part a batch by organisation, and that of one by sessions, in halves."""
-    owners = list(dict.fromkeys(command.organisation for command in commands))
-    if len(owners) > 1:
-        parts: dict[str, list[int]] = {owner: [] for owner in owners}
-        for place, command in enumerate(commands):
-            parts[command.organisation].append(place)
-        return list(parts.values())
-    middle = len(commands) // 2
-    return [list(range(middle)), list(range(middle, len(commands)))]
+def _halves(commands: Sequence[Command]) -> list[list[int]]:
+    """Halve a batch by organisation; the commands of one organisation are halved in their order."""
+    organisations = list(dict.fromkeys(command.organisation for command in commands))
+    middle = len(organisations) // 2
+    first = set(organisations[:middle])
+    numbers = range(len(commands))
+    if not first:
+        return [list(numbers[: len(commands) // 2]), list(numbers[len(commands) // 2 :])]
+    return [
+        [number for number in numbers if commands[number].organisation in first],
+        [number for number in numbers if commands[number].organisation not in first],
+    ]
 
 
 def _now() -> float:

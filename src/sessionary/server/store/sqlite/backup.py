@@ -1,4 +1,4 @@
-"""Copies of a database file: made and verified while a server uses it, and put into its place while none does."""
+"""Back up a database file while a server uses it, and restore it while none does; copies are verified."""
 
 import contextlib
 import os
@@ -13,9 +13,9 @@ from sessionary.errors import InvalidRequestError, SessionaryError, StoreUnavail
 from sessionary.server.store import migrate as numbered
 from sessionary.server.store.sqlite.connections import close
 from sessionary.server.store.sqlite.disk_space import DISK_FULL
-from sessionary.server.store.sqlite.file_lock import Hold, kept_free
+from sessionary.server.store.sqlite.file_lock import FileLock, exclude_servers
 from sessionary.server.store.sqlite.migrations import applied
-from sessionary.server.store.sqlite.paths import index_of, journal_of, left_beside, log_of, real_path
+from sessionary.server.store.sqlite.paths import files_beside, index_of, journal_of, log_of, real_path
 
 Counts = dict[str, int]
 """The rows of each table."""
@@ -23,46 +23,48 @@ Counts = dict[str, int]
 _PAGES_A_STEP: Final = 1_000
 _BUSY_MILLISECONDS: Final = 5_000
 _ASIDE_MAX: Final = 1_000
+_TABLES: Final = {"schema_migrations", "sessions", "keys"}
+"""Tables that every version of the schema has: a copy may be older than this program."""
 
 
 def back_up(database: Path, target: Path) -> Counts:
-    """Copy a database into a new file, as of one instant; the file has its name once it is whole and verified."""
-    with _in_words(database):
+    """Copy a database into a new file, in one consistent state; it gets its name once it is verified."""
+    with _readable_errors(database):
         if not real_path(database).exists():
             raise StoreUnavailableError(f"There is no database at {database}.")
         _check_absent(target)
         if not target.absolute().parent.is_dir():
             raise InvalidRequestError(f"There is no folder {target.parent} to put the copy into.")
-        with _opened_to_read(real_path(database)) as source, _part_of(target) as part:
+        with _opened_to_read(real_path(database)) as source, _temporary_file(target) as part:
             counts = _copy(source, part)
             _give_name(part, target)
         return counts
 
 
 def restore(copy: Path, database: Path, *, replace: bool) -> tuple[Counts, Path | None]:
-    """Put a copy into the place of a database that no server has; answers where what was there is now, if any.
+    """Replace a database that no server uses by a copy; return also the path of the old database, if there was one.
 
-    It is there whole or not at all: the copy is copied beside it, verified, and renamed.
+    The copy is copied beside the database, verified, and renamed.
     """
-    with _in_words(database):
+    with _readable_errors(database):
         real = real_path(database)
         if real.exists() and not replace:
             raise InvalidRequestError(
-                f"There is a database at {database}: say --replace to keep it aside and take its place."
+                f"There is a database at {database}: use --replace to move it aside and replace it."
             )
-        left = left_beside(real)
+        left = files_beside(real)
         if left and not replace:
             raise InvalidRequestError(
-                f"There is no database at {database}, but {left[0]}, which may hold what was acknowledged and would be "
-                "mixed with the copy: say --replace to move it aside."
+                f"There is no database at {database}, but {left[0]}, which may hold acknowledged data and would be "
+                "mixed with the copy: use --replace to move it aside."
             )
         source = _source(copy, real)
         try:
-            # Held to the end: no server starts on a file that is being exchanged.
-            with Hold(real), _part_of(real) as part:
+            # Held to the end, so that no server starts on the file meanwhile.
+            with FileLock(real), _temporary_file(real) as part:
                 counts = _copy(source, part)
                 if real.exists():
-                    _settle(real)
+                    _copy_log(real)
                     return counts, _exchange(part, real)
                 aside = _put_aside(real, _free_name(real)) if replace else None
                 _give_name(part, real)
@@ -72,7 +74,7 @@ def restore(copy: Path, database: Path, *, replace: bool) -> tuple[Counts, Path 
 
 
 @contextlib.contextmanager
-def _in_words(database: Path) -> Iterator[None]:
+def _readable_errors(database: Path) -> Iterator[None]:
     try:
         yield
     except apsw.FullError as error:
@@ -84,9 +86,9 @@ def _in_words(database: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _part_of(target: Path) -> Iterator[Path]:
-    """Make an empty file beside the target, for its owner only; nothing of it stays under that name."""
-    # The name is known before there is a file: a signal finds nothing that would not be removed.
+def _temporary_file(target: Path) -> Iterator[Path]:
+    """Create an empty file beside the target, for its owner only, and remove it at the end."""
+    # The name is chosen before the file is created, so that it is removed even after a signal.
     part = target.absolute().with_name(f".{target.name}.{secrets.token_hex(6)}.part")
     try:
         file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -99,17 +101,17 @@ def _part_of(target: Path) -> Iterator[Path]:
 
 
 def _copy(source: apsw.Connection, part: Path) -> Counts:
-    """Copy everything as of one instant, bring it to the disk, and verify it; closes the source."""
+    """Copy everything in one consistent state, sync it to the disk, and verify it; closes the source."""
     try:
         source.execute("BEGIN")
         counts = _counts(source)
-        _check_ours(counts)
+        _check_tables(counts)
         target = apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             with target.backup("main", source, "main") as copying:
                 while not copying.done:
                     copying.step(_PAGES_A_STEP)
-            # So that the copy stands alone, and needs no log beside it to be read.
+            # So that the copy can be read without a log beside it.
             target.pragma("journal_mode", "delete")
         finally:
             close(target)
@@ -119,22 +121,22 @@ def _copy(source: apsw.Connection, part: Path) -> Counts:
     with contextlib.closing(_opened_alone(part)) as copied:
         problems = copied.execute("PRAGMA integrity_check(1)").get
         if problems != "ok" or _counts(copied) != counts:
-            raise StoreUnavailableError("The copy is not what was copied: the database or the disk is damaged.")
+            raise StoreUnavailableError("The copy differs from the database: the database or the disk is damaged.")
     return counts
 
 
 @contextlib.contextmanager
 def _opened_to_read(real: Path) -> Iterator[apsw.Connection]:
-    """Open a database that others may write to, changing nothing in it; who may only read it needs no more."""
+    """Open a database that others may write to, without changing it; the right to read is enough."""
     with contextlib.ExitStack() as held:
         if os.access(real, os.W_OK) and os.access(real.parent, os.W_OK):
             source = apsw.Connection(str(real), flags=apsw.SQLITE_OPEN_READWRITE)
         elif index_of(real).exists() or _has_bytes(log_of(real)) or journal_of(real).exists():
-            # A server's log may be empty at the moment.
+            # A server may use it; its log may be empty at the moment.
             source = apsw.Connection(str(real), flags=apsw.SQLITE_OPEN_READONLY)
         else:
-            # SQLite would have to make a log: without one nobody writes, and no server begins to meanwhile.
-            held.enter_context(kept_free(real))
+            # SQLite would have to create a log. Without one nobody writes, and no server may start meanwhile.
+            held.enter_context(exclude_servers(real))
             source = _opened_alone(real)
         held.callback(close, source)
         source.set_busy_timeout(_BUSY_MILLISECONDS)
@@ -145,9 +147,9 @@ def _opened_to_read(real: Path) -> Iterator[apsw.Connection]:
 
 
 def _source(copy: Path, real: Path) -> apsw.Connection:
-    """Open a copy that is to be restored, which stays as it is; raises InvalidRequestError if there is none.
+    """Open a copy to restore, without changing it; raises InvalidRequestError if there is none.
 
-    Raises StoreUnavailableError if it is damaged, or none that this program can serve.
+    Raises StoreUnavailableError if it is damaged, or not a database that this program can use.
     """
     found = real_path(copy, may_have_names=True)
     if not found.exists():
@@ -160,7 +162,7 @@ def _source(copy: Path, real: Path) -> apsw.Connection:
     try:
         if source.execute("PRAGMA integrity_check(1)").get != "ok":
             raise StoreUnavailableError(f"{copy} is damaged.")
-        _check_ours(_counts(source))
+        _check_tables(_counts(source))
         numbered.pending(numbered.read_migrations("sqlite"), applied(source))
     except (apsw.NotADBError, apsw.CorruptError) as error:
         close(source)
@@ -176,14 +178,14 @@ def _has_bytes(place: Path) -> bool:
 
 
 def _opened_with_log(file: Path) -> apsw.Connection:
-    """Open a file whose log holds a part of it, for reading: the log is not copied into it, and stays."""
+    """Open a file whose log holds a part of its data, for reading; the log is not copied into the file."""
     source = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
     source.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     return source
 
 
 def _opened_alone(file: Path) -> apsw.Connection:
-    """Open a file that nobody writes to: without locks and without a log."""
+    """Open a file that nobody writes to, without locks and without a log."""
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     return apsw.Connection(f"{file.absolute().as_uri()}?immutable=1", flags=flags)
 
@@ -194,13 +196,13 @@ def _counts(connection: apsw.Connection) -> Counts:
     return {name: connection.execute(f'SELECT count(*) FROM "{table}"').get for name, table in quoted.items()}  # noqa: S608 - names of tables
 
 
-def _check_ours(counts: Counts) -> None:
-    if not {"schema_migrations", "sessions", "turns"} <= counts.keys():
-        raise StoreUnavailableError("That is a database, but none of sessionary's.")
+def _check_tables(counts: Counts) -> None:
+    if not counts.keys() >= _TABLES:
+        raise StoreUnavailableError("That is a database, but not one of sessionary.")
 
 
-def _settle(real: Path) -> None:
-    """Bring the log of the database that is replaced into it; raises StoreUnavailableError if a program has it open."""
+def _copy_log(real: Path) -> None:
+    """Copy the log of the old database into its file; raises StoreUnavailableError if a program has it open."""
     connection = apsw.Connection(str(real), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.pragma("locking_mode", "exclusive")
@@ -209,7 +211,7 @@ def _settle(real: Path) -> None:
     except apsw.BusyError as error:
         raise StoreUnavailableError(f"Another program has {real} open: close it first.") from error
     except (apsw.NotADBError, apsw.CorruptError):
-        # It is to be replaced for a reason. Its log goes with it.
+        # It is damaged, and replaced for that reason. Its log is moved with it.
         return
     finally:
         close(connection)
@@ -218,11 +220,11 @@ def _settle(real: Path) -> None:
 def _exchange(part: Path, real: Path) -> Path:
     aside = _free_name(real)
     if os.geteuid() == 0:
-        # Root restores for the server's own user.
+        # Root restores for the server's user.
         owner = real.stat()
         os.chown(part, owner.st_uid, owner.st_gid)
     _put_aside(real, aside)
-    # At every instant there is a whole database under the name.
+    # At any time there is a complete database at the path.
     try:
         aside.hardlink_to(real)
     except PermissionError:
@@ -234,11 +236,11 @@ def _exchange(part: Path, real: Path) -> Path:
 
 
 def _put_aside(real: Path, aside: Path) -> Path | None:
-    """Move what lies beside a name out of the way; answers where the first of it is now, if there is any."""
+    """Move the files beside a database aside; return the new path of the first one, if any."""
     moved: list[Path] = []
-    for beside in left_beside(real):
+    for beside in files_beside(real):
         if beside == index_of(real):
-            # It holds nothing of its own: SQLite makes it again from the log.
+            # SQLite makes it again from the log.
             beside.unlink()
             continue
         moved.append(aside.with_name(aside.name + beside.name.removeprefix(real.name)))
@@ -249,9 +251,9 @@ def _put_aside(real: Path, aside: Path) -> Path | None:
 def _free_name(real: Path) -> Path:
     for number in range(1, _ASIDE_MAX):
         name = real.with_name(f"{real.name}.replaced-{number}")
-        if not name.exists() and not left_beside(name):
+        if not name.exists() and not files_beside(name):
             return name
-    raise StoreUnavailableError(f"Too many files {real}.replaced-… are kept aside: remove some.")
+    raise StoreUnavailableError(f"There are too many files {real}.replaced-…: remove some.")
 
 
 def _check_absent(target: Path) -> None:
@@ -261,13 +263,13 @@ def _check_absent(target: Path) -> None:
 
 
 def _check_alone(target: Path) -> None:
-    """Raise InvalidRequestError if a log lies beside: SQLite would mix it with what gets the name, or delete it."""
-    for beside in left_beside(target):
+    """Raise InvalidRequestError if there is a log: SQLite would apply it to the new file, or delete it."""
+    for beside in files_beside(target):
         raise InvalidRequestError(f"There is a file {beside} already, which would ruin {target}: move it away first.")
 
 
 def _give_name(part: Path, target: Path) -> None:
-    """Name a file that is whole and verified, unless there is one of that name by now, or something beside it."""
+    """Rename a complete and verified file to the target, unless there is a file by now."""
     _check_absent(target)
     try:
         target.hardlink_to(part)
@@ -283,7 +285,7 @@ def _give_name(part: Path, target: Path) -> None:
 
 
 def _sync(place: Path) -> None:
-    # Of a copy that is not in use, or of a folder: closing it drops nobody's locks.
+    # Of a copy that is not in use, or of a folder: closing it drops no locks.
     file = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)

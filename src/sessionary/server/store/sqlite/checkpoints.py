@@ -1,4 +1,4 @@
-"""Checkpoints: copying the log into the file, beside the writer instead of inside its commits."""
+"""Checkpoints: copy the log into the file, in another thread instead of during commits."""
 
 import asyncio
 import logging
@@ -9,15 +9,15 @@ import apsw
 
 from sessionary.server.store.sqlite import connections
 from sessionary.server.store.sqlite.file_watch import FileWatch
-from sessionary.server.store.sqlite.worker_thread import WorkThread
+from sessionary.server.store.sqlite.worker_thread import WorkerThread
 
 _logger: Final = logging.getLogger("sessionary.server.store")
 
 _SECONDS_BETWEEN: Final = 0.2
 _LOG_FRAMES_MAX: Final = 16_384
-"""64 MiB. Under constant load the log would never start over by itself: past this, the writer is asked to."""
+"""64 MiB. Under constant load the log never starts over by itself; if it is longer, the writer starts it over."""
 _TRIES_MAX: Final = 10
-"""How often in a row the log is tried to be emptied between short reads; then the next write or sweep asks again."""
+"""How often in a row to try to empty the log between short reads; the next write or sweep tries again."""
 
 
 class Checkpointer:
@@ -30,49 +30,49 @@ class Checkpointer:
         empty_log: Callable[[], Awaitable[bool]],
         watch: FileWatch,
     ) -> None:
-        """Use a connection of its own; the two others begin the log anew, or cut it to nothing, between two batches.
+        """Own a connection. ``start_log_over`` and ``empty_log`` run on the writer's, between two batches.
 
-        They answer whether they could: both are for the writer, and so must not wait for anybody who reads.
+        They return whether they succeeded: they do not wait for readers, because the writer would wait, too.
         """
         self._connection: Final = connection
         self._start_log_over: Final = start_log_over
         self._empty_log: Final = empty_log
         self._watch: Final = watch
-        self._thread: Final = WorkThread("sessionary-checkpointer", connection.interrupt)
+        self._thread: Final = WorkerThread("sessionary-checkpointer", connection.interrupt)
         self._task: asyncio.Task[None] | None = None
         self._due = False
-        # At first unknown: a process before may have removed something and been killed.
-        self._remembers = True
-        self._forgets = False
-        self._insists = False
+        # Not known at startup: an earlier process may have deleted something before it was killed.
+        self._has_removed_content = True
+        self._empties_log = False
+        self._keeps_trying = False
         self._tries = 0
         self._closing = False
         self._is_complete = False
 
-    def written(self) -> None:
-        """Say that there is something to copy."""
+    def schedule(self) -> None:
+        """Schedule a checkpoint after a write."""
         self._due = True
-        self._watch.unsettle()
+        self._watch.checkpoint_pending()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._checkpoint_while_due())
 
-    def removed(self) -> None:
-        """Say that the log may hold what is meant to be gone."""
-        self._remembers = True
+    def mark_removed(self) -> None:
+        """Record that the log may hold deleted content."""
+        self._has_removed_content = True
 
-    def forget(self) -> None:
-        """Have the log emptied soon, if it holds what is meant to be gone."""
-        if self._remembers:
-            self._forgets, self._tries = True, 0
-            self.written()
+    def empty_log_soon(self) -> None:
+        """Schedule that the log is emptied, if it may hold deleted content."""
+        if self._has_removed_content:
+            self._empties_log, self._tries = True, 0
+            self.schedule()
 
-    def save(self) -> None:
-        """Have the log emptied as soon as nobody reads: the file that it belongs to has been moved."""
-        self._forgets = self._insists = True
-        self.written()
+    def empty_log(self) -> None:
+        """Empty the log as soon as nobody reads it: the file that it belongs to has been moved."""
+        self._empties_log = self._keeps_trying = True
+        self.schedule()
 
     async def close(self) -> None:
-        """Wait for the checkpoint that runs, then close the connection."""
+        """Wait for the running checkpoint, then close the connection."""
         self._closing = True
         if self._task is not None:
             await asyncio.wait((self._task,))
@@ -87,10 +87,10 @@ class Checkpointer:
                 await self._checkpoint()
             except Exception as error:  # noqa: BLE001 - housekeeping
                 _logger.warning("A checkpoint failed (%s); the next write will ask for another.", type(error).__name__)
-            if self._insists and not self._closing:
+            if self._keeps_trying and not self._closing:
                 self._due = True
         if self._is_complete:
-            self._watch.settle()
+            self._watch.checkpoint_complete()
         self._task = None
 
     async def _checkpoint(self) -> None:
@@ -98,23 +98,23 @@ class Checkpointer:
         frames, copied = await self._thread.run(self._copy)
         self._is_complete = copied == frames
         if copied < frames:
-            # A reader is in the way, such as a backup. The log grows until it is through; the writer goes on.
+            # A reader, such as a backup, needs the old state. The log grows until it ends; the writer goes on.
             return
-        if self._forgets:
-            await self._forget()
+        if self._empties_log:
+            await self._try_to_empty_log()
         elif frames > _LOG_FRAMES_MAX:
             await self._start_log_over()
 
-    async def _forget(self) -> None:
-        # In the file what was removed is zeros by now; in the log it still stands as it was.
-        self._remembers = False
+    async def _try_to_empty_log(self) -> None:
+        # In the file the deleted content is zeros now; in the log it is still there.
+        self._has_removed_content = False
         emptied = False
         try:
             emptied = await self._empty_log()
         finally:
-            self._remembers = self._remembers or not emptied
-            self._forgets = not emptied
-        self._insists = self._insists and not emptied
+            self._has_removed_content = self._has_removed_content or not emptied
+            self._empties_log = not emptied
+        self._keeps_trying = self._keeps_trying and not emptied
         self._tries = 0 if emptied else self._tries + 1
         if not emptied and self._tries < _TRIES_MAX:
             self._due = not self._closing

@@ -1,4 +1,4 @@
-"""Connections to the file, and what SQLite must be told on each."""
+"""Connections to the database file, and their settings."""
 
 import errno
 import os
@@ -9,17 +9,17 @@ from urllib.parse import quote_from_bytes
 import apsw
 
 from sessionary.errors import StoreUnavailableError
-from sessionary.server.store.sqlite.paths import check_nothing_waits, lock_of, open_lock, real_path
+from sessionary.server.store.sqlite.paths import check_no_orphaned_log, lock_of, open_lock_file, real_path
 
 CACHE_KIBIBYTES: Final = 16 * 1024
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 
 
 def connect(path: Path, *, busy_seconds: float) -> apsw.Connection:
-    """Open the file for its owner only; another process's lock is waited for at most ``busy_seconds``.
+    """Open the file, for its owner only; another process's lock is waited for at most ``busy_seconds``.
 
-    Every commit is on the disk before it returns, and what is removed is overwritten with zeros. Checkpoints are left
-    to whoever calls for them.
+    Every commit is on the disk before it returns. Deleted content is overwritten with zeros. Checkpoints are made by
+    the caller.
     """
     connection = _open(real_path(path))
     try:
@@ -31,13 +31,13 @@ def connect(path: Path, *, busy_seconds: float) -> apsw.Connection:
 
 
 def _open(real: Path) -> apsw.Connection:
-    """Have SQLite open the file, and make it if it is not there; see ``places`` for why nobody else may."""
+    """Have SQLite open or create the file; ``paths`` explains why nothing else may open it."""
     flags, template = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI, ""
     if not real.exists():
-        check_nothing_waits(real)
-        # SQLite would make it as the umask says; so it is told to take the mode of another file. -wal and -shm then
-        # take over the mode of the file itself.
-        os.close(open_lock(real))
+        check_no_orphaned_log(real)
+        # SQLite would create it with the mode of the umask, so it takes the mode of the lock file. -wal and -shm then
+        # get the mode of the database file.
+        os.close(open_lock_file(real))
         flags |= apsw.SQLITE_OPEN_CREATE
         template = f"?modeof={quote_from_bytes(os.fsencode(lock_of(real)))}"
     connection = apsw.Connection(real.as_uri() + template, flags=flags)
@@ -49,7 +49,7 @@ def _open(real: Path) -> apsw.Connection:
 
 def _configure(connection: apsw.Connection, busy_seconds: float) -> None:
     connection.set_busy_timeout(int(busy_seconds * 1000))
-    # One plan for each statement, whatever is bound: looking at the values, SQLite would prepare again at every call.
+    # One plan for each statement. Otherwise SQLite looks at the values, and prepares again at every call.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     for pragma in (
         "journal_mode = WAL",
@@ -64,8 +64,8 @@ def _configure(connection: apsw.Connection, busy_seconds: float) -> None:
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
-def unusable(path: Path, error: Exception) -> StoreUnavailableError:
-    """Say that a file is none to work with, and why."""
+def unusable_file(path: Path, error: Exception) -> StoreUnavailableError:
+    """Return the error for a file that cannot be used, with the reason."""
     reason = error.strerror if isinstance(error, OSError) else error
     if isinstance(error, OSError) and error.errno != errno.ENOENT and str(error.filename).endswith("-lock"):
         reason = f"its lock file {error.filename}: {error.strerror}"
@@ -73,5 +73,5 @@ def unusable(path: Path, error: Exception) -> StoreUnavailableError:
 
 
 def close(connection: apsw.Connection) -> None:
-    """Close, giving up whatever was open."""
+    """Close the connection and everything that is open on it."""
     connection.close(True)  # noqa: FBT003 - apsw's own signature: force

@@ -1,4 +1,4 @@
-"""Whether there is room on the disk."""
+"""Check that there is space on the disk."""
 
 import errno
 import os
@@ -16,9 +16,9 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_room(database: Path) -> None:
-    """Raise StoreUnavailableError unless a quarter of a megabyte fits beside the database; nothing of it stays."""
+    """Raise StoreUnavailableError unless 256 KiB can be written beside the database; they are removed again."""
     try:
-        # What is free is not what we may have: only writing tells of quotas and reserves.
+        # Free space may not be ours to use: only a write shows quotas and reserves.
         with tempfile.TemporaryFile(dir=database.parent, buffering=0) as trial:
             if trial.write(bytes(_BYTES_WANTED)) < _BYTES_WANTED:
                 raise StoreUnavailableError(DISK_FULL, reason=f"no room beside {database}")
@@ -28,6 +28,6 @@ def check_room(database: Path) -> None:
 
 
 def is_short_of_room(database: Path) -> bool:
-    """Say whether so little is free that only trying tells whether anything fits; this costs no write."""
+    """Return whether so little is free that only a trial write shows whether anything fits."""
     disk = os.statvfs(database.parent)
     return disk.f_bavail * disk.f_frsize < _BYTES_SCARCE

@@ -1,4 +1,4 @@
-"""Whether the file that is open is still the one at its path: what is written to one that is not would be lost."""
+"""Check that the open database file is still the one at its path; otherwise what is written would be lost."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from sessionary.errors import StoreUnavailableError
-from sessionary.server.store.sqlite.overwrite_detection import Contents
+from sessionary.server.store.sqlite.overwrite_detection import OverwriteDetector
 from sessionary.server.store.sqlite.paths import index_of, log_of, real_path
 
 FILE_GONE: Final = "The database file was removed, moved or replaced."
@@ -18,14 +18,14 @@ Identity = tuple[int, int]
 
 
 class FileWatch:
-    """Compares paths with the files that were there when SQLite opened them; it only looks (``stat``).
+    """Compares paths with the files that SQLite opened, by ``stat`` alone.
 
-    What is put back where it was is as good as before.
+    If the original files are put back, writing goes on.
     """
 
-    def __init__(self, path: Path, on_lost: Callable[[], object], contents: Contents) -> None:
-        """Remember the files, which SQLite must have open; ``on_lost`` is called when one is found to be gone."""
-        # As it was given, so that a symbolic link which leads elsewhere is noticed; and from where it was given.
+    def __init__(self, path: Path, on_lost: Callable[[], object], contents: OverwriteDetector) -> None:
+        """Remember the files that SQLite has open; ``on_lost`` is called when one of them is missing or replaced."""
+        # The path as given: so a symbolic link that is changed is noticed.
         given, real = path.absolute(), real_path(path)
         self._file: Final = str(given)
         self._log: Final = str(log_of(real))
@@ -35,13 +35,13 @@ class FileWatch:
             place: _identity(place) for place in map(str, (real, index_of(real))) if place != self._file
         }
         self._on_lost: Final = on_lost
-        self._contents: Final = contents
-        self._settled: tuple[int, int] | None = None
-        self._is_well = True
-        self._was_written_over = False
+        self._overwrites: Final = contents
+        self._checkpointed: tuple[int, int] | None = None
+        self._is_intact = True
+        self._is_overwritten = False
 
     def check(self) -> None:
-        """Raise StoreUnavailableError unless what a commit needs is in its place; asked before every commit."""
+        """Raise StoreUnavailableError unless file and log are the ones that are open; called before every commit."""
         try:
             file, log = os.stat(self._file), os.stat(self._log)  # noqa: PTH116 - twice as fast
         except OSError as error:
@@ -50,41 +50,41 @@ class FileWatch:
             raise self._lost(f"another file is at {self._file}")
         if (log.st_ino, log.st_dev) != self._log_identity:
             raise self._lost(f"another log is at {self._log}")
-        if self._settled is not None and (file.st_mtime_ns, file.st_size) != self._settled:
-            self._look_closer()
-        if self._was_written_over:
-            raise self._lost(f"another program wrote over {self._file}")
-        if not self._is_well:
+        if self._checkpointed is not None and (file.st_mtime_ns, file.st_size) != self._checkpointed:
+            self._check_overwritten()
+        if self._is_overwritten:
+            raise self._lost(f"another program overwrote {self._file}")
+        if not self._is_intact:
             self._check_others()
-            self._is_well = True
-            _logger.warning("The database file is in its place again: writing goes on.")
+            self._is_intact = True
+            _logger.warning("The database file is back: writing goes on.")
 
     @property
-    def was_written_over(self) -> bool:
-        """Whether what is read is not what was stored here."""
-        return self._was_written_over
+    def is_overwritten(self) -> bool:
+        """Whether another program overwrote the file."""
+        return self._is_overwritten
 
-    def settle(self) -> None:
-        """Learn that all of the log is in the file, and that no checkpoint of ours runs before ``unsettle``."""
+    def checkpoint_complete(self) -> None:
+        """Record that the file contains all of the log, and stays as it is until ``checkpoint_pending``."""
         try:
             found = os.stat(self._file)  # noqa: PTH116 - as above
         except OSError:
             return
-        self._contents.remember()
-        self._settled = found.st_mtime_ns, found.st_size
+        self._overwrites.take_snapshot()
+        self._checkpointed = found.st_mtime_ns, found.st_size
 
-    def unsettle(self) -> None:
-        """Learn that a checkpoint of ours may run."""
-        self._settled = None
+    def checkpoint_pending(self) -> None:
+        """Record that a checkpoint may change the file."""
+        self._checkpointed = None
 
     def check_all(self) -> None:
-        """Raise StoreUnavailableError unless everything is in its place."""
+        """Raise StoreUnavailableError unless all files are the ones that are open."""
         self.check()
         self._check_others()
 
-    def _look_closer(self) -> None:
-        self._settled = None
-        self._was_written_over = self._was_written_over or self._contents.are_foreign()
+    def _check_overwritten(self) -> None:
+        self._checkpointed = None
+        self._is_overwritten = self._is_overwritten or self._overwrites.is_overwritten()
 
     def _check_others(self) -> None:
         for place, identity in self._others.items():
@@ -96,11 +96,11 @@ class FileWatch:
                 raise self._lost(f"another file is at {place}")
 
     def _lost(self, reason: str) -> StoreUnavailableError:
-        if self._is_well:
-            self._is_well = False
+        if self._is_intact:
+            self._is_intact = False
             _logger.error(
-                "The database file was removed, moved or replaced while it was in use (%s): nothing is written any "
-                "more. Put back what was there, or stop the server, see to the file and start again.",
+                "The database file was removed, moved or replaced while it was in use (%s): all writes are refused. "
+                "Put the file back, or stop the server, repair the file and start again.",
                 reason,
             )
             self._on_lost()

@@ -1,4 +1,4 @@
-"""Bring a file's schema up to date."""
+"""Migrate a database file to the current schema."""
 
 import contextlib
 import time
@@ -10,37 +10,37 @@ from typing import Final
 import apsw
 
 from sessionary.server.store import migrate as numbered
-from sessionary.server.store.sqlite.connections import close, connect, unusable
-from sessionary.server.store.sqlite.file_lock import kept_free
+from sessionary.server.store.sqlite.connections import close, connect, unusable_file
+from sessionary.server.store.sqlite.file_lock import exclude_servers
 
-_LEDGER: Final = """
+_CREATE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number     INTEGER NOT NULL PRIMARY KEY,
     name       TEXT    NOT NULL,
     applied_at INTEGER NOT NULL
 ) STRICT
 """
-_SERVES: Final = "UPDATE schema_migrations SET serves_from = ? WHERE number = ?"
+_SET_SERVES_FROM: Final = "UPDATE schema_migrations SET serves_from = ? WHERE number = ?"
 _LOCK_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.05
 
 
 def migrate(
     path: Path,
     now: int,
-    given_up: Callable[[], bool] = lambda: False,
+    is_cancelled: Callable[[], bool] = lambda: False,
     known: list[numbered.Migration] | None = None,
 ) -> list[str]:
-    """Apply what is pending, all of it or nothing, and name it. Several processes may try at once.
+    """Apply all pending migrations or none, and return their names. Several processes may try at the same time.
 
-    ``given_up`` is asked again and again while another process holds the file: true ends the waiting. A migration
-    beside which older programs must stop raises StoreUnavailableError while a server has the file.
+    While another process locks the file, ``is_cancelled`` is called repeatedly; true ends the waiting. A migration that
+    older programs cannot work with raises StoreUnavailableError while a server uses the file.
     """
     known = known or numbered.read_migrations("sqlite")
-    with _kept_free(path, known), _opened(path) as connection:
-        connection.set_busy_handler(lambda count: _waits(count) and not given_up())
+    with _exclude_servers(path, known), _opened(path) as connection:
+        connection.set_busy_handler(lambda count: _keeps_waiting(count) and not is_cancelled())
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_LEDGER)
+        connection.execute(_CREATE_TABLE)
         todo = numbered.pending(known, applied(connection))
         for migration in todo:
             connection.execute(migration.sql)
@@ -49,17 +49,17 @@ def migrate(
                 (migration.number, migration.name, now),
             )
         for migration in todo:
-            connection.execute(_SERVES, (migration.serves_from, migration.number))
+            connection.execute(_SET_SERVES_FROM, (migration.serves_from, migration.number))
         if todo:
             needed = max(applied(connection).values())
-            # Where every writer finds it without a statement's price.
+            # Where every writer finds it without another statement.
             connection.execute(f"PRAGMA user_version = {needed}")
         connection.execute("COMMIT")
         return [migration.name for migration in todo]
 
 
 def pending(path: Path) -> list[str]:
-    """Name what ``migrate`` would apply; an absent file lacks everything and stays absent."""
+    """Return the names of the migrations that ``migrate`` would apply; all of them if there is no file."""
     return [migration.name for migration in _pending(path, numbered.read_migrations("sqlite"))]
 
 
@@ -70,10 +70,10 @@ def _pending(path: Path, known: list[numbered.Migration]) -> list[numbered.Migra
         return numbered.pending(known, applied(connection))
 
 
-def _kept_free(path: Path, known: list[numbered.Migration]) -> AbstractContextManager[None]:
-    """Keep servers away where an older one must not go on: it would read what it does not know."""
+def _exclude_servers(path: Path, known: list[numbered.Migration]) -> AbstractContextManager[None]:
+    """Keep servers from using the file, if an older program cannot work with the new schema."""
     contracts = any(migration.serves_from == migration.number for migration in _pending(path, known))
-    return kept_free(path) if contracts and path.exists() else contextlib.nullcontext()
+    return exclude_servers(path) if contracts and path.exists() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -85,23 +85,23 @@ def _opened(path: Path) -> Iterator[apsw.Connection]:
         finally:
             close(connection)
     except (apsw.Error, OSError) as error:
-        raise unusable(path, error) from error
+        raise unusable_file(path, error) from error
 
 
-def _waits(count: int) -> bool:
-    time.sleep(_LOOK_SECONDS)
-    return count * _LOOK_SECONDS < _LOCK_SECONDS
+def _keeps_waiting(count: int) -> bool:
+    time.sleep(_POLL_SECONDS)
+    return count * _POLL_SECONDS < _LOCK_SECONDS
 
 
 def check_program(connection: apsw.Connection) -> None:
-    """Raise StoreUnavailableError if a newer program has changed the schema so that this one must not go on."""
+    """Raise StoreUnavailableError if a newer program has changed the schema so that this one must stop."""
     refusal = numbered.refusal_of_newer(connection.pragma("user_version"), numbered.newest_migration("sqlite"))
     if refusal is not None:
         raise refusal
 
 
 def applied(connection: apsw.Connection) -> dict[int, int]:
-    """Find what has been applied, and what each of it serves; before that was said, its own program."""
+    """Return the applied migrations with their ``serves_from``; before that column existed, their own number."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(schema_migrations)")}
     if not columns:
         return {}

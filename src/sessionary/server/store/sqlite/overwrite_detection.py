@@ -1,7 +1,7 @@
-"""Whether another program wrote over the file (``cp``): it keeps its name and its place, and all of it is another one.
+"""Detect that another program overwrote the file in place (``cp``): path and inode stay, the content changes.
 
-Only a checkpoint changes the file. Where all of the log has been copied and nobody committed since, nothing is left for
-a checkpoint to do: a file that changes then was not changed by SQLite.
+SQLite changes the file only in a checkpoint. If the log has been copied completely and nobody has committed since, a
+checkpoint has nothing to do: a file that changes then was changed by another program.
 """
 
 import threading
@@ -12,20 +12,20 @@ import apsw
 
 from sessionary.server.store.sqlite import connections
 
-_LOOK_AT: Final = (
+_STATEMENTS: Final = (
     "PRAGMA page_count",
     "PRAGMA freelist_count",
     "PRAGMA schema_version",
     "SELECT max(rowid) FROM sessions",
-    "SELECT max(rowid) FROM turns",
+    "SELECT max(rowid) FROM message_blocks",
     "SELECT max(rowid) FROM tokens",
     "SELECT max(rowid) FROM audit",
     "SELECT id, version, updated_at, total_bytes FROM sessions WHERE rowid = (SELECT max(rowid) FROM sessions)",
 )
 
 
-class Contents:
-    """Remembers some of what the file holds, and who committed last, to compare it later."""
+class OverwriteDetector:
+    """Stores a snapshot of some values in the file, to compare it later."""
 
     def __init__(self, real: Path, connection: apsw.Connection) -> None:
         """Use a connection of its own."""
@@ -33,22 +33,22 @@ class Contents:
         self._connection: Final = connection
         self._lock: Final = threading.Lock()
         self._commits: Any = None
-        self._seen: list[Any] | None = None
+        self._snapshot: list[Any] | None = None
 
-    def remember(self) -> None:
-        """Look at a file that all of the log has been copied into."""
+    def take_snapshot(self) -> None:
+        """Read the values from a file that contains all of the log."""
         with self._lock:
             try:
-                # First who committed: whoever does so between the two is noticed later.
+                # The number of commits first: a commit between the two is noticed later.
                 self._commits = self._connection.pragma("data_version")
-                self._seen = _seen(self._connection)
+                self._snapshot = _read_values(self._connection)
             except apsw.Error:
-                self._seen = None
+                self._snapshot = None
 
-    def are_foreign(self) -> bool:
-        """Say whether the file, which has changed, is another one; false where somebody committed meanwhile."""
+    def is_overwritten(self) -> bool:
+        """Return whether the changed file was overwritten; false if somebody has committed meanwhile."""
         with self._lock:
-            if self._seen is None:
+            if self._snapshot is None:
                 return False
             try:
                 if self._connection.pragma("data_version") != self._commits:
@@ -57,25 +57,25 @@ class Contents:
                 return False
             except apsw.Error:
                 return True
-            return _seen_alone(self._real) != self._seen
+            return _read_without_log(self._real) != self._snapshot
 
     def close(self) -> None:
         """Close the connection."""
         connections.close(self._connection)
 
 
-def _seen_alone(real: Path) -> list[Any] | None:
+def _read_without_log(real: Path) -> list[Any] | None:
     try:
-        # Through SQLite, which keeps the locks of the process; ``immutable``: it takes none and looks for no log.
+        # Opened by SQLite, which keeps the process's locks; with ``immutable`` it takes none and reads no log.
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         alone = apsw.Connection(f"{real.as_uri()}?immutable=1", flags=flags)
         try:
-            return _seen(alone)
+            return _read_values(alone)
         finally:
             connections.close(alone)
     except apsw.Error:
         return None
 
 
-def _seen(connection: apsw.Connection) -> list[Any]:
-    return [connection.execute(statement).fetchall() for statement in _LOOK_AT]
+def _read_values(connection: apsw.Connection) -> list[Any]:
+    return [connection.execute(statement).fetchall() for statement in _STATEMENTS]

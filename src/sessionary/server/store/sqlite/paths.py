@@ -1,8 +1,8 @@
-"""Where the database file lies, and the files beside it. Nothing here opens or closes the database file.
+"""Paths of the database file and the files beside it. Nothing here opens or closes the database file.
 
-Closing any descriptor of a file drops every POSIX lock that the process has on it, those of SQLite too: another
-program would then take the log for one that nobody uses and delete it. So the file is only looked at (``stat``), and
-opened by SQLite alone; ``holding`` opens it too, before the first connection, and closes it after the last.
+Closing any descriptor of a file drops all POSIX locks that the process has on it, including SQLite's: another program
+would then believe that nobody uses the log, and delete it. So the file is only looked at with ``stat``, and opened by
+SQLite. The exception is ``file_lock``, which opens it before the first connection and closes it after the last.
 """
 
 import errno
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 _OWNER_ONLY: Final = 0o600
-_LOOKED_AT_MAX: Final = 10_000
+_ENTRIES_MAX: Final = 10_000
 
 
 def real_path(path: Path, *, may_have_names: bool = False) -> Path:
-    """Follow symbolic links, as SQLite does: it keeps the log beside the file itself. Raises OSError if it is none.
+    """Follow symbolic links, as SQLite does, which creates the log beside the real file.
 
-    A file with several names (hard links) is refused too, unless it ``may_have_names``: it is only read.
+    Raises OSError if it is not a regular file, or has several names (hard links) unless it ``may_have_names``.
     """
     real = path.resolve()
     try:
@@ -31,14 +31,14 @@ def real_path(path: Path, *, may_have_names: bool = False) -> Path:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "It is not a regular file", str(path))
     if found.st_nlink > 1 and not may_have_names:
-        # Each name would have a log of its own, and two programs, each with its log, ruin the file.
-        raise OSError(errno.EMLINK, _told(real, found), str(path))
+        # Each name would have its own log, and two programs with different logs would corrupt the file.
+        raise OSError(errno.EMLINK, _hard_link_error(real, found), str(path))
     return real
 
 
-def _told(real: Path, found: os.stat_result) -> str:
+def _hard_link_error(real: Path, found: os.stat_result) -> str:
     with os.scandir(real.parent) as entries:
-        for entry in itertools.islice(entries, _LOOKED_AT_MAX):
+        for entry in itertools.islice(entries, _ENTRIES_MAX):
             if entry.name != real.name and entry.inode() == found.st_ino:
                 other = real.with_name(entry.name)
                 made = f".{real.name}." in entry.name or entry.name.startswith(f"{real.name}.replaced-")
@@ -48,48 +48,48 @@ def _told(real: Path, found: os.stat_result) -> str:
 
 
 def log_of(real: Path) -> Path:
-    """Name the write-ahead log beside a file."""
+    """Return the path of the write-ahead log."""
     return real.with_name(f"{real.name}-wal")
 
 
 def index_of(real: Path) -> Path:
-    """Name the index of the log, which the connections of all processes share."""
+    """Return the path of the log's index, the shared memory of all connections."""
     return real.with_name(f"{real.name}-shm")
 
 
 def journal_of(real: Path) -> Path:
-    """Name the rollback journal beside a file: SQLite plays it back into whatever file has the name."""
+    """Return the path of the rollback journal, which SQLite rolls back into the file of that name."""
     return real.with_name(f"{real.name}-journal")
 
 
-def left_beside(real: Path) -> list[Path]:
-    """List the files beside a name that SQLite would take for those of the file that has it, or gets it."""
+def files_beside(real: Path) -> list[Path]:
+    """Return the files beside a path that SQLite would treat as those of the file there."""
     places = (log_of(real), journal_of(real), index_of(real))
     return [place for place in places if place.exists() or place.is_symlink()]
 
 
-def check_nothing_waits(real: Path) -> None:
-    """Raise OSError if no file is there, but the log of one: SQLite would delete it, with what it holds."""
+def check_no_orphaned_log(real: Path) -> None:
+    """Raise OSError if there is a log without its database file: SQLite would delete the log and its data."""
     for place in (log_of(real), journal_of(real)):
         if not real.exists() and place.exists() and place.stat().st_size:
-            told = f"It is not there, but {place} is, which may hold what was acknowledged: see to both first"
+            told = f"It does not exist, but {place} does, which may hold acknowledged data: check both first"
             raise FileNotFoundError(errno.ENOENT, told, str(real))
 
 
 def lock_of(real: Path) -> Path:
-    """Name the file by whose lock a server says that the database file is its own; it is never removed."""
+    """Return the path of the lock file of the server that uses the database; it is never removed."""
     return real.with_name(f"{real.name}-lock")
 
 
-def open_lock(real: Path) -> int:
-    """Open the lock file, made if it is not there: for the owner of the database only, whatever the umask."""
+def open_lock_file(real: Path) -> int:
+    """Open or create the lock file, for its owner only whatever the umask is."""
     file = os.open(lock_of(real), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _OWNER_ONLY)
     try:
         found = os.fstat(file)
         if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != _OWNER_ONLY:
             os.fchmod(file, _OWNER_ONLY)
         if os.geteuid() == 0 and real.exists():
-            # A command that root ran must not lock out the server's own user.
+            # A command that root runs must not lock out the server's user.
             owner = real.stat()
             os.fchown(file, owner.st_uid, owner.st_gid)
     except BaseException:

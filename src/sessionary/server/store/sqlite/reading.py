@@ -1,4 +1,4 @@
-"""Connections that only read; each is to be used by one thread at a time."""
+"""Connections that only read; each is used by one thread at a time."""
 
 from typing import Any, Final
 
@@ -20,12 +20,12 @@ from sessionary.server.store.queries import read_queries
 from sessionary.server.store.sqlite import connections
 from sessionary.server.store.sqlite.migrations import check_program
 from sessionary.server.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_audit, to_token
-from sessionary.server.store.summaries import page_of
-from sessionary.server.store.windows import cut, span
+from sessionary.server.store.summaries import build_page
+from sessionary.server.store.windows import resolve_window, slice_messages
 
 
 class Reader:
-    """Reads what is committed; each read sees one instant."""
+    """Reads committed data; each read sees one consistent state."""
 
     def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
         """Own a connection to a file that has been migrated."""
@@ -51,12 +51,12 @@ class Reader:
             total_bytes, total_messages, version, summary, metadata, _ = self._session(organisation, session_id, 0)
             if total_bytes > bytes_max:
                 return None
-            begin, end = span(window, total_messages)
+            begin, end = resolve_window(window, total_messages)
             bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "from": begin, "until": end}
-            turns: Any = list(self._connection.execute(self._sql["fetch_turns"], bindings))
+            blocks: Any = list(self._connection.execute(self._sql["fetch_blocks"], bindings))
         finally:
             self._connection.execute("COMMIT")
-        return Conversation(version, summary, metadata, cut(turns, begin, end), begin)
+        return Conversation(version, summary, metadata, slice_messages(blocks, begin, end), begin)
 
     def _session(self, organisation: str, session_id: str, bytes_max: int) -> Row:
         bindings = {
@@ -92,7 +92,7 @@ class Reader:
             "now": self._clock(),
         }
         rows: list[Row] = self._connection.execute(self._sql[statement], bindings).fetchall()
-        return page_of(rows, query.limit, id_from_bytes)
+        return build_page(rows, query.limit, id_from_bytes)
 
     def measure_usage(self, organisation: str, after: str, limit: int) -> UsagePage:
         """Count the live sessions and their bytes of a page."""
@@ -117,7 +117,7 @@ class Reader:
         return [to_audit(row) for row in rows]
 
     def ping(self) -> None:
-        """Read one row, of a schema that this program may serve."""
+        """Read one row, and check that this program may use the schema."""
         check_program(self._connection)
         self._connection.execute(self._sql["ping"]).fetchall()
 

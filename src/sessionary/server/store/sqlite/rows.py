@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sessionary.server.store.base import AuditRecord, StoredKey, StoredSession, StoredToken, Turn
-from sessionary.server.store.summaries import summary_of
+from sessionary.server.store.base import AuditRecord, MessageBlock, StoredKey, StoredSession, StoredToken
+from sessionary.server.store.summaries import encode_summary
 
 Row = tuple[Any, ...]
 Bindings = dict[str, Any]
@@ -15,7 +15,7 @@ def id_to_bytes(session_id: str) -> bytes:
 
 
 def id_from_bytes(session_id: bytes) -> str:
-    """Turn 16 bytes into a hyphenated UUID, lower case."""
+    """MessageBlock 16 bytes into a hyphenated UUID, lower case."""
     digits = session_id.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
@@ -43,21 +43,21 @@ def from_session(session: StoredSession) -> Bindings:
         "updated_at": session.updated_at,
         "expires_at": session.expires_at,
         "version": session.version,
-        "summary": summary_of(session),
+        "summary": encode_summary(session),
         "metadata": session.metadata,
     }
 
 
-def from_turn(turn: Turn) -> Bindings:
-    """Bind every column of a turn."""
+def from_block(block: MessageBlock) -> Bindings:
+    """Bind every column of a block."""
     return {
-        "organisation": turn.organisation,
-        "session_id": id_to_bytes(turn.session_id),
-        "first": turn.first,
-        "count": turn.count,
-        "tokens": turn.tokens,
-        "created_at": turn.created_at,
-        "body": turn.body,
+        "organisation": block.organisation,
+        "session_id": id_to_bytes(block.session_id),
+        "first": block.first,
+        "count": block.count,
+        "tokens": block.tokens,
+        "created_at": block.created_at,
+        "body": block.body,
     }
 
 

@@ -16,10 +16,10 @@ Result = TypeVar("Result")
 _logger: Final = logging.getLogger("sessionary.server.store")
 
 
-class WorkThread:
+class WorkerThread:
     """Runs blocking work on a thread of its own.
 
-    Work whose caller gave up is interrupted and then waited for, so that a slow disk never lets work pile up here.
+    If the caller is cancelled, the work is interrupted and awaited, so that work does not pile up on a slow disk.
     """
 
     def __init__(self, name: str, interrupt: Callable[[], None]) -> None:
@@ -29,12 +29,12 @@ class WorkThread:
         self._job: asyncio.Future[Any] | None = None
 
     async def settle(self) -> None:
-        """Return when no work is running; until the caller awaits again, none will begin."""
+        """Return when no work is running; none starts until the caller awaits again."""
         while self._job is not None and not self._job.done():
             await asyncio.wait((self._job,))
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Run the work and answer what it returns; driver errors become errors of the contract."""
+        """Run the work and return its result; driver errors become errors of the contract."""
         await self.settle()
         job: asyncio.Future[Result] = asyncio.get_running_loop().run_in_executor(self._executor, work)
         self._job = job
@@ -45,19 +45,19 @@ class WorkThread:
             self._interrupt()
             raise
         except apsw.Error as error:
-            raise translated(error) from error
+            raise translate_error(error) from error
 
     async def close(self) -> None:
-        """End the thread when its work is done."""
+        """Stop the thread when its work is done."""
         await asyncio.to_thread(self._executor.shutdown)
 
 
 def _log_abandoned(job: asyncio.Future[Any]) -> None:
     if not job.cancelled() and (error := job.exception()) is not None:
-        _logger.warning("Work that nobody waited for any more ended with %s.", type(error).__name__)
+        _logger.warning("Work whose caller was cancelled ended with %s.", type(error).__name__)
 
 
-def translated(error: apsw.Error) -> SessionaryError:
-    """Turn what the driver says into what callers are told, and tell the operator all of it."""
+def translate_error(error: apsw.Error) -> SessionaryError:
+    """Turn a driver error into the error that callers see; the operator finds the whole reason in the log."""
     _logger.warning("SQLite refused: %s", error)
     return StoreUnavailableError(DISK_FULL if isinstance(error, apsw.FullError) else None, reason=f"SQLite: {error}")

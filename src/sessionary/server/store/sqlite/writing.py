@@ -1,4 +1,4 @@
-"""The one connection that writes: a batch of commands is one transaction on it."""
+"""The only connection that writes: a batch of commands is one transaction on it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
@@ -17,21 +17,28 @@ from sessionary.server.store.base import (
     StoredKey,
     StoredSession,
     StoredToken,
-    Swept,
+    SweepResult,
     Update,
 )
 from sessionary.server.store.queries import read_queries
-from sessionary.server.store.rules import Folded, OnceKey, SessionKey, fold, once_key, session_key
+from sessionary.server.store.rules import (
+    BatchResult,
+    IdempotencyKeyId,
+    SessionKey,
+    apply_commands,
+    idempotency_key_id,
+    session_key,
+)
 from sessionary.server.store.sqlite import connections
 from sessionary.server.store.sqlite.migrations import check_program
 from sessionary.server.store.sqlite.rows import (
     Bindings,
     Row,
     from_audit,
+    from_block,
     from_key,
     from_session,
     from_token,
-    from_turn,
     id_to_bytes,
     to_session,
     to_token,
@@ -40,20 +47,20 @@ from sessionary.server.store.sqlite.rows import (
 Result = TypeVar("Result")
 
 _SWEPT_BYTES_MAX: Final = 32 * 1024 * 1024
-"""One transaction removes about so much, whatever the number of sessions: writers wait for it."""
+"""One transaction deletes at most about so many bytes, because writers wait for it."""
 
 
 class Writer:
-    """Owns the write connection; to be called by one thread at a time."""
+    """Owns the write connection; used by one thread at a time."""
 
     def __init__(self, connection: apsw.Connection, clock: Clock, busy_seconds: float) -> None:
-        """Own a connection to a file that has been migrated; another process's lock is waited for so long."""
+        """Own a connection to a migrated file; another process's lock is waited for at most ``busy_seconds``."""
         self._clock: Final = clock
         self._busy_milliseconds: Final = int(busy_seconds * 1000)
         self._sql: Final = read_queries("sqlite")
         self._connection: Final = connection
         self.writes: int = 0
-        """How many transactions brought something to the log: one that changed nothing tells nothing of the disk."""
+        """How many transactions wrote to the log; one without changes does not show whether the disk works."""
         connection.set_wal_hook(self._count)
 
     def _count(self, *_: object) -> int:
@@ -61,7 +68,7 @@ class Writer:
         return apsw.SQLITE_OK
 
     def apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply a batch in one transaction; if the file refuses it, halve it until only the culprit fails."""
+        """Apply a batch in one transaction; if a constraint fails, halve it until only the bad command fails."""
         try:
             return self._transaction(lambda: self._apply(commands))
         except apsw.ConstraintError:
@@ -71,7 +78,7 @@ class Writer:
             return self.apply(commands[:middle]) + self.apply(commands[middle:])
 
     def prepare(self, commands: Sequence[Command]) -> list[Outcome] | None:
-        """Do everything of a batch but the commit, if that can be done without waiting; None if it cannot."""
+        """Do everything of a batch except the commit, if possible without waiting; otherwise return None."""
         self._connection.set_busy_timeout(0)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -87,19 +94,19 @@ class Writer:
             self._connection.set_busy_timeout(self._busy_milliseconds)
 
     def commit(self) -> None:
-        """Put what was prepared on the disk."""
+        """Commit what was prepared."""
         try:
             self._connection.execute("COMMIT")
         except BaseException:
             self.undo()
             raise
 
-    def sweep(self, limit: int) -> tuple[Swept, bool]:
-        """Remove what has expired, and tell whether there was anything: a session, a key or an audit record."""
+    def sweep(self, limit: int) -> tuple[SweepResult, bool]:
+        """Delete what has expired; return also whether anything was deleted."""
         return self._transaction(lambda: self._sweep(limit))
 
     def create_token(self, token: StoredToken, actor: str) -> None:
-        """Keep a token, and who made it."""
+        """Store a token, and who created it."""
 
         def create() -> None:
             self._connection.execute(self._sql["insert_token"], from_token(token))
@@ -108,7 +115,7 @@ class Writer:
         self._transaction(create)
 
     def revoke_token(self, token_id: str, actor: str) -> StoredToken | None:
-        """Revoke a token, unless it is, and keep who did; None if there is no such token."""
+        """Revoke a token, unless it is revoked, and store who did; None if there is no such token."""
 
         def revoke() -> StoredToken | None:
             bindings = {"id": token_id, "now": self._clock()}
@@ -120,17 +127,17 @@ class Writer:
         return self._transaction(revoke)
 
     def note_token_uses(self, used_at: Mapping[str, int]) -> None:
-        """Keep when tokens were last used."""
+        """Store when tokens were last used."""
         uses = [{"id": token_id, "used_at": at} for token_id, at in used_at.items()]
         self._transaction(lambda: self._connection.executemany(self._sql["use_tokens"], uses))
 
     def note(self, record: AuditRecord) -> None:
-        """Keep an audit record."""
+        """Store an audit record."""
         self._transaction(lambda: self._connection.execute(self._sql["insert_audit"], from_audit(record)))
 
-    def attempt(self, really: bool) -> None:  # noqa: FBT001 - what a probe asks for
-        """Begin a transaction and give it up or, if ``really``, write something that changes nothing, and commit."""
-        if really:
+    def try_write(self, commits: bool) -> None:  # noqa: FBT001 - called by position
+        """Begin a transaction and roll back or, if it ``commits``, commit a write that changes nothing."""
+        if commits:
             version = self._connection.pragma("user_version")
             self._transaction(lambda: self._connection.pragma("user_version", version))
             return
@@ -138,11 +145,11 @@ class Writer:
         self.undo()
 
     def interrupt(self) -> None:
-        """Make a statement that runs in another thread end with an error; its transaction is undone."""
+        """Make a statement in another thread end with an error; its transaction is rolled back."""
         self._connection.interrupt()
 
     def close(self) -> None:
-        """Close the connection; what was not committed is not there."""
+        """Close the connection."""
         connections.close(self._connection)
 
     def _transaction(self, body: Callable[[], Result]) -> Result:
@@ -157,26 +164,26 @@ class Writer:
         return result
 
     def undo(self) -> None:
-        """Give up what was prepared."""
+        """Roll back what was prepared."""
         # After some failures SQLite has rolled back by itself.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     def _apply(self, commands: Sequence[Command]) -> list[Outcome]:
-        stored = self._lock_sessions(commands)
-        keys = self._lock_keys(commands)
-        folded = fold(commands, stored, keys, self._clock())
-        self._write(folded, stored)
-        return folded.outcomes
+        stored = self._read_sessions(commands)
+        keys = self._read_keys(commands)
+        result = apply_commands(commands, stored, keys, self._clock())
+        self._write(result, stored)
+        return result.outcomes
 
-    def _lock_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
+    def _read_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
         wanted: dict[SessionKey, bool] = {}
         for command in commands:
             if not isinstance(command, Create):
                 key = session_key(command)
                 merges = isinstance(command, Update) and command.metadata is not None
                 wanted[key] = merges or wanted.get(key, False)
-        execute, statement = self._connection.execute, self._sql["lock_sessions"]
+        execute, statement = self._connection.execute, self._sql["read_sessions"]
         stored: dict[SessionKey, StoredSession] = {}
         for (organisation, session_id), with_metadata in wanted.items():
             bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "with_metadata": with_metadata}
@@ -184,65 +191,62 @@ class Writer:
                 stored[organisation, session_id] = to_session(organisation, session_id, row)
         return stored
 
-    def _lock_keys(self, commands: Sequence[Command]) -> dict[OnceKey, StoredKey]:
-        names = {name for command in commands if (name := once_key(command)) is not None}
-        keys: dict[OnceKey, StoredKey] = {}
+    def _read_keys(self, commands: Sequence[Command]) -> dict[IdempotencyKeyId, StoredKey]:
+        names = {name for command in commands if (name := idempotency_key_id(command)) is not None}
+        keys: dict[IdempotencyKeyId, StoredKey] = {}
         for name in names:
             bindings = dict(zip(("organisation", "principal", "command", "key"), name, strict=True))
-            for row in self._connection.execute(self._sql["lock_keys"], bindings):
+            for row in self._connection.execute(self._sql["read_keys"], bindings):
                 keys[name] = StoredKey(*name, *row)
         return keys
 
-    def _write(self, folded: Folded, stored: Mapping[SessionKey, StoredSession]) -> None:
+    def _write(self, result: BatchResult, stored: Mapping[SessionKey, StoredSession]) -> None:
         many, sql = self._connection.executemany, self._sql
-        if folded.deleted:
-            gone = [{"organisation": organisation, "id": id_to_bytes(id_)} for organisation, id_ in folded.deleted]
-            many(sql["delete_turns"], gone)
-            many(sql["delete_sessions"], gone)
-        if folded.inserted:
-            many(sql["insert_sessions"], map(from_session, folded.inserted))
-        if folded.updated:
-            many(sql["update_sessions"], map(from_session, folded.updated))
-            changed = [row for row in folded.updated if row.model != stored[row.organisation, row.id].model]
+        if result.deleted:
+            deleted = [{"organisation": organisation, "id": id_to_bytes(id_)} for organisation, id_ in result.deleted]
+            many(sql["delete_blocks"], deleted)
+            many(sql["delete_sessions"], deleted)
+        if result.inserted:
+            many(sql["insert_sessions"], map(from_session, result.inserted))
+        if result.updated:
+            many(sql["update_sessions"], map(from_session, result.updated))
+            changed = [row for row in result.updated if row.model != stored[row.organisation, row.id].model]
             many(sql["update_models"], [_with_model(row) for row in changed])
-        if folded.turns:
-            many(sql["insert_turns"], map(from_turn, folded.turns))
-        if folded.audit:
-            many(sql["insert_audit"], map(from_audit, folded.audit))
-        for organisation, principal, command, key in folded.outdated_keys:
-            bindings = {"organisation": organisation, "principal": principal, "command": command, "key": key}
-            self._connection.execute(sql["delete_keys"], bindings)
-        if folded.keys:
-            many(sql["insert_keys"], map(from_key, folded.keys))
+        if result.blocks:
+            many(sql["insert_blocks"], map(from_block, result.blocks))
+        if result.audit:
+            many(sql["insert_audit"], map(from_audit, result.audit))
+        if result.keys:
+            many(sql["insert_keys"], map(from_key, result.keys))
 
     def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
         at = token.revoked_at or token.created_at
         record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
         self._connection.execute(self._sql["insert_audit"], from_audit(record))
 
-    def _sweep(self, limit: int) -> tuple[Swept, bool]:
+    def _sweep(self, limit: int) -> tuple[SweepResult, bool]:
         bindings = {"now": self._clock(), "limit": limit}
         due: list[Row] = self._connection.execute(self._sql["sweep_due"], bindings).fetchall()
         alive = [row for row in due if row[2] > bindings["now"]]
         expired = [row for row in due if row[2] <= bindings["now"]]
-        gone = _some(expired)
-        self._connection.executemany(self._sql["sweep_later"], map(_named, alive))
-        self._connection.executemany(self._sql["delete_turns"], map(_named, gone))
-        self._connection.executemany(self._sql["delete_sessions"], map(_named, gone))
+        deleted = _within_bytes_max(expired)
+        self._connection.executemany(self._sql["sweep_later"], map(_session_bindings, alive))
+        self._connection.executemany(self._sql["delete_blocks"], map(_session_bindings, deleted))
+        self._connection.executemany(self._sql["delete_sessions"], map(_session_bindings, deleted))
         self._connection.execute(self._sql["sweep_keys"], bindings)
         keys_removed = self._connection.changes()
         old = {"before": self._clock() - AUDIT_KEPT_MILLISECONDS, "limit": limit}
         self._connection.execute(self._sql["sweep_audit"], old)
         audit_removed = self._connection.changes()
-        more = limit in {len(due), keys_removed, audit_removed} or len(gone) < len(expired)
-        return Swept(removed=len(gone), more=more), bool(gone or keys_removed or audit_removed)
+        more = limit in {len(due), keys_removed, audit_removed} or len(deleted) < len(expired)
+        return SweepResult(removed=len(deleted), more=more), bool(deleted or keys_removed or audit_removed)
 
     def start_log_over(self) -> bool:
-        """Copy the log into the file and begin it anew; false if somebody reads it, who is not waited for."""
+        """Copy the log into the file and start it over; returns false, without waiting, if somebody reads it."""
         return self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
 
     def empty_log(self) -> bool:
-        """Copy the log into the file and cut it to nothing; false if somebody reads it, who is not waited for."""
+        """Copy the log into the file and truncate it; returns false, without waiting, if somebody reads it."""
         return self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def _checkpoint(self, mode: int) -> bool:
@@ -256,17 +260,17 @@ class Writer:
         return True
 
 
-def _some(expired: Sequence[Row]) -> Sequence[Row]:
-    """Take the first sessions, at least one, as long as they hold not too many bytes together."""
-    held = 0
+def _within_bytes_max(expired: Sequence[Row]) -> Sequence[Row]:
+    """Return the first sessions, at least one, that together hold at most ``_SWEPT_BYTES_MAX``."""
+    size = 0
     for count, (_, _, _, total_bytes) in enumerate(expired):
-        held += total_bytes
-        if count and held > _SWEPT_BYTES_MAX:
+        size += total_bytes
+        if count and size > _SWEPT_BYTES_MAX:
             return expired[:count]
     return expired
 
 
-def _named(row: Row) -> Bindings:
+def _session_bindings(row: Row) -> Bindings:
     return {"organisation": row[0], "id": row[1]}
 
 

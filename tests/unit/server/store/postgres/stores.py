@@ -10,7 +10,7 @@ import asyncpg
 from sessionary.server.store.base import Clock, Create, Created
 from sessionary.server.store.opening import migrate
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import NOVEMBER, HandClock, Making
+from tests.conformance.making import NOVEMBER, HandClock, Making, apply_all
 from tests.harness.waiting import Deadline
 
 
@@ -37,7 +37,7 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @contextlib.asynccontextmanager
 async def row_lock(url: str, session_id: str) -> AsyncIterator[None]:
-    """Hold a lock on a session past the store, as somebody at psql does."""
+    """FileLock a lock on a session past the store, as somebody at psql does."""
     async with connected(url) as connection, connection.transaction():
         await connection.execute("SELECT * FROM sessions WHERE id = $1 FOR UPDATE", session_id)
         yield
@@ -52,7 +52,7 @@ async def ask(url: str, question: str, *arguments: object) -> Any:
 async def begun(store: PostgresStore, making: Making, count: int) -> list[Create]:
     """Begin sessions in one batch."""
     commands = [making.create() for _ in range(count)]
-    assert all(isinstance(outcome, Created) for outcome in await store.apply(commands))
+    assert all(isinstance(outcome, Created) for outcome in await apply_all(store, commands))
     return commands
 
 

@@ -109,11 +109,11 @@ async def test_a_database_that_does_not_exist_is_named(postgres: PostgresServer)
         await _open(postgres.url("nowhere"))
 
 
-async def test_a_server_that_does_not_answer_is_given_up(postgres_18_database: str) -> None:
+async def test_a_server_that_does_not_respond_is_given_up(postgres_18_database: str) -> None:
     async with Proxy(postgres_18_database) as proxy:
         with proxy.black_hole():
             deadline = Deadline(3.0)
-            with pytest.raises(StoreUnavailableError, match="no answer in time"):
+            with pytest.raises(StoreUnavailableError, match="no response in time"):
                 await PostgresStore.open(proxy.url, HandClock(), seconds_max=1.0)
             deadline.check("giving up")
 
@@ -126,7 +126,7 @@ async def test_statements_that_outlive_a_change_of_the_tables_are_prepared_again
         async with connected(postgres_database) as connection:
             await connection.execute("ALTER TABLE sessions ALTER COLUMN total_bytes TYPE bigint")
         assert (await read(store, session)).id == session.session_id
-        (outcome,) = await store.apply([update(session, user("hello"))])
+        outcome = await store.apply(update(session, user("hello")))
         assert isinstance(outcome, Updated)
 
 

@@ -50,12 +50,12 @@ async def test_a_write_that_may_have_been_committed_is_never_applied_again(
     async with Proxy(postgres_18_database) as proxy, opened(proxy.url, clock) as store:
         session = await begin(store, making.create())
         proxy.answer_at(WRITE_BATCH, sqlstate, severity=severity)
-        (outcome,) = await store.apply([update(session, user("once"))])
+        outcome = await store.apply(update(session, user("once")))
         assert isinstance(outcome, StoreUnavailableError)
         assert not outcome.unchanged
         assert outcome.reason
         assert contents_in(await store.fetch("demo", session.session_id)) == ["once"]
-        (outcome,) = await store.apply([update(session, user("again"))])
+        outcome = await store.apply(update(session, user("again")))
         assert isinstance(outcome, Updated)
         assert outcome.total_messages == 2
 
@@ -70,7 +70,7 @@ async def test_a_server_made_read_only_refuses_writes_for_certain_serves_reads_a
         async with connected(postgres_18_database) as other:
             await other.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
             await other.execute(END_OURS)
-        (outcome,) = await store.apply([update(session, user("refused"))])
+        outcome = await store.apply(update(session, user("refused")))
         assert isinstance(outcome, StoreUnavailableError)
         assert outcome.unchanged
         assert "read-only" in outcome.reason
@@ -85,7 +85,7 @@ async def test_a_server_made_read_only_refuses_writes_for_certain_serves_reads_a
             await other.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
 
         async def writes() -> bool:
-            return isinstance((await store.apply([update(session, user("again"))]))[0], Updated)
+            return isinstance(await store.apply(update(session, user("again"))), Updated)
 
         await eventually(writes, "it writes again")
         await store.ready()
@@ -93,7 +93,7 @@ async def test_a_server_made_read_only_refuses_writes_for_certain_serves_reads_a
 
 @pytest.mark.parametrize(
     ("harm", "reason"),
-    [("REVOKE INSERT ON turns FROM server", "INSERT on turns"), ("DROP TABLE keys", "keys"),
+    [("REVOKE INSERT ON message_blocks FROM server", "INSERT on message_blocks"), ("DROP TABLE keys", "keys"),
      ("ALTER ROLE server SET search_path = nowhere", "does not exist")],
 )  # fmt: skip
 async def test_what_makes_writes_fail_makes_it_unready_with_the_reason(
@@ -110,7 +110,7 @@ async def test_what_makes_writes_fail_makes_it_unready_with_the_reason(
             async with connected(postgres_18_database) as other:
                 await other.execute(harm)
                 await other.execute(END_OURS)
-            (outcome,) = await store.apply([update(session, user("refused"))])
+            outcome = await store.apply(update(session, user("refused")))
             assert isinstance(outcome, StoreUnavailableError)
             assert outcome.unchanged
             assert reason.rpartition(" ")[2] in outcome.reason
@@ -133,7 +133,7 @@ async def test_a_silent_first_host_does_not_use_up_the_time_of_the_second(
             async with opened_only(url, clock) as store:
                 session = await begin(store, making.create())
                 await ask(postgres_18_database, END_OURS)
-                (outcome,) = await store.apply([update(session, user("hello"))])
+                outcome = await store.apply(update(session, user("hello")))
                 assert isinstance(outcome, Updated)
 
 

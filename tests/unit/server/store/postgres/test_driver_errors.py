@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sessionary.errors import StoreUnavailableError, UnavailableError
-from sessionary.server.store.base import Created, ListQuery, Outcome, Updated
+from sessionary.server.store.base import Created, ListQuery, Updated
 from sessionary.server.store.postgres.store import PostgresStore
 from tests.conformance.making import HandClock, Making, begin, contents_in, listed, listing, update, user
 from tests.harness.postgres import PostgresServer
@@ -17,7 +17,7 @@ from tests.unit.server.store.postgres.stores import ask, begun, connected, event
 # The names of statements as a client sends them to have them run (not as it sends them to have them prepared).
 READ_BATCH = b"\0read_batch\0"
 WRITE_BATCH = b"\0write_batch\0"
-LOCK_SESSIONS = b"\0lock_sessions\0"
+FIND_UNLOCKED = b"\0find_unlocked_sessions\0"
 FETCH_SESSIONS = b"\0fetch_sessions\0"
 COMMIT = b"COMMIT\0"
 
@@ -66,20 +66,20 @@ async def test_a_connection_lost_before_anything_was_written_is_replaced(
 ) -> None:
     session = await begin(store, making.create())
     proxy.cut_at(READ_BATCH, "before")
-    (outcome,) = await store.apply([update(session, user("hello"))])
+    outcome = await store.apply(update(session, user("hello")))
     assert proxy.has_cut
     assert isinstance(outcome, Updated)
     assert outcome.total_messages == 1
 
 
-async def test_a_connection_lost_under_locks_before_the_commit_is_replaced(
+async def test_a_connection_lost_while_locks_are_looked_for_is_replaced(
     store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making
 ) -> None:
     held, session = await begun(store, making, 2)
     async with row_lock(postgres_database, held.session_id):
-        proxy.cut_at(LOCK_SESSIONS, "before")
-        other = asyncio.create_task(store.apply([update(held, user("late"))]))
-        (outcome,) = await store.apply([update(session, user("hello"))])
+        proxy.cut_at(FIND_UNLOCKED, "before")
+        other = asyncio.create_task(store.apply(update(held, user("late"))))
+        outcome = await store.apply(update(session, user("hello")))
         assert proxy.has_cut
     assert isinstance(outcome, Updated)
     assert outcome.total_messages == 1
@@ -87,32 +87,31 @@ async def test_a_connection_lost_under_locks_before_the_commit_is_replaced(
 
 
 @pytest.mark.parametrize(("when", "written"), [("before", 0), ("after", 1)])
-async def test_a_write_whose_answer_was_lost_is_never_repeated(
+async def test_a_write_whose_response_was_lost_is_never_repeated(
     store: PostgresStore, proxy: Proxy, making: Making, when: Cut, written: int
 ) -> None:
     session = await begin(store, making.create())
     proxy.cut_at(WRITE_BATCH, when)
-    outcomes = await store.apply([update(session, user("hello"))])
+    outcome = await store.apply(update(session, user("hello")))
     assert proxy.has_cut
-    assert _unavailable(outcomes)
+    assert _unavailable(outcome)
     assert len(contents_in(await store.fetch(session.organisation, session.session_id))) == written
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_commit_whose_answer_was_lost_is_never_repeated(
-    store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making, when: Cut
+async def test_a_commit_whose_response_was_lost_is_never_repeated(
+    store: PostgresStore, proxy: Proxy, making: Making, when: Cut
 ) -> None:
-    held, session = await begun(store, making, 2)
-    async with row_lock(postgres_database, held.session_id):
-        proxy.cut_at(COMMIT, when)
-        other = asyncio.create_task(store.apply([update(held, user("late"))]))
-        outcomes = await store.apply([update(session, user("hello"))])
-        assert proxy.has_cut
-    assert _unavailable(outcomes)
-    assert isinstance(outcomes[0], StoreUnavailableError)
-    assert not outcomes[0].unchanged
-    await other
-    (outcome,) = await store.apply([update(session, user("another"))])
+    lost, session = await begun(store, making, 2)
+    proxy.cut_at(WRITE_BATCH, "before")
+    assert _unavailable(await store.apply(update(lost, user("hello"))))
+    # After a write of unknown outcome the next ones are transactions of several statements.
+    proxy.cut_at(COMMIT, when)
+    outcome = await store.apply(update(session, user("hello")))
+    assert proxy.has_cut
+    assert isinstance(outcome, StoreUnavailableError)
+    assert not outcome.unchanged
+    outcome = await store.apply(update(session, user("another")))
     assert isinstance(outcome, Updated)
     assert outcome.total_messages == {"before": 1, "after": 2}[when]
 
@@ -134,7 +133,7 @@ async def test_every_call_into_a_black_hole_ends_in_time_and_leaves_nothing_behi
     async with opened(proxy.url, clock, seconds_max=1.0) as store:
         tasks = len(asyncio.all_tasks())
         calls = {
-            "apply": lambda: store.apply([update(session, user("lost"))]),
+            "apply": lambda: store.apply(update(session, user("lost"))),
             "fetch": lambda: store.fetch(session.organisation, session.session_id),
             "list": lambda: store.list_sessions(ListQuery(organisation="demo", limit=1)),
             "sweep": lambda: store.sweep(1),
@@ -145,10 +144,10 @@ async def test_every_call_into_a_black_hole_ends_in_time_and_leaves_nothing_behi
             deadline = Deadline(5.0)
             for _ in range(2):  # with the connections there were, and while new ones are tried
                 answers = await asyncio.gather(*(call() for call in calls.values()), return_exceptions=True)
-                assert all(_unavailable(answer if isinstance(answer, list) else [answer]) for answer in answers)
+                assert all(map(_unavailable, answers))
             deadline.check("twelve calls of a second at most, six at a time")
         deadline = Deadline(2.0)
-        (outcome,) = await store.apply([update(session, user("found"))])
+        outcome = await store.apply(update(session, user("found")))
         assert isinstance(outcome, Updated)
         await asyncio.gather(*(call() for call in calls.values()))
         deadline.check("serving again")
@@ -180,9 +179,9 @@ async def test_a_command_that_waits_too_long_for_a_lock_leaves_no_transaction_op
         transaction = other.transaction()
         await transaction.start()
         await other.execute("SELECT * FROM sessions WHERE id = $1 FOR UPDATE", session.session_id)
-        assert _unavailable(await store.apply([update(session, user("late"))]))
+        assert _unavailable(await store.apply(update(session, user("late"))))
         await eventually(lambda: _is_zero(postgres_database, BUSY), "no transaction is left open")
-        (outcome,) = await store.apply([update(free, user("in time"))])
+        outcome = await store.apply(update(free, user("in time")))
         assert isinstance(outcome, Updated)
         await transaction.rollback()
         assert contents_in(await store.fetch(session.organisation, session.session_id)) == []
@@ -190,12 +189,12 @@ async def test_a_command_that_waits_too_long_for_a_lock_leaves_no_transaction_op
 
 async def test_a_caller_that_gives_up_takes_nobody_with_it(store: PostgresStore, making: Making) -> None:
     sessions = await begun(store, making, 4)
-    callers = [asyncio.create_task(store.apply([update(session, user("hello"))])) for session in sessions]
+    callers = [asyncio.create_task(store.apply(update(session, user("hello")))) for session in sessions]
     await asyncio.sleep(0)
     callers[0].cancel()
     answers = await asyncio.gather(*callers, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
-    assert all(isinstance(answer, list) and isinstance(answer[0], Updated) for answer in answers[1:])
+    assert all(isinstance(answer, Updated) for answer in answers[1:])
 
 
 async def test_the_server_may_be_killed_and_come_back(clock: HandClock, making: Making) -> None:
@@ -203,7 +202,7 @@ async def test_the_server_may_be_killed_and_come_back(clock: HandClock, making: 
         async with opened(server.url(), clock, seconds_max=2.0) as store:
             session = await begin(store, making.create())
             server.kill9()
-            assert _unavailable(await store.apply([update(session, user("lost"))]))
+            assert _unavailable(await store.apply(update(session, user("lost"))))
             with pytest.raises(StoreUnavailableError):
                 await store.fetch(session.organisation, session.session_id)
             with pytest.raises(StoreUnavailableError):
@@ -211,7 +210,7 @@ async def test_the_server_may_be_killed_and_come_back(clock: HandClock, making: 
             server.start()
             deadline = Deadline(2.0)
             await store.ready()
-            (outcome,) = await store.apply([update(session, user("kept"))])
+            outcome = await store.apply(update(session, user("kept")))
             assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["kept"]
             deadline.check("serving again")
             assert isinstance(outcome, Updated)
@@ -227,18 +226,18 @@ async def test_connections_an_operator_ends_are_replaced_without_an_error(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
             "WHERE application_name = 'sessionary' AND datname = current_database()",
         )
-        (outcome,) = await store.apply([update(session, user("hello"))])
+        outcome = await store.apply(update(session, user("hello")))
         assert isinstance(outcome, Updated)
         assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["hello"]
         await store.ready()
 
 
-async def test_connections_that_have_been_told_to_end_and_have_not_yet_are_replaced(
+async def test_connections_that_are_being_terminated_are_replaced(
     store: PostgresStore, proxy: Proxy, making: Making
 ) -> None:
     session = await begin(store, making.create())
     proxy.tell_clients(SHUTTING_DOWN)
-    (outcome,) = await store.apply([update(session, user("hello"))])
+    outcome = await store.apply(update(session, user("hello")))
     assert isinstance(outcome, Updated)
     assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["hello"]
 
@@ -253,7 +252,7 @@ async def test_a_creation_on_a_connection_that_died_in_silence_is_not_lost(
         proxy.tell_clients(SHUTTING_DOWN)
     else:
         proxy.forget_clients()
-    (outcome,) = await store.apply([making.create()])
+    outcome = await store.apply(making.create())
     assert isinstance(outcome, Created)
     assert len(await listed(store, listing())) == 2
 
@@ -273,14 +272,14 @@ async def test_a_closed_store_connects_no_more(postgres_database: str, making: M
     async with opened(postgres_database, clock) as store:
         session = await begin(store, making.create())
     assert await ask(postgres_database, CONNECTIONS) == 0
-    assert _unavailable(await store.apply([update(session, user("late"))]))
+    assert _unavailable(await store.apply(update(session, user("late"))))
     with pytest.raises(StoreUnavailableError):
         await store.fetch(session.organisation, session.session_id)
     assert await ask(postgres_database, CONNECTIONS) == 0
 
 
-def _unavailable(outcomes: list[Outcome] | list[object]) -> bool:
-    return len(outcomes) == 1 and isinstance(outcomes[0], UnavailableError)
+def _unavailable(outcome: object) -> bool:
+    return isinstance(outcome, UnavailableError)
 
 
 async def _is_zero(url: str, question: str) -> bool:

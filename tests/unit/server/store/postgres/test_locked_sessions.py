@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sessionary.errors import StoreUnavailableError
-from sessionary.server.store.base import Create, Created, Updated
+from sessionary.server.store.base import Create, Created, Update, Updated
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import DAY, HandClock, Making, begin, contents_in, key, read, update, user
+from tests.conformance.making import DAY, HandClock, Making, apply_all, begin, contents_in, key, read, update, user
 from tests.unit.server.store.postgres.stores import ask, begun, connected, eventually, opened, row_lock
 
 WAITING = """
@@ -40,27 +40,27 @@ async def test_a_locked_session_costs_its_own_callers_and_nobody_else(
     held, *free = await begun(store, making, 6)
     other = making.create(user("hello"), organisation="other")
     async with row_lock(postgres_database, held.session_id):
-        waiting = asyncio.create_task(store.apply([update(held, user("late"))]))
+        waiting = asyncio.create_task(store.apply(update(held, user("late"))))
         for _ in range(3):
             answers = await asyncio.gather(
-                *(store.apply([update(session, user("in time"))]) for session in free),
-                store.apply([other if _ == 0 else update(other, user("again"))]),
+                *(store.apply(update(session, user("in time"))) for session in free),
+                store.apply(other if _ == 0 else update(other, user("again"))),
             )
-            assert {type(outcome) for (outcome,) in answers} <= {Updated, Created}
+            assert {type(outcome) for outcome in answers} <= {Updated, Created}
         assert not waiting.done()
-    (outcome,) = await waiting
+    outcome = await waiting
     assert isinstance(outcome, Updated), "it waited for the lock and got it"
     assert contents_in(await store.fetch("demo", held.session_id)) == ["late"]
 
 
-async def test_who_waits_too_long_for_a_lock_is_told_that_nothing_changed(
+async def test_a_command_that_waits_too_long_for_a_lock_reports_that_nothing_changed(
     postgres_database: str, clock: HandClock, making: Making
 ) -> None:
     async with opened(postgres_database, clock, seconds_max=4.0) as store:
         held, free = await begun(store, making, 2)
         async with row_lock(postgres_database, held.session_id):
-            (late,), (served,) = await asyncio.gather(
-                store.apply([update(held, user("late"))]), store.apply([update(free, user("in time"))])
+            late, served = await asyncio.gather(
+                store.apply(update(held, user("late"))), store.apply(update(free, user("in time")))
             )
         assert isinstance(served, Updated)
         assert isinstance(late, StoreUnavailableError)
@@ -74,7 +74,7 @@ async def test_commands_of_a_locked_session_keep_their_order(
 ) -> None:
     (held,) = await begun(store, making, 1)
     async with row_lock(postgres_database, held.session_id):
-        applying = asyncio.create_task(store.apply([update(held, user(f"number {n}")) for n in range(4)]))
+        applying = asyncio.create_task(apply_all(store, [update(held, user(f"number {n}")) for n in range(4)]))
         await asyncio.sleep(0.3)
     assert all(isinstance(outcome, Updated) for outcome in await applying)
     assert contents_in(await store.fetch("demo", held.session_id)) == [f"number {n}" for n in range(4)]
@@ -87,15 +87,17 @@ async def test_what_is_split_beside_a_lock_is_applied_once(
     poisoned = making.create(user_id="no\0NUL")
     async with row_lock(postgres_database, held.session_id):
         appends = [update(session, user("once")) for session in free]
-        applying = asyncio.create_task(store.apply([*appends[:3], update(held, user("late")), poisoned, *appends[3:]]))
+        applying = asyncio.create_task(
+            apply_all(store, [*appends[:3], update(held, user("late")), poisoned, *appends[3:]])
+        )
 
         async def applied() -> bool:
-            return bool(await ask(postgres_database, "SELECT count(*) FROM turns") == len(free))
+            return bool(await ask(postgres_database, "SELECT count(*) FROM message_blocks") == len(free))
 
         await eventually(applied, "all that is free is applied")
     outcomes = await applying
     assert [type(outcome) for outcome in outcomes] == [Updated] * 4 + [StoreUnavailableError] + [Updated] * 3
-    assert await ask(postgres_database, "SELECT count(*) FROM turns") == len(free) + 1
+    assert await ask(postgres_database, "SELECT count(*) FROM message_blocks") == len(free) + 1
 
 
 @pytest.mark.parametrize("mode", ["ACCESS EXCLUSIVE", "SHARE"])
@@ -106,11 +108,11 @@ async def test_a_locked_table_is_refused_with_a_reason_and_changes_nothing(
         (session,) = await begun(store, making, 1)
         async with connected(postgres_database) as other, other.transaction():
             await other.execute(f"LOCK TABLE sessions IN {mode} MODE")
-            (outcome,) = await store.apply([update(session, user("late"))])
+            outcome = await store.apply(update(session, user("late")))
         assert isinstance(outcome, StoreUnavailableError)
         assert outcome.unchanged
         assert "table" in outcome.reason
-        (outcome,) = await store.apply([update(session, user("again"))])
+        outcome = await store.apply(update(session, user("again")))
         assert isinstance(outcome, Updated)
         assert outcome.total_messages == 1
 
@@ -122,10 +124,10 @@ async def test_an_expired_key_used_again_at_two_servers_has_one_effect(
         for number in range(5):
             session = await begin(store, making.create(minutes=3 * 1440))
             twin = update(session, user("once"), idempotency_key=key(f"k{number}"))
-            assert isinstance((await store.apply([twin]))[0], Updated)
+            assert isinstance(await store.apply(twin), Updated)
             clock.move(DAY + 1)
-            outcomes = await asyncio.gather(*(server.apply([twin]) for _ in range(32) for server in (store, other)))
-            replays = [outcome.replayed for (outcome,) in outcomes if isinstance(outcome, Updated)]
+            outcomes = await asyncio.gather(*(server.apply(twin) for _ in range(32) for server in (store, other)))
+            replays = [outcome.replayed for outcome in outcomes if isinstance(outcome, Updated)]
             assert (len(replays), sum(replays)) == (64, 63)
             assert (await read(store, session)).total_messages == 2
 
@@ -135,21 +137,21 @@ async def test_a_key_renewed_between_read_and_write_is_not_replaced(
     store: PostgresStore, postgres_database: str, clock: HandClock, making: Making, kind: str
 ) -> None:
     session = await begin(store, making.create(minutes=3 * 1440))
-    twin: Create | object = (
+    twin: Create | Update = (
         update(session, user("once"), idempotency_key=key("k"))
         if kind == "update"
         else making.create(idempotency_key=key("k"))
     )
-    await store.apply([twin])  # type: ignore[list-item]
+    await store.apply(twin)
     clock.move(DAY + 1)
     async with connected(postgres_database) as other:
         transaction = other.transaction()
         await transaction.start()
         await other.execute("UPDATE keys SET expires_at = $1", clock() + DAY)
-        applying = asyncio.create_task(store.apply([twin]))  # type: ignore[list-item]
+        applying = asyncio.create_task(store.apply(twin))
         await eventually(lambda: ask(postgres_database, WAITING), "it waits for the other server's key")
         await transaction.commit()
-    (outcome,) = await applying
+    outcome = await applying
     assert isinstance(outcome, Updated | Created)
     assert outcome.replayed
 
@@ -157,7 +159,7 @@ async def test_a_key_renewed_between_read_and_write_is_not_replaced(
 async def test_a_sweep_leaves_a_key_that_is_being_renewed(
     store: PostgresStore, postgres_database: str, clock: HandClock, making: Making
 ) -> None:
-    await store.apply([making.create(idempotency_key=key("k"))])
+    await store.apply(making.create(idempotency_key=key("k")))
     clock.move(DAY + 1)
     async with connected(postgres_database) as other:
         transaction = other.transaction()

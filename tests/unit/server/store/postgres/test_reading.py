@@ -10,7 +10,7 @@ import pytest
 from sessionary.errors import SessionNotFoundError
 from sessionary.server.store.base import CURSOR_START, Conversation, Create, ListQuery, Window
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import HandClock, Making, assistant, begin, contents_in, shown_in, update, user
+from tests.conformance.making import HandClock, Making, apply_all, assistant, begin, contents_in, shown_in, update, user
 from tests.harness.proxy import Proxy
 from tests.unit.server.store.postgres.stores import begun, connected, opened
 
@@ -22,7 +22,7 @@ FILTERS: list[dict[str, Any]] = [
     {"user_id": "eve"},
 ]
 EXECUTE = b"E\0\0\0\x09\0"
-FETCH_TURNS = b"\0fetch_turns\0"
+FETCH_BLOCKS = b"\0fetch_blocks\0"
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def test_a_long_conversation_is_read_beside_short_ones(store: PostgresStor
     short = await begin(store, making.create(user("short")))
     long = await begin(store, making.create())
     for number in range(10):
-        await store.apply([update(long, user(f"{number} " + "x" * 1_000_000))])
+        await store.apply(update(long, user(f"{number} " + "x" * 1_000_000)))
     conversations = await asyncio.gather(
         _fetch(store, short), _fetch(store, long), _fetch(store, long, Window(offset=7, limit=2))
     )
@@ -95,11 +95,11 @@ async def test_a_session_removed_between_the_two_statements_of_a_window_is_not_f
 ) -> None:
     session = await begin(store, making.create(user("one"), user("two")))
     await _fetch(store, session, Window(limit=1))  # to prepare the statements
-    held = proxy.hold_at(FETCH_TURNS)
+    held = proxy.hold_at(FETCH_BLOCKS)
     reading = asyncio.create_task(_fetch(store, session, Window(limit=1)))
     await held.reached()
     async with connected(postgres_database) as other:
-        await other.execute("DELETE FROM turns; DELETE FROM sessions")
+        await other.execute("DELETE FROM message_blocks; DELETE FROM sessions")
     held.let_go()
     with pytest.raises(SessionNotFoundError):
         await reading
@@ -131,7 +131,7 @@ async def test_pages_that_are_read_together_do_not_mix(store: PostgresStore, mak
         for model in (None, "large", "small")
         for _ in range(3)
     ]
-    await store.apply(made)
+    await apply_all(store, made)
     queries = [
         ListQuery(organisation=organisation, limit=limit, offset=offset, after=after, **filters)
         for organisation in ("demo", "other")

@@ -10,23 +10,23 @@ import pytest
 from sessionary.server.store.migrate import newest_migration
 from sessionary.server.store.postgres.connecting import connect
 from sessionary.server.store.postgres.statements import read_statements
-from tests.conformance.making import HandClock, Making, begin, change, update, user
+from tests.conformance.making import HandClock, Making, apply_all, begin, change, update, user
 from tests.unit.server.store.postgres.stores import ask, connected, eventually, opened
 
 # Every table a statement reads, and the index by which it finds the rows; the migrations come on top where it asks
 # whether a newer program has changed the schema.
 INDEXES: Mapping[str, set[str]] = {
     "read_batch": {"sessions_pkey", "keys_pkey"},
-    "lock_sessions": {"sessions_pkey"},
-    "delete_turns": {"turns_pkey"},
+    "find_unlocked_sessions": {"sessions_pkey"},
+    "delete_blocks": {"message_blocks_pkey"},
     "delete_sessions": {"sessions_pkey"},
     "insert_sessions": set(),
     "update_sessions": {"sessions_pkey"},
-    "insert_turns": set(),
+    "insert_blocks": set(),
     "insert_keys": set(),
-    "write_batch": {"sessions_pkey", "turns_pkey"},
-    "fetch_sessions": {"sessions_pkey", "turns_pkey"},
-    "fetch_turns": {"turns_pkey"},
+    "write_batch": {"sessions_pkey", "message_blocks_pkey"},
+    "fetch_sessions": {"sessions_pkey", "message_blocks_pkey"},
+    "fetch_blocks": {"message_blocks_pkey"},
     "list_sessions": {"sessions_pkey"},
     "list_sessions_by_user": {"sessions_by_user"},
     "list_sessions_by_group": {"sessions_by_group"},
@@ -66,8 +66,8 @@ SELECT 'o' || n % $1::integer, md5(n::text)::uuid, 'u' || n % $2::integer, 'g' |
        'm' || n % $2::integer, 'active', true, 2, 0, 100, n, n, n, n, 1, '{}'
 FROM generate_series(1, $3::integer) AS n
 """
-TURNS = """
-INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+BLOCKS = """
+INSERT INTO message_blocks (organisation, session_id, first, count, tokens, format, created_at, body)
 SELECT s.organisation, s.id, 0, 2, 0, 1, s.created_at, repeat('x', 100)::bytea
 FROM sessions AS s
 """
@@ -76,7 +76,7 @@ INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, ex
 SELECT s.organisation, 'p', 'create', s.id::text, '', '', s.created_at
 FROM sessions AS s
 """
-ROWS_LOOKED_AT = "SELECT sum(idx_tup_fetch) FROM pg_stat_user_tables WHERE relname IN ('sessions', 'turns')"
+ROWS_LOOKED_AT = "SELECT sum(idx_tup_fetch) FROM pg_stat_user_tables WHERE relname IN ('sessions', 'message_blocks')"
 UPDATES = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'"
 
 
@@ -104,7 +104,7 @@ async def test_every_statement_finds_its_rows_by_an_index_with_stale_statistics(
     await _run(migrated, "ALTER TABLE sessions SET (autovacuum_enabled = off)")
     await _fill(migrated, organisations=1, users=1, sessions=sessions_known)
     await _run(migrated, "VACUUM ANALYZE")
-    await _run(migrated, "TRUNCATE sessions, turns, keys")
+    await _run(migrated, "TRUNCATE sessions, message_blocks, keys")
     await _fill(migrated, organisations=20, users=100, sessions=5_000)
     await _assert_planned_well(migrated)
 
@@ -145,7 +145,7 @@ async def test_plans_made_while_there_was_nothing_do_not_last(migrated: str) -> 
         await store.fetch(session.organisation, session.session_id)
         sessions = [making.create(user("hello")) for _ in range(2_000)]
         for start in range(0, len(sessions), 100):
-            await store.apply(sessions[start : start + 100])
+            await apply_all(store, sessions[start : start + 100])
         for _ in range(20):
             await change(store, update(session, user("again")))
 
@@ -197,7 +197,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def _fill(url: str, *, organisations: int, users: int, sessions: int) -> None:
     async with connected(url) as connection:
         await connection.execute(SESSIONS, organisations, users, sessions)
-        await connection.execute(TURNS)
+        await connection.execute(BLOCKS)
         await connection.execute(KEYS)
 
 

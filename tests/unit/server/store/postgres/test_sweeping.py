@@ -8,11 +8,11 @@ import pytest
 from sessionary.constants import MESSAGES_PER_SESSION_MAX
 from sessionary.server.store.base import Extended
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import HOUR, HandClock, Making, extend, sweep_all, user
+from tests.conformance.making import HOUR, HandClock, Making, apply_all, extend, sweep_all, user
 from tests.unit.server.store.postgres.stores import ask, begun, connected, opened
 
 SESSIONS = "SELECT count(*) FROM sessions"
-TURNS = "SELECT count(*) FROM turns"
+BLOCKS = "SELECT count(*) FROM message_blocks"
 DUE = "SELECT count(*) FROM sessions WHERE sweep_after <= $1"
 
 
@@ -35,13 +35,13 @@ async def store(postgres_database: str, clock: HandClock) -> AsyncIterator[Postg
 async def test_two_sweepers_at_once_remove_everything_once(
     store: PostgresStore, postgres_database: str, clock: HandClock, making: Making
 ) -> None:
-    await store.apply([making.create(user("hello")) for _ in range(300)])
+    await apply_all(store, [making.create(user("hello")) for _ in range(300)])
     clock.move(2 * HOUR)
     async with opened(postgres_database, clock) as other:
         removed = await asyncio.gather(*(sweep_all(server, limit=20) for server in (store, other)))
     assert sum(removed) + await sweep_all(store) == 300
     assert await ask(postgres_database, SESSIONS) == 0
-    assert await ask(postgres_database, TURNS) == 0
+    assert await ask(postgres_database, BLOCKS) == 0
 
 
 async def test_a_sweep_passes_by_what_another_transaction_holds(
@@ -62,7 +62,7 @@ async def test_what_is_reached_alive_is_due_again_when_it_expires(
     store: PostgresStore, postgres_database: str, clock: HandClock, making: Making
 ) -> None:
     sessions = await begun(store, making, 10)
-    extended = await store.apply([extend(session, minutes=600) for session in sessions[:4]])
+    extended = await apply_all(store, [extend(session, minutes=600) for session in sessions[:4]])
     assert all(isinstance(outcome, Extended) for outcome in extended)
     clock.move(2 * HOUR)
     assert await sweep_all(store) == 6

@@ -7,7 +7,7 @@ from sessionary.server.store.postgres.urls import read_url
 
 
 @pytest.mark.parametrize(
-    ("url", "places"),
+    ("url", "hosts"),
     [
         ("postgresql://u@h/n", (("h", None),)),
         ("postgres://u@h:1/n", (("h", 1),)),
@@ -20,8 +20,8 @@ from sessionary.server.store.postgres.urls import read_url
         ("postgresql:///n", ((None, None),)),
     ],
 )
-def test_hosts_are_read_in_their_order(url: str, places: object) -> None:
-    assert read_url(url).places == places
+def test_hosts_are_read_in_their_order(url: str, hosts: object) -> None:
+    assert read_url(url).hosts == hosts
 
 
 def test_a_password_is_decoded_and_never_shown() -> None:

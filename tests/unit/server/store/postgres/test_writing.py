@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from sessionary.errors import OverloadedError, SessionaryError, SessionNotFoundError, StoreUnavailableError
+from sessionary.errors import SessionaryError, SessionNotFoundError, StoreUnavailableError
 from sessionary.server.store.base import Created, Deleted, Extended, Updated
 from sessionary.server.store.postgres.connecting import connect
 from sessionary.server.store.postgres.store import PostgresStore
 from tests.conformance.making import (
     HandClock,
     Making,
+    apply_all,
     begin,
     contents_in,
     delete,
@@ -34,7 +35,7 @@ SELECT count(*)
 FROM pg_stat_activity
 WHERE datname = current_database() AND state = 'active' AND wait_event_type = 'Lock'
 """
-TRANSACTIONS = "SELECT count(DISTINCT xmin::text) FROM turns"
+TRANSACTIONS = "SELECT count(DISTINCT xmin::text) FROM message_blocks"
 
 
 @pytest.fixture
@@ -60,51 +61,51 @@ async def other_server(store: PostgresStore, postgres_database: str, clock: Hand
         yield other
 
 
-async def test_a_poisoned_command_harms_only_itself(store: PostgresStore, making: Making) -> None:
+async def test_a_bad_command_fails_alone(store: PostgresStore, making: Making) -> None:
     good = [making.create(user(f"number {number}")) for number in range(40)]
     poisoned = making.create(user_id="no\0NUL")
-    outcomes = await store.apply([*good[:23], poisoned, *good[23:]])
+    outcomes = await apply_all(store, [*good[:23], poisoned, *good[23:]])
     assert [type(outcome) for outcome in outcomes] == [Created] * 23 + [StoreUnavailableError] + [Created] * 17
     for session in good:
         assert len(contents_in(await store.fetch(session.organisation, session.session_id))) == 1
 
 
-async def test_a_poisoned_question_harms_only_itself(store: PostgresStore, making: Making) -> None:
+async def test_a_bad_read_fails_alone(store: PostgresStore, making: Making) -> None:
     good = await begun(store, making, 5)
     ids = [*(session.session_id for session in good), "no-uuid"]
     answers = await asyncio.gather(*(store.fetch("demo", id_) for id_ in ids), return_exceptions=True)
     assert [type(answer).__name__ for answer in answers] == ["Conversation"] * 5 + ["StoreUnavailableError"]
 
 
-async def test_a_batch_that_another_server_overtook_is_decided_anew(
+async def test_a_batch_that_meets_a_conflict_is_read_and_applied_again(
     store: PostgresStore, postgres_database: str, making: Making
 ) -> None:
     session, bystander = await begun(store, making, 2)
     async with connected(postgres_database) as other:
         transaction = await _change_without_committing(other, session.session_id)
         applying = asyncio.gather(
-            store.apply([update(session, user("hello"))]), store.apply([update(bystander, user("hello"))])
+            store.apply(update(session, user("hello"))), store.apply(update(bystander, user("hello")))
         )
         await eventually(lambda: ask(postgres_database, WAITING), "the batch waits for the other server")
         await transaction.commit()
-    (outcome,), (harmless,) = await applying
+    outcome, harmless = await applying
     assert isinstance(outcome, Updated)
     assert (outcome.version, outcome.total_messages) == (3, 1)
     assert isinstance(harmless, Updated)
     assert (harmless.version, harmless.total_messages) == (2, 1)
 
 
-async def test_a_delete_that_another_server_overtook_leaves_no_turn_behind(
+async def test_a_delete_that_meets_a_conflict_leaves_no_message_block(
     store: PostgresStore, other_server: PostgresStore, postgres_database: str, making: Making
 ) -> None:
     for _ in range(10):
         session = await begin(store, making.create(user("hello")))
-        (deleted,), (appended,) = await asyncio.gather(
-            store.apply([delete(session)]), other_server.apply([update(session, user("and more"))])
+        deleted, appended = await asyncio.gather(
+            store.apply(delete(session)), other_server.apply(update(session, user("and more")))
         )
         assert isinstance(deleted, Deleted)
         assert isinstance(appended, Updated | SessionNotFoundError)
-    assert await ask(postgres_database, "SELECT count(*) FROM turns") == 0
+    assert await ask(postgres_database, "SELECT count(*) FROM message_blocks") == 0
 
 
 async def test_writers_of_two_servers_append_to_one_session_without_loss(
@@ -114,7 +115,7 @@ async def test_writers_of_two_servers_append_to_one_session_without_loss(
 
     async def write(server: PostgresStore, name: str) -> None:
         for number in range(10):
-            (outcome,) = await server.apply([update(session, user(f"{name} {number}"), tokens_used=1)])
+            outcome = await server.apply(update(session, user(f"{name} {number}"), tokens_used=1))
             assert isinstance(outcome, Updated)
 
     writers = [
@@ -129,12 +130,12 @@ async def test_writers_of_two_servers_append_to_one_session_without_loss(
         assert [words for words in said if words.startswith(name)] == [f"{name} {number}" for number in range(10)]
 
 
-async def test_a_key_that_a_twin_used_first_gets_the_twins_effect(
+async def test_a_key_that_another_server_used_first_gets_the_first_effect(
     store: PostgresStore, postgres_database: str, making: Making
 ) -> None:
     session = await begin(store, making.create())
     twin = update(session, user("once"), idempotency_key=key("k"))
-    assert isinstance((await store.apply([twin]))[0], Updated)
+    assert isinstance(await store.apply(twin), Updated)
     async with connected(postgres_database) as other:
         row = await other.fetchrow("DELETE FROM keys RETURNING *")
         assert row is not None
@@ -142,10 +143,10 @@ async def test_a_key_that_a_twin_used_first_gets_the_twins_effect(
         await transaction.start()
         marks = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         await other.execute(f"INSERT INTO keys ({', '.join(row.keys())}) VALUES ({marks})", *row.values())
-        applying = asyncio.create_task(store.apply([twin]))
+        applying = asyncio.create_task(store.apply(twin))
         await eventually(lambda: ask(postgres_database, WAITING), "the second waits for the first")
         await transaction.commit()
-    (outcome,) = await applying
+    outcome = await applying
     assert isinstance(outcome, Updated)
     assert (outcome.replayed, outcome.total_messages) == (True, 1)
     assert (await read(store, session)).total_messages == 1
@@ -159,9 +160,9 @@ async def test_the_same_keys_on_two_servers_at_once_have_one_effect_each(
         update(session, user("once"), idempotency_key=key(f"k{place}")) for place, session in enumerate(sessions)
     ]
     outcomes = await asyncio.gather(
-        *(server.apply([command]) for command in commands for server in (store, other_server))
+        *(server.apply(command) for command in commands for server in (store, other_server))
     )
-    replays = [outcome.replayed for (outcome,) in outcomes if isinstance(outcome, Updated)]
+    replays = [outcome.replayed for outcome in outcomes if isinstance(outcome, Updated)]
     assert (len(replays), sum(replays)) == (40, 20)
     assert {(await read(store, session)).total_messages for session in sessions} == {1}
 
@@ -170,7 +171,7 @@ async def test_many_appends_at_once_take_a_handful_of_transactions(
     store: PostgresStore, postgres_database: str, making: Making
 ) -> None:
     sessions = await begun(store, making, 64)
-    await asyncio.gather(*(store.apply([update(session, user("hello"))]) for session in sessions))
+    await asyncio.gather(*(store.apply(update(session, user("hello"))) for session in sessions))
     assert await ask(postgres_database, TRANSACTIONS) <= 4
 
 
@@ -179,12 +180,12 @@ async def test_a_batch_of_appends_takes_two_statements_and_no_lock(
 ) -> None:
     async with Proxy(postgres_database) as proxy, opened(proxy.url, clock) as store:
         sessions = await begun(store, making, 10)
-        await store.apply([update(session, user("to prepare the statements")) for session in sessions])
+        await apply_all(store, [update(session, user("to prepare the statements")) for session in sessions])
         proxy.sent.clear()
-        await store.apply([update(session, user("hello")) for session in sessions])
+        await apply_all(store, [update(session, user("hello")) for session in sessions])
         assert proxy.sent.count(EXECUTE) == 2
         proxy.sent.clear()
-        await store.apply([making.create(user("hello")) for _ in sessions])
+        await apply_all(store, [making.create(user("hello")) for _ in sessions])
         assert proxy.sent.count(EXECUTE) == 1
 
 
@@ -194,11 +195,11 @@ async def test_keys_and_preconditions_cost_no_statement_more(
     async with Proxy(postgres_database) as proxy, opened(proxy.url, clock) as store:
         sessions = await begun(store, making, 10)
         proxy.sent.clear()
-        created = await store.apply([making.create(idempotency_key=key(f"{number}")) for number in range(10)])
+        created = await apply_all(store, [making.create(idempotency_key=key(f"{number}")) for number in range(10)])
         assert proxy.sent.count(EXECUTE) == 1
         proxy.sent.clear()
-        updated = await store.apply(
-            [update(session, user(), idempotency_key=key("k"), if_version=1) for session in sessions[:1]]
+        updated = await apply_all(
+            store, [update(session, user(), idempotency_key=key("k"), if_version=1) for session in sessions[:1]]
         )
         assert proxy.sent.count(EXECUTE) == 2
         assert [type(outcome) for outcome in created + updated] == [Created] * 10 + [Updated]
@@ -210,8 +211,8 @@ async def test_appends_touch_no_index_of_the_sessions(
     sessions = await begun(store, making, 64)
     for _ in range(20):
         await asyncio.gather(
-            *(store.apply([update(session, user("hello"), tokens_used=1)]) for session in sessions[::2]),
-            *(store.apply([extend(session)]) for session in sessions[1::2]),
+            *(store.apply(update(session, user("hello"), tokens_used=1)) for session in sessions[::2]),
+            *(store.apply(extend(session)) for session in sessions[1::2]),
         )
     await store.close()  # a server process tells its counts at the latest when it ends
 
@@ -228,19 +229,9 @@ _HOT_UPDATES = "SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 's
 
 async def test_metadata_that_no_command_names_is_neither_read_nor_lost(store: PostgresStore, making: Making) -> None:
     session = await begin(store, making.create(metadata={"large": "x" * 50_000}))
-    outcomes = await store.apply([update(session, user("hello")), extend(session), update(session, title="new")])
+    outcomes = await apply_all(store, [update(session, user("hello")), extend(session), update(session, title="new")])
     assert [type(outcome) for outcome in outcomes] == [Updated, Extended, Updated]
     assert metadata_of(await read(store, session)) == {"large": "x" * 50_000}
-
-
-async def test_commands_that_find_no_room_together_are_all_refused(
-    store: PostgresStore, postgres_database: str, making: Making
-) -> None:
-    with pytest.raises(OverloadedError):
-        await store.apply([making.create() for _ in range(4_097)])
-    (outcome,) = await store.apply([making.create()])
-    assert isinstance(outcome, Created)
-    assert await ask(postgres_database, "SELECT count(*) FROM sessions") == 1
 
 
 @pytest.mark.parametrize(
@@ -282,7 +273,7 @@ async def test_without_an_audit_record_nothing_is_deleted_made_or_revoked(
     async with connected(postgres_database) as other:
         await other.execute("ALTER TABLE audit ADD CHECK (actor = 'nobody') NOT VALID")
 
-    (outcome,) = await store.apply([delete(session)])
+    outcome = await store.apply(delete(session))
     for deed in (store.create_token(making.token("t2")), store.revoke_token("t1")):
         with pytest.raises(SessionaryError):
             await deed

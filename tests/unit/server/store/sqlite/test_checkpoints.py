@@ -17,6 +17,7 @@ from tests.conformance.making import (
     NOVEMBER,
     HandClock,
     Making,
+    apply_all,
     contents_in,
     delete,
     listed,
@@ -70,7 +71,7 @@ async def until_forgotten(path: Path) -> None:
 
 async def until_the_log_is_empty(store: SqliteStore, path: Path, making: Making) -> None:
     """Sweep, and wait for what follows: at first a store does not know what the log holds."""
-    await store.apply([making.create(user("something in the log"))])
+    await store.apply(making.create(user("something in the log")))
     assert path.with_name("store.db-wal").stat().st_size
     await store.sweep(100)
     async with asyncio.timeout(30):
@@ -107,11 +108,11 @@ async def test_what_was_deleted_is_gone_from_the_disk_after_a_sweep(
     kept = [making.create(user("harmless" * 100)) for _ in range(20)]
     gone = secrets(making, 20)
     for secret, harmless in zip(gone, kept, strict=True):
-        await store.apply([secret, harmless])
-        await store.apply([update(secret, user(CANARY * 50)), update(harmless, user("more"))])
+        await apply_all(store, [secret, harmless])
+        await apply_all(store, [update(secret, user(CANARY * 50)), update(harmless, user("more"))])
     assert "store.db-wal" in files_that_remember(path)
 
-    await store.apply([delete(secret) for secret in gone])
+    await apply_all(store, [delete(secret) for secret in gone])
     await store.sweep(100)
 
     await until_forgotten(path)
@@ -123,7 +124,7 @@ async def test_what_was_deleted_is_gone_from_the_disk_after_a_sweep(
 async def test_what_expired_is_gone_from_the_disk_after_a_sweep(
     store: SqliteStore, path: Path, making: Making, clock: HandClock
 ) -> None:
-    await store.apply([*secrets(making, 20, minutes=5), making.create(user("harmless"), minutes=60)])
+    await apply_all(store, [*secrets(making, 20, minutes=5), making.create(user("harmless"), minutes=60)])
     await store.sweep(100)
     clock.move(5 * MINUTE)
     assert files_that_remember(path) != []
@@ -138,8 +139,8 @@ async def test_metadata_that_was_replaced_is_gone_from_the_disk_after_a_sweep(
     store: SqliteStore, path: Path, making: Making
 ) -> None:
     sessions = [making.create(user("harmless"), metadata={"a": CANARY, "b": [CANARY] * size}) for size in (1, 50, 900)]
-    await store.apply(sessions)
-    await store.apply([update(session, metadata={"a": None, "b": "harmless"}) for session in sessions])
+    await apply_all(store, sessions)
+    await apply_all(store, [update(session, metadata={"a": None, "b": "harmless"}) for session in sessions])
 
     await store.sweep(100)
 
@@ -162,9 +163,11 @@ async def test_a_title_and_a_model_that_were_replaced_are_gone_from_the_disk_aft
         making.create(user("harmless"), metadata={"a": "b" * size}, title=title, model=model) for size in (1, 900, 9000)
     ]
     await until_the_log_is_empty(store, path, making)
-    await store.apply(sessions)
+    await apply_all(store, sessions)
     after = dict.fromkeys(before, "harmless")
-    await store.apply([update(session, title=after.get("title"), model=after.get("model")) for session in sessions])
+    await apply_all(
+        store, [update(session, title=after.get("title"), model=after.get("model")) for session in sessions]
+    )
     assert files_that_remember(path) != []
 
     await store.sweep(100)
@@ -174,16 +177,16 @@ async def test_a_title_and_a_model_that_were_replaced_are_gone_from_the_disk_aft
 
 async def test_a_reader_in_the_way_of_forgetting_only_delays_it(store: SqliteStore, path: Path, making: Making) -> None:
     (secret,) = secrets(making, 1)
-    await store.apply([secret])
+    await store.apply(secret)
     backup = apsw.Connection(str(path))
     backup.execute("BEGIN")
     backup.execute("SELECT count(*) FROM sessions").fetchall()
-    await store.apply([delete(secret)])
+    await store.apply(delete(secret))
     await store.sweep(100)
     await asyncio.sleep(0.6)
     assert files_that_remember(path) != [], "what a reader sees must not be taken from it"
     started = time.monotonic()
-    await store.apply([making.create(user("harmless"))])
+    await store.apply(making.create(user("harmless")))
     assert time.monotonic() - started < 0.5, "nor does the reader hold up those who write"
     backup.close()
 
@@ -196,9 +199,9 @@ async def test_what_a_killed_process_removed_is_forgotten_by_the_next(
     store: SqliteStore, path: Path, making: Making, tmp_path: Path
 ) -> None:
     (secret,) = secrets(making, 1)
-    await store.apply([secret])
+    await store.apply(secret)
     await asyncio.sleep(0.5)
-    await store.apply([delete(secret)])
+    await store.apply(delete(secret))
     # What kill -9 leaves: the files as they are.
     left = copied(path, tmp_path / "left")
     assert files_that_remember(left) != []

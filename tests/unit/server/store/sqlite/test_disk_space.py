@@ -128,10 +128,10 @@ async def test_a_slow_disk_keeps_nobody_waiting_longer_than_a_request_may_take(
     started = time.monotonic()
 
     commands = [making.create() for _ in range(20)]
-    answers = asyncio.gather(*(store.apply([command]) for command in commands), return_exceptions=True)
+    answers = asyncio.gather(*(store.apply(command) for command in commands), return_exceptions=True)
     await asyncio.sleep(0.1)
     assert contents_in(await store.fetch("demo", session.session_id)) == ["before"], "readers go on"
-    late = asyncio.gather(*(store.apply([making.create()]) for _ in range(5)), return_exceptions=True)
+    late = asyncio.gather(*(store.apply(making.create()) for _ in range(5)), return_exceptions=True)
 
     assert all(map(_is_unavailable, await answers))
     assert all(map(_is_unavailable, await late))
@@ -139,7 +139,7 @@ async def test_a_slow_disk_keeps_nobody_waiting_longer_than_a_request_may_take(
 
     disk.sync_seconds = 0.0
     async with asyncio.timeout(10):
-        while not isinstance((await store.apply([update(session, user("after"))]))[0], Updated):  # noqa: ASYNC110
+        while not isinstance(await store.apply(update(session, user("after"))), Updated):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     kept = await listed(store, listing())
     assert len(kept) == len(set(kept)), "what was not confirmed may be there, but once"
@@ -160,9 +160,9 @@ async def test_a_disk_that_refuses_refuses_commands_whole(
     session = await begin(store, making.create(user("before")))
     setattr(disk, trouble, error)
     writings: dict[str, Callable[[], Awaitable[object]]] = {
-        "create": lambda: store.apply([making.create()]),
-        "update": lambda: store.apply([update(session, user("lost"))]),
-        "delete": lambda: store.apply([delete(session)]),
+        "create": lambda: store.apply(making.create()),
+        "update": lambda: store.apply(update(session, user("lost"))),
+        "delete": lambda: store.apply(delete(session)),
         "create_token": lambda: store.create_token(making.token("t")),
     }
     for name, writing in writings.items():
@@ -174,12 +174,12 @@ async def test_a_disk_that_refuses_refuses_commands_whole(
     assert (await read(store, session)).version == 1
     assert await listed(store, listing()) == [session.session_id]
     assert await store.find_token("t") is None
-    assert isinstance((await store.apply([making.create()]))[0], Created)
+    assert isinstance(await store.apply(making.create()), Created)
 
 
-async def test_a_full_disk_is_told_as_such(store: SqliteStore, making: Making, disk: Disk) -> None:
+async def test_a_full_disk_is_reported_as_such(store: SqliteStore, making: Making, disk: Disk) -> None:
     disk.write_error = apsw.FullError
-    (outcome,) = await store.apply([making.create()])
+    outcome = await store.apply(making.create())
     assert isinstance(outcome, StoreUnavailableError)
     assert outcome.detail == "The disk is full."
 
@@ -188,7 +188,7 @@ async def test_a_store_whose_disk_was_full_is_ready_again_once_there_is_room(
     store: SqliteStore, making: Making, disk: Disk
 ) -> None:
     disk.write_error = apsw.FullError
-    await store.apply([making.create()])
+    await store.apply(making.create())
     disk.write_error = None
     # The machine's own disk has room: what was full is no more.
     await store.ready()
@@ -199,7 +199,7 @@ async def test_a_store_whose_write_failed_is_not_ready_until_one_succeeds(
 ) -> None:
     await store.ready()
     disk.sync_error = apsw.IOError
-    await store.apply([making.create()])
+    await store.apply(making.create())
     with pytest.raises(StoreUnavailableError) as refusal:
         await store.ready()
     assert refusal.value.reason.startswith("SQLite: ")
@@ -208,7 +208,7 @@ async def test_a_store_whose_write_failed_is_not_ready_until_one_succeeds(
         while any(await asyncio.gather(store.ready(), return_exceptions=True)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     disk.write_error = apsw.FullError
-    await store.apply([making.create()])
+    await store.apply(making.create())
     with pytest.raises(StoreUnavailableError, match=r"The disk is full\."):
         await store.ready()
     disk.write_error = None
@@ -229,7 +229,7 @@ async def note_uses_of_no_token(store: SqliteStore) -> None:
 
 
 async def refuse_commands(store: SqliteStore) -> None:
-    (outcome,) = await store.apply([delete(Making(HandClock()).create())])
+    outcome = await store.apply(delete(Making(HandClock()).create()))
     assert isinstance(outcome, SessionNotFoundError)
 
 
@@ -247,7 +247,7 @@ async def test_work_that_found_nothing_to_write_does_not_prove_that_a_write_woul
     store: SqliteStore, making: Making, disk: Disk, work: Callable[[SqliteStore], Awaitable[None]]
 ) -> None:
     disk.write_error = apsw.FullError
-    assert isinstance((await store.apply([making.create()]))[0], StoreUnavailableError)
+    assert isinstance(await store.apply(making.create()), StoreUnavailableError)
     await work(store)
     with pytest.raises(StoreUnavailableError):
         await store.ready()
@@ -256,21 +256,21 @@ async def test_work_that_found_nothing_to_write_does_not_prove_that_a_write_woul
     await store.ready()
 
 
-async def test_an_answer_that_is_given_again_does_not_prove_that_a_write_would_succeed(
+async def test_a_replayed_outcome_does_not_prove_that_a_write_would_succeed(
     store: SqliteStore, making: Making, disk: Disk
 ) -> None:
     create = making.create(idempotency_key=key("one"))
-    (first,) = await store.apply([create])
+    first = await store.apply(create)
     disk.write_error = apsw.FullError
-    assert isinstance((await store.apply([making.create()]))[0], StoreUnavailableError)
-    (again,) = await store.apply([create])
+    assert isinstance(await store.apply(making.create()), StoreUnavailableError)
+    again = await store.apply(create)
     assert isinstance(first, Created)
     assert again == msgspec.structs.replace(first, replayed=True)
     with pytest.raises(StoreUnavailableError):
         await store.ready()
 
 
-async def test_a_file_that_cannot_be_read_is_told_as_unavailable(
+async def test_a_file_that_cannot_be_read_is_reported_as_unavailable(
     path: Path, clock: HandClock, making: Making, disk: Disk
 ) -> None:
     first = await SqliteStore.open(path, clock, SECONDS_MAX)
@@ -285,7 +285,7 @@ async def test_a_file_that_cannot_be_read_is_told_as_unavailable(
         "list, sifted": lambda: store.list_sessions(listing(status="active")),
         "find_token": lambda: store.find_token("t"),
         "list_tokens": lambda: store.list_tokens(1),
-        "update": lambda: store.apply([update(session, user("lost"))]),
+        "update": lambda: store.apply(update(session, user("lost"))),
         "sweep": lambda: store.sweep(1),
     }
     for name, reading in reads.items():

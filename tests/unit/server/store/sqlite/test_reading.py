@@ -15,21 +15,20 @@ from sessionary.server.store.sqlite.connections import close, connect
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.reading import Reader
 from sessionary.server.store.sqlite.store import SqliteStore
-from tests.conformance.making import NOVEMBER, HandClock, Making, begin, change, key, update, user
+from tests.conformance.making import NOVEMBER, HandClock, Making, apply_all, begin, change, key, update, user
 
 INDEXES = {
-    "lock_sessions": {"sessions PRIMARY KEY"},
-    "lock_keys": {"keys PRIMARY KEY"},
-    "delete_turns": {"turns PRIMARY KEY"},
+    "read_sessions": {"sessions PRIMARY KEY"},
+    "read_keys": {"keys PRIMARY KEY"},
+    "delete_blocks": {"message_blocks PRIMARY KEY"},
     "delete_sessions": {"sessions PRIMARY KEY"},
     "insert_sessions": set[str](),
     "update_sessions": {"sessions PRIMARY KEY"},
     "update_models": {"sessions PRIMARY KEY"},
-    "insert_turns": set[str](),
+    "insert_blocks": set[str](),
     "insert_keys": set[str](),
-    "delete_keys": {"keys PRIMARY KEY"},
-    "fetch_sessions": {"sessions PRIMARY KEY", "turns PRIMARY KEY"},
-    "fetch_turns": {"turns PRIMARY KEY"},
+    "fetch_sessions": {"sessions PRIMARY KEY", "message_blocks PRIMARY KEY"},
+    "fetch_blocks": {"message_blocks PRIMARY KEY"},
     "list_sessions": {"sessions PRIMARY KEY"},
     "list_sessions_by_user": {"sessions_by_user"},
     "list_sessions_by_group": {"sessions_by_group"},
@@ -88,10 +87,10 @@ async def test_many_appends_at_once_take_a_handful_of_transactions(
     store: SqliteStore, path: Path, making: Making
 ) -> None:
     sessions = [making.create() for _ in range(64)]
-    await store.apply(sessions)
+    await apply_all(store, sessions)
     before = commits_in_log(path)
 
-    await asyncio.gather(*(store.apply([update(session, user("hello"))]) for session in sessions))
+    await asyncio.gather(*(store.apply(update(session, user("hello"))) for session in sessions))
 
     assert 1 <= commits_in_log(path) - before <= 4
 
@@ -126,7 +125,7 @@ async def test_a_read_is_one_statement_and_one_of_a_window_two(
 
 async def test_no_statement_is_prepared_twice(store: SqliteStore, path: Path, clock: HandClock, making: Making) -> None:
     sessions = [making.create(user("hello"), session_group="web", model="large") for _ in range(3)]
-    await store.apply(sessions)
+    await apply_all(store, sessions)
     connection = connect(path, busy_seconds=0)
     reader = Reader(connection, clock)
     prepared: list[int] = []
@@ -151,10 +150,10 @@ async def test_every_statement_finds_its_rows_by_an_index_and_sorts_nothing(
 ) -> None:
     connection = connect(path, busy_seconds=0)
     if statistics == "stale":
-        await store.apply([making.create(user("hello"), session_group="web", model="large")])
+        await store.apply(making.create(user("hello"), session_group="web", model="large"))
         connection.execute("ANALYZE")
     users = [f"user-{number % 7}" for number in range(300)]
-    await store.apply([making.create(user("x"), user_id=name, session_group=name, model=name) for name in users])
+    await apply_all(store, [making.create(user("x"), user_id=name, session_group=name, model=name) for name in users])
     if statistics == "fresh":
         connection.execute("ANALYZE")
     close(connection)
@@ -186,7 +185,7 @@ async def test_stored_messages_are_not_decoded_by_a_read_without_a_window(
 ) -> None:
     session = await begin(store, making.create(user("hello")))
     other = apsw.Connection(str(path))
-    other.execute("UPDATE turns SET body = CAST('no JSON at all' AS BLOB)")
+    other.execute("UPDATE message_blocks SET body = CAST('no JSON at all' AS BLOB)")
     other.execute("UPDATE sessions SET summary = CAST('nor this' AS BLOB), metadata = CAST('nor that' AS BLOB)")
     other.close()
 
@@ -208,7 +207,7 @@ def index_in(step: str) -> str:
     if "INTEGER PRIMARY KEY" in step:
         return "rowid"
     if "sqlite_autoindex_" in step:
-        return f"{step.split('sqlite_autoindex_')[1].split('_', maxsplit=1)[0]} PRIMARY KEY"
+        return f"{step.split('sqlite_autoindex_')[1].split(' ', maxsplit=1)[0].rpartition('_')[0]} PRIMARY KEY"
     return step.split("INDEX ")[1].split(" ", maxsplit=1)[0]
 
 

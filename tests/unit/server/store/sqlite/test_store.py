@@ -20,6 +20,7 @@ from tests.conformance.making import (
     NOVEMBER,
     HandClock,
     Making,
+    apply_all,
     assistant,
     begin,
     change,
@@ -70,7 +71,7 @@ async def patient(path: Path, clock: HandClock) -> AsyncIterator[SqliteStore]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the file's one write lock, as another program could."""
+    """FileLock the file's one write lock, as another program could."""
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -88,7 +89,9 @@ def changed_at(path: Path) -> int:
 
 
 async def refused(store: SqliteStore, *commands: Create) -> list[type[SessionaryError] | None]:
-    return [type(outcome) if isinstance(outcome, SessionaryError) else None for outcome in await store.apply(commands)]
+    return [
+        type(outcome) if isinstance(outcome, SessionaryError) else None for outcome in await apply_all(store, commands)
+    ]
 
 
 async def test_another_programs_lock_is_waited_for_no_longer_than_a_request_may_take(
@@ -148,7 +151,7 @@ async def test_who_asks_whether_a_store_is_ready_writes_nothing(
     before = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.parent.iterdir())]
     for _ in range(30):
         await patient.ready()
-    patient._proof._proved_until = 0.0  # noqa: SLF001 - as after some seconds without a write
+    patient._write_check._succeeds_until = 0.0  # noqa: SLF001 - as after some seconds without a write
     await asyncio.gather(*(patient.ready() for _ in range(30)))
     after = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.parent.iterdir())]
     assert [each for each in after if "-shm" not in each[0]] == [each for each in before if "-shm" not in each[0]]
@@ -167,8 +170,8 @@ async def test_a_lock_held_for_long_refuses_every_kind_of_writing(
 ) -> None:
     session = await begin(store, making.create())
     writings: dict[str, Callable[[], Awaitable[object]]] = {
-        "update": lambda: store.apply([update(session, user("lost"))]),
-        "delete": lambda: store.apply([delete(session)]),
+        "update": lambda: store.apply(update(session, user("lost"))),
+        "delete": lambda: store.apply(delete(session)),
         "sweep": lambda: store.sweep(1),
         "create_token": lambda: store.create_token(making.token("t")),
         "revoke_token": lambda: store.revoke_token("t"),
@@ -186,7 +189,7 @@ async def test_of_a_batch_that_the_file_refuses_only_the_culprit_fails(store: Sq
     twin = msgspec.structs.replace(twin, session_id=taken.session_id)
     others = [making.create(user(f"{number}")) for number in range(9)]
 
-    outcomes = await store.apply([*others[:4], twin, *others[4:]])
+    outcomes = await apply_all(store, [*others[:4], twin, *others[4:]])
 
     assert isinstance(outcomes.pop(4), StoreUnavailableError)
     assert all(isinstance(outcome, Created) for outcome in outcomes)
@@ -243,7 +246,7 @@ async def test_a_store_that_has_written_much_comes_to_rest_and_closes(
     large = "x" * (MEBIBYTE - 1000)
     for _ in range(6):
         session = await begin(store, making.create())
-        await asyncio.gather(*(store.apply([update(session, assistant(large))]) for _ in range(15)))
+        await asyncio.gather(*(store.apply(update(session, assistant(large))) for _ in range(15)))
 
     async with asyncio.timeout(10):
         while len(asyncio.all_tasks()) > others:  # noqa: ASYNC110 - the end of a task of its own has no event
@@ -253,7 +256,7 @@ async def test_a_store_that_has_written_much_comes_to_rest_and_closes(
     assert path.with_name("store.db-wal").exists() is False
 
 
-async def test_a_checkpoint_that_fails_is_told_and_made_up_for_after_the_next_write(
+async def test_a_checkpoint_that_fails_is_logged_and_repeated_after_the_next_write(
     store: SqliteStore, making: Making, caplog: pytest.LogCaptureFixture, path: Path
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -287,9 +290,9 @@ async def test_closing_twice_is_closing_once(path: Path, clock: HandClock) -> No
 async def test_closing_finishes_what_was_accepted(path: Path, clock: HandClock, making: Making) -> None:
     store = await SqliteStore.open(path, clock, SECONDS_MAX)
     with locked(path):
-        running = asyncio.create_task(store.apply([making.create()]))
+        running = asyncio.create_task(store.apply(making.create()))
         await asyncio.sleep(0.05)
-        waiting = [asyncio.create_task(store.apply([making.create()])) for _ in range(50)]
+        waiting = [asyncio.create_task(store.apply(making.create())) for _ in range(50)]
         sweeping = asyncio.create_task(store.sweep(1))
         await asyncio.sleep(0)
         closing = asyncio.create_task(store.close())
@@ -297,7 +300,7 @@ async def test_closing_finishes_what_was_accepted(path: Path, clock: HandClock, 
         assert not closing.done()
     await closing
 
-    assert [type(outcomes[0]) for outcomes in await asyncio.gather(running, *waiting)] == [Created] * 51
+    assert [type(outcome) for outcome in await asyncio.gather(running, *waiting)] == [Created] * 51
     assert (await sweeping).removed == 0
     later = await SqliteStore.open(path, clock, SECONDS_MAX)
     assert len(await listed(later, listing())) == 51
@@ -313,7 +316,7 @@ async def test_without_an_audit_record_nothing_is_deleted_made_or_revoked(
         other.execute("DROP TABLE audit")
 
     deeds: list[Callable[[], Awaitable[object]]] = [
-        lambda: store.apply([delete(session)]),
+        lambda: store.apply(delete(session)),
         lambda: store.create_token(making.token("t2")),
         lambda: store.revoke_token("t1"),
     ]

@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from sessionary.errors import StoreUnavailableError
-from sessionary.server.store.sqlite.worker_thread import WorkThread, translated
+from sessionary.server.store.sqlite.worker_thread import WorkerThread, translate_error
 
 # Counts for minutes, unless it is interrupted.
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e12) SELECT count(*) FROM n"
@@ -24,19 +24,19 @@ def connection(tmp_path: Path) -> apsw.Connection:
 
 
 @pytest.fixture
-async def thread(connection: apsw.Connection) -> AsyncIterator[WorkThread]:
-    thread = WorkThread("test", connection.interrupt)
+async def thread(connection: apsw.Connection) -> AsyncIterator[WorkerThread]:
+    thread = WorkerThread("test", connection.interrupt)
     yield thread
     await thread.close()
     connection.close()
 
 
-async def test_work_is_done_on_a_thread_of_its_own_and_answered(thread: WorkThread) -> None:
+async def test_work_is_done_on_a_thread_of_its_own_and_returns_its_result(thread: WorkerThread) -> None:
     assert await thread.run(threading.get_ident) != threading.get_ident()
     assert await thread.run(lambda: 42) == 42
 
 
-async def test_work_is_done_one_piece_at_a_time(thread: WorkThread) -> None:
+async def test_work_is_done_one_piece_at_a_time(thread: WorkerThread) -> None:
     running: list[int] = []
     most: list[int] = []
 
@@ -52,7 +52,7 @@ async def test_work_is_done_one_piece_at_a_time(thread: WorkThread) -> None:
 
 
 async def test_work_whose_time_is_up_is_interrupted_and_the_next_goes_on(
-    thread: WorkThread, connection: apsw.Connection, caplog: pytest.LogCaptureFixture
+    thread: WorkerThread, connection: apsw.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     started = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -61,10 +61,10 @@ async def test_work_whose_time_is_up_is_interrupted_and_the_next_goes_on(
 
     assert await thread.run(lambda: connection.execute("SELECT 42").get) == 42
     assert time.monotonic() - started < 5
-    assert caplog.messages == ["Work that nobody waited for any more ended with InterruptError."]
+    assert caplog.messages == ["Work whose caller was cancelled ended with InterruptError."]
 
 
-async def test_a_transaction_whose_time_is_up_leaves_nothing(thread: WorkThread, connection: apsw.Connection) -> None:
+async def test_a_transaction_whose_time_is_up_leaves_nothing(thread: WorkerThread, connection: apsw.Connection) -> None:
     connection.execute("CREATE TABLE kept (n)")
 
     def work() -> None:
@@ -79,7 +79,9 @@ async def test_a_transaction_whose_time_is_up_leaves_nothing(thread: WorkThread,
     assert await thread.run(lambda: connection.execute("SELECT count(*) FROM kept").get) == 0
 
 
-async def test_who_gives_up_before_its_turn_disturbs_nobody(thread: WorkThread, connection: apsw.Connection) -> None:
+async def test_work_that_is_cancelled_before_it_starts_disturbs_nobody(
+    thread: WorkerThread, connection: apsw.Connection
+) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def first() -> str:
@@ -96,8 +98,8 @@ async def test_who_gives_up_before_its_turn_disturbs_nobody(thread: WorkThread, 
     assert await running == "whole"
 
 
-async def test_an_error_of_the_driver_is_told_to_the_caller_in_general_and_to_the_operator_in_full(
-    thread: WorkThread, connection: apsw.Connection, caplog: pytest.LogCaptureFixture
+async def test_a_driver_error_is_general_for_the_caller_and_complete_in_the_log(
+    thread: WorkerThread, connection: apsw.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(StoreUnavailableError) as refusal:
         await thread.run(lambda: connection.execute("SELECT secrets FROM nowhere"))
@@ -106,7 +108,7 @@ async def test_an_error_of_the_driver_is_told_to_the_caller_in_general_and_to_th
     assert caplog.records[0].levelno == logging.WARNING
 
 
-async def test_an_error_of_ours_is_not_dressed_up(thread: WorkThread) -> None:
+async def test_an_error_of_ours_is_not_dressed_up(thread: WorkerThread) -> None:
     def work() -> None:
         raise KeyError("ours")
 
@@ -114,11 +116,11 @@ async def test_an_error_of_ours_is_not_dressed_up(thread: WorkThread) -> None:
         await thread.run(work)
 
 
-def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_as_such(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "full.db"))
     connection.execute("PRAGMA max_page_count = 4")
     connection.execute("CREATE TABLE t (b)")
     with pytest.raises(apsw.FullError) as full:
         connection.execute("INSERT INTO t VALUES (randomblob(100000))")
     connection.close()
-    assert translated(full.value).detail == "The disk is full."
+    assert translate_error(full.value).detail == "The disk is full."

@@ -1,14 +1,15 @@
--- PostgreSQL is a round trip away: rows travel as arrays, a batch is read by one statement (read_batch) and written
--- by one (write_batch, with the blocks it names before it). WITH ORDINALITY numbers the places in the arrays: answers
--- name a place instead of an organisation and an id, and rows are locked in the order of the arrays. ORDER BY w.place
--- also leaves no plan but looking each row up: any other would have to sort, and that is forbidden.
+-- PostgreSQL is a round trip away, so rows are sent as arrays: a batch is read by one statement (read_batch) and written
+-- by one (write_batch, together with the statements that it names). WITH ORDINALITY numbers the elements of the arrays:
+-- results have an ordinal instead of an organisation and an id, and rows are locked in the order of the arrays.
+-- ORDER BY w.ordinal also makes the planner look up one row after the other: other plans would have to sort, and the
+-- settings of the connection forbid that.
 --
--- `:schema_is_known` stands for a condition that fails the statement where a newer program has changed the schema: every
--- statement that runs outside a transaction has it, so that none reads or writes tables that it does not know.
+-- `:schema_is_known` is replaced by a condition that makes the statement fail if a newer program has changed the schema.
+-- Every statement that runs outside a transaction has it.
 
 -- name: read_batch
--- Sessions, and keys used before, without a lock; sessions and keys share lines only to save a round trip.
-SELECT w.place,
+-- Sessions, and idempotency keys used before, without locks. They share rows only to save a round trip.
+SELECT w.ordinal,
        s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
        s.total_messages, s.total_tokens, s.total_bytes,
        s.created_at, s.updated_at, s.expires_at, s.version,
@@ -18,7 +19,7 @@ FROM unnest(
     :organisation::text[], :id::uuid[], :with_metadata::boolean[],
     :key_organisation::text[], :key_principal::text[], :key_command::text[], :key_key::text[]
 ) WITH ORDINALITY AS w (
-    organisation, id, with_metadata, key_organisation, key_principal, key_command, key_key, place
+    organisation, id, with_metadata, key_organisation, key_principal, key_command, key_key, ordinal
 )
 LEFT JOIN sessions AS s
   ON s.organisation = w.organisation
@@ -30,19 +31,19 @@ LEFT JOIN keys AS k
  AND k.key = w.key_key
 WHERE :schema_is_known;
 
--- name: lock_sessions
--- Those that nobody else has locked; nobody is waited for.
-SELECT w.place
+-- name: find_unlocked_sessions
+-- Existing sessions that no other transaction has locked. They are locked until the end of the transaction.
+SELECT w.ordinal
 FROM unnest(:organisation::text[], :id::uuid[])
-     WITH ORDINALITY AS w (organisation, id, place)
+     WITH ORDINALITY AS w (organisation, id, ordinal)
 JOIN sessions AS s
   ON s.organisation = w.organisation
  AND s.id = w.id
-ORDER BY w.place
+ORDER BY w.ordinal
 FOR UPDATE OF s SKIP LOCKED;
 
--- name: delete_turns
-DELETE FROM turns AS t
+-- name: delete_blocks
+DELETE FROM message_blocks AS t
 USING unnest(:deleted_organisation::text[], :deleted_id::uuid[]) AS w (organisation, id)
 WHERE t.organisation = w.organisation
   AND t.session_id = w.id;
@@ -107,21 +108,21 @@ WHERE s.organisation = w.organisation
   AND s.version = w.read_version
 RETURNING s.id;
 
--- name: insert_turns
-INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+-- name: insert_blocks
+INSERT INTO message_blocks (organisation, session_id, first, count, tokens, format, created_at, body)
 SELECT w.organisation, w.session_id, w.first, w.count, w.tokens, 1, w.created_at, w.body
 FROM unnest(
-    :turn_organisation::text[], :turn_session_id::uuid[], :turn_first::integer[], :turn_count::integer[],
-    :turn_tokens::integer[], :turn_created_at::bigint[], :turn_body::bytea[]
+    :block_organisation::text[], :block_session_id::uuid[], :block_first::integer[], :block_count::integer[],
+    :block_tokens::integer[], :block_created_at::bigint[], :block_body::bytea[]
 ) AS w (organisation, session_id, first, count, tokens, created_at, body);
 
 -- name: insert_keys
--- A key whose day is over is replaced; one that somebody else has renewed meanwhile stays, and is missing in the count.
+-- An expired key is replaced. A key that another server has used meanwhile stays, and is not counted.
 INSERT INTO keys AS k (organisation, principal, command, key, fingerprint, effect, expires_at)
 SELECT w.organisation, w.principal, w.command, w.key, w.fingerprint, w.effect, w.expires_at
 FROM unnest(
-    :kept_organisation::text[], :kept_principal::text[], :kept_command::text[], :kept_key::text[],
-    :kept_fingerprint::bytea[], :kept_effect::bytea[], :kept_expires_at::bigint[]
+    :new_key_organisation::text[], :new_key_principal::text[], :new_key_command::text[], :new_key_key::text[],
+    :new_key_fingerprint::bytea[], :new_key_effect::bytea[], :new_key_expires_at::bigint[]
 ) AS w (organisation, principal, command, key, fingerprint, effect, expires_at)
 ON CONFLICT (organisation, principal, command, key) DO UPDATE
 SET fingerprint = EXCLUDED.fingerprint,
@@ -135,8 +136,8 @@ RETURNING k.key;
 INSERT INTO audit (organisation, at, actor, action, subject)
 SELECT w.organisation, w.at, w.actor, w.action, w.subject
 FROM unnest(
-    :noted_organisation::text[], :noted_at::bigint[], :noted_actor::text[], :noted_action::text[],
-    :noted_subject::text[]
+    :audit_organisation::text[], :audit_at::bigint[], :audit_actor::text[], :audit_action::text[],
+    :audit_subject::text[]
 ) AS w (organisation, at, actor, action, subject);
 
 -- name: list_audit
@@ -162,8 +163,8 @@ WHERE a.number = d.number
 RETURNING 1;
 
 -- name: write_batch
--- All of a batch or nothing: where a session is no longer of the version that was read, a key is in use, or a newer
--- program has changed the schema, this divides by zero and so undoes the whole statement.
+-- All of a batch or nothing: if a session no longer has the version that was read, a key is in use, or a newer program
+-- has changed the schema, this divides by zero, which undoes the whole statement.
 SELECT 1 / (
     cardinality(:deleted_id::uuid[]) = (
         SELECT count(*)
@@ -173,7 +174,7 @@ SELECT 1 / (
         SELECT count(*)
         FROM update_sessions
     )
-    AND cardinality(:kept_key::text[]) = (
+    AND cardinality(:new_key_key::text[]) = (
         SELECT count(*)
         FROM insert_keys
     )
@@ -181,43 +182,43 @@ SELECT 1 / (
 )::integer AS written;
 
 -- name: fetch_sessions
--- With the messages of those that are wanted whole and hold no more than :bytes_max.
-SELECT w.place,
+-- With all messages, if :whole is true and they have no more than :bytes_max bytes.
+SELECT w.ordinal,
        s.total_bytes, s.total_messages, s.version, s.summary, s.metadata,
        CASE WHEN w.whole AND s.total_bytes <= :bytes_max::integer THEN (
            SELECT string_agg(o.body, ',')
            FROM (
                SELECT t.body
-               FROM turns AS t
+               FROM message_blocks AS t
                WHERE t.organisation = w.organisation
                  AND t.session_id = w.id
                ORDER BY t.first
            ) AS o
        ) END AS messages
 FROM unnest(:organisation::text[], :id::uuid[], :whole::boolean[])
-     WITH ORDINALITY AS w (organisation, id, whole, place)
+     WITH ORDINALITY AS w (organisation, id, whole, ordinal)
 JOIN sessions AS s
   ON s.organisation = w.organisation
  AND s.id = w.id
  AND s.expires_at > :now::bigint
 WHERE :schema_is_known
-ORDER BY w.place;
+ORDER BY w.ordinal;
 
--- name: fetch_turns
--- From the turn that holds message :from up to, not including, the one that begins at :until or later.
-SELECT w.place, o.first, o.body
+-- name: fetch_blocks
+-- From the block that contains message :from up to, not including, the one that starts at :until or later.
+SELECT w.ordinal, o.first, o.body
 FROM unnest(:organisation::text[], :id::uuid[], :from::integer[], :until::integer[])
-     WITH ORDINALITY AS w (organisation, id, from_message, until_message, place)
+     WITH ORDINALITY AS w (organisation, id, from_message, until_message, ordinal)
 CROSS JOIN LATERAL (
     SELECT coalesce(max(u.first), 0) AS first
-    FROM turns AS u
+    FROM message_blocks AS u
     WHERE u.organisation = w.organisation
       AND u.session_id = w.id
       AND u.first <= w.from_message
 ) AS b
 CROSS JOIN LATERAL (
     SELECT t.first, t.body
-    FROM turns AS t
+    FROM message_blocks AS t
     WHERE t.organisation = w.organisation
       AND t.session_id = w.id
       AND t.first >= b.first
@@ -227,12 +228,12 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: list_sessions
-SELECT w.place, o.id, o.summary, o.metadata
+SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :status::text[],
     :after::uuid[], :limit::integer[], :offset::integer[]
 ) WITH ORDINALITY AS w (
-    organisation, status, after, row_limit, row_offset, place
+    organisation, status, after, row_limit, row_offset, ordinal
 )
 CROSS JOIN LATERAL (
     SELECT s.id, s.summary, s.metadata
@@ -247,14 +248,14 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: list_sessions_by_user
--- Spelled so that only its own index has the order: where statistics know of one user alone, an equality would let the
--- planner read the whole organisation in the order of ids. So it is below, too.
-SELECT w.place, o.id, o.summary, o.metadata
+-- Written so that only its own index has the order. With an equality, and statistics that know one user only, the planner
+-- would read the whole organisation in the order of ids. The same applies to the next statements.
+SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :user_id::text[], :session_group::text[], :model::text[], :status::text[],
     :after::uuid[], :limit::integer[], :offset::integer[]
 ) WITH ORDINALITY AS w (
-    organisation, user_id, session_group, model, status, after, row_limit, row_offset, place
+    organisation, user_id, session_group, model, status, after, row_limit, row_offset, ordinal
 )
 CROSS JOIN LATERAL (
     SELECT s.id, s.summary, s.metadata
@@ -272,12 +273,12 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: list_sessions_by_group
-SELECT w.place, o.id, o.summary, o.metadata
+SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :session_group::text[], :model::text[], :status::text[],
     :after::uuid[], :limit::integer[], :offset::integer[]
 ) WITH ORDINALITY AS w (
-    organisation, session_group, model, status, after, row_limit, row_offset, place
+    organisation, session_group, model, status, after, row_limit, row_offset, ordinal
 )
 CROSS JOIN LATERAL (
     SELECT s.id, s.summary, s.metadata
@@ -294,12 +295,12 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: list_sessions_by_model
-SELECT w.place, o.id, o.summary, o.metadata
+SELECT w.ordinal, o.id, o.summary, o.metadata
 FROM unnest(
     :organisation::text[], :model::text[], :status::text[],
     :after::uuid[], :limit::integer[], :offset::integer[]
 ) WITH ORDINALITY AS w (
-    organisation, model, status, after, row_limit, row_offset, place
+    organisation, model, status, after, row_limit, row_offset, ordinal
 )
 CROSS JOIN LATERAL (
     SELECT s.id, s.summary, s.metadata
@@ -315,7 +316,7 @@ CROSS JOIN LATERAL (
 WHERE :schema_is_known;
 
 -- name: measure_usage
--- The page is cut before what is expired is left out: else a page of the newest might read every row there is.
+-- The page is limited before expired sessions are left out; otherwise one page could read every row.
 WITH page AS (
   SELECT s.id, (s.expires_at > :now::bigint)::integer AS live, s.total_bytes
   FROM sessions AS s
@@ -333,7 +334,7 @@ FROM page AS p
 WHERE :schema_is_known;
 
 -- name: sweep_due
--- Locks what is due and not locked by another sweeper or a writer; it is removed by statements that come after.
+-- Locks due sessions that no other sweeper or writer has locked; the next statements delete them.
 SELECT s.organisation, s.id, s.version, s.expires_at, s.total_messages
 FROM sessions AS s
 WHERE s.sweep_after <= :now::bigint
@@ -376,11 +377,11 @@ VALUES (
 -- name: find_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,
        t.last_used_at
-FROM unnest(:id::text[]) WITH ORDINALITY AS w (id, place)
+FROM unnest(:id::text[]) WITH ORDINALITY AS w (id, ordinal)
 JOIN tokens AS t
   ON t.id = w.id
 WHERE :schema_is_known
-ORDER BY w.place;
+ORDER BY w.ordinal;
 
 -- name: list_tokens
 SELECT t.id, t.organisation, t.name, t.scopes, t.secret_hash, t.created_at, t.expires_at, t.revoked_at,
@@ -424,6 +425,6 @@ SELECT current_setting('transaction_read_only') = 'on' AS read_only,
        ) AS missing;
 
 -- name: try_write
--- Always undone.
+-- Always rolled back.
 INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
 VALUES ('', '', 'try', gen_random_uuid()::text, ''::bytea, :filler::bytea, 0);

@@ -1,9 +1,8 @@
--- SQLite runs these in this process: one row a statement costs no round trip, so writes come row by row
--- where PostgreSQL takes arrays.
--- INDEXED BY stands where statistics of a small table, made when it was one, would have it read from end to end.
+-- SQLite runs in the process of the server, without round trips: each row is written by a statement of its own.
+-- INDEXED BY is used where statistics that were made of a small table would make the planner read the whole table.
 
--- name: lock_sessions
--- The transaction holds the write lock already; :with_metadata spares reading what no command changes.
+-- name: read_sessions
+-- The transaction holds the write lock. Metadata that no command changes is not read (:with_metadata).
 SELECT s.user_id, s.session_group, s.title, s.model, s.status, s.user_spoke,
        s.total_messages, s.total_tokens, s.total_bytes,
        s.created_at, s.updated_at, s.expires_at, s.version,
@@ -12,7 +11,7 @@ FROM sessions AS s
 WHERE s.organisation = :organisation
   AND s.id = :id;
 
--- name: lock_keys
+-- name: read_keys
 SELECT k.fingerprint, k.effect, k.expires_at
 FROM keys AS k INDEXED BY sqlite_autoindex_keys_1
 WHERE k.organisation = :organisation
@@ -20,8 +19,8 @@ WHERE k.organisation = :organisation
   AND k.command = :command
   AND k.key = :key;
 
--- name: delete_turns
-DELETE FROM turns INDEXED BY sqlite_autoindex_turns_1
+-- name: delete_blocks
+DELETE FROM message_blocks INDEXED BY sqlite_autoindex_message_blocks_1
 WHERE organisation = :organisation
   AND session_id = :id;
 
@@ -59,19 +58,24 @@ WHERE organisation = :organisation
   AND id = :id;
 
 -- name: update_models
--- Apart: SQLite writes an index of a column anew whenever the column is named, whether it changes or not.
+-- Separate, because SQLite rewrites the index of a column whenever the column is set, even to the same value.
 UPDATE sessions
 SET model = :model
 WHERE organisation = :organisation
   AND id = :id;
 
--- name: insert_turns
-INSERT INTO turns (organisation, session_id, first, count, tokens, format, created_at, body)
+-- name: insert_blocks
+INSERT INTO message_blocks (organisation, session_id, first, count, tokens, format, created_at, body)
 VALUES (:organisation, :session_id, :first, :count, :tokens, 1, :created_at, :body);
 
 -- name: insert_keys
+-- A key that exists has expired, or the command would not have been applied.
 INSERT INTO keys (organisation, principal, command, key, fingerprint, effect, expires_at)
-VALUES (:organisation, :principal, :command, :key, :fingerprint, :effect, :expires_at);
+VALUES (:organisation, :principal, :command, :key, :fingerprint, :effect, :expires_at)
+ON CONFLICT (organisation, principal, command, key) DO UPDATE
+SET fingerprint = EXCLUDED.fingerprint,
+    effect = EXCLUDED.effect,
+    expires_at = EXCLUDED.expires_at;
 
 -- name: insert_audit
 INSERT INTO audit (organisation, at, actor, action, subject)
@@ -94,21 +98,14 @@ WHERE number IN (
     LIMIT :limit
 );
 
--- name: delete_keys
-DELETE FROM keys INDEXED BY sqlite_autoindex_keys_1
-WHERE organisation = :organisation
-  AND principal = :principal
-  AND command = :command
-  AND key = :key;
-
 -- name: fetch_sessions
--- One statement sees one instant; a conversation longer than :bytes_max is left to a thread.
+-- One statement sees one consistent state. Messages of more than :bytes_max bytes are read in a thread.
 SELECT s.total_bytes, s.total_messages, s.version, s.summary, s.metadata,
        CASE WHEN s.total_bytes <= :bytes_max THEN (
            SELECT CAST(group_concat(t.body, ',') AS BLOB)
            FROM (
                SELECT u.body
-               FROM turns AS u
+               FROM message_blocks AS u
                WHERE u.organisation = :organisation
                  AND u.session_id = :id
                ORDER BY u.first
@@ -119,16 +116,16 @@ WHERE s.organisation = :organisation
   AND s.id = :id
   AND s.expires_at > :now;
 
--- name: fetch_turns
--- From the turn that holds message :from up to, not including, the one that begins at :until or later.
+-- name: fetch_blocks
+-- From the block that contains message :from up to, not including, the one that starts at :until or later.
 SELECT t.first, t.body
-FROM turns AS t
+FROM message_blocks AS t
 WHERE t.organisation = :organisation
   AND t.session_id = :id
   AND t.first >= coalesce(
       (
           SELECT max(u.first)
-          FROM turns AS u
+          FROM message_blocks AS u
           WHERE u.organisation = :organisation
             AND u.session_id = :id
             AND u.first <= :from
@@ -185,7 +182,7 @@ ORDER BY s.id DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: measure_usage
--- The page is cut before what is expired is left out: else a page of the newest might read every row there is.
+-- The page is limited before expired sessions are left out; otherwise one page could read every row.
 WITH page AS (
   SELECT s.id, s.expires_at > :now AS live, s.total_bytes
   FROM sessions AS s INDEXED BY sqlite_autoindex_sessions_1

@@ -1,4 +1,4 @@
-"""The walls between organisations: each condition of a statement that names one, and the statements without it."""
+"""Tenant filters: the conditions on the organisation in the statements, and statements without one of them."""
 
 import re
 from dataclasses import dataclass
@@ -7,23 +7,23 @@ from pathlib import Path
 from sessionary.server.store.queries import read_queries
 
 _COMMENT = re.compile(r"--.*")
-_WALL = re.compile(
+_TENANT_FILTER = re.compile(
     r"""(?:\w+\.)?organisation [ ] = [ ] :?\w+(?:\.\w+)? (?: ::\w+ )?
       | \( organisation,[ ] (?P<others> [\w, ]+ \) [ ] IN [ ] \( \s* SELECT [ ] ) \w+\.organisation,[ ]""",
     re.VERBOSE,
 )
 _CONDITION = re.compile(r"^\s*(?:WHERE|ON(?! CONFLICT)|AND|OR)\b.*organisation.*$", re.MULTILINE)
 
-UNSEEN = {
-    "postgres-lock_sessions-1": "it only locks: without it another organisation's session of that id is locked as well",
+UNOBSERVABLE = {
+    "postgres-find_unlocked_sessions-1": "it only asks for locks: without it another organisation's row is locked, too",
     "postgres-insert_keys-1": "the conflict that it follows is one of the same organisation already",
     "postgres-sweep_keys-1": "a key of the same name elsewhere is only removed if its day is over too",
 }
-"""The walls whose loss nobody could see, and why; they stand for whoever reads the statement."""
+"""Tenant filters whose loss has no visible effect, and why."""
 
 
 @dataclass(frozen=True)
-class Wall:
+class TenantFilter:
     """One condition, counted from one within its statement."""
 
     engine: str
@@ -39,31 +39,31 @@ def statements_of(engine: str) -> dict[str, str]:
     return {name: _COMMENT.sub("", text).strip() for name, text in read_queries(engine).items()}
 
 
-def walls_of(engine: str) -> list[Wall]:
-    """List every wall in an engine's statements, in their order."""
+def tenant_filters_of(engine: str) -> list[TenantFilter]:
+    """List every tenant filter in an engine's statements, in their order."""
     return [
-        Wall(engine, name, number)
+        TenantFilter(engine, name, number)
         for name, text in statements_of(engine).items()
-        for number, _ in enumerate(_WALL.finditer(text), 1)
+        for number, _ in enumerate(_TENANT_FILTER.finditer(text), 1)
     ]
 
 
 def conditions_left(engine: str) -> list[str]:
-    """List the conditions on an organisation that are in no wall: the pattern above knows too few forms."""
+    """List the conditions on an organisation that are in no tenant filter: the pattern above knows too few forms."""
     return [
         f"{name}: {condition.strip()}"
         for name, text in statements_of(engine).items()
-        for condition in _CONDITION.findall(_WALL.sub(_opening, text))
+        for condition in _CONDITION.findall(_TENANT_FILTER.sub(_opening, text))
     ]
 
 
-def statements_without(wall: Wall) -> dict[str, str]:
-    """Take one wall down: the engine's statements by name, one of them changed."""
-    statements = statements_of(wall.engine)
-    text = statements[wall.statement]
-    place = list(_WALL.finditer(text))[wall.number - 1]
-    opened = text[: place.start()] + _opening(place) + text[place.end() :]
-    return {**statements, wall.statement: opened}
+def statements_without(tenant_filter: TenantFilter) -> dict[str, str]:
+    """Remove one tenant filter: return the engine's statements by name, one of them changed."""
+    statements = statements_of(tenant_filter.engine)
+    text = statements[tenant_filter.statement]
+    match = list(_TENANT_FILTER.finditer(text))[tenant_filter.number - 1]
+    opened = text[: match.start()] + _opening(match) + text[match.end() :]
+    return {**statements, tenant_filter.statement: opened}
 
 
 def write_queries(folder: Path, engine: str, statements: dict[str, str]) -> None:
@@ -73,5 +73,5 @@ def write_queries(folder: Path, engine: str, statements: dict[str, str]) -> None
     file.write_text("\n".join(f"-- name: {name}\n{text};\n" for name, text in statements.items()), encoding="utf-8")
 
 
-def _opening(place: re.Match[str]) -> str:
-    return f"({place['others']}" if place["others"] else "TRUE"
+def _opening(match: re.Match[str]) -> str:
+    return f"({match['others']}" if match["others"] else "TRUE"

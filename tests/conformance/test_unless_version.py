@@ -36,5 +36,5 @@ async def test_any_other_version_lets_every_command_pass(store: Store, making: M
     await do(store, unless(delete(session), (1, 2)), Deleted)
 
 
-async def test_an_absent_session_is_absent_whatever_is_ruled_out(store: Store, making: Making) -> None:
+async def test_an_absent_session_is_not_found_whatever_version_is_excluded(store: Store, making: Making) -> None:
     await do(store, unless(update(making.create(), user()), "*"), SessionNotFoundError)

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from sessionary.errors import OverloadedError
-from sessionary.server.store.base import Outcome, Store, Updated
+from sessionary.server.store.base import Store, Updated
 from tests.conformance.conftest import ENGINES, Reopen
 from tests.conformance.making import (
     Making,
+    apply_all,
     assistant,
     begin,
     change,
@@ -34,7 +35,7 @@ async def hang_up_after(store: Store, making: Making, ticks: int) -> None:
     session = await begin(store, making.create())
     callers = [
         asyncio.create_task(
-            store.apply([update(session, user([number, "asked"]), assistant([number, "answered"]), tokens_used=1)])
+            store.apply(update(session, user([number, "asked"]), assistant([number, "answered"]), tokens_used=1))
         )
         for number in range(60)
     ]
@@ -60,7 +61,7 @@ async def test_a_caller_that_hangs_up_does_not_stop_the_others(store: Store, mak
     sessions = [await begin(store, making.create()) for _ in range(20)]
 
     for _ in range(5):
-        callers = [asyncio.create_task(store.apply([update(session, user())])) for session in sessions]
+        callers = [asyncio.create_task(store.apply(update(session, user()))) for session in sessions]
         await asyncio.sleep(0)
         for caller in callers:
             caller.cancel()
@@ -75,13 +76,13 @@ async def test_a_full_queue_refuses_and_changes_nothing(store: Store, making: Ma
     session = await begin(store, making.create())
     command = update(session, tokens_used=1)
 
-    answers = await asyncio.gather(*(store.apply([command]) for _ in range(FLOOD)), return_exceptions=True)
+    answers = await asyncio.gather(*(store.apply(command) for _ in range(FLOOD)), return_exceptions=True)
 
     refused = [answer for answer in answers if isinstance(answer, OverloadedError)]
     applied = [answer for answer in answers if not isinstance(answer, BaseException)]
     assert len(refused) + len(applied) == FLOOD
     assert refused
-    assert all(isinstance(outcome, Updated) for (outcome,) in applied)
+    assert all(isinstance(outcome, Updated) for outcome in applied)
     stored = await read(store, session)
     assert stored.total_tokens == len(applied)
     assert stored.version == 1 + len(applied)
@@ -92,30 +93,16 @@ async def test_a_queue_is_bounded_in_bytes_too(store: Store, making: Making) -> 
     session = await begin(store, making.create())
     command = update(session, user("x" * 900_000), if_version=1_000_000)
 
-    answers = await asyncio.gather(*(store.apply([command]) for _ in range(400)), return_exceptions=True)
+    answers = await asyncio.gather(*(store.apply(command) for _ in range(400)), return_exceptions=True)
 
     assert [answer for answer in answers if isinstance(answer, OverloadedError)]
     assert (await read(store, session)).version == 1
 
 
-async def test_a_batch_without_room_is_refused_whole(store: Store, reopen: Reopen, making: Making) -> None:
-    session = await begin(store, making.create())
-
-    try:
-        outcomes: list[Outcome] = await store.apply([update(session, tokens_used=1)] * FLOOD)
-    except OverloadedError:
-        outcomes = []
-    await store.close()
-
-    later = await reopen()
-    assert (await read(later, session)).total_tokens == len(outcomes)
-    assert len(outcomes) in (0, FLOOD)
-
-
 @pytest.mark.parametrize("kind", ENGINES, indirect=True)
 async def test_a_store_that_was_flooded_serves_again(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
-    await asyncio.gather(*(store.apply([update(session, tokens_used=1)]) for _ in range(FLOOD)), return_exceptions=True)
+    await asyncio.gather(*(store.apply(update(session, tokens_used=1)) for _ in range(FLOOD)), return_exceptions=True)
 
     await store.ready()
     await change(store, update(session, user("still here")))
@@ -125,13 +112,13 @@ async def test_a_store_that_was_flooded_serves_again(store: Store, making: Makin
 
 async def test_closing_finishes_what_was_accepted(store: Store, reopen: Reopen, making: Making) -> None:
     sessions = [making.create(user("hello")) for _ in range(100)]
-    await store.apply(sessions)
-    callers = [asyncio.create_task(store.apply([update(session, assistant("hi"))])) for session in sessions]
+    await apply_all(store, sessions)
+    callers = [asyncio.create_task(store.apply(update(session, assistant("hi")))) for session in sessions]
     await asyncio.sleep(0)
 
     await store.close()
 
-    outcomes = [outcome for (outcome,) in await asyncio.gather(*callers)]
+    outcomes = await asyncio.gather(*callers)
     assert all(isinstance(outcome, Updated) for outcome in outcomes)
     later = await reopen()
     for session in sessions:

@@ -1,4 +1,4 @@
-"""Properties of `decide` and `fold` alone: pure, and a batch is nothing but its commands one after another."""
+"""Properties of `decide` and `apply_commands` alone: pure, and a batch is nothing but its commands one after another."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from sessionary.errors import SessionaryError
 from sessionary.server.store.base import Command, Outcome
-from sessionary.server.store.rules import Folded, decide, fold, once_key
+from sessionary.server.store.rules import BatchResult, apply_command, apply_commands, idempotency_key_id
 from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids
 from tests.property.commands import Given, Story, batches, beginnings
-from tests.property.folded import FoldedStore
+from tests.property.dictionary_store import DictionaryStore
 from tests.property.profiles import search
 
 # A failure is made smaller before it is shown, which takes minutes.
@@ -50,21 +50,21 @@ def comparable(outcomes: Sequence[Outcome]) -> list[object]:
     ]
 
 
-def fold_on(store: FoldedStore, commands: Sequence[Command], now: int) -> Folded:
+def apply_on(store: DictionaryStore, commands: Sequence[Command], now: int) -> BatchResult:
     """Fold on what a store keeps, and see that what was read stays as it was."""
     stored, keys = store.locked(commands), store.locked_keys(commands)
     before = deepcopy((stored, keys, list(commands)))
-    folded = fold(commands, stored, keys, now)
+    result = apply_commands(commands, stored, keys, now)
     assert (stored, keys, list(commands)) == before
-    return folded
+    return result
 
 
 @search(examples=150)
 @given(stories)
-def test_folding_a_batch_equals_folding_its_commands_one_after_another(story: Told) -> None:
+def test_applying_a_batch_equals_applying_its_commands_one_after_another(story: Told) -> None:
     told, instants = tell(story)
     clock = HandClock()
-    together, alone = FoldedStore(clock), FoldedStore(clock)
+    together, alone = DictionaryStore(clock), DictionaryStore(clock)
 
     for (commands, expected), now in zip(told, instants, strict=True):
         clock.now = now
@@ -73,7 +73,7 @@ def test_folding_a_batch_equals_folding_its_commands_one_after_another(story: To
         assert comparable(outcomes) == comparable(one_by_one)
         assert list(map(type, outcomes)) == list(map(type, expected))
         assert together.sessions == alone.sessions
-        assert together.turns == alone.turns
+        assert together.blocks == alone.blocks
         assert together.keys == alone.keys
 
 
@@ -82,72 +82,71 @@ def test_folding_a_batch_equals_folding_its_commands_one_after_another(story: To
 def test_rows_are_written_once_and_in_order_and_nothing_read_is_changed(story: Told) -> None:
     told, instants = tell(story)
     clock = HandClock()
-    store = FoldedStore(clock)
+    store = DictionaryStore(clock)
 
     for (commands, _), now in zip(told, instants, strict=True):
         clock.now = now
-        folded = fold_on(store, commands, now)
-        inserted = [(session.organisation, session.id) for session in folded.inserted]
-        updated = [(session.organisation, session.id) for session in folded.updated]
-        turns = [(turn.organisation, turn.session_id, turn.first) for turn in folded.turns]
-        keys = [(key.organisation, key.principal, key.command, key.key) for key in folded.keys]
-        for rows in (folded.deleted, inserted, updated, turns, keys, folded.outdated_keys):
+        result = apply_on(store, commands, now)
+        inserted = [(session.organisation, session.id) for session in result.inserted]
+        updated = [(session.organisation, session.id) for session in result.updated]
+        blocks = [(block.organisation, block.session_id, block.first) for block in result.blocks]
+        keys = [(key.organisation, key.principal, key.command, key.key) for key in result.keys]
+        for rows in (result.deleted, inserted, updated, blocks, keys):
             assert list(rows) == sorted(set(rows))
-        assert not set(updated) & {*inserted, *folded.deleted}
-        assert {(turn.organisation, turn.session_id) for turn in folded.turns} <= {*inserted, *updated}
-        assert set(folded.outdated_keys) <= set(keys)
-        assert len(folded.outcomes) == len(commands)
+        assert not set(updated) & {*inserted, *result.deleted}
+        assert {(block.organisation, block.session_id) for block in result.blocks} <= {*inserted, *updated}
+        assert len(result.outcomes) == len(commands)
         store.run(commands)
 
 
 @search(examples=150)
 @given(stories)
-def test_deciding_changes_no_state_and_says_the_same_twice(story: Told) -> None:
+def test_applying_a_command_changes_no_state_and_is_deterministic(story: Told) -> None:
     told, instants = tell(story)
     clock = HandClock()
-    store = FoldedStore(clock)
+    store = DictionaryStore(clock)
 
     for (commands, _), now in zip(told, instants, strict=True):
         clock.now = now
         for command in commands:
             state = store.sessions.get((command.organisation, command.session_id))
             before = deepcopy(state)
-            after, outcome, turn = decide(state, command, now)
-            after_again, outcome_again, turn_again = decide(state, command, now)
+            after, outcome, block = apply_command(state, command, now)
+            after_again, outcome_again, block_again = apply_command(state, command, now)
 
             assert state == before
-            assert (after, turn) == (after_again, turn_again)
+            assert (after, block) == (after_again, block_again)
             assert comparable([outcome]) == comparable([outcome_again])
             if isinstance(outcome, SessionaryError):
                 assert after is state
-                assert turn is None
+                assert block is None
             elif state is not None and after is not None and after is not state:
                 assert after.version in (1, state.version + 1)
-            if once_key(command) is None:
+            if idempotency_key_id(command) is None:
                 store.run([command])
 
 
 @search(examples=100)
 @given(stories)
-def test_a_turn_follows_the_last_one_without_a_gap(story: Told) -> None:
+def test_a_message_block_follows_the_last_one_without_a_gap(story: Told) -> None:
     told, instants = tell(story)
     clock = HandClock()
-    store = FoldedStore(clock)
+    store = DictionaryStore(clock)
 
     for (commands, _), now in zip(told, instants, strict=True):
         clock.now = now
         store.run(commands)
 
     for (organisation, session_id), session in store.sessions.items():
-        turns = sorted(
-            (turn for name, turn in store.turns.items() if name[:2] == (organisation, session_id)),
-            key=lambda turn: turn.first,
+        blocks = sorted(
+            (block for name, block in store.blocks.items() if name[:2] == (organisation, session_id)),
+            key=lambda block: block.first,
         )
         expected = 0
-        for turn in turns:
-            assert turn.first == expected
-            assert len(msgspec.json.decode(b"[" + turn.body + b"]")) == turn.count
-            expected += turn.count
+        for block in blocks:
+            assert block.first == expected
+            assert len(msgspec.json.decode(b"[" + block.body + b"]")) == block.count
+            expected += block.count
         assert session.total_messages == expected
-        assert session.total_bytes == sum(len(turn.body) for turn in turns)
-        assert session.total_tokens >= sum(turn.tokens for turn in turns)
+        assert session.total_bytes == sum(len(block.body) for block in blocks)
+        assert session.total_tokens >= sum(block.tokens for block in blocks)

@@ -8,7 +8,7 @@ from sessionary.server.store.base import Store
 HERE = Path(__file__).parent
 
 
-def test_every_promise_of_the_contract_heads_a_file_of_tests() -> None:
+def test_every_guarantee_of_the_contract_is_the_docstring_of_a_test_file() -> None:
     promises = [line.strip() for line in (Store.__doc__ or "").partition("\n\n")[2].splitlines() if line.strip()]
 
     heads = {ast.get_docstring(ast.parse(file.read_text())) for file in HERE.glob("test_*.py")}
@@ -17,7 +17,7 @@ def test_every_promise_of_the_contract_heads_a_file_of_tests() -> None:
     assert [promise for promise in promises if promise not in heads] == []
 
 
-def test_the_reference_stands_on_its_own_feet() -> None:
+def test_the_reference_does_not_use_the_rules_it_checks() -> None:
     tree = ast.parse((HERE.parent / "reference.py").read_text())
 
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

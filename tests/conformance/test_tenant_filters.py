@@ -14,42 +14,42 @@ from sessionary.server.store import queries
 from sessionary.server.store.postgres.statements import read_statements
 from tests.conformance.conftest import REFERENCE, Reopen
 from tests.conformance.making import HandClock
-from tests.conformance.neighbours import Neighbours
-from tests.conformance.walls import (
-    UNSEEN,
-    Wall,
+from tests.conformance.tenant_filters import (
+    UNOBSERVABLE,
+    TenantFilter,
     conditions_left,
     statements_of,
     statements_without,
-    walls_of,
+    tenant_filters_of,
     write_queries,
 )
+from tests.conformance.two_tenants import TwoTenants
 from tests.reference import ReferenceStore
 
 KINDS = {"sqlite": "sqlite", "postgres": "postgres-18"}
-WALLS = [
-    pytest.param(KINDS[engine], wall, id=str(wall))
+TENANT_FILTERS = [
+    pytest.param(KINDS[engine], tenant_filter, id=str(tenant_filter))
     for engine in KINDS
-    for wall in walls_of(engine)
-    if str(wall) not in UNSEEN
+    for tenant_filter in tenant_filters_of(engine)
+    if str(tenant_filter) not in UNOBSERVABLE
 ]
-TABLES = ("sessions", "turns", "keys", "audit")
+TABLES = ("sessions", "message_blocks", "keys", "audit")
 PARAMETER = re.compile(r":(\w+)")
 
 
 class Play(Protocol):
-    """Plays the scene on the store, and tells what was seen."""
+    """Runs the scenario on the store, and returns what was seen."""
 
     async def __call__(self, seen: list[object] | None = None) -> list[object]:
-        """Play; ``seen`` takes what is seen as it goes."""
+        """Run it; ``seen`` collects what is seen."""
 
 
 class DifferentError(Exception):
-    """Something else was seen than two neighbours see who share nothing but names."""
+    """What was seen differs from what two separate tenants see."""
 
 
 class Compared(list[object]):
-    """What is seen, compared as it comes."""
+    """What is seen, compared item by item."""
 
     def __init__(self, expected: Sequence[object]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ Replace = Callable[[str, dict[str, str]], None]
 
 @pytest.fixture
 def play(kind: str, url: str, reopen: Reopen, clock: HandClock) -> Play:
-    """Open the store, play the scene on it, and tell what was seen."""
+    """Open the store, run the scenario on it, and return what was seen."""
 
     async def rows_of(organisation: str) -> object:
         if kind == REFERENCE:
@@ -78,7 +78,7 @@ def play(kind: str, url: str, reopen: Reopen, clock: HandClock) -> Play:
         return _read_file(url, organisation) if kind == "sqlite" else await _read_database(url, organisation)
 
     async def play_on_it(seen: list[object] | None = None) -> list[object]:
-        scene = Neighbours(await reopen(), clock, rows_of)
+        scene = TwoTenants(await reopen(), clock, rows_of)
         if seen is not None:
             scene.seen = seen
         return await scene.play()
@@ -103,27 +103,27 @@ def replace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Replace
 
 @pytest.fixture
 async def expected() -> list[object]:
-    """What two neighbours see who share nothing but names."""
+    """What two tenants see that have nothing in common but names."""
 
     async def no_rows(_: str) -> object:
         return None
 
     clock = HandClock()
-    return await Neighbours(ReferenceStore(clock), clock, no_rows).play()
+    return await TwoTenants(ReferenceStore(clock), clock, no_rows).play()
 
 
-async def test_neighbours_who_have_every_name_in_common_never_meet(play: Play, expected: list[object]) -> None:
+async def test_tenants_with_every_name_in_common_never_see_each_other(play: Play, expected: list[object]) -> None:
     assert await play() == expected
 
 
-@pytest.mark.parametrize(("kind", "wall"), WALLS, indirect=["kind"])
-async def test_without_any_one_wall_neighbours_meet(
-    wall: Wall, url: str, play: Play, replace: Replace, expected: list[object]
+@pytest.mark.parametrize(("kind", "tenant_filter"), TENANT_FILTERS, indirect=["kind"])
+async def test_without_one_tenant_filter_another_tenant_is_seen(
+    tenant_filter: TenantFilter, url: str, play: Play, replace: Replace, expected: list[object]
 ) -> None:
-    replace(wall.engine, statements_without(wall))
-    await _check_spelling(wall, url)
+    replace(tenant_filter.engine, statements_without(tenant_filter))
+    await _check_syntax(tenant_filter, url)
 
-    # Where this raises nothing, the scene must do what needs the wall. It ends at the first difference: some walls keep every later write from being applied, and each would wait its time.
+    # Where this raises nothing, the scene must do what needs the tenant_filter. It ends at the first difference: some tenant filters keep every later write from being applied, and each would wait its time.
     with pytest.raises(DifferentError):
         await play(Compared(expected))
 
@@ -131,7 +131,7 @@ async def test_without_any_one_wall_neighbours_meet(
 @pytest.mark.parametrize(
     ("kind", "engine"), [pytest.param(kind, engine, id=engine) for engine, kind in KINDS.items()], indirect=["kind"]
 )
-async def test_statements_that_are_only_written_anew_let_nobody_meet(
+async def test_statements_that_are_only_reformatted_keep_tenants_apart(
     engine: str, play: Play, replace: Replace, expected: list[object]
 ) -> None:
     replace(engine, statements_of(engine))
@@ -140,19 +140,19 @@ async def test_statements_that_are_only_written_anew_let_nobody_meet(
 
 
 @pytest.mark.parametrize("engine", KINDS)
-def test_every_condition_on_an_organisation_is_a_wall(engine: str) -> None:
-    assert walls_of(engine)
+def test_every_condition_on_an_organisation_is_a_tenant_filter(engine: str) -> None:
+    assert tenant_filters_of(engine)
     assert conditions_left(engine) == []
 
 
-async def _check_spelling(wall: Wall, url: str) -> None:
-    """See that the database takes the statement as it is now: no mistake of spelling is to pass for a notice."""
-    if wall.engine == "postgres":
+async def _check_syntax(tenant_filter: TenantFilter, url: str) -> None:
+    """Check that the changed statement is valid: a syntax error must not pass for a noticed difference."""
+    if tenant_filter.engine == "postgres":
         connection = await asyncpg.connect(url)
-        await connection.prepare(read_statements()[wall.statement].sql)
+        await connection.prepare(read_statements()[tenant_filter.statement].sql)
         await connection.close()
         return
-    statement = queries.read_queries(wall.engine)[wall.statement]
+    statement = queries.read_queries(tenant_filter.engine)[tenant_filter.statement]
     with contextlib.closing(apsw.Connection(url.removeprefix("sqlite:///"))) as file:
         file.execute(f"EXPLAIN {statement}", dict.fromkeys(PARAMETER.findall(statement)))
 

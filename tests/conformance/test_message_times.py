@@ -1,4 +1,4 @@
-"""A message that brings its own time keeps it, wherever it stands."""
+"""A message with a time of its own keeps it, at any position."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ OLD = "2001-09-09T01:46:40.123Z"
 OLD_MILLISECONDS = 1_000_000_000_123
 
 
-async def test_a_message_keeps_the_time_it_brings_and_any_other_gets_now(store: Store, making: Making) -> None:
+async def test_a_message_with_a_time_keeps_it_and_any_other_gets_now(store: Store, making: Making) -> None:
     times = (OLD_MILLISECONDS, None, 0)
     session = await begin(store, making.create(user("a"), assistant("b"), user("c"), message_times=times))
     making.clock.move(DAY // 100)

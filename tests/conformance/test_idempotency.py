@@ -1,6 +1,7 @@
-"""A command with a key that was used before gets the first effect again and has no second one."""
+"""A command whose idempotency key was used before returns the first effect, and has no second one."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from tests.conformance.making import (
     MINUTE,
     HandClock,
     Making,
+    apply_all,
     begin,
     change,
     delete,
@@ -28,7 +30,7 @@ from tests.conformance.making import (
 )
 
 
-async def test_a_repeated_creation_answers_the_first_session(store: Store, making: Making, clock: HandClock) -> None:
+async def test_a_repeated_creation_returns_the_first_session(store: Store, making: Making, clock: HandClock) -> None:
     first = await do(store, making.create(user("one"), idempotency_key=key("k")), Created)
     clock.move(MINUTE)
 
@@ -63,7 +65,7 @@ async def test_a_repeated_extension_extends_once(store: Store, making: Making) -
     assert (await read(store, session)).expires_at == session.created_at + 90 * MINUTE
 
 
-async def test_a_repeated_deletion_is_told_of_the_first(store: Store, making: Making) -> None:
+async def test_a_repeated_deletion_returns_the_first(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
     command = delete(session, idempotency_key=key("k"))
     first = await do(store, command, Deleted)
@@ -123,7 +125,8 @@ async def test_the_first_request_can_still_be_repeated_after_a_refusal(store: St
 async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, making: Making) -> None:
     session = await begin(store, making.create(idempotency_key=key("k")))
 
-    outcomes = await store.apply(
+    outcomes = await apply_all(
+        store,
         [
             update(session, user(), idempotency_key=key("k")),
             update(session, user(), idempotency_key=key("k", principal="token-2")),
@@ -131,7 +134,7 @@ async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, 
             making.create(idempotency_key=key("k", principal="token-2", fingerprint=b"other")),
             update(session, user(), idempotency_key=key("K")),
             delete(session, idempotency_key=key("k")),
-        ]
+        ],
     )
 
     assert [getattr(outcome, "replayed", outcome) for outcome in outcomes] == [False] * 6
@@ -142,7 +145,7 @@ async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, 
     [(DAY - 1, True), (DAY, False), (DAY + 1, False)],
     ids=["a-moment-before", "a-day", "later"],
 )
-async def test_a_key_is_kept_for_a_day(
+async def test_a_key_is_stored_for_a_day(
     store: Store, making: Making, clock: HandClock, age: int, *, replayed: bool
 ) -> None:
     await begin(store, making.create(idempotency_key=key("k")))
@@ -152,7 +155,9 @@ async def test_a_key_is_kept_for_a_day(
     assert (await do(store, making.create(idempotency_key=key("k")), Created)).replayed is replayed
 
 
-async def test_a_key_used_anew_is_kept_for_another_day(store: Store, making: Making, clock: HandClock) -> None:
+async def test_an_expired_key_that_is_used_again_is_stored_for_another_day(
+    store: Store, making: Making, clock: HandClock
+) -> None:
     await begin(store, making.create(idempotency_key=key("k")))
     clock.move(DAY)
     second = await do(store, making.create(idempotency_key=key("k", fingerprint=b"new")), Created)
@@ -167,8 +172,8 @@ async def test_the_same_key_twice_in_a_batch_has_one_effect(store: Store, making
     session = await begin(store, making.create())
     command = update(session, user("one"), idempotency_key=key("k"))
 
-    outcomes = await store.apply(
-        [command, command, update(session, user("x"), idempotency_key=key("k", fingerprint=b"other")), command]
+    outcomes = await apply_all(
+        store, [command, command, update(session, user("x"), idempotency_key=key("k", fingerprint=b"other")), command]
     )
 
     flags = [getattr(outcome, "replayed", type(outcome)) for outcome in outcomes]
@@ -179,7 +184,7 @@ async def test_the_same_key_twice_in_a_batch_has_one_effect(store: Store, making
 async def test_the_first_of_several_creations_with_one_key_in_a_batch_counts(store: Store, making: Making) -> None:
     commands = [making.create(idempotency_key=key("k")) for _ in range(12)]
 
-    outcomes = await store.apply(commands)
+    outcomes = await apply_all(store, commands)
 
     answered = [(outcome.session_id, outcome.replayed) for outcome in outcomes if isinstance(outcome, Created)]
     first = commands[0].session_id
@@ -196,15 +201,15 @@ async def test_a_key_counts_before_the_version_is_looked_at(store: Store, making
     await do(store, update(session, user(), if_version=1, idempotency_key=key("another")), PreconditionFailedError)
 
 
-async def test_twins_that_arrive_together_have_one_effect(store: Store, making: Making) -> None:
+async def test_the_same_command_many_times_at_once_has_one_effect(store: Store, making: Making) -> None:
     commands = [making.create(user("hello"), idempotency_key=key("k")) for _ in range(40)]
 
-    answers = await asyncio.gather(*(store.apply([command]) for command in commands))
+    answers = await apply_all(store, commands)
 
-    assert_one_effect([answer[0] for answer in answers], await listed(store, listing()))
+    assert_one_effect(answers, await listed(store, listing()))
 
 
-async def test_twins_at_two_servers_have_one_effect(store: Store, reopen: Reopen, making: Making) -> None:
+async def test_the_same_command_at_two_servers_has_one_effect(store: Store, reopen: Reopen, making: Making) -> None:
     other = await reopen()
     for number in range(10):
         idempotency_key = key(f"k{number}")
@@ -213,13 +218,13 @@ async def test_twins_at_two_servers_have_one_effect(store: Store, reopen: Reopen
         ]
 
         answers = await asyncio.gather(
-            *(place.apply([command]) for place, command in zip((store, other) * 4, commands, strict=True))
+            *(server.apply(command) for server, command in zip((store, other) * 4, commands, strict=True))
         )
 
-        assert_one_effect([answer[0] for answer in answers], await listed(store, listing(f"o{number}")))
+        assert_one_effect(answers, await listed(store, listing(f"o{number}")))
 
 
-def assert_one_effect(outcomes: list[object], kept: list[str]) -> None:
+def assert_one_effect(outcomes: Sequence[object], kept: list[str]) -> None:
     created = [outcome for outcome in outcomes if isinstance(outcome, Created)]
     assert len(created) == len(outcomes), outcomes
     assert [outcome.replayed for outcome in created].count(False) == 1
@@ -227,14 +232,13 @@ def assert_one_effect(outcomes: list[object], kept: list[str]) -> None:
     assert len(kept) == 1
 
 
-async def test_twin_updates_at_two_servers_append_once(store: Store, reopen: Reopen, making: Making) -> None:
+async def test_the_same_update_at_two_servers_appends_once(store: Store, reopen: Reopen, making: Making) -> None:
     other = await reopen()
     session = await begin(store, making.create())
     command = update(session, user("one"), tokens_used=1, idempotency_key=key("k"))
 
-    answers = await asyncio.gather(*(place.apply([command]) for place in (store, other) * 5))
+    outcomes = await asyncio.gather(*(server.apply(command) for server in (store, other) * 5))
 
-    outcomes = [answer[0] for answer in answers]
     assert [outcome.replayed for outcome in outcomes if isinstance(outcome, Updated)].count(False) == 1
     assert len(await read_messages(store, session)) == 1
     assert (await read(store, session)).total_tokens == 1

@@ -1,4 +1,4 @@
-"""Two organisations that have everything alike, names and ids, and all that a store can be asked for them."""
+"""Two organisations with the same names and ids, and everything that a store can do for them."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -15,6 +15,7 @@ from tests.conformance.making import (
     OTHER,
     HandClock,
     Making,
+    apply_all,
     assistant,
     delete,
     extend,
@@ -41,8 +42,8 @@ _FILTERS: Final[tuple[dict[str, Any], ...]] = (
 _WINDOWS: Final = (None, Window(limit=2), Window(offset=0, limit=4), Window(offset=3, limit=1))
 
 
-class Neighbours:
-    """Plays a scene on a store and writes down whatever is answered; the same scene tells two stores apart."""
+class TwoTenants:
+    """Runs a scenario on a store and collects all results; the same scenario on another store must give the same."""
 
     def __init__(self, store: Store, clock: HandClock, rows_of: RowsOf) -> None:
         self.seen: list[object] = []
@@ -64,7 +65,7 @@ class Neighbours:
         )
 
     async def play(self) -> list[object]:
-        """Play the scene and return what was seen."""
+        """Run the scenario and return what was seen."""
         await self._begin()
         await self._change()
         await self._expire()
@@ -77,39 +78,39 @@ class Neighbours:
         shared = (self._lasting, self._given_up, self._brief, self._prolonged)
         await self._apply(*shared, self._lonely)
         await self._apply(*map(_twin, shared))
-        await self._look()
+        await self._read_all()
 
     async def _change(self) -> None:
         mine, theirs = self._lasting, _twin(self._lasting)
-        # As many changes to the one as to the other, so that versions tell nobody apart; turns of other lengths.
+        # As many changes to the one as to the other, so that versions do not differ; blocks of other lengths.
         for _ in range(3):
             await self._apply(update(mine, user(), assistant(), user("more"), tokens_used=3))
             await self._apply(update(theirs, assistant("theirs"), user("theirs"), tokens_used=2))
         await self._apply(update(_twin(self._lonely), user("lost")), extend(_twin(self._lonely)))
         await self._apply(update(mine, metadata={"mine": 1}), update(theirs, metadata={"theirs": 2}))
-        await self._look()
+        await self._read_all()
         await self._apply(update(mine, model="another", status="completed", title="changed"))
         await self._apply(update(theirs, tokens_used=1))
-        await self._look()
+        await self._read_all()
         await self._apply(extend(theirs, 7))
         await self._apply(delete(self._given_up, idempotency_key=key("delete")))
-        await self._look()
+        await self._read_all()
         await self._apply(extend(self._prolonged, 2 * 60), extend(_twin(self._prolonged), 2 * 60))
 
     async def _expire(self) -> None:
-        """What is due first is mine alone; theirs, of the same names, is due later or not at all."""
+        """Mine expires first; theirs, with the same names, later or not at all."""
         self._clock.move(5 * MINUTE)
-        await self._look()
+        await self._read_all()
         before = await self._rows_of(OTHER)
         await self._sweep()
         self.seen.append(await self._rows_of(OTHER) == before)
-        await self._look()
+        await self._read_all()
         self._clock.move(5 * MINUTE)
         await self._sweep()
-        await self._look()
+        await self._read_all()
 
     async def _use_keys_again(self) -> None:
-        """Keys of one name are used by both at other times, and die a day after; one name only by me."""
+        """Both use keys of the same name at different times, which expire a day later; one name only I use."""
         mine, theirs = self._lasting, _twin(self._lasting)
         again, swept, only = key("again"), key("swept"), key("only")
         await self._apply(
@@ -121,7 +122,7 @@ class Neighbours:
         )
         await self._apply(update(mine, user("only"), idempotency_key=only))
         self._clock.move(DAY - 12 * HOUR)
-        # An outdated key makes PostgreSQL lock what it otherwise only reads.
+        # Expired keys are replaced.
         await self._apply(
             update(mine, user("anew"), idempotency_key=again),
             update(theirs, user("theirs"), idempotency_key=only),
@@ -132,18 +133,18 @@ class Neighbours:
         await self._apply(
             update(theirs, user("again"), idempotency_key=swept), update(mine, user("anew"), idempotency_key=swept)
         )
-        # One has a key that the other has not, and nothing is outdated.
+        # One has a key that the other has not, and no key has expired.
         await self._apply(update(mine, user(), idempotency_key=key("last")))
         await self._apply(update(theirs, user(), idempotency_key=key("last", fingerprint=b"theirs")))
-        await self._look()
+        await self._read_all()
 
     async def _apply(self, *commands: Command) -> None:
-        self.seen.extend(map(_told, await self._store.apply(commands)))
+        self.seen.extend(map(_comparable, await apply_all(self._store, commands)))
 
     async def _sweep(self) -> None:
         self.seen.append(await self._store.sweep(100))
 
-    async def _look(self) -> None:
+    async def _read_all(self) -> None:
         """Read everything there is, as each of the two."""
         for organisation in _BOTH:
             for session in (self._lasting, self._given_up, self._brief, self._prolonged, self._lonely):
@@ -178,5 +179,5 @@ def _twin(create: Create) -> Create:
     )
 
 
-def _told(outcome: Outcome) -> object:
+def _comparable(outcome: Outcome) -> object:
     return type(outcome) if isinstance(outcome, SessionaryError) else outcome
