@@ -24,7 +24,7 @@ class Mounted:
         self._application = Application(
             service,
             request_ids=lambda: "id",
-            on_answer=lambda _: None,
+            on_response=lambda _: None,
             path_prefix="" if as_root_path else prefix,
         )
         self._token = ""

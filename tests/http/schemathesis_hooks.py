@@ -15,7 +15,8 @@ from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from sessionary.models import IDEMPOTENCY_KEY
-from sessionary.server.http.preconditions import KEY_FORM, TAGS_FORM
+from sessionary.server.http.idempotency import KEY_PATTERN
+from sessionary.server.http.preconditions import ETAGS_PATTERN
 
 
 class Unsaid(NamedTuple):
@@ -92,10 +93,10 @@ UNSAID = (
 
 # Left alone, schemathesis makes up no header with a quote in it, and seldom a version that is current.
 HEADERS = {
-    IDEMPOTENCY_KEY: st.from_regex(KEY_FORM, fullmatch=True),
-    "If-Match": st.just("*") | st.from_regex(TAGS_FORM, fullmatch=True),
+    IDEMPOTENCY_KEY: st.from_regex(KEY_PATTERN, fullmatch=True),
+    "If-Match": st.just("*") | st.from_regex(ETAGS_PATTERN, fullmatch=True),
     "Prefer": st.sampled_from(["handling=strict", "handling=lenient", "respond-async, handling=strict"]),
-    "If-None-Match": st.just("*") | st.from_regex(TAGS_FORM, fullmatch=True),
+    "If-None-Match": st.just("*") | st.from_regex(ETAGS_PATTERN, fullmatch=True),
 }
 for name, values in HEADERS.items():
     schemathesis.openapi.format(name, values)
@@ -118,7 +119,7 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - its names
     """Give nine calls in ten a key of their own: one that was used before would hide what else there is to see."""
     key = case.headers.get(IDEMPOTENCY_KEY) if case.headers else None
-    if isinstance(key, str) and re.fullmatch(KEY_FORM, key) and (number := next(numbers)) % 10:
+    if isinstance(key, str) and re.fullmatch(KEY_PATTERN, key) and (number := next(numbers)) % 10:
         case.headers[IDEMPOTENCY_KEY] = f'"{number}"'
 
 

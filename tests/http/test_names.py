@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sessionary.models import CreateSession, ExtendSession, ListParameters, UpdateSession, WindowParameters
-from sessionary.server.http.unknown_names import UNKNOWN_MAX, Names
+from sessionary.server.http.unknown_names import UNKNOWN_MAX, KnownNames
 from tests.http.calling import JSON, Answer, Caller, as_json, message
 
 MISSPELT_PARAMETERS = [
@@ -123,7 +123,7 @@ def test_no_name_of_one_operation_is_taken_for_another_of_the_next() -> None:
     names = [kind.__struct_encode_fields__ for kind in kinds]
     for known in names:
         for given in names:
-            Names(known, "The body").check(given, strict=False)
+            KnownNames(known, "The body").check(given, strict=False)
 
 
 def test_names_inside_messages_and_metadata_are_the_callers_own(caller: Caller) -> None:

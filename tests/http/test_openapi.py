@@ -16,7 +16,7 @@ from quantcdn.api.ai_sessions_api import AISessionsApi
 
 from sessionary import constants, errors
 from sessionary.server.http.openapi.document import document
-from sessionary.server.http.openapi.schemas import MEMBER_NAMES, NAMES
+from sessionary.server.http.openapi.schemas import MESSAGE_NAMES, NAMES
 from sessionary.server.http.routes import ROUTES, Route
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
@@ -68,7 +68,7 @@ QUERIES: dict[str, dict[str, dict[str, Any]]] = {
 }
 # Bounds that a caller of the API has nothing to do with.
 PRIVATE_LIMITS = {
-    "AUDIT_KEPT_MILLISECONDS",
+    "AUDIT_RETENTION_MILLISECONDS",
     "BURST_MAX",
     "DERIVED_TITLE_LENGTH_MAX",
     "FRAMING_BYTES_MAX",
@@ -145,10 +145,10 @@ def test_every_type_of_the_official_client_has_its_name_here() -> None:
     }
     assert len(official) == 11
     assert official <= set(DOCUMENT["components"]["schemas"])
-    assert official == {*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}
+    assert official == {*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}))
+@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}))
 def test_a_type_has_every_member_and_bound_of_the_official_client(name: str) -> None:
     ours = _resolved(DOCUMENT["components"]["schemas"][name])
     theirs = getattr(quantcdn, name).model_json_schema(by_alias=True)
@@ -164,7 +164,7 @@ def test_a_type_has_every_member_and_bound_of_the_official_client(name: str) -> 
     assert set(theirs.get("required", [])) <= set(ours.get("required", []))
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}))
+@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}))
 def test_a_type_has_every_choice_of_the_official_client(name: str) -> None:
     ours = _resolved(DOCUMENT["components"]["schemas"][name])
     for member in ("status", "role"):
@@ -299,7 +299,7 @@ def test_every_pattern_is_one_that_any_reader_of_json_schema_knows() -> None:
     assert not any(user.is_valid(text) for text in ("", "a\n", "\x00", "a\x7f", "\x85b", "x" * 257, None, 1))
 
 
-@pytest.mark.parametrize("name", sorted(MEMBER_NAMES.values()))
+@pytest.mark.parametrize("name", sorted(MESSAGE_NAMES.values()))
 def test_a_message_goes_without_role_or_content_only_beside_what_stands_for_them(name: str) -> None:
     validator = _validator({"$ref": f"#/components/schemas/{name}"})
     taken = {"created_at": "2026-11-22T22:09:00.123Z"} if name == "StoredMessage" else {}

@@ -49,11 +49,11 @@ def test_update_session_meant_for_the_current_version_is_applied(caller: Caller)
         ('W/{current}, "other"', "without W/"),
         ('W/{current}, "77"', "without W/"),
         ("{old}, W/{current}", "without W/"),
-        ('"unheard-of"', "never gives"),
-        ('"2-gzip"', "never gives"),
-        ('"0"', "never gives"),
-        ('""', "never gives"),
-        ('"99999999999999999999"', "never gives"),
+        ('"unheard-of"', "never sends"),
+        ('"2-gzip"', "never sends"),
+        ('"0"', "never sends"),
+        ('""', "never sends"),
+        ('"99999999999999999999"', "never sends"),
     ],
 )
 def test_a_change_meant_for_another_version_is_412_with_the_current_tag_and_says_what_helps(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -303,7 +304,7 @@ def check_failure(error: SessionaryError, response: Response) -> None:
     # The client adds to a refused token where it is to be given.
     assert error.detail.startswith(problem["detail"].rstrip("."))
     assert error.detail == problem["detail"] or error.status == HTTPStatus.UNAUTHORIZED
-    assert [fault._asdict() for fault in error.field_errors] == problem.get("errors", [])
+    assert [msgspec.structs.asdict(fault) for fault in error.field_errors] == problem.get("errors", [])
     assert error.retry_after == (float(response.headers["retry-after"]) if "retry-after" in response.headers else None)
 
 

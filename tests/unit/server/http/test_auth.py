@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from sessionary.errors import AuthenticationError, StoreUnavailableError
-from sessionary.server.http.auth import REMEMBERED_SECONDS, Authenticator
+from sessionary.server.http.auth import CACHE_SECONDS, Authenticator
 from sessionary.server.operations.token_uses import TokenUses
 from sessionary.server.operations.tokens import TokenMaker, create_token
 from sessionary.server.store.postgres.store import PostgresStore
@@ -52,7 +52,7 @@ async def test_a_token_that_many_bring_at_once_is_looked_up_once(
     timer = HandTimer()
     authenticator = Authenticator(store, clock, TokenUses(), timer)
     await authenticator.authenticate(header)
-    timer.now += REMEMBERED_SECONDS
+    timer.now += CACHE_SECONDS
     proxy.sent.clear()
 
     found = await asyncio.gather(*(authenticator.authenticate(header) for _ in range(COUNT)))
@@ -66,7 +66,7 @@ async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: H
     timer = HandTimer()
     authenticator = Authenticator(store, clock, TokenUses(), timer)
     await authenticator.authenticate(headers[0])
-    timer.now += REMEMBERED_SECONDS
+    timer.now += CACHE_SECONDS
     proxy.sent.clear()
 
     found = await asyncio.gather(*map(authenticator.authenticate, headers))
@@ -97,7 +97,7 @@ async def test_a_revoked_token_is_good_for_five_seconds_at_most_while_the_clock_
     token = await authenticator.authenticate(header)
     await store.revoke_token(token.id)
 
-    timer.now += REMEMBERED_SECONDS - 0.1
+    timer.now += CACHE_SECONDS - 0.1
     await authenticator.authenticate(header)
     timer.now += 0.1
 
