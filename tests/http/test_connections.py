@@ -10,8 +10,8 @@ import pytest
 
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
-from tests.http.calling import Caller, message, unknown_id
-from tests.http.wires import HungUpError, Wire, chunked, head
+from tests.http.callers import Caller, message, unknown_id
+from tests.http.raw_connection import ConnectionClosedError, RawConnection, chunked, head
 
 HEADER_SECONDS = 0.6
 BODY_SECONDS = 1.0
@@ -39,8 +39,8 @@ def operator_token(server: ServerProcess) -> str:
 
 
 @pytest.fixture
-def wire(caller: Caller) -> Iterator[Wire]:
-    with Wire(caller.port) as wire:
+def wire(caller: Caller) -> Iterator[RawConnection]:
+    with RawConnection(caller.port) as wire:
         yield wire
 
 
@@ -51,19 +51,19 @@ def asked(caller: Caller, method: str = "GET", path: str = "", body: bytes = b""
     return head(method, caller.sessions + path, {"Authorization": f"Bearer {caller.token}", **length, **named}) + body
 
 
-def test_headers_that_do_not_arrive_in_time_are_408(caller: Caller, wire: Wire) -> None:
+def test_late_headers_are_408(caller: Caller, wire: RawConnection) -> None:
     started = time.monotonic()
     wire.send(b"GET /api HTTP/1.1\r\nX-Request-Id: slow-1\r\nX-Slow: ")
-    answer = wire.receive()
-    assert answer.refusal == (408, "REQUEST_TIMEOUT")
-    assert answer.headers["connection"] == "close"
-    assert answer.headers["x-request-id"] == "slow-1"
+    response = wire.receive()
+    assert response.error == (408, "REQUEST_TIMEOUT")
+    assert response.headers["connection"] == "close"
+    assert response.headers["x-request-id"] == "slow-1"
     assert wire.rest() == b""
     assert HEADER_SECONDS * 0.9 < time.monotonic() - started < HEADER_SECONDS + 5
     assert caller.list().status == 200
 
 
-def test_headers_that_trickle_are_408_all_the_same(wire: Wire) -> None:
+def test_trickling_headers_are_408(wire: RawConnection) -> None:
     started = time.monotonic()
     with contextlib.suppress(ConnectionError):
         for byte in b"GET /api HTTP/1.1\r\nX-Slow: " + b"x" * 200:
@@ -74,19 +74,19 @@ def test_headers_that_trickle_are_408_all_the_same(wire: Wire) -> None:
     assert wire.rest().startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_that_says_nothing_is_closed(wire: Wire) -> None:
+def test_a_silent_connection_is_closed(wire: RawConnection) -> None:
     assert wire.rest().startswith(b"HTTP/1.1 408 ")
 
 
-def test_headers_that_do_not_follow_an_answer_in_time_are_408(caller: Caller, wire: Wire) -> None:
+def test_late_headers_of_a_second_request_are_408(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller))
     assert wire.receive().status == 200
     wire.send(asked(caller)[:-10])
-    assert wire.receive().refusal == (408, "REQUEST_TIMEOUT")
+    assert wire.receive().error == (408, "REQUEST_TIMEOUT")
     assert wire.rest() == b""
 
 
-def test_a_connection_is_kept_while_it_is_used_and_closed_when_idle(caller: Caller, wire: Wire) -> None:
+def test_a_connection_stays_open_while_it_is_used_and_is_closed_when_idle(caller: Caller, wire: RawConnection) -> None:
     for _ in range(4):
         time.sleep(HEADER_SECONDS * 0.7)
         wire.send(asked(caller))
@@ -96,7 +96,7 @@ def test_a_connection_is_kept_while_it_is_used_and_closed_when_idle(caller: Call
     assert IDLE_SECONDS * 0.9 < time.monotonic() - started < IDLE_SECONDS + 5
 
 
-def test_line_ends_between_requests_do_not_hold_a_connection(caller: Caller, wire: Wire) -> None:
+def test_line_ends_between_requests_do_not_keep_a_connection_open(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller))
     assert wire.receive().status == 200
     for _ in range(3):
@@ -105,20 +105,22 @@ def test_line_ends_between_requests_do_not_hold_a_connection(caller: Caller, wir
     assert wire.rest() == b""
 
 
-def test_a_body_that_does_not_arrive_in_time_is_408_and_the_connection_is_closed(caller: Caller, wire: Wire) -> None:
+def test_a_late_body_is_408_and_the_connection_is_closed(
+    caller: Caller, wire: RawConnection
+) -> None:
     whole = asked(caller, "POST", body=BODY, X_Request_Id="slow-2")
     started = time.monotonic()
     wire.send(whole[:-1])
-    answer = wire.receive()
-    assert answer.refusal == (408, "REQUEST_TIMEOUT")
-    assert answer.headers["connection"] == "close"
-    assert answer.headers["x-request-id"] == "slow-2"
+    response = wire.receive()
+    assert response.error == (408, "REQUEST_TIMEOUT")
+    assert response.headers["connection"] == "close"
+    assert response.headers["x-request-id"] == "slow-2"
     assert wire.rest() == b""
     assert BODY_SECONDS * 0.9 < time.monotonic() - started < BODY_SECONDS + 5
     assert caller.list().json == []
 
 
-def test_a_body_that_trickles_is_408_all_the_same(caller: Caller, wire: Wire) -> None:
+def test_a_trickling_body_is_408(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller, "POST", Transfer_Encoding="chunked"))
     started = time.monotonic()
     with contextlib.suppress(ConnectionError):
@@ -128,14 +130,14 @@ def test_a_body_that_trickles_is_408_all_the_same(caller: Caller, wire: Wire) ->
     assert wire.rest().startswith(b"HTTP/1.1 408 ")
 
 
-def test_the_rest_of_a_refused_body_is_not_awaited_for_ever(caller: Caller, wire: Wire) -> None:
+def test_waiting_for_the_rest_of_a_refused_body_ends(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller, "POST", Content_Length="9000000"))
-    assert wire.receive().refusal == (413, "BODY_TOO_LARGE")
+    assert wire.receive().error == (413, "BODY_TOO_LARGE")
     wire.send(b"x" * 1_000)
     assert wire.rest() == b""
 
 
-def test_after_the_rest_of_a_refused_body_the_connection_is_as_idle_as_any(caller: Caller, wire: Wire) -> None:
+def test_after_the_rest_of_a_refused_body_the_connection_is_idle(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller, "POST", Content_Length="9000000"))
     assert wire.receive().status == 413
     wire.send(b"x" * 9_000_000)
@@ -148,12 +150,12 @@ def test_after_the_rest_of_a_refused_body_the_connection_is_as_idle_as_any(calle
 
 def test_a_header_section_that_never_ends_is_431(caller: Caller) -> None:
     fillers = (b"X-Filler-%d: %b\r\n" % (number, b"x" * 1_000) for number in range(2_000))
-    with Wire(caller.port) as wire:
-        wire.send_while_heard([b"GET /api HTTP/1.1\r\nHost: here\r\n", *fillers])
-        answer = wire.receive()
-        assert answer.refusal == (431, "HEADERS_TOO_LARGE")
-        assert answer.headers["connection"] == "close"
-        assert answer.headers["x-request-id"]
+    with RawConnection(caller.port) as wire:
+        wire.send_until_closed([b"GET /api HTTP/1.1\r\nHost: here\r\n", *fillers])
+        response = wire.receive()
+        assert response.error == (431, "HEADERS_TOO_LARGE")
+        assert response.headers["connection"] == "close"
+        assert response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -166,20 +168,20 @@ def test_a_header_section_that_never_ends_is_431(caller: Caller) -> None:
     ],
 )
 def test_one_line_that_never_ends_is_refused(caller: Caller, start: bytes, refusal: tuple[int, str]) -> None:
-    with Wire(caller.port) as wire:
-        wire.send_while_heard([start, *[b"x" * 10_000] * 100])
-        assert wire.receive().refusal == refusal
+    with RawConnection(caller.port) as wire:
+        wire.send_until_closed([start, *[b"x" * 10_000] * 100])
+        assert wire.receive().error == refusal
 
 
-def test_connections_beyond_the_bound_are_503_and_others_go_on(caller: Caller) -> None:
+def test_too_many_connections_are_503_and_the_others_work(caller: Caller) -> None:
     assert caller.list().status == 200
     with contextlib.ExitStack() as opened:
-        wires = [opened.enter_context(Wire(caller.port)) for _ in range(CONNECTIONS + 3)]
+        wires = [opened.enter_context(RawConnection(caller.port)) for _ in range(CONNECTIONS + 3)]
         refused = [wire.receive() for wire in wires[-3:]]
-        for answer in refused:
-            assert answer.refusal == (503, "OVERLOADED")
-            assert answer.headers["retry-after"] == "1"
-            assert answer.headers["connection"] == "close"
+        for response in refused:
+            assert response.error == (503, "OVERLOADED")
+            assert response.headers["retry-after"] == "1"
+            assert response.headers["connection"] == "close"
         assert caller.list().status == 200
         wires[0].send(asked(caller))
         assert wires[0].receive().status == 200
@@ -187,7 +189,7 @@ def test_connections_beyond_the_bound_are_503_and_others_go_on(caller: Caller) -
 
 
 def _is_served(caller: Caller) -> bool:
-    with Wire(caller.port) as wire:
+    with RawConnection(caller.port) as wire:
         wire.send(asked(caller))
         return wire.receive().status == 200
 
@@ -213,13 +215,13 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:30]))
-def test_what_is_no_http_is_400_and_the_connection_is_closed(wire: Wire, garbage: bytes) -> None:
+def test_invalid_http_is_400_and_the_connection_is_closed(wire: RawConnection, garbage: bytes) -> None:
     wire.send(garbage)
-    answer = wire.receive()
-    assert answer.refusal == (400, "INVALID_REQUEST")
-    assert answer.headers["connection"] == "close"
-    assert answer.headers["x-request-id"]
-    assert answer.headers["date"]
+    response = wire.receive()
+    assert response.error == (400, "INVALID_REQUEST")
+    assert response.headers["connection"] == "close"
+    assert response.headers["x-request-id"]
+    assert response.headers["date"]
     assert wire.rest() == b""
 
 
@@ -257,11 +259,11 @@ def smuggled(caller: Caller, *headers: str) -> bytes:
     ],
     ids=" | ".join,
 )
-def test_a_request_that_two_readers_would_part_differently_is_refused_whole(
-    caller: Caller, wire: Wire, headers: list[str]
+def test_a_request_with_ambiguous_framing_is_refused(
+    caller: Caller, wire: RawConnection, headers: list[str]
 ) -> None:
     wire.send(smuggled(caller, *headers))
-    assert wire.receive().refusal == (400, "INVALID_REQUEST")
+    assert wire.receive().error == (400, "INVALID_REQUEST")
     assert wire.rest() == b""
     assert caller.list().json == []
 
@@ -269,10 +271,10 @@ def test_a_request_that_two_readers_would_part_differently_is_refused_whole(
 @pytest.mark.parametrize(
     "chunks", [b"zz\r\n", b"-1\r\n", b"14;\n" + BODY, b"14\r\n" + BODY + b"0\r\n", b"ffffffffffffffffff\r\n"]
 )
-def test_a_chunk_that_is_none_is_400_and_nothing_happens(caller: Caller, wire: Wire, chunks: bytes) -> None:
+def test_an_invalid_chunk_is_400_and_changes_nothing(caller: Caller, wire: RawConnection, chunks: bytes) -> None:
     wire.send(asked(caller, "POST", Transfer_Encoding="chunked"), chunks, b"\r\n" * 10)
-    answer = wire.receive()
-    assert answer.refusal == (400, "INVALID_REQUEST")
+    response = wire.receive()
+    assert response.error == (400, "INVALID_REQUEST")
     assert wire.rest() == b""
     assert caller.list().json == []
 
@@ -291,12 +293,12 @@ ARRIVALS = list(_arrivals(b"", b""))
 
 
 @pytest.mark.parametrize("arrival", ARRIVALS)
-def test_a_token_in_a_trailer_lets_nobody_in(caller: Caller, wire: Wire, arrival: str) -> None:
+def test_a_token_in_a_trailer_does_not_authenticate(caller: Caller, wire: RawConnection, arrival: str) -> None:
     trailers = f"0\r\nAuthorization: Bearer {caller.token}\r\n\r\n".encode()
     request = head("POST", caller.sessions, {"Transfer-Encoding": "chunked"}) + b"14\r\n%b\r\n" % BODY
     for part in _arrivals(request, trailers)[arrival]:
         wire.send(part)
-    assert wire.receive().refusal == (401, "UNAUTHENTICATED")
+    assert wire.receive().error == (401, "UNAUTHENTICATED")
     wire.send(asked(caller))
     assert wire.receive().json == [], "nothing was done, and what follows is read as it should"
 
@@ -312,28 +314,28 @@ def test_a_token_in_a_trailer_lets_nobody_in(caller: Caller, wire: Wire, arrival
         "Expect: 100-continue",
     ],
 )
-def test_a_trailer_is_no_header(caller: Caller, wire: Wire, arrival: str, trailer: str) -> None:
+def test_a_trailer_is_not_a_header(caller: Caller, wire: RawConnection, arrival: str, trailer: str) -> None:
     request = asked(caller, "POST", Transfer_Encoding="chunked") + b"14\r\n%b\r\n" % BODY
     for _ in range(2):
         for part in _arrivals(request, f"0\r\n{trailer}\r\n\r\n".encode())[arrival]:
             wire.send(part)
-        answer = wire.receive()
-        assert answer.status == 201
-        assert answer.headers["x-request-id"] != "trailer"
-        assert "idempotent-replayed" not in answer.headers
+        response = wire.receive()
+        assert response.status == 201
+        assert response.headers["x-request-id"] != "trailer"
+        assert "idempotent-replayed" not in response.headers
     assert len(caller.list().json) == 2
 
 
 def test_trailers_beyond_8_kib_are_refused_however_they_arrive(caller: Caller) -> None:
     request = asked(caller, "POST", Transfer_Encoding="chunked") + b"14\r\n%b\r\n0\r\n" % BODY
     few, many = b"X-Filler: yyyy\r\n" * 500, b"X-Filler: yyyy\r\n" * 800
-    with Wire(caller.port) as wire:
+    with RawConnection(caller.port) as wire:
         wire.send(request, few, b"\r\n")
         assert wire.receive().status == 201
     for parts in ([request + many], [request, *[many[at : at + 100] for at in range(0, len(many), 100)]]):
-        with Wire(caller.port) as wire:
-            wire.send_while_heard(parts)
-            assert wire.receive().refusal == (400, "INVALID_REQUEST")
+        with RawConnection(caller.port) as wire:
+            wire.send_until_closed(parts)
+            assert wire.receive().error == (400, "INVALID_REQUEST")
             assert wire.rest() == b""
     assert len(caller.list().json) == 1
 
@@ -349,20 +351,20 @@ def test_pipelined_requests_are_answered_in_order_however_they_arrive(caller: Ca
     )
     for size in (97, 1_000, 1_025, 5_000, len(whole)):
         before = len(caller.list("?limit=100").json)
-        with Wire(caller.port) as wire:
+        with RawConnection(caller.port) as wire:
             for at in range(0, len(whole), size):
                 wire.send(whole[at : at + size])
             wire.end()
-            answers = [wire.receive() for _ in range(27)]
-            assert [answer.status for answer in answers] == [201, 201, 200] * 9
-            counts = [len(answer.json) for answer in answers[2::3]]
+            responses = [wire.receive() for _ in range(27)]
+            assert [response.status for response in responses] == [201, 201, 200] * 9
+            counts = [len(response.json) for response in responses[2::3]]
             assert counts == [min(100, before + 2 * number) for number in range(1, 10)]
             assert wire.rest() == b""
 
 
-def test_a_caller_that_ends_in_a_pipelined_request_gets_the_answers_to_those_before(caller: Caller) -> None:
+def test_a_client_that_closes_in_a_pipelined_request_gets_the_earlier_responses(caller: Caller) -> None:
     for last in (b"GET / HT", asked(caller, "POST", body=BODY)[:-1]):
-        with Wire(caller.port) as wire:
+        with RawConnection(caller.port) as wire:
             wire.send(asked(caller), asked(caller), last)
             wire.end()
             assert [wire.receive().json, wire.receive().json] == [[], []]
@@ -370,8 +372,8 @@ def test_a_caller_that_ends_in_a_pipelined_request_gets_the_answers_to_those_bef
     assert caller.list().json == []
 
 
-def test_pipelined_requests_are_answered_in_order(caller: Caller, wire: Wire) -> None:
-    session_id = caller.begin()
+def test_pipelined_requests_are_answered_in_order(caller: Caller, wire: RawConnection) -> None:
+    session_id = caller.new_session()
     words = [f"word {number}" for number in range(20)]
     bodies = [b'{"newMessages":[{"role":"user","content":"%b"}]}' % word.encode() for word in words]
     wire.send(
@@ -384,25 +386,27 @@ def test_pipelined_requests_are_answered_in_order(caller: Caller, wire: Wire) ->
         asked(caller, "DELETE", f"/{session_id}"),
     )
     for number in range(20):
-        answer = wire.receive()
-        assert answer.json["totalMessages"] == number + 1
-        assert answer.headers["x-request-id"] == f"r-{number}"
+        response = wire.receive()
+        assert response.json["totalMessages"] == number + 1
+        assert response.headers["x-request-id"] == f"r-{number}"
     assert [spoken["content"] for spoken in wire.receive().json["messages"]] == words
     assert [wire.receive().status, wire.receive().status] == [404, 200]
 
 
-def test_pipelined_requests_in_chunks_and_with_large_bodies_are_answered_in_order(caller: Caller, wire: Wire) -> None:
+def test_pipelined_requests_in_chunks_and_with_large_bodies_are_answered_in_order(
+    caller: Caller, wire: RawConnection
+) -> None:
     body = b'{"userId":"someone","initialMessages":[{"role":"user","content":"%b"}]}' % (b"x" * 300_000)
     for _ in range(3):
         wire.send(asked(caller, "POST", Transfer_Encoding="chunked"), *chunked(body, 10_000), asked(caller))
-    answers = [wire.receive() for _ in range(6)]
-    assert [answer.status for answer in answers] == [201, 200] * 3
-    assert [len(answer.json) for answer in answers[1::2]] == [1, 2, 3]
+    responses = [wire.receive() for _ in range(6)]
+    assert [response.status for response in responses] == [201, 200] * 3
+    assert [len(response.json) for response in responses[1::2]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("garbage", [b"garbage\r\n\r\n", b"\x00", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"])
-def test_garbage_behind_a_request_does_not_take_its_answer(caller: Caller, wire: Wire, garbage: bytes) -> None:
-    session_id = caller.begin(initialMessages=[message()])
+def test_garbage_after_a_request_does_not_lose_its_response(caller: Caller, wire: RawConnection, garbage: bytes) -> None:
+    session_id = caller.new_session(initialMessages=[message()])
     wire.send(asked(caller, "DELETE", f"/{session_id}"), garbage)
     assert wire.receive().json == {"message": "Session deleted successfully"}
     assert wire.rest() == b""
@@ -443,7 +447,7 @@ NO_HOSTS = [
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_any_host_is_taken(caller: Caller, wire: Wire, host: str) -> None:
+def test_any_valid_host_is_accepted(caller: Caller, wire: RawConnection, host: str) -> None:
     wire.send(asked(caller).replace(b"Host: here", f"Host: {host}".encode()))
     assert wire.receive().status == 200
 
@@ -454,58 +458,58 @@ def test_any_host_is_taken(caller: Caller, wire: Wire, host: str) -> None:
     + [f"Host: {host}\r\n".encode("latin-1") for host in NO_HOSTS],
 )
 @pytest.mark.parametrize("path", ["/health/live", None])
-def test_a_host_that_is_missing_doubled_or_none_is_400(
-    caller: Caller, wire: Wire, lines: bytes, path: str | None
+def test_a_missing_repeated_or_invalid_host_is_400(
+    caller: Caller, wire: RawConnection, lines: bytes, path: str | None
 ) -> None:
     request = asked(caller) if path is None else head("GET", path)
     wire.send(request.replace(b"Host: here\r\n", lines))
-    answer = wire.receive()
-    assert answer.refusal == (400, "INVALID_REQUEST")
-    assert answer.headers["connection"] == "close"
+    response = wire.receive()
+    assert response.error == (400, "INVALID_REQUEST")
+    assert response.headers["connection"] == "close"
     assert wire.rest() == b""
 
 
 @pytest.mark.parametrize("target", ["/health/live#", "/health/live#a", "/health/live?a#b", "/#/health/live"])
-def test_a_target_with_a_fragment_is_400(wire: Wire, target: str) -> None:
+def test_a_target_with_a_fragment_is_400(wire: RawConnection, target: str) -> None:
     wire.send(head("GET", target))
-    assert wire.receive().refusal == (400, "INVALID_REQUEST")
+    assert wire.receive().error == (400, "INVALID_REQUEST")
     assert wire.rest() == b""
 
 
-def test_http_1_0_needs_no_host(caller: Caller, wire: Wire) -> None:
+def test_http_1_0_needs_no_host(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: here\r\n", b""))
     assert wire.receive().status == 200
 
 
 @pytest.mark.parametrize("version", ["0.9", "2.0", "1.2", "3.0", "9.9", "0.0"])
-def test_another_version_of_http_is_505(caller: Caller, wire: Wire, version: str) -> None:
+def test_another_version_of_http_is_505(caller: Caller, wire: RawConnection, version: str) -> None:
     wire.send(asked(caller, "POST", body=BODY).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
-    answer = wire.receive()
-    assert answer.refusal == (505, "HTTP_VERSION_NOT_SUPPORTED")
-    assert answer.headers["connection"] == "close"
+    response = wire.receive()
+    assert response.error == (505, "HTTP_VERSION_NOT_SUPPORTED")
+    assert response.headers["connection"] == "close"
     assert wire.rest() == b""
     assert caller.list().json == []
 
 
-def test_the_beginning_of_http_2_is_505(wire: Wire) -> None:
+def test_an_http_2_preface_is_505(wire: RawConnection) -> None:
     wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    assert wire.receive().refusal == (505, "HTTP_VERSION_NOT_SUPPORTED")
+    assert wire.receive().error == (505, "HTTP_VERSION_NOT_SUPPORTED")
 
 
 @pytest.mark.parametrize("version", ["1", "11.1", "x", "1.x", ""])
-def test_what_is_no_version_is_400(caller: Caller, wire: Wire, version: str) -> None:
+def test_an_invalid_version_is_400(caller: Caller, wire: RawConnection, version: str) -> None:
     wire.send(asked(caller).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
-    assert wire.receive().refusal == (400, "INVALID_REQUEST")
+    assert wire.receive().error == (400, "INVALID_REQUEST")
 
 
-def test_the_form_of_a_proxys_request_is_answered_like_any_other(caller: Caller, wire: Wire) -> None:
+def test_a_target_in_absolute_form_is_served(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller).replace(b"GET /", b"GET http://elsewhere/"))
     assert wire.receive().json == []
     wire.send(head("OPTIONS", "*"))
     assert wire.receive().status in {400, 404}
 
 
-def test_the_date_is_that_of_the_answer(wire: Wire) -> None:
+def test_the_date_header_is_the_time_of_the_response(wire: RawConnection) -> None:
     for _ in range(30):
         before = int(time.time())
         wire.send(head("GET", "/health/live"))
@@ -514,29 +518,31 @@ def test_the_date_is_that_of_the_answer(wire: Wire) -> None:
         time.sleep(0.05)
 
 
-def test_garbage_behind_several_requests_takes_no_answer(caller: Caller, wire: Wire) -> None:
+def test_garbage_after_several_requests_does_not_lose_their_responses(caller: Caller, wire: RawConnection) -> None:
     wire.send(*[asked(caller, "POST", body=BODY)] * 3, b"garbage\r\n\r\n")
     assert [wire.receive().status for _ in range(3)] == [201] * 3
     assert wire.rest() == b""
     assert len(caller.list().json) == 3
 
 
-def test_requests_behind_connection_close_are_not_answered(caller: Caller, wire: Wire) -> None:
+def test_requests_after_connection_close_are_not_served(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller, "POST", body=BODY, Connection="close"), asked(caller, "POST", body=BODY))
-    answer = wire.receive()
-    assert (answer.status, answer.headers["connection"]) == (201, "close")
+    response = wire.receive()
+    assert (response.status, response.headers["connection"]) == (201, "close")
     assert wire.rest() == b""
     assert len(caller.list().json) == 1
 
 
-def test_http_1_0_is_answered_and_the_connection_is_closed(caller: Caller, wire: Wire) -> None:
+def test_http_1_0_is_served_and_the_connection_is_closed(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller).replace(b"HTTP/1.1", b"HTTP/1.0"))
     assert wire.receive().status == 200
     assert wire.rest() == b""
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.2"])
-def test_the_wish_for_another_protocol_is_ignored_with_its_body_read(caller: Caller, wire: Wire, protocol: str) -> None:
+def test_an_upgrade_request_is_served_as_http_with_its_body(
+    caller: Caller, wire: RawConnection, protocol: str
+) -> None:
     wish = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol, "HTTP2-Settings": "AAMAAABkAAQAAP__"}
     headers: dict[str, Any] = {name.replace("-", "_"): value for name, value in wish.items()}
     for _ in range(2):
@@ -553,7 +559,7 @@ def test_the_wish_for_another_protocol_is_ignored_with_its_body_read(caller: Cal
     assert wire.receive().status == 201
 
 
-def test_a_caller_that_will_ask_no_more_still_gets_its_answers(caller: Caller, wire: Wire) -> None:
+def test_a_client_that_closed_its_sending_side_gets_its_responses(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller, "POST", body=BODY), asked(caller), asked(caller, "POST", body=BODY))
     wire.end()
     assert [wire.receive().status for _ in range(3)] == [201, 200, 201]
@@ -561,7 +567,7 @@ def test_a_caller_that_will_ask_no_more_still_gets_its_answers(caller: Caller, w
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /", b"GET / HTTP/1.1\r\nX: "])
-def test_a_caller_that_ends_in_its_headers_gets_no_answer(wire: Wire, sent: bytes) -> None:
+def test_a_client_that_closes_in_its_headers_gets_no_response(wire: RawConnection, sent: bytes) -> None:
     wire.send(sent)
     wire.end()
     started = time.monotonic()
@@ -569,27 +575,27 @@ def test_a_caller_that_ends_in_its_headers_gets_no_answer(wire: Wire, sent: byte
     assert time.monotonic() - started < HEADER_SECONDS
 
 
-def test_a_caller_that_hangs_up_in_its_body_changes_nothing(caller: Caller) -> None:
-    with Wire(caller.port) as wire:
+def test_a_client_that_disconnects_in_its_body_changes_nothing(caller: Caller) -> None:
+    with RawConnection(caller.port) as wire:
         wire.send(asked(caller, "POST", body=BODY)[:-1])
     assert caller.list().json == []
 
 
-def test_a_bodiless_head_leaves_the_connection_in_step(caller: Caller, wire: Wire) -> None:
+def test_a_head_request_does_not_desynchronise_the_connection(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller, "HEAD"), asked(caller, "HEAD", "?limit=0"), asked(caller))
     assert wire.receive(bodiless=True).status == 200
     assert wire.receive(bodiless=True).status == 400
     assert wire.receive().json == []
-    with pytest.raises(HungUpError):
+    with pytest.raises(ConnectionClosedError):
         wire.receive()
 
 
-def test_content_type_and_length_are_said_once(caller: Caller, wire: Wire) -> None:
+def test_content_type_and_length_are_sent_once(caller: Caller, wire: RawConnection) -> None:
     wire.send(asked(caller, "POST", body=BODY, Content_Type="application/json", Connection="close"))
-    answer = wire.rest().lower()
+    response = wire.rest().lower()
     for name in (b"content-type", b"content-length", b"x-request-id", b"date"):
-        assert answer.count(b"\r\n%b: " % name) == 1
-    assert b"\r\nserver: " not in answer
+        assert response.count(b"\r\n%b: " % name) == 1
+    assert b"\r\nserver: " not in response
 
 
 @pytest.mark.parametrize("filler", [[b"a: b"] * 1_021, [b"a: b"] * 1_100, [b"a: %b" % (b"x" * 16_000)] * 3])
@@ -598,38 +604,40 @@ def test_content_type_and_length_are_said_once(caller: Caller, wire: Wire) -> No
     "wish",
     [b"Upgrade: x\r\nConnection: upgrade", b"Upgrade: x\r\nConnection: Upgrade\r\n" * 2, b"a: b\r\nConnection: close"],
 )
-def test_a_body_is_no_request_where_its_length_stands_behind_too_many_headers(
-    caller: Caller, wire: Wire, filler: list[bytes], wish: bytes, *, chunks: bool
+def test_a_body_whose_length_is_after_too_many_headers_is_not_a_request(
+    caller: Caller, wire: RawConnection, filler: list[bytes], wish: bytes, *, chunks: bool
 ) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     inner = asked(caller, "DELETE", f"/{session_id}")
     body = b"".join(chunked(inner)) if chunks else inner
     framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(inner)
     start = asked(caller, "POST").removesuffix(b"\r\n\r\n")
     wire.send(b"\r\n".join([start, wish.strip(), *filler, framing, b"", body]))
-    assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
-    with pytest.raises((HungUpError, ConnectionError)):
+    assert wire.receive().error == (431, "HEADERS_TOO_LARGE")
+    with pytest.raises((ConnectionClosedError, ConnectionError)):
         wire.receive()
     assert caller.get(session_id).status == 200
 
 
 @pytest.mark.parametrize("filler", [[b"a: b"] * 1_021, [b"a: b"] * 1_100, [b"a: %b" % (b"x" * 16_000)] * 3])
 @pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
-def test_the_body_behind_too_many_headers_is_read_past_and_the_connection_goes_on(
-    caller: Caller, wire: Wire, filler: list[bytes], *, chunks: bool
+def test_the_body_after_too_many_headers_is_skipped_and_the_connection_works(
+    caller: Caller, wire: RawConnection, filler: list[bytes], *, chunks: bool
 ) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     inner = asked(caller, "DELETE", f"/{session_id}")
     body = b"".join(chunked(inner)) if chunks else inner
     framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(inner)
     start = asked(caller, "POST").removesuffix(b"\r\n\r\n")
     wire.send(b"\r\n".join([start, b"a: b", b"a: b", *filler, framing, b"", body]), asked(caller))
-    assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
+    assert wire.receive().error == (431, "HEADERS_TOO_LARGE")
     assert [session["id"] for session in wire.receive().json] == [session_id]
 
 
 @pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
-def test_a_wish_for_another_protocol_leaves_every_other_header(caller: Caller, wire: Wire, *, chunks: bool) -> None:
+def test_an_upgrade_request_keeps_all_other_headers(
+    caller: Caller, wire: RawConnection, *, chunks: bool
+) -> None:
     body = b"".join(chunked(BODY)) if chunks else BODY
     framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(BODY)
     start = asked(caller, "POST").removesuffix(b"\r\n\r\n")

@@ -19,7 +19,7 @@ from sessionary.server.http.openapi.document import document
 from sessionary.server.http.openapi.schemas import MESSAGE_NAMES, NAMES
 from sessionary.server.http.routes import ROUTES, Route
 from tests.harness.server import ServerProcess, run_sessionary
-from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
+from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
 
 DOCUMENT = document()
 COLLECTION = "/api/v3/organizations/{organisation}/ai/sessions"
@@ -77,11 +77,14 @@ PRIVATE_LIMITS = {
     "HEAD_BYTES_READ_MAX",
     "MILLISECONDS_PER_DAY",
     "MILLISECONDS_PER_MINUTE",
-    "ONCE_KEPT_MILLISECONDS",
+    "IDEMPOTENCY_KEY_RETENTION_MILLISECONDS",
     "REQUESTS_PER_SECOND_MAX",
 }
 # Failures that no body tells: bases of others, those of commands and of our client, and those not served yet.
 PRIVATE_FAILURES = {
+    errors.SessionaryError,
+    errors.APIStatusError,
+    errors.ConfigurationError,
     errors.ResponseValidationError,
     errors.ClientClosedError,
     errors.ClientUsageError,
@@ -103,7 +106,7 @@ def test_the_document_is_valid() -> None:
 
 
 @pytest.mark.parametrize("given", GIVEN, ids=lambda given: given[0])
-def test_each_operation_is_described_as_it_is_given(given: tuple[str, str, str, str, str | None, str]) -> None:
+def test_each_operation_is_described_as_in_the_official_api(given: tuple[str, str, str, str, str | None, str]) -> None:
     operation_id, method, path, status, request, response = given
     operation = DOCUMENT["paths"][path][method]
     assert operation["operationId"] == operation_id
@@ -115,7 +118,7 @@ def test_each_operation_is_described_as_it_is_given(given: tuple[str, str, str, 
     assert _names(operation["responses"][status]["content"]) == {response}
 
 
-def test_nothing_is_described_but_what_is_routed() -> None:
+def test_exactly_the_routes_are_described() -> None:
     described = {operation["operationId"]: (path, method) for path, method, operation in _operations()}
     assert len(described) == len(list(_operations()))
     private = {"checkLiveness", "checkReadiness", "getOpenAPI"}
@@ -127,7 +130,7 @@ def test_nothing_is_described_but_what_is_routed() -> None:
         )
 
 
-def test_the_token_is_asked_for_as_it_is_given() -> None:
+def test_the_security_scheme_is_that_of_the_official_api() -> None:
     (scheme,) = DOCUMENT["components"]["securitySchemes"].values()
     assert list(DOCUMENT["components"]["securitySchemes"]) == ["BearerAuth"]
     assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
@@ -137,7 +140,7 @@ def test_the_token_is_asked_for_as_it_is_given() -> None:
         assert ("401" in operation["responses"]) == ("403" in operation["responses"]) == asked
 
 
-def test_every_type_of_the_official_client_has_its_name_here() -> None:
+def test_every_type_of_the_official_client_is_a_schema() -> None:
     official = {
         name
         for name, kind in inspect.getmembers(quantcdn, inspect.isclass)
@@ -165,7 +168,7 @@ def test_a_type_has_every_member_and_bound_of_the_official_client(name: str) -> 
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}))
-def test_a_type_has_every_choice_of_the_official_client(name: str) -> None:
+def test_a_type_has_every_enum_value_of_the_official_client(name: str) -> None:
     ours = _resolved(DOCUMENT["components"]["schemas"][name])
     for member in ("status", "role"):
         validator = getattr(getattr(quantcdn, name), f"{member}_validate_enum", None)
@@ -197,13 +200,13 @@ def test_a_query_has_every_bound(operation_id: str) -> None:
         assert "null" not in _types(parameters[name]["schema"])
 
 
-def test_a_list_takes_every_parameter_of_the_official_client() -> None:
+def test_a_list_has_every_parameter_of_the_official_client() -> None:
     arguments = inspect.signature(AISessionsApi.list_ai_sessions).parameters
     asked = {_camel(name) for name in arguments if not name.startswith("_")} - {"self", "organisation"}
     assert asked <= set(QUERIES["listAISessions"])
 
 
-def test_each_operation_takes_its_conditions() -> None:
+def test_each_operation_has_its_header_parameters() -> None:
     conditions = {
         operation["operationId"]: {one["name"]: one for one in operation.get("parameters", []) if one["in"] == "header"}
         for _, _, operation in _operations()
@@ -232,7 +235,7 @@ def test_each_operation_takes_its_conditions() -> None:
         ("If-None-Match", ["*", '"1"', 'W/"1"', '"1", W/"2"'], ["", "1", '"1" "2"']),
     ],
 )
-def test_a_condition_has_the_form_that_is_read(name: str, good: list[str], bad: list[str]) -> None:
+def test_a_header_parameter_has_the_pattern_that_the_server_accepts(name: str, good: list[str], bad: list[str]) -> None:
     schemas = [
         parameter["schema"]
         for _, _, operation in _operations()
@@ -244,7 +247,7 @@ def test_a_condition_has_the_form_that_is_read(name: str, good: list[str], bad: 
     assert [text for text in bad if validator.is_valid(text)] == []
 
 
-def test_the_path_has_its_bounds() -> None:
+def test_path_parameters_have_their_bounds() -> None:
     for path in (COLLECTION, SESSION, f"{SESSION}/extend"):
         parameters = {parameter["name"]: parameter for parameter in DOCUMENT["paths"][path]["parameters"]}
         assert set(parameters) == set(re.findall(r"{(\w+)}", path))
@@ -254,7 +257,7 @@ def test_the_path_has_its_bounds() -> None:
         assert path == COLLECTION or parameters["sessionId"]["schema"]["format"] == "uuid"
 
 
-def test_every_limit_is_told() -> None:
+def test_every_public_limit_is_in_the_document() -> None:
     told = {int(number) for number in re.findall(r"\d+", json.dumps(DOCUMENT, ensure_ascii=False))}
     public = {name: value for name, value in vars(constants).items() if name.isupper()}.keys() - PRIVATE_LIMITS
     powers = {"INTEGER_MIN": "-2^63", "INTEGER_MAX": "2^64-1"}
@@ -262,7 +265,7 @@ def test_every_limit_is_told() -> None:
     assert {name for name in public - powers.keys() if getattr(constants, name) not in told} == set()
 
 
-def test_every_failure_is_told() -> None:
+def test_every_error_is_in_the_document() -> None:
     classes = {
         kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SessionaryError)
     }
@@ -270,7 +273,7 @@ def test_every_failure_is_told() -> None:
     assert told == {(kind.status, kind.code) for kind in classes - PRIVATE_FAILURES}
 
 
-def test_every_failure_has_one_shape_and_every_answer_its_headers() -> None:
+def test_every_error_is_a_problem_and_every_response_has_its_headers() -> None:
     more = {
         "401": {"WWW-Authenticate"},
         "405": {"Allow"},
@@ -290,7 +293,7 @@ def test_every_failure_has_one_shape_and_every_answer_its_headers() -> None:
                 assert ("content" in response) == (status != "304")
 
 
-def test_every_pattern_is_one_that_any_reader_of_json_schema_knows() -> None:
+def test_every_pattern_is_valid_in_json_schema() -> None:
     patterns = set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(DOCUMENT)))
     assert patterns
     assert not [pattern for pattern in patterns if re.search(r"\(\?(?!:)", json.loads(pattern))]
@@ -300,7 +303,7 @@ def test_every_pattern_is_one_that_any_reader_of_json_schema_knows() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGE_NAMES.values()))
-def test_a_message_goes_without_role_or_content_only_beside_what_stands_for_them(name: str) -> None:
+def test_a_message_needs_role_and_content_or_a_substitute(name: str) -> None:
     validator = _validator({"$ref": f"#/components/schemas/{name}"})
     taken = {"created_at": "2026-11-22T22:09:00.123Z"} if name == "StoredMessage" else {}
     good: list[dict[str, Any]] = [
@@ -338,7 +341,7 @@ def test_a_message_goes_without_role_or_content_only_beside_what_stands_for_them
     assert [one for one in bad if validator.is_valid(one | taken)] == []
 
 
-def test_what_the_official_clients_send_is_valid() -> None:
+def test_requests_of_the_official_clients_are_valid() -> None:
     create = _validator({"$ref": "#/components/schemas/CreateAISessionRequest"})
     assert create.is_valid({"userId": "someone", "metadata": []})
     assert create.is_valid({"userId": "someone", "metadata": None, "initialMessages": None, "title": None})
@@ -353,37 +356,37 @@ def test_what_the_official_clients_send_is_valid() -> None:
     assert not any(extend.is_valid(one) for one in refused)
 
 
-def test_the_ids_of_a_created_session_lead_to_what_can_be_done_with_it() -> None:
+def test_a_created_session_links_to_its_operations() -> None:
     links = DOCUMENT["paths"][COLLECTION]["post"]["responses"]["201"]["links"]
     assert set(links) == {given[0] for given in GIVEN if given[2] != COLLECTION}
     assert all(set(link["parameters"]) == {"organisation", "sessionId"} for link in links.values())
 
 
-def test_the_document_is_printed_and_served_alike(caller: Caller) -> None:
+def test_the_printed_and_the_served_document_are_equal(caller: Caller) -> None:
     printed = run_sessionary("openapi")
     assert json.loads(printed.stdout) == DOCUMENT
-    with caller.bearing(None) as stranger:
-        served = stranger.send("GET", "/openapi.json")
+    with caller.with_token(None) as anonymous:
+        served = anonymous.send("GET", "/openapi.json")
     assert (served.status, served.headers["content-type"]) == (200, "application/json")
     assert served.json == DOCUMENT
     assert DOCUMENT["servers"] == [{"url": "/"}]
 
 
-def test_the_document_knows_the_prefix_it_is_served_under(tmp_path: Path) -> None:
+def test_the_document_contains_the_path_prefix(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db", "--path-prefix", "/chat") as server:
         for path in ("/chat/openapi.json", "/openapi.json"):
             with Caller(server.port, None, "demo") as caller:
                 assert caller.send("GET", path).json["servers"] == [{"url": "/chat"}]
 
 
-def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProcess) -> None:
+def test_every_response_matches_the_document(caller: Caller, server: ServerProcess) -> None:
     spoken = [
         message("Hello", metadata={"a": [1, 2.5, None]}),
         message(None, "assistant", tool_calls=[{"id": "t"}]),
         message([{"text": "hi"}]),
     ]
-    session_id = caller.begin(initialMessages=spoken, metadata={"a": {"b": 1}}, sessionGroup="g", model="m")
-    caller.begin(userId="someone else")
+    session_id = caller.new_session(initialMessages=spoken, metadata={"a": {"b": 1}}, sessionGroup="g", model="m")
+    caller.new_session(userId="someone else")
     told = {
         "create_session": [
             caller.create(title="A title"),
@@ -441,42 +444,45 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
         "delete_session": [caller.delete(session_id), caller.delete(session_id)],
     }
     for route in ROUTES:
-        for answer in told[route.name]:
-            _check(route, answer)
+        for response in told[route.name]:
+            _check(route, response)
     said = {
-        (answer.status, answer.json["code"]) for answers in told.values() for answer in answers if answer.status >= 400
+        (response.status, response.json["code"])
+        for responses in told.values()
+        for response in responses
+        if response.status >= 400
     }
     assert len(said) == 20, said
 
 
-def _create_with(token: str | None, caller: Caller) -> Answer:
-    with caller.bearing(token) as stranger:
-        return stranger.create()
+def _create_with(token: str | None, caller: Caller) -> Response:
+    with caller.with_token(token) as anonymous:
+        return anonymous.create()
 
 
-def _update(caller: Caller, session_id: str, headers: dict[str, str], **fields: Any) -> Answer:
+def _update(caller: Caller, session_id: str, headers: dict[str, str], **fields: Any) -> Response:
     return caller.send("PUT", f"{caller.sessions}/{session_id}", as_json(fields), JSON | headers)
 
 
-def _check(route: Route, answer: Answer) -> None:
-    """Compare an answer with what the document says of it, unknown members included."""
+def _check(route: Route, response: Response) -> None:
+    """Compare a response with what the document says of it, unknown members included."""
     operation = DOCUMENT["paths"][f"{COLLECTION.removesuffix('/ai/sessions')}{route.path}"][route.method.lower()]
-    described = operation["responses"][str(answer.status)]
+    described = operation["responses"][str(response.status)]
     for name, reference in described["headers"].items():
         header = _resolved(reference)
-        text = answer.headers.get(name.lower())
+        text = response.headers.get(name.lower())
         assert text is not None or not header.get("required"), name
         if text is not None:
             value = int(text) if header["schema"]["type"] == "integer" else text
             _validator(header["schema"]).validate(value)
-    if answer.status == 304:
-        assert answer.body == b""
+    if response.status == 304:
+        assert response.body == b""
         return
     ((media_type, content),) = described["content"].items()
-    assert answer.headers["content-type"] == media_type
-    _validator(content["schema"]).validate(answer.json)
+    assert response.headers["content-type"] == media_type
+    _validator(content["schema"]).validate(response.json)
     (name,) = _names(content)
-    for answered in answer.json if isinstance(answer.json, list) else [answer.json]:
+    for answered in response.json if isinstance(response.json, list) else [response.json]:
         assert set(answered) <= set(DOCUMENT["components"]["schemas"][name]["properties"])
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from sessionary.server.http.routes import ROUTES
 from tests.harness.server import ServerProcess
-from tests.http.calling import Caller, message
-from tests.http.serving import STORES, serve_store
+from tests.http.callers import Caller, message
+from tests.http.store_servers import STORES, serve_store
 
 EXAMPLES_MIN = 100
 
@@ -24,11 +24,11 @@ ORGANISATION = "demo"
 SESSIONS = 100
 
 # Any organisation and any id will do, but most are known ones, so that much of what is asked meets a session. What the
-# operator makes, a stranger must not see. Ids from earlier answers would leave nothing to delete after a few examples.
+# operator makes, a anonymous must not see. Ids from earlier answers would leave nothing to delete after a few examples.
 CONFIGURATION = """
 hooks = {hooks}
 continue-on-failure = true
-auth.wfc = {{ path = {users}, user = "operator", peers = ["operator", "stranger"] }}
+auth.wfc = {{ path = {users}, user = "operator", peers = ["operator", "anonymous"] }}
 parameters.organisation = {{ dictionary = "organisations", probability = 0.9 }}
 parameters.sessionId = {{ dictionary = "sessions", probability = 0.6 }}
 dictionaries.organisations.values = [{organisation}]
@@ -53,7 +53,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_answer_to_made_up_requests_is_as_the_document_says(server: ServerProcess, tmp_path: Path) -> None:
+def test_every_response_to_generated_requests_matches_the_document(server: ServerProcess, tmp_path: Path) -> None:
     run = _run_schemathesis(server, tmp_path)
 
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr
@@ -76,10 +76,10 @@ def test_every_answer_to_made_up_requests_is_as_the_document_says(server: Server
 
 def _run_schemathesis(server: ServerProcess, directory: Path) -> subprocess.CompletedProcess[str]:
     operator = server.create_token(all_organisations=True)
-    users = {"auth": [_user("operator", operator), _user("stranger", server.create_token("elsewhere"))]}
+    users = {"auth": [_user("operator", operator), _user("anonymous", server.create_token("elsewhere"))]}
     (directory / "users.json").write_text(json.dumps(users))
     with Caller(server.port, operator, ORGANISATION) as caller:
-        sessions = [caller.begin(initialMessages=[message()]) for _ in range(SESSIONS)]
+        sessions = [caller.new_session(initialMessages=[message()]) for _ in range(SESSIONS)]
     configuration = CONFIGURATION.format(
         hooks=json.dumps(str(Path(__file__).with_name("schemathesis_hooks.py"))),
         users=json.dumps(str(directory / "users.json")),
