@@ -105,9 +105,7 @@ def test_line_ends_between_requests_do_not_keep_a_connection_open(caller: Caller
     assert wire.rest() == b""
 
 
-def test_a_late_body_is_408_and_the_connection_is_closed(
-    caller: Caller, wire: RawConnection
-) -> None:
+def test_a_late_body_is_408_and_the_connection_is_closed(caller: Caller, wire: RawConnection) -> None:
     whole = asked(caller, "POST", body=BODY, X_Request_Id="slow-2")
     started = time.monotonic()
     wire.send(whole[:-1])
@@ -259,9 +257,7 @@ def smuggled(caller: Caller, *headers: str) -> bytes:
     ],
     ids=" | ".join,
 )
-def test_a_request_with_ambiguous_framing_is_refused(
-    caller: Caller, wire: RawConnection, headers: list[str]
-) -> None:
+def test_a_request_with_ambiguous_framing_is_refused(caller: Caller, wire: RawConnection, headers: list[str]) -> None:
     wire.send(smuggled(caller, *headers))
     assert wire.receive().error == (400, "INVALID_REQUEST")
     assert wire.rest() == b""
@@ -405,7 +401,9 @@ def test_pipelined_requests_in_chunks_and_with_large_bodies_are_answered_in_orde
 
 
 @pytest.mark.parametrize("garbage", [b"garbage\r\n\r\n", b"\x00", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"])
-def test_garbage_after_a_request_does_not_lose_its_response(caller: Caller, wire: RawConnection, garbage: bytes) -> None:
+def test_garbage_after_a_request_does_not_lose_its_response(
+    caller: Caller, wire: RawConnection, garbage: bytes
+) -> None:
     session_id = caller.new_session(initialMessages=[message()])
     wire.send(asked(caller, "DELETE", f"/{session_id}"), garbage)
     assert wire.receive().json == {"message": "Session deleted successfully"}
@@ -540,9 +538,7 @@ def test_http_1_0_is_served_and_the_connection_is_closed(caller: Caller, wire: R
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.2"])
-def test_an_upgrade_request_is_served_as_http_with_its_body(
-    caller: Caller, wire: RawConnection, protocol: str
-) -> None:
+def test_an_upgrade_request_is_served_as_http_with_its_body(caller: Caller, wire: RawConnection, protocol: str) -> None:
     wish = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol, "HTTP2-Settings": "AAMAAABkAAQAAP__"}
     headers: dict[str, Any] = {name.replace("-", "_"): value for name, value in wish.items()}
     for _ in range(2):
@@ -635,9 +631,7 @@ def test_the_body_after_too_many_headers_is_skipped_and_the_connection_works(
 
 
 @pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
-def test_an_upgrade_request_keeps_all_other_headers(
-    caller: Caller, wire: RawConnection, *, chunks: bool
-) -> None:
+def test_an_upgrade_request_keeps_all_other_headers(caller: Caller, wire: RawConnection, *, chunks: bool) -> None:
     body = b"".join(chunked(BODY)) if chunks else BODY
     framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(BODY)
     start = asked(caller, "POST").removesuffix(b"\r\n\r\n")

@@ -119,7 +119,9 @@ def test_a_failed_precondition_is_not_stored_under_its_key(caller: Caller) -> No
     assert caller.read(session_id)["total_tokens"] == 3
 
 
-def test_concurrent_requests_with_one_key_have_one_effect_and_the_same_response(server: ServerProcess, caller: Caller) -> None:
+def test_concurrent_requests_with_one_key_have_one_effect_and_the_same_response(
+    server: ServerProcess, caller: Caller
+) -> None:
     responses: list[Response] = []
     begin = threading.Barrier(16)
 

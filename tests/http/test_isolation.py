@@ -153,7 +153,9 @@ def test_every_route_responds_to_every_token_and_id_as_the_contract_says(
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if "{" in route.path], ids=lambda route: route.name)
 @pytest.mark.parametrize("token", [*UNAUTHENTICATED, *AUTHENTICATED])
-def test_another_organisations_session_looks_like_one_that_never_existed(world: World, route: Route, token: str) -> None:
+def test_another_organisations_session_looks_like_one_that_never_existed(
+    world: World, route: Route, token: str
+) -> None:
     with world.caller("other organisation's", world.theirs) as they, world.caller(token) as intruder:
         session_id = they.new_session(initialMessages=[message("a secret")], metadata={"a": "secret"})
         theirs = lasting(send(route, intruder, session_id))

@@ -10,9 +10,7 @@ PREFIXES = ["/api", "api/", "/api/v3", "//api/v3/organizations/", "/health", "/a
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("given_as", ["path_prefix", "root_path"])
-async def test_the_api_is_served_under_any_prefix_whether_a_proxy_strips_it_or_not(
-    prefix: str, given_as: str
-) -> None:
+async def test_the_api_is_served_under_any_prefix_whether_a_proxy_strips_it_or_not(prefix: str, given_as: str) -> None:
     outer = "/" + prefix.strip("/")
     async with AsgiCaller(prefix, as_root_path=given_as == "root_path") as app:
         created = await app.send("POST", f"{outer}{BASE}", b'{"userId":"a"}', {"idempotency-key": "one"})

@@ -137,7 +137,9 @@ def test_an_error_without_effect_is_not_remembered(server: ServerProcess, caller
     assert contents(caller, session_id) == []
 
 
-def test_a_client_that_closes_its_sending_side_and_reads_on_gets_its_response(server: ServerProcess, caller: Caller) -> None:
+def test_a_client_that_closes_its_sending_side_and_reads_on_gets_its_response(
+    server: ServerProcess, caller: Caller
+) -> None:
     session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
     for number in range(1, 4):

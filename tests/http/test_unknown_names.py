@@ -69,9 +69,7 @@ def send(caller: Caller, operation: str, members: dict[str, Any], **headers: str
 
 
 @pytest.mark.parametrize(("given", "meant"), MISSPELT_PARAMETERS)
-def test_a_misspelt_parameter_is_refused_and_the_intended_one_named(
-    caller: Caller, given: str, meant: str
-) -> None:
+def test_a_misspelt_parameter_is_refused_and_the_intended_one_named(caller: Caller, given: str, meant: str) -> None:
     caller.new_session(userId="alice")
     for query in (f"?{given}=bob", f"?{given}", f"?limit=1&{given}=1" if meant != "limit" else f"?{given}=1"):
         response = caller.list(query)

@@ -192,7 +192,7 @@ def test_update_session_of_an_unknown_id_is_404(caller: Caller) -> None:
     assert caller.update(unknown_id()).error == (404, "SESSION_NOT_FOUND")
 
 
-def test_update_session_accepts_the_maximum_number_of_messages(caller: Caller) -> None:
+def test_update_session_applies_each_of_several_equal_updates(caller: Caller) -> None:
     session_id = caller.new_session()
     body = as_json({"newMessages": [message()], "tokensUsed": 1})
     totals = [caller.update_raw(session_id, body).json["totalMessages"] for _ in range(20)]

@@ -10,7 +10,7 @@ from msgspec.structs import asdict, fields
 from sessionary.errors import InvalidRequestError
 from sessionary.server.config import Settings, descriptions, effective, shown, variable_of
 from sessionary.server.store.opening import shown_place, without_password
-from tests.layout.places import ROOT
+from tests.layout.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
