@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness.server import ServerProcess
 from tests.http.callers import Caller
+from tests.http.raw_connection import RawConnection
 from tests.http.store_servers import STORES, serve_store
 
 
@@ -27,3 +28,10 @@ def caller(server: ServerProcess, operator_token: str) -> Iterator[Caller]:
     """A caller for an organisation that no other test uses."""
     with Caller(server.port, operator_token, f"organisation-{secrets.token_hex(8)}") as caller:
         yield caller
+
+
+@pytest.fixture
+def connection(caller: Caller) -> Iterator[RawConnection]:
+    """A connection to the caller's server, for requests byte by byte."""
+    with RawConnection(caller.port) as connection:
+        yield connection

@@ -90,7 +90,7 @@ def head(method: str, path: str, headers: Mapping[str, str] | None = None) -> by
 
 def chunked(body: bytes, size: int = 1 << 16) -> Iterable[bytes]:
     """Encode a body in chunks."""
-    for begin in range(0, len(body), size):
-        part = body[begin : begin + size]
+    for start in range(0, len(body), size):
+        part = body[start : start + size]
         yield b"%x\r\n%b\r\n" % (len(part), part)
     yield b"0\r\n\r\n"

@@ -1,4 +1,4 @@
-"""How a body may come: its type, its coding, and whether it is asked for first."""
+"""Request bodies: media type, content coding, and `Expect: 100-continue`."""
 
 import pytest
 
@@ -104,18 +104,17 @@ def test_an_empty_body_has_no_type_and_counts_as_absent(caller: Caller, headers:
     assert caller.send("DELETE", path, b"", headers).status == 200
 
 
-def test_an_empty_body_in_chunks_has_no_type_either(caller: Caller) -> None:
+def test_an_empty_body_in_chunks_has_no_type_either(caller: Caller, connection: RawConnection) -> None:
     path = f"{caller.sessions}/{caller.new_session()}/extend"
     headers = {
         "Authorization": f"Bearer {caller.token}",
         "Transfer-Encoding": "chunked",
         "Content-Type": "application/x-www-form-urlencoded",
     }
-    with RawConnection(caller.port) as wire:
-        wire.send(head("PUT", path, headers), *chunked(b""))
-        assert wire.receive().status == 200
-        wire.send(head("PUT", path, headers), *chunked(b"{}"))
-        assert wire.receive().error == (415, "UNSUPPORTED_MEDIA_TYPE")
+    connection.send(head("PUT", path, headers), *chunked(b""))
+    assert connection.receive().status == 200
+    connection.send(head("PUT", path, headers), *chunked(b"{}"))
+    assert connection.receive().error == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "aes128gcm"])
@@ -126,9 +125,9 @@ def test_a_body_with_a_content_coding_is_415(caller: Caller, coding: str) -> Non
 
 def test_a_body_with_another_transfer_coding_than_chunked_is_415(caller: Caller) -> None:
     headers = {"Authorization": f"Bearer {caller.token}", "Transfer-Encoding": "gzip, chunked", **JSON}
-    with RawConnection(caller.port) as wire:
-        wire.send(head("POST", caller.sessions, headers), *chunked(BODY))
-        assert wire.receive().error == (415, "UNSUPPORTED_MEDIA_TYPE")
+    with RawConnection(caller.port) as connection:
+        connection.send(head("POST", caller.sessions, headers), *chunked(BODY))
+        assert connection.receive().error == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert caller.list().json == []
 
 
@@ -183,24 +182,26 @@ def test_expect_100_continue_is_supported(caller: Caller) -> None:
         "Content-Length": str(len(BODY)),
         **JSON,
     }
-    with RawConnection(caller.port) as wire:
+    with RawConnection(caller.port) as connection:
         for _ in range(2):
-            wire.send(head("POST", caller.sessions, headers))
-            assert wire.receive().status == 100
-            wire.send(BODY)
-            assert wire.receive().status == 201
+            connection.send(head("POST", caller.sessions, headers))
+            assert connection.receive().status == 100
+            connection.send(BODY)
+            assert connection.receive().status == 201
     assert len(caller.list().json) == 2
 
 
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        ({"Authorization": "Bearer nobody"}, 401),
+        ({"Authorization": "Bearer unknown"}, 401),
         ({"Content-Type": "text/plain"}, 415),
         ({"Content-Length": "9000000"}, 413),
     ],
 )
-def test_a_body_that_will_be_refused_gets_no_100_continue(caller: Caller, change: dict[str, str], status: int) -> None:
+def test_a_body_that_will_be_refused_gets_no_100_continue(
+    caller: Caller, connection: RawConnection, change: dict[str, str], status: int
+) -> None:
     headers = {
         "Authorization": f"Bearer {caller.token}",
         "Expect": "100-continue",
@@ -208,32 +209,29 @@ def test_a_body_that_will_be_refused_gets_no_100_continue(caller: Caller, change
         **JSON,
         **change,
     }
-    with RawConnection(caller.port) as wire:
-        wire.send(head("POST", caller.sessions, headers))
-        assert wire.receive().status == status
+    connection.send(head("POST", caller.sessions, headers))
+    assert connection.receive().status == status
 
 
-def test_a_body_may_come_in_chunks_of_any_size(caller: Caller) -> None:
+def test_a_body_may_come_in_chunks_of_any_size(caller: Caller, connection: RawConnection) -> None:
     headers = {"Authorization": f"Bearer {caller.token}", "Transfer-Encoding": "chunked"}
     body = b'{"userId":"someone","initialMessages":[{"role":"user","content":"%b"}]}' % ("é💬" * 50).encode()
-    with RawConnection(caller.port) as wire:
-        for size in (1, 7, 1 << 16):
-            wire.send(head("POST", caller.sessions, headers), *chunked(body, size))
-            created = wire.receive()
-            assert created.status == 201
-            assert caller.read(created.json["sessionId"])["messages"][0]["content"] == "é💬" * 50
+    for size in (1, 7, 1 << 16):
+        connection.send(head("POST", caller.sessions, headers), *chunked(body, size))
+        created = connection.receive()
+        assert created.status == 201
+        assert caller.read(created.json["sessionId"])["messages"][0]["content"] == "é💬" * 50
 
 
-def test_a_body_may_come_byte_by_byte(caller: Caller) -> None:
+def test_a_body_may_come_byte_by_byte(caller: Caller, connection: RawConnection) -> None:
     body = b'{"userId":"someone"}'
     headers = {"Authorization": f"Bearer {caller.token}", "Content-Length": str(len(body))}
-    with RawConnection(caller.port) as wire:
-        for byte in head("POST", caller.sessions, headers) + body:
-            wire.send(bytes([byte]))
-        assert wire.receive().status == 201
+    for byte in head("POST", caller.sessions, headers) + body:
+        connection.send(bytes([byte]))
+    assert connection.receive().status == 201
 
 
 def test_a_large_response_is_complete(caller: Caller) -> None:
     texts = ["x" * 500_000, "💬" * 100_000, "y" * 500_000]
     session_id = caller.new_session(initialMessages=[message(text) for text in texts])
-    assert [spoken["content"] for spoken in caller.read(session_id)["messages"]] == texts
+    assert [stored["content"] for stored in caller.read(session_id)["messages"]] == texts

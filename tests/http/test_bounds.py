@@ -1,4 +1,4 @@
-"""Every bound of the contract: kept at the edge, refused one past it, and nothing changed by a refusal."""
+"""Every bound of the contract: accepted at the bound, refused one beyond it, with nothing changed by the error."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def padded(size: int) -> bytes:
 
 
 def message_of(size: int, letter: str = "x") -> dict[str, str]:
-    """Make a message that takes this many bytes of JSON."""
+    """Make a message of this many bytes of JSON."""
     bare = len(compact(message("")))
     return message(letter * ((size - bare) // len(letter.encode())))
 
@@ -68,46 +68,46 @@ def test_a_body_holds_8_mib_and_no_more(caller: Caller) -> None:
 
 def test_a_body_in_chunks_holds_8_mib_and_no_more(caller: Caller) -> None:
     headers = {"Authorization": f"Bearer {caller.token}", "Transfer-Encoding": "chunked", **JSON}
-    with RawConnection(caller.port) as wire:
+    with RawConnection(caller.port) as connection:
         for body, status in ((padded(8 * MIB), 201), (padded(8 * MIB + 1), 413), (padded(100), 201)):
-            wire.send(head("POST", caller.sessions, headers), *chunked(body))
-            assert wire.receive().status == status
+            connection.send(head("POST", caller.sessions, headers), *chunked(body))
+            assert connection.receive().status == status
     assert len(caller.list().json) == 2
 
 
-def test_a_body_with_too_large_a_content_length_is_refused_before_it_is_sent(caller: Caller) -> None:
+def test_a_body_with_too_large_a_content_length_is_refused_before_it_is_sent(
+    caller: Caller, connection: RawConnection
+) -> None:
     headers = {"Authorization": f"Bearer {caller.token}", "Content-Length": str(8 * MIB + 1), **JSON}
-    with RawConnection(caller.port) as wire:
-        wire.send(head("POST", caller.sessions, headers))
-        assert wire.receive().error == (413, "BODY_TOO_LARGE")
-        wire.send(padded(8 * MIB + 1))
-        wire.send(head("GET", caller.sessions, {"Authorization": f"Bearer {caller.token}"}))
-        assert wire.receive().json == []
+    connection.send(head("POST", caller.sessions, headers))
+    assert connection.receive().error == (413, "BODY_TOO_LARGE")
+    connection.send(padded(8 * MIB + 1))
+    connection.send(head("GET", caller.sessions, {"Authorization": f"Bearer {caller.token}"}))
+    assert connection.receive().json == []
 
 
 def sized_request(caller: Caller, size: int) -> bytes:
-    """Spell a list request whose headers take this many bytes, each with its colon, space and line end."""
+    """Encode a list request whose headers have this many bytes, colons, spaces and line ends included."""
     headers = {"Authorization": f"Bearer {caller.token}", "X-Filler": ""}
     whole = {"Host": "here", **headers}
     headers["X-Filler"] = "x" * (size - sum(len(name) + len(value) + 4 for name, value in whole.items()))
     return head("GET", caller.sessions, headers)
 
 
-def test_headers_hold_32_kib_together_and_no_more(caller: Caller) -> None:
-    with RawConnection(caller.port) as wire:
-        wire.send(sized_request(caller, 32 * KIB))
-        assert wire.receive().status == 200
-        wire.send(sized_request(caller, 32 * KIB + 1))
-        assert wire.receive().error == (431, "HEADERS_TOO_LARGE")
-        wire.send(sized_request(caller, 59 * KIB))
-        assert wire.receive().error == (431, "HEADERS_TOO_LARGE")
-        wire.send(sized_request(caller, 1 * KIB))
-        assert wire.receive().status == 200
-        wire.send(sized_request(caller, 250 * KIB))
-        response = wire.receive()
-        assert response.error == (431, "HEADERS_TOO_LARGE")
-        assert response.headers["connection"] == "close"
-        assert wire.rest() == b""
+def test_headers_hold_32_kib_together_and_no_more(caller: Caller, connection: RawConnection) -> None:
+    connection.send(sized_request(caller, 32 * KIB))
+    assert connection.receive().status == 200
+    connection.send(sized_request(caller, 32 * KIB + 1))
+    assert connection.receive().error == (431, "HEADERS_TOO_LARGE")
+    connection.send(sized_request(caller, 59 * KIB))
+    assert connection.receive().error == (431, "HEADERS_TOO_LARGE")
+    connection.send(sized_request(caller, 1 * KIB))
+    assert connection.receive().status == 200
+    connection.send(sized_request(caller, 250 * KIB))
+    response = connection.receive()
+    assert response.error == (431, "HEADERS_TOO_LARGE")
+    assert response.headers["connection"] == "close"
+    assert connection.rest() == b""
 
 
 def test_many_small_headers_count_together(caller: Caller) -> None:
@@ -165,8 +165,8 @@ def test_a_request_holds_1000_messages_and_no_more(caller: Caller) -> None:
     assert response.pointers == ["/initialMessages"]
     assert caller.update(session_id, newMessages=[message()] * 1_001).pointers == ["/newMessages"]
     assert caller.update(session_id, newMessages=[message()] * 1_000).json["totalMessages"] == 2_000
-    said = [spoken["content"] for spoken in caller.read(session_id)["messages"]]
-    assert said == [*map(str, range(1_000)), *["Hello"] * 1_000]
+    contents = [stored["content"] for stored in caller.read(session_id)["messages"]]
+    assert contents == [*map(str, range(1_000)), *["Hello"] * 1_000]
     window = caller.get(session_id, "?messagesLimit=1000").json
     assert (len(window["messages"]), window["messages_offset"]) == (1_000, 1_000)
 
@@ -228,7 +228,7 @@ def test_bounds_are_checked_before_the_session_is_looked_up(caller: Caller) -> N
 
 
 @pytest.mark.parametrize(
-    ("fields", "pointer", "said"),
+    ("fields", "pointer", "contents"),
     [
         ({"userId": None}, "/userId", "must be a string of 1 to 256 characters."),
         ({"userId": 5}, "/userId", "must be a string of 1 to 256 characters."),
@@ -254,11 +254,11 @@ def test_bounds_are_checked_before_the_session_is_looked_up(caller: Caller) -> N
     ids=lambda value: str(value)[:40],
 )
 def test_create_session_errors_say_where_and_what_is_allowed(
-    caller: Caller, fields: dict[str, Any], pointer: str, said: str
+    caller: Caller, fields: dict[str, Any], pointer: str, contents: str
 ) -> None:
     (fault,) = caller.create(**fields).problem["errors"]
     assert fault["pointer"] == pointer
-    assert fault["detail"].startswith(said)
+    assert fault["detail"].startswith(contents)
 
 
 def test_an_error_names_the_missing_member(caller: Caller) -> None:

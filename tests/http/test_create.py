@@ -61,7 +61,7 @@ def test_create_session_stores_every_field(caller: Caller) -> None:
     assert session["status"] == "active"
     assert session["total_messages"] == 2
     assert session["total_tokens"] == 0
-    assert [said["content"] for said in session["messages"]] == ["Be kind.", "Hello"]
+    assert [stored["content"] for stored in session["messages"]] == ["Be kind.", "Hello"]
 
 
 @pytest.mark.parametrize("user", [{}, {"userId": None}, {"userId": ""}, {"userId": 7}, {"userId": ["a"]}])
@@ -114,7 +114,7 @@ def test_create_session_refuses_a_known_field_of_the_wrong_type(caller: Caller, 
 
 
 def test_create_session_omits_metadata_keys_that_are_null(caller: Caller) -> None:
-    session_id = caller.new_session(metadata={"kept": 1, "gone": None, "deep": {"kept": None}})
+    session_id = caller.new_session(metadata={"kept": 1, "removed": None, "deep": {"kept": None}})
     assert caller.read(session_id)["metadata"] == {"kept": 1, "deep": {"kept": None}}
 
 

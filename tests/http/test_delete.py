@@ -11,11 +11,12 @@ def test_delete_session_returns_200_with_a_message(caller: Caller) -> None:
 
 
 def test_delete_session_makes_the_session_unknown(caller: Caller) -> None:
-    gone, left = caller.new_session(initialMessages=[message()]), caller.new_session()
-    caller.delete(gone)
-    for response in (caller.get(gone), caller.update(gone, tokensUsed=1), caller.extend(gone), caller.delete(gone)):
+    deleted, kept = caller.new_session(initialMessages=[message()]), caller.new_session()
+    caller.delete(deleted)
+    later = [caller.get(deleted), caller.update(deleted, tokensUsed=1), caller.extend(deleted), caller.delete(deleted)]
+    for response in later:
         assert response.error == (404, "SESSION_NOT_FOUND")
-    assert [session["id"] for session in caller.list().json] == [left]
+    assert [session["id"] for session in caller.list().json] == [kept]
 
 
 def test_delete_session_of_an_unknown_id_is_404(caller: Caller) -> None:

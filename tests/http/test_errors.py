@@ -1,4 +1,4 @@
-"""One shape for every failure, one order of the checks, and a name for every request."""
+"""Errors: their common form, the order of the checks, and request ids."""
 
 import re
 from typing import Any
@@ -16,19 +16,19 @@ MANY_HEADERS = {"X-Filler": "x" * 40_000}
 
 @pytest.fixture(scope="session")
 def other_token(server: ServerProcess) -> str:
-    """A good token, for an organisation that no test calls."""
-    return server.create_token("somebody-else")
+    """A valid token for an organisation that no test uses."""
+    return server.create_token("other-organisation")
 
 
 @pytest.fixture(scope="session")
 def reading_token(server: ServerProcess) -> str:
-    """A token that may read in any organisation, and not write."""
+    """A token that may read in all organisations, and not write."""
     return server.create_token(all_organisations=True, scopes=["sessions:read"])
 
 
 @pytest.fixture(scope="session")
 def writing_token(server: ServerProcess) -> str:
-    """A token that may write in any organisation, and not read."""
+    """A token that may write in all organisations, and not read."""
     return server.create_token(all_organisations=True, scopes=["sessions:write"])
 
 
@@ -78,7 +78,7 @@ def test_scope_is_checked_before_size_type_content_and_session(
 
 
 @pytest.mark.parametrize(
-    ("query", "headers", "body", "refusal"),
+    ("query", "headers", "body", "error"),
     [
         ("", PLAIN, b"{", (415, "UNSUPPORTED_MEDIA_TYPE")),
         ("", JSON, b"{".ljust(8 * MIB + 1), (413, "BODY_TOO_LARGE")),
@@ -87,12 +87,12 @@ def test_scope_is_checked_before_size_type_content_and_session(
     ],
 )
 def test_size_and_type_are_checked_before_content_and_session(
-    caller: Caller, query: str, headers: dict[str, str], body: bytes, refusal: tuple[int, str]
+    caller: Caller, query: str, headers: dict[str, str], body: bytes, error: tuple[int, str]
 ) -> None:
     for path in (caller.sessions, f"{caller.sessions}/{unknown_id()}/extend"):
         method = "POST" if path == caller.sessions else "PUT"
-        assert caller.send(method, path + query, body, headers).error == refusal
-    assert caller.send("PUT", f"{caller.sessions}/no-uuid{query}", body, headers).error == refusal
+        assert caller.send(method, path + query, body, headers).error == error
+    assert caller.send("PUT", f"{caller.sessions}/no-uuid{query}", body, headers).error == error
 
 
 def test_size_of_query_and_headers_is_checked_before_parameters_and_session(caller: Caller) -> None:
@@ -131,7 +131,7 @@ def test_an_error_says_what_is_wrong_in_one_form(caller: Caller) -> None:
 
 
 def test_the_detail_is_the_first_member_of_an_error(caller: Caller) -> None:
-    """Clients that cut a body off, as the official PHP client does in its message, show the reason all the same."""
+    """Clients that cut a body off, as the official PHP client does in its message, still show the reason."""
     for response in refused_in_every_way(caller).values():
         assert next(iter(response.problem)) == "detail"
         assert response.body.startswith(b'{"detail":"' + response.problem["detail"].encode()[:20])

@@ -51,13 +51,13 @@ def test_get_session_returns_messages_in_append_order_with_their_times(caller: C
     for turn in range(1, 4):
         caller.update(session_id, newMessages=[message(f"{turn}.{number}", "assistant") for number in range(2)])
     session = caller.read(session_id)
-    said = [spoken["content"] for spoken in session["messages"]]
-    assert said == ["0.0", "0.1", "0.2", "1.0", "1.1", "2.0", "2.1", "3.0", "3.1"]
-    instants = [parse_timestamp(spoken["created_at"]) for spoken in session["messages"]]
-    assert instants == sorted(instants)
-    assert instants[0] == parse_timestamp(session["created_at"])
-    assert instants[-1] == parse_timestamp(session["updated_at"])
-    assert len(set(instants[:3])) == 1
+    contents = [stored["content"] for stored in session["messages"]]
+    assert contents == ["0.0", "0.1", "0.2", "1.0", "1.1", "2.0", "2.1", "3.0", "3.1"]
+    times = [parse_timestamp(stored["created_at"]) for stored in session["messages"]]
+    assert times == sorted(times)
+    assert times[0] == parse_timestamp(session["created_at"])
+    assert times[-1] == parse_timestamp(session["updated_at"])
+    assert len(set(times[:3])) == 1
 
 
 def test_get_session_of_an_unknown_id_is_404(caller: Caller) -> None:
@@ -66,11 +66,11 @@ def test_get_session_of_an_unknown_id_is_404(caller: Caller) -> None:
     assert "errors" not in response.problem
 
 
-SAID = list("abcdefg")
+CONTENTS = list("abcdefg")
 
 
 @pytest.mark.parametrize(
-    ("query", "begin", "end"),
+    ("query", "start", "end"),
     [
         ("messagesLimit=3", 4, 7),
         ("messagesLimit=1", 6, 7),
@@ -89,18 +89,18 @@ SAID = list("abcdefg")
     ],
 )
 def test_get_session_with_a_window_returns_its_messages_and_offset(
-    caller: Caller, query: str, begin: int, end: int
+    caller: Caller, query: str, start: int, end: int
 ) -> None:
-    session_id = caller.new_session(initialMessages=[message(letter) for letter in SAID[:2]])
-    caller.update(session_id, newMessages=[message(letter) for letter in SAID[2:5]])
-    caller.update(session_id, newMessages=[message(letter) for letter in SAID[5:]])
+    session_id = caller.new_session(initialMessages=[message(letter) for letter in CONTENTS[:2]])
+    caller.update(session_id, newMessages=[message(letter) for letter in CONTENTS[2:5]])
+    caller.update(session_id, newMessages=[message(letter) for letter in CONTENTS[5:]])
     whole = caller.read(session_id)
     response = caller.get(session_id, f"?{query}")
     assert response.status == 200
     assert list(response.json) == [*MEMBERS, "messages_offset"]
-    assert response.json["messages"] == whole["messages"][begin:end]
-    assert [spoken["content"] for spoken in response.json["messages"]] == SAID[begin:end]
-    assert response.json["messages_offset"] == begin
+    assert response.json["messages"] == whole["messages"][start:end]
+    assert [stored["content"] for stored in response.json["messages"]] == CONTENTS[start:end]
+    assert response.json["messages_offset"] == start
     assert response.json["total_messages"] == 7
 
 

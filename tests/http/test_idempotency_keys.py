@@ -1,4 +1,4 @@
-"""Idempotency keys: a request repeated under its key has one effect and one response."""
+"""Idempotency keys: a request that is repeated with its key has one effect and gets one response."""
 
 import threading
 from typing import Any
@@ -123,27 +123,27 @@ def test_concurrent_requests_with_one_key_have_one_effect_and_the_same_response(
     server: ServerProcess, caller: Caller
 ) -> None:
     responses: list[Response] = []
-    begin = threading.Barrier(16)
+    start = threading.Barrier(16)
 
     def call() -> None:
-        with Caller(server.port, caller.token, caller.organisation) as twin:
-            begin.wait(10)
-            responses.append(create(twin))
+        with Caller(server.port, caller.token, caller.organisation) as other:
+            start.wait(10)
+            responses.append(create(other))
 
-    twins = [threading.Thread(target=call) for _ in range(16)]
-    for twin in twins:
-        twin.start()
-    for twin in twins:
-        twin.join(30)
+    threads = [threading.Thread(target=call) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
     assert [response.status for response in responses] == [201] * 16
     assert len({response.body for response in responses}) == 1
     assert sum(is_replay(response) for response in responses) == 15
     assert len(caller.list().json) == 1
 
 
-@pytest.mark.parametrize("spelled", ['"simple"', "simple", r'"with \"quotes\" and \\"', "x" * 255])
-def test_a_key_may_be_quoted_or_not(caller: Caller, spelled: str) -> None:
-    headers = {"Idempotency-Key": spelled}
+@pytest.mark.parametrize("value", ['"simple"', "simple", r'"with \"quotes\" and \\"', "x" * 255])
+def test_a_key_may_be_quoted_or_not(caller: Caller, value: str) -> None:
+    headers = {"Idempotency-Key": value}
     assert create(caller, headers).status == 201
     assert is_replay(create(caller, headers))
 
@@ -154,7 +154,7 @@ def test_a_backslash_escapes_only_within_quotes(caller: Caller) -> None:
     assert is_replay(create(caller, {"Idempotency-Key": r'"a\\b"'}))
 
 
-@pytest.mark.parametrize("spelled", ['""', '"open', "two words", "a,b", '"\xe9"', "x" * 256, '"a", "b"'])
-def test_an_invalid_key_is_refused_and_changes_nothing(caller: Caller, spelled: str) -> None:
-    assert create(caller, {"Idempotency-Key": spelled}).error == (400, "INVALID_HEADER")
+@pytest.mark.parametrize("value", ['""', '"open', "two words", "a,b", '"\xe9"', "x" * 256, '"a", "b"'])
+def test_an_invalid_key_is_refused_and_changes_nothing(caller: Caller, value: str) -> None:
+    assert create(caller, {"Idempotency-Key": value}).error == (400, "INVALID_HEADER")
     assert caller.list().json == []

@@ -1,4 +1,4 @@
-"""Importing: a token with the scope for it says when sessions and messages were created; nobody else can."""
+"""Importing: only a token with the scope for it sets when sessions and messages were created."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,19 +15,19 @@ LONG_AGO = "2019-04-05T06:07:08.900Z"
 
 @pytest.fixture(scope="session")
 def import_token(server: ServerProcess) -> str:
-    """A token that may import into any organisation."""
+    """A token that may import into all organisations."""
     return server.create_token(all_organisations=True, scopes=[READ, WRITE, "sessions:import"])
 
 
 @pytest.fixture
 def importer(caller: Caller, import_token: str) -> Iterator[Caller]:
-    """Speaks for the caller's organisation and may import."""
+    """A caller for the same organisation that may import."""
     with caller.with_token(import_token) as importer:
         yield importer
 
 
 def times(caller: Caller, session_id: str) -> list[str]:
-    return [spoken["created_at"] for spoken in caller.read(session_id)["messages"]]
+    return [messages["created_at"] for messages in caller.read(session_id)["messages"]]
 
 
 def test_create_session_with_created_at_is_as_old_as_that(importer: Caller) -> None:
@@ -82,10 +82,10 @@ def test_imported_messages_keep_their_created_at_in_every_valid_form(importer: C
         "1970-01-01T00:00:00Z": "1970-01-01T00:00:00.000Z",
         "1970-01-01T05:30:00+05:30": "1970-01-01T00:00:00.000Z",
     }
-    spoken = [message(created_at=given) for given in brought]
-    session_id = importer.new_session(initialMessages=spoken)
+    messages = [message(created_at=given) for given in brought]
+    session_id = importer.new_session(initialMessages=messages)
     assert times(importer, session_id) == list(brought.values())
-    assert importer.update(session_id, newMessages=spoken[:3]).status == 200
+    assert importer.update(session_id, newMessages=messages[:3]).status == 200
     assert times(importer, session_id) == [*brought.values(), *list(brought.values())[:3]]
 
 
@@ -113,17 +113,17 @@ def bad_times() -> list[tuple[object, str]]:
 
 def test_an_invalid_time_is_400_and_named(importer: Caller) -> None:
     session_id = importer.new_session()
-    for given, said in bad_times():
+    for given, contents in bad_times():
         created = importer.create(createdAt=given)
         assert (created.error, created.pointers) == ((400, "INVALID_REQUEST"), ["/createdAt"]), given
-        assert said in created.problem["detail"]
-    for given, said in [*bad_times(), (1554444428, "RFC 3339"), ({"a": 1}, "RFC 3339"), (True, "RFC 3339")]:
+        assert contents in created.problem["detail"]
+    for given, contents in [*bad_times(), (1554444428, "RFC 3339"), ({"a": 1}, "RFC 3339"), (True, "RFC 3339")]:
         for name, response in (
             ("newMessages", importer.update(session_id, newMessages=[message(), message(created_at=given)])),
             ("initialMessages", importer.create(initialMessages=[message(), message(created_at=given)])),
         ):
             assert (response.error, response.pointers) == ((400, "INVALID_REQUEST"), [f"/{name}/1/created_at"]), given
-            assert said in response.problem["detail"]
+            assert contents in response.problem["detail"]
     assert importer.read(session_id)["total_messages"] == 0
     assert len(importer.list().json) == 1
     assert importer.create(createdAt=5).pointers == ["/createdAt"]

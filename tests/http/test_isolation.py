@@ -1,4 +1,4 @@
-"""Who gets what: every route by every kind of token by every kind of id, with the response the contract gives.
+"""Isolation: every route with every kind of token and every kind of id, and the response that the contract demands.
 
 A route without a row here fails, and so does a kind of place that this table does not know.
 """
@@ -18,7 +18,7 @@ from sessionary.server.store.opening import open_store
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
 
-# What each operation is sent, beside the path: something it would do if it may.
+# The body that each operation is sent: something that would have an effect if it were allowed.
 BODIES: Final[dict[str, Any]] = {
     "create_session": {"userId": "intruder", "initialMessages": [message("planted")]},
     "list_sessions": None,
@@ -32,12 +32,12 @@ UNAUTHENTICATED = ("none", "malformed", "altered", "revoked", "expired")
 AUTHENTICATED = ("own", "operator", "read-only", "other organisation's")
 IDS = ("own", "other organisation's", "unknown", "no UUID")
 
-# What differs between two responses to one question, whoever asks.
+# The parts that differ between two responses to the same request, whoever sends it.
 PASSING = {"date", "x-request-id"}
 
 
 class World(Struct):
-    """Two organisations, and every kind of token that one of them may meet."""
+    """Two organisations, and every kind of token."""
 
     port: int
     mine: str
@@ -57,7 +57,7 @@ def world(server: ServerProcess) -> World:
 
 
 async def _tokens(database: str, mine: str, theirs: str) -> dict[str, str | None]:
-    """Make every kind of token. The clock stands an hour back, so that one can have expired since."""
+    """Make every kind of token; the clock is an hour slow, so that one of them has expired since."""
     an_hour_ago = int(time.time() * 1000) - 3_600_000
     store = await open_store(database, lambda: an_hour_ago, shared=True)
     maker = TokenMaker(store, lambda: an_hour_ago, secrets.token_bytes)
@@ -85,7 +85,7 @@ async def _tokens(database: str, mine: str, theirs: str) -> dict[str, str | None
 
 
 def expected(route: Route, token: str, session_id: str | None) -> int:
-    """Return the status that the contract gives."""
+    """Return the status that the contract demands."""
     if token in UNAUTHENTICATED:
         return 401
     if token == "other organisation's" or (token == "read-only" and route.scope != READ):
@@ -112,7 +112,7 @@ def send(route: Route, caller: Caller, session_id: str | None) -> Response:
 
 
 def lasting(response: Response) -> tuple[int, bytes, dict[str, str]]:
-    """Return all of a response but what passes: it must be the same, byte for byte."""
+    """Return the parts of a response that must be equal, byte for byte."""
     return response.status, response.body, {name: response.headers[name] for name in response.headers.keys() - PASSING}
 
 

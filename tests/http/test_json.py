@@ -1,4 +1,4 @@
-"""What two readers of JSON could understand differently is refused; what is kept comes back exactly."""
+"""JSON that two readers could understand differently is refused; what is stored is returned exactly."""
 
 import json
 import math
@@ -209,9 +209,9 @@ def test_a_number_in_metadata_and_messages_comes_back_exactly(caller: Caller, nu
     response = caller.create_raw((body % (number, number, number)).encode())
     assert response.status == 201
     session = caller.read(response.json["sessionId"])
-    (spoken,) = session["messages"]
+    (stored,) = session["messages"]
     (listed,) = caller.list().json
-    for back in (session["metadata"]["n"], listed["metadata"]["n"], spoken["n"], spoken["content"][0]["n"]):
+    for back in (session["metadata"]["n"], listed["metadata"]["n"], stored["n"], stored["content"][0]["n"]):
         assert repr(back) == repr(json.loads(number))
 
 
@@ -371,13 +371,13 @@ def test_names_and_titles_may_contain_any_other_text(caller: Caller, field: str,
 VALUES = 100_000
 
 
-def filled(begin: bytes, unit: bytes, end: bytes, count: int) -> bytes:
-    """Fill a body with so many of a unit, whose last byte is the comma between two."""
-    return (begin + unit * count)[:-1] + end
+def filled(start: bytes, unit: bytes, end: bytes, count: int) -> bytes:
+    """Make a body of so many units; the last byte of a unit is the comma before the next."""
+    return (start + unit * count)[:-1] + end
 
 
 @pytest.mark.parametrize(
-    ("begin", "unit", "end"),
+    ("start", "unit", "end"),
     [
         (b'{"a":[', b"[],", b"]}"),
         (b'{"a":[', b'{"a" :1},', b"]}"),
@@ -395,13 +395,13 @@ def filled(begin: bytes, unit: bytes, end: bytes, count: int) -> bytes:
     ],
 )
 def test_a_body_of_too_many_values_is_400_before_it_is_decoded(
-    caller: Caller, begin: bytes, unit: bytes, end: bytes
+    caller: Caller, start: bytes, unit: bytes, end: bytes
 ) -> None:
     session_id = caller.new_session()
     before = caller.get(session_id).body
     most = (8 * 1024 * 1024 - 100) // len(unit)
     for count in (VALUES + 1, most):
-        response = caller.update_raw(session_id, filled(begin, unit, end, count))
+        response = caller.update_raw(session_id, filled(start, unit, end, count))
         assert response.error == (400, "INVALID_REQUEST")
         assert response.problem["detail"] == "The body holds more than 100000 values."
     assert caller.get(session_id).body == before
@@ -420,7 +420,7 @@ def test_the_contents_of_strings_are_not_counted(caller: Caller, text: str) -> N
     session_id = caller.new_session()
     whole = text * (400_000 // len(text))
     assert caller.update(session_id, newMessages=[message(whole)] * 2).status == 200
-    assert [spoken["content"] for spoken in caller.read(session_id)["messages"]] == [whole] * 2
+    assert [stored["content"] for stored in caller.read(session_id)["messages"]] == [whole] * 2
 
 
 @pytest.mark.parametrize("digits", [384, 4_000, 5_000, 1_000_000])
@@ -445,7 +445,7 @@ def test_a_duplicate_key_is_found_in_a_long_body(caller: Caller) -> None:
     session_id = caller.new_session()
     for text in ("x", '":', '\\" :', ":"):
         for pair in (b'"a":1,"a":2', b'"a" :1,"\\u0061":2', b'"":[],"" : {}'):
-            spoken = json.dumps(message(text * 60_000)).encode()
-            body = b'{"newMessages":[%b],"b":{%b}}' % (spoken, pair)
+            stored = json.dumps(message(text * 60_000)).encode()
+            body = b'{"newMessages":[%b],"b":{%b}}' % (stored, pair)
             assert caller.update_raw(session_id, body).error == (400, "INVALID_JSON")
     assert caller.read(session_id)["messages"] == []

@@ -30,7 +30,7 @@ LINK = re.compile(r'<([^<>"\s]+)>; rel="next"')
 
 @pytest.fixture(scope="module")
 def crowd(server: ServerProcess, operator_token: str) -> Iterator[Caller]:
-    """Speaks for an organisation of 103 sessions: three users, two groups, one of five completed."""
+    """A caller for an organisation with 103 sessions: three users, two groups, every fifth completed."""
     with Caller(server.port, operator_token, f"crowd-{secrets.token_hex(8)}") as caller:
         for number in range(CROWD):
             group = {"sessionGroup": "even"} if number % 2 == 0 else {}

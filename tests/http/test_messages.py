@@ -1,4 +1,4 @@
-"""What a message may be, and that it comes back as it was sent."""
+"""Messages: which are valid, and that they are returned as they were sent."""
 
 import json
 from typing import Any
@@ -82,17 +82,17 @@ def sent_both_ways(caller: Caller, messages: list[Any]) -> tuple[Response, Respo
 def test_every_role_is_accepted_first_and_later(caller: Caller, role: str) -> None:
     for response in sent_both_ways(caller, [message("Hi", role)]):
         assert response.status in {200, 201}
-        (spoken,) = caller.read(response.json["sessionId"])["messages"]
-        assert (spoken["role"], spoken["content"]) == (role, "Hi")
+        (stored,) = caller.read(response.json["sessionId"])["messages"]
+        assert (stored["role"], stored["content"]) == (role, "Hi")
 
 
 @pytest.mark.parametrize("given", GOOD, ids=str)
 def test_a_message_is_returned_as_it_was_sent(caller: Caller, given: dict[str, Any]) -> None:
     for response in sent_both_ways(caller, [given]):
         assert response.status in {200, 201}
-        (spoken,) = caller.read(response.json["sessionId"])["messages"]
-        parse_timestamp(spoken.pop("created_at"))
-        assert json.dumps(spoken) == json.dumps(given)
+        (stored,) = caller.read(response.json["sessionId"])["messages"]
+        parse_timestamp(stored.pop("created_at"))
+        assert json.dumps(stored) == json.dumps(given)
 
 
 @pytest.mark.parametrize(("given", "pointer"), BAD, ids=str)
@@ -132,15 +132,15 @@ def test_created_at_is_set_by_the_server(caller: Caller, claimed: object) -> Non
         caller, [message("Hi", created_at=claimed), {"created_at": claimed, **message("Ho")}]
     ):
         session = caller.read(response.json["sessionId"])
-        assert [spoken["created_at"] for spoken in session["messages"]] == [session["updated_at"]] * 2
-        assert [spoken["content"] for spoken in session["messages"]] == ["Hi", "Ho"]
+        assert [stored["created_at"] for stored in session["messages"]] == [session["updated_at"]] * 2
+        assert [stored["content"] for stored in session["messages"]] == ["Hi", "Ho"]
 
 
 def test_created_at_inside_a_member_is_not_changed(caller: Caller) -> None:
     given = message([{"created_at": "mine"}], metadata={"created_at": 1})
-    (spoken,) = caller.read(caller.new_session(initialMessages=[given]))["messages"]
-    assert spoken["content"] == [{"created_at": "mine"}]
-    assert spoken["metadata"] == {"created_at": 1}
+    (stored,) = caller.read(caller.new_session(initialMessages=[given]))["messages"]
+    assert stored["content"] == [{"created_at": "mine"}]
+    assert stored["metadata"] == {"created_at": 1}
 
 
 TEXTS = [
@@ -167,8 +167,8 @@ def test_a_message_may_contain_any_text_and_is_returned_equal(caller: Caller, te
     body = json.dumps({"userId": "someone", "initialMessages": [given, parts]}, ensure_ascii=ascii_only)
     response = caller.create_raw(body.encode())
     assert response.status == 201
-    spoken, spoken_in_parts = caller.read(response.json["sessionId"])["messages"]
-    assert spoken == {**given, "created_at": spoken["created_at"]}
+    stored, spoken_in_parts = caller.read(response.json["sessionId"])["messages"]
+    assert stored == {**given, "created_at": stored["created_at"]}
     assert spoken_in_parts["content"] == parts["content"]
     assert caller.update_raw(response.json["sessionId"], json.dumps({"newMessages": [given]}).encode()).status == 200
     assert caller.get(response.json["sessionId"], "?messagesLimit=1").json["messages"][0]["content"] == text

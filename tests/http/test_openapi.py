@@ -1,4 +1,4 @@
-"""The OpenAPI document: whole, as documented, with every bound, and kept by the server."""
+"""The OpenAPI document: complete, equal to the official API, with every bound, and followed by the server."""
 
 import inspect
 import json
@@ -25,7 +25,7 @@ DOCUMENT = document()
 COLLECTION = "/api/v3/organizations/{organisation}/ai/sessions"
 SESSION = f"{COLLECTION}/{{sessionId}}"
 # operationId, method, path, status, request and response as the documented API has them.
-GIVEN = [
+OFFICIAL_OPERATIONS = [
     ("createAISession", "post", COLLECTION, "201", "CreateAISessionRequest", "CreateAISession201Response"),
     ("listAISessions", "get", COLLECTION, "200", None, "ListAISessions200ResponseInner"),
     ("getAISession", "get", SESSION, "200", None, "GetAISession200Response"),
@@ -66,7 +66,7 @@ QUERIES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "getAISession": {"messagesLimit": {"minimum": 1, "maximum": constants.WINDOW_LIMIT_MAX}, "messagesOffset": COUNT},
 }
-# Bounds that a caller of the API has nothing to do with.
+# Bounds that do not concern a caller of the API.
 PRIVATE_LIMITS = {
     "AUDIT_RETENTION_MILLISECONDS",
     "BURST_MAX",
@@ -80,8 +80,8 @@ PRIVATE_LIMITS = {
     "IDEMPOTENCY_KEY_RETENTION_MILLISECONDS",
     "REQUESTS_PER_SECOND_MAX",
 }
-# Failures that no body tells: bases of others, those of commands and of our client, and those not served yet.
-PRIVATE_FAILURES = {
+# Errors that no response has: base classes, errors of commands and of our client, and those that are not used yet.
+PRIVATE_ERRORS = {
     errors.SessionaryError,
     errors.APIStatusError,
     errors.ConfigurationError,
@@ -105,7 +105,7 @@ def test_the_document_is_valid() -> None:
     assert DOCUMENT["info"]["license"]["identifier"] == "Apache-2.0"
 
 
-@pytest.mark.parametrize("given", GIVEN, ids=lambda given: given[0])
+@pytest.mark.parametrize("given", OFFICIAL_OPERATIONS, ids=lambda given: given[0])
 def test_each_operation_is_described_as_in_the_official_api(given: tuple[str, str, str, str, str | None, str]) -> None:
     operation_id, method, path, status, request, response = given
     operation = DOCUMENT["paths"][path][method]
@@ -122,7 +122,11 @@ def test_exactly_the_routes_are_described() -> None:
     described = {operation["operationId"]: (path, method) for path, method, operation in _operations()}
     assert len(described) == len(list(_operations()))
     private = {"checkLiveness", "checkReadiness", "getOpenAPI"}
-    assert set(described) - private == {route.operation_id for route in ROUTES} == {given[0] for given in GIVEN}
+    assert (
+        set(described) - private
+        == {route.operation_id for route in ROUTES}
+        == {given[0] for given in OFFICIAL_OPERATIONS}
+    )
     for route in ROUTES:
         assert described[route.operation_id] == (
             f"{COLLECTION.removesuffix('/ai/sessions')}{route.path}",
@@ -135,9 +139,9 @@ def test_the_security_scheme_is_that_of_the_official_api() -> None:
     assert list(DOCUMENT["components"]["securitySchemes"]) == ["BearerAuth"]
     assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
     for path, _, operation in _operations():
-        asked = operation["security"] != []
-        assert asked == path.startswith("/api/")
-        assert ("401" in operation["responses"]) == ("403" in operation["responses"]) == asked
+        needs_token = operation["security"] != []
+        assert needs_token == path.startswith("/api/")
+        assert ("401" in operation["responses"]) == ("403" in operation["responses"]) == needs_token
 
 
 def test_every_type_of_the_official_client_is_a_schema() -> None:
@@ -202,8 +206,8 @@ def test_a_query_has_every_bound(operation_id: str) -> None:
 
 def test_a_list_has_every_parameter_of_the_official_client() -> None:
     arguments = inspect.signature(AISessionsApi.list_ai_sessions).parameters
-    asked = {_camel(name) for name in arguments if not name.startswith("_")} - {"self", "organisation"}
-    assert asked <= set(QUERIES["listAISessions"])
+    parameters = {_camel(name) for name in arguments if not name.startswith("_")} - {"self", "organisation"}
+    assert parameters <= set(QUERIES["listAISessions"])
 
 
 def test_each_operation_has_its_header_parameters() -> None:
@@ -258,19 +262,19 @@ def test_path_parameters_have_their_bounds() -> None:
 
 
 def test_every_public_limit_is_in_the_document() -> None:
-    told = {int(number) for number in re.findall(r"\d+", json.dumps(DOCUMENT, ensure_ascii=False))}
+    numbers = {int(number) for number in re.findall(r"\d+", json.dumps(DOCUMENT, ensure_ascii=False))}
     public = {name: value for name, value in vars(constants).items() if name.isupper()}.keys() - PRIVATE_LIMITS
     powers = {"INTEGER_MIN": "-2^63", "INTEGER_MAX": "2^64-1"}
     assert all(power in DOCUMENT["info"]["description"] for power in powers.values())
-    assert {name for name in public - powers.keys() if getattr(constants, name) not in told} == set()
+    assert {name for name in public - powers.keys() if getattr(constants, name) not in numbers} == set()
 
 
 def test_every_error_is_in_the_document() -> None:
     classes = {
         kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SessionaryError)
     }
-    told = {(int(status), code) for _, _, operation in _operations() for status, code in _failures(operation)}
-    assert told == {(kind.status, kind.code) for kind in classes - PRIVATE_FAILURES}
+    described = {(int(status), code) for _, _, operation in _operations() for status, code in _errors(operation)}
+    assert described == {(kind.status, kind.code) for kind in classes - PRIVATE_ERRORS}
 
 
 def test_every_error_is_a_problem_and_every_response_has_its_headers() -> None:
@@ -358,7 +362,7 @@ def test_requests_of_the_official_clients_are_valid() -> None:
 
 def test_a_created_session_links_to_its_operations() -> None:
     links = DOCUMENT["paths"][COLLECTION]["post"]["responses"]["201"]["links"]
-    assert set(links) == {given[0] for given in GIVEN if given[2] != COLLECTION}
+    assert set(links) == {given[0] for given in OFFICIAL_OPERATIONS if given[2] != COLLECTION}
     assert all(set(link["parameters"]) == {"organisation", "sessionId"} for link in links.values())
 
 
@@ -380,14 +384,14 @@ def test_the_document_contains_the_path_prefix(tmp_path: Path) -> None:
 
 
 def test_every_response_matches_the_document(caller: Caller, server: ServerProcess) -> None:
-    spoken = [
+    messages = [
         message("Hello", metadata={"a": [1, 2.5, None]}),
         message(None, "assistant", tool_calls=[{"id": "t"}]),
         message([{"text": "hi"}]),
     ]
-    session_id = caller.new_session(initialMessages=spoken, metadata={"a": {"b": 1}}, sessionGroup="g", model="m")
+    session_id = caller.new_session(initialMessages=messages, metadata={"a": {"b": 1}}, sessionGroup="g", model="m")
     caller.new_session(userId="someone else")
-    told = {
+    responses_by_operation = {
         "create_session": [
             caller.create(title="A title"),
             caller.create_raw(b"{"),
@@ -404,7 +408,7 @@ def test_every_response_matches_the_document(caller: Caller, server: ServerProce
         "list_sessions": [
             caller.list(),
             caller.list("?limit=1"),
-            caller.list("?userId=nobody"),
+            caller.list("?userId=unknown"),
             caller.list("?limit=0"),
             caller.send("GET", caller.sessions, headers={"Prefer": "handling=strict"}),
             caller.send("GET", caller.sessions, headers={"If-None-Match": "*"}),
@@ -424,7 +428,7 @@ def test_every_response_matches_the_document(caller: Caller, server: ServerProce
             caller.send("PATCH", f"{caller.sessions}/{session_id}"),
         ],
         "update_session": [
-            caller.update(session_id, newMessages=spoken, tokensUsed=5),
+            caller.update(session_id, newMessages=messages, tokensUsed=5),
             caller.update(session_id, status="completed"),
             caller.update(session_id),
             _update(caller, session_id, {"If-Match": '"1000"'}),
@@ -444,15 +448,15 @@ def test_every_response_matches_the_document(caller: Caller, server: ServerProce
         "delete_session": [caller.delete(session_id), caller.delete(session_id)],
     }
     for route in ROUTES:
-        for response in told[route.name]:
+        for response in responses_by_operation[route.name]:
             _check(route, response)
-    said = {
+    errors_seen = {
         (response.status, response.json["code"])
-        for responses in told.values()
+        for responses in responses_by_operation.values()
         for response in responses
         if response.status >= 400
     }
-    assert len(said) == 20, said
+    assert len(errors_seen) == 20, errors_seen
 
 
 def _create_with(token: str | None, caller: Caller) -> Response:
@@ -465,7 +469,7 @@ def _update(caller: Caller, session_id: str, headers: dict[str, str], **fields: 
 
 
 def _check(route: Route, response: Response) -> None:
-    """Compare a response with what the document says of it, unknown members included."""
+    """Check a response against the document, including that it has no unknown members."""
     operation = DOCUMENT["paths"][f"{COLLECTION.removesuffix('/ai/sessions')}{route.path}"][route.method.lower()]
     described = operation["responses"][str(response.status)]
     for name, reference in described["headers"].items():
@@ -493,16 +497,16 @@ def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield path, method, operation
 
 
-def _failures(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _errors(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for status, response in operation["responses"].items():
         if status >= "400":
-            (_, told) = response["content"]["application/problem+json"]["schema"]["allOf"]
-            assert told["properties"]["status"] == {"const": int(status)}
-            yield from ((status, code) for code in told["properties"]["code"]["enum"])
+            (_, restrictions) = response["content"]["application/problem+json"]["schema"]["allOf"]
+            assert restrictions["properties"]["status"] == {"const": int(status)}
+            yield from ((status, code) for code in restrictions["properties"]["code"]["enum"])
 
 
 def _names(part: object) -> set[str]:
-    """Name the components that a part of the document refers to."""
+    """Return the names of the components that a part of the document refers to."""
     return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(part)))
 
 

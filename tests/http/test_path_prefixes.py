@@ -1,4 +1,4 @@
-"""Under a path prefix: behind a proxy that takes it off and behind one that does not."""
+"""The API under a path prefix, behind a proxy that strips it and behind one that does not."""
 
 import pytest
 

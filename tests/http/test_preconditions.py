@@ -1,4 +1,4 @@
-"""Entity tags: a change can be meant for one version only, and a read can be spared."""
+"""Entity tags: `If-Match` and `If-None-Match` of changes and reads."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_update_session_with_if_match_on_the_current_version_is_applied(caller: 
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "explanation"),
     [
         ("{old}", "has changed"),
         ('{old}, W/"7"', "has changed"),
@@ -57,14 +57,14 @@ def test_update_session_with_if_match_on_the_current_version_is_applied(caller: 
     ],
 )
 def test_if_match_on_another_version_is_412_with_the_current_etag_and_an_explanation(
-    caller: Caller, sent: str, said: str
+    caller: Caller, sent: str, explanation: str
 ) -> None:
     session_id = caller.new_session()
     old = tag_of(caller.get(session_id))
     current = tag_of(caller.update(session_id, tokensUsed=1))
     refused = update_if(caller, session_id, sent.format(old=old, current=current), newMessages=[message()])
     assert refused.error == (412, "PRECONDITION_FAILED")
-    assert said in refused.problem["detail"]
+    assert explanation in refused.problem["detail"]
     assert tag_of(refused) == current
     assert caller.read(session_id)["total_messages"] == 0
 
@@ -96,8 +96,8 @@ def test_a_change_with_if_none_match_on_the_current_version_is_412(caller: Calle
         assert "rules out" in refused.problem["detail"]
         assert tag_of(refused) == current
     assert caller.read(session_id)["total_tokens"] == 1
-    gone = f"{caller.sessions}/{unknown_id()}"
-    assert caller.send("PUT", gone, b"{}", JSON | unless).error == (404, "SESSION_NOT_FOUND")
+    missing = f"{caller.sessions}/{unknown_id()}"
+    assert caller.send("PUT", missing, b"{}", JSON | unless).error == (404, "SESSION_NOT_FOUND")
 
 
 def test_a_change_with_if_none_match_on_another_version_is_applied(caller: Caller) -> None:

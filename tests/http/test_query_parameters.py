@@ -1,4 +1,4 @@
-"""Bad query values are 400 and named; what is not ours is left alone."""
+"""Invalid query parameters are 400 and named; unknown ones are ignored."""
 
 from urllib.parse import quote
 
@@ -70,7 +70,7 @@ NOT_INTEGERS = [
 
 
 @pytest.mark.parametrize(
-    ("query", "pointer", "said"),
+    ("query", "pointer", "detail"),
     [
         ("limit=-5", "limit", "must be at least 1."),
         ("limit=0", "limit", "must be at least 1."),
@@ -91,24 +91,26 @@ NOT_INTEGERS = [
     ],
 )
 def test_list_session_errors_name_the_bound_that_was_broken(
-    caller: Caller, query: str, pointer: str, said: str
+    caller: Caller, query: str, pointer: str, detail: str
 ) -> None:
     problem = caller.list(f"?{query}").problem
-    assert problem["errors"] == [{"pointer": pointer, "detail": said}]
-    assert problem["detail"] == f"{pointer}: {said}"
+    assert problem["errors"] == [{"pointer": pointer, "detail": detail}]
+    assert problem["detail"] == f"{pointer}: {detail}"
 
 
 @pytest.mark.parametrize(
-    ("query", "pointer", "said"),
+    ("query", "pointer", "detail"),
     [
         ("messagesLimit=0", "messagesLimit", "must be at least 1."),
         ("messagesLimit=1001", "messagesLimit", "must be at most 1000."),
         ("messagesOffset=-1", "messagesOffset", "must be at least 0."),
     ],
 )
-def test_get_session_errors_name_the_bound_that_was_broken(caller: Caller, query: str, pointer: str, said: str) -> None:
+def test_get_session_errors_name_the_bound_that_was_broken(
+    caller: Caller, query: str, pointer: str, detail: str
+) -> None:
     problem = caller.get(caller.new_session(), f"?{query}").problem
-    assert problem["errors"] == [{"pointer": pointer, "detail": said}]
+    assert problem["errors"] == [{"pointer": pointer, "detail": detail}]
 
 
 @pytest.mark.parametrize("value", [*NOT_INTEGERS, "0", "101", "2147483648", "9" * 30])

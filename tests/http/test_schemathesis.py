@@ -1,6 +1,6 @@
-"""The server against its own OpenAPI document: schemathesis makes up requests and checks every answer.
+"""The server against its own OpenAPI document: schemathesis generates requests and checks every response.
 
-All checks are on. What is left out of them, and why, stands in `schemathesis_hooks.py`.
+All checks are on; the exceptions and their reasons are in `schemathesis_hooks.py`.
 """
 
 import json
@@ -24,7 +24,7 @@ ORGANISATION = "demo"
 SESSIONS = 100
 
 # Any organisation and any id will do, but most are known ones, so that much of what is asked meets a session. What the
-# operator makes, a anonymous must not see. Ids from earlier answers would leave nothing to delete after a few examples.
+# operator makes, an unauthenticated caller must not see. Ids from earlier answers would leave nothing to delete after a few examples.
 CONFIGURATION = """
 hooks = {hooks}
 continue-on-failure = true
@@ -47,7 +47,7 @@ phases.fuzzing.extra-data-sources.responses = false
 
 @pytest.fixture(scope="module", params=STORES)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server of its own: its log is counted."""
+    """A separate server, because its log is counted."""
     yield from serve_store(request, tmp_path_factory)
 
 
@@ -69,9 +69,9 @@ def test_every_response_to_generated_requests_matches_the_document(server: Serve
     }
     answers = _answers(server)
     for route in ROUTES:
-        asked = answers[route.name]
-        assert asked.total() - asked[401] >= EXAMPLES_MIN, f"{route.name}: {asked}"
-        assert asked[route.status] >= EXAMPLES_MIN / 10, f"{route.name} seldom met a session: {asked}"
+        statuses = answers[route.name]
+        assert statuses.total() - statuses[401] >= EXAMPLES_MIN, f"{route.name}: {statuses}"
+        assert statuses[route.status] >= EXAMPLES_MIN / 10, f"{route.name} seldom found a session: {statuses}"
 
 
 def _run_schemathesis(server: ServerProcess, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -92,7 +92,7 @@ def _run_schemathesis(server: ServerProcess, directory: Path) -> subprocess.Comp
     return subprocess.run(
         [Path(sys.executable).with_name("schemathesis"), "run", "--no-color", f"{server.base_url}/openapi.json"],
         cwd=directory,
-        # Nothing of ours runs in there: measuring its coverage would only make it slow.
+        # None of our code runs in there: measuring its coverage would only slow it down.
         env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -106,7 +106,7 @@ def _user(name: str, token: str) -> dict[str, object]:
 
 
 def _answers(server: ServerProcess) -> dict[str, Counter[int]]:
-    """Count the statuses that each operation answered, by the server's log."""
+    """Count the response statuses of each operation in the server's log."""
     answers: dict[str, Counter[int]] = {route.name: Counter() for route in ROUTES}
     for line in server.log_lines():
         entry = json.loads(line) if line.startswith("{") else {}

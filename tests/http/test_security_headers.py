@@ -1,4 +1,4 @@
-"""What every response tells a browser: it is no page, no secret to keep on a disk, and no site may read it."""
+"""Security headers: no response is a page, is stored on a disk by default, or is readable by another site."""
 
 import pytest
 
@@ -47,9 +47,9 @@ def test_every_response_has_security_headers_and_no_store(caller: Caller) -> Non
 
 
 def test_errors_of_the_protocol_have_security_headers(caller: Caller) -> None:
-    with RawConnection(caller.port) as wire:
-        wire.send(b"GET / HTTP/1.1\r\nNo colon\r\n\r\n")
-        response = wire.receive()
+    with RawConnection(caller.port) as connection:
+        connection.send(b"GET / HTTP/1.1\r\nNo colon\r\n\r\n")
+        response = connection.receive()
     assert response.status == 400
     assert {name: response.headers.get(name) for name in SAFE} == SAFE
     assert response.headers["cache-control"] == "no-store"

@@ -1,4 +1,4 @@
-"""What goes wrong on our side: told in the one shape, and nothing internal with it."""
+"""Errors of the server: they have the common form and reveal nothing internal."""
 
 import contextlib
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_a_failing_store_is_503_without_details(server: ServerProcess, caller: C
 
 
 def test_a_change_without_a_key_gets_no_retry_after(server: ServerProcess, caller: Caller) -> None:
-    """Some clients repeat by themselves what says so, and would append twice."""
+    """Some clients repeat every response with Retry-After on their own, and would append twice."""
     changes = _changes(caller, caller.new_session())
     with broken(server):
         keyless = [caller.send(method, path, b'{"userId": "user"}', JSON) for method, path in changes]

@@ -125,7 +125,7 @@ def test_an_invalid_title_or_model_is_400(caller: Caller, field: str, unusable: 
 
 
 @pytest.mark.parametrize(
-    ("spoken", "title"),
+    ("messages", "title"),
     [
         ([{"type": "event", "content": "not said by a user"}, {"role": "user", "content": "Said"}], "Said"),
         ([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}], "Hi"),
@@ -136,9 +136,9 @@ def test_an_invalid_title_or_model_is_400(caller: Caller, field: str, unusable: 
     ],
 )
 def test_a_message_with_a_type_gives_a_title_only_with_the_user_role(
-    caller: Caller, spoken: list[dict[str, Any]], title: str | None
+    caller: Caller, messages: list[dict[str, Any]], title: str | None
 ) -> None:
-    assert caller.read(caller.new_session(initialMessages=spoken))["title"] == title
+    assert caller.read(caller.new_session(initialMessages=messages))["title"] == title
     session_id = caller.new_session()
-    assert caller.update(session_id, newMessages=spoken).status == 200
+    assert caller.update(session_id, newMessages=messages).status == 200
     assert caller.read(session_id)["title"] == title

@@ -1,4 +1,4 @@
-"""Names that are nearly known are refused and the known one is named; others are ignored, unless the caller objects."""
+"""Misspelt names are refused with the intended name; unknown names are ignored, except with strict handling."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ MEMBERS = [(operation, given, meant) for operation, pairs in MISSPELT_MEMBERS.it
 
 
 def send(caller: Caller, operation: str, members: dict[str, Any], **headers: str) -> Response:
-    """Send a body that would do something but for the members."""
+    """Send a body that would have an effect without these members."""
     session = "" if operation == "create" else f"/{caller.new_session()}"
     sound = _SOUND[operation]
     path = f"{caller.sessions}{session}{'/extend' if operation == 'extend' else ''}"

@@ -9,7 +9,7 @@ INT32_MAX = 2_147_483_647
 
 
 def let_the_clock_move() -> None:
-    """Wait out the millisecond, so that an instant that moves is seen to."""
+    """Wait for the next millisecond, so that a timestamp that changes differs."""
     time.sleep(0.003)
 
 
@@ -27,15 +27,15 @@ def test_update_session_returns_200_in_camel_case(caller: Caller) -> None:
 
 def test_update_session_appends_in_order_and_adds_tokens(caller: Caller) -> None:
     session_id = caller.new_session()
-    said: list[str] = []
+    contents: list[str] = []
     for turn in range(5):
         words = [f"{turn}.{number}" for number in range(turn)]
-        said += words
+        contents += words
         response = caller.update(session_id, newMessages=[message(word) for word in words], tokensUsed=10 * turn)
-        assert response.json["totalMessages"] == len(said)
+        assert response.json["totalMessages"] == len(contents)
         assert response.json["totalTokens"] == sum(10 * earlier for earlier in range(turn + 1))
     session = caller.read(session_id)
-    assert [spoken["content"] for spoken in session["messages"]] == said
+    assert [stored["content"] for stored in session["messages"]] == contents
     assert (session["total_messages"], session["total_tokens"]) == (10, 100)
 
 
@@ -89,7 +89,7 @@ def test_update_session_with_any_field_changes_updated_at_and_not_the_expiry(
 
 
 def test_update_session_merges_metadata_by_top_level_key(caller: Caller) -> None:
-    session_id = caller.new_session(metadata={"a": 1, "b": {"x": 1, "y": 2}, "c": [1], "d": "gone"})
+    session_id = caller.new_session(metadata={"a": 1, "b": {"x": 1, "y": 2}, "c": [1], "d": "removed"})
     assert caller.update(session_id, metadata={"b": {"z": 3}, "d": None, "e": True, "never": None}).status == 200
     assert caller.read(session_id)["metadata"] == {"a": 1, "b": {"z": 3}, "c": [1], "e": True}
     assert caller.update(session_id, metadata={}).status == 200

@@ -1,4 +1,4 @@
-"""Looking tokens up: once for all who come at the same time, and many different ones in one statement."""
+"""Token lookups: shared by concurrent requests, batched for different tokens, and cached for seconds."""
 
 import asyncio
 import hashlib
