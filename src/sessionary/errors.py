@@ -1,15 +1,20 @@
-"""Every way a call can fail.
+"""Every error of the server and the client.
 
-The class says what is wrong, its docstring's first sentence is what a caller is told unless the raiser knows
-better, and beside it stand the ``code`` tools match on and the HTTP ``status``.
+The first sentence of a class's docstring is the default ``detail`` that a caller gets. ``code`` is what programs match,
+``status`` is the HTTP status.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Protocol
+
+from msgspec import Struct
 
 
-class FieldError(NamedTuple):
-    """One part of a request that is not valid: where (a JSON pointer, or the name of a parameter) and why."""
+class FieldError(Struct, frozen=True):
+    """One part of a request that is not valid.
+
+    ``pointer`` is a JSON pointer or the name of a parameter, ``detail`` says what is allowed there.
+    """
 
     pointer: str
     detail: str
@@ -45,21 +50,21 @@ class Response(Protocol):
 class SessionaryError(Exception):
     """The base of every error that sessionary raises.
 
-    ``code`` is for programs, ``detail`` for people. ``status`` is the HTTP status, 0 for an error that no HTTP response
-    told of. ``field_errors`` say which parts of a request are wrong.
+    ``code`` is for programs, ``detail`` for people. ``status`` is the HTTP status, 0 for an error that came without
+    an HTTP response. ``field_errors`` say which parts of a request are wrong.
     """
 
     code: str = "ERROR"
     status: int = 0
     title: ClassVar[str] = "Error"
 
-    # Set by the client only, from the response that told of the error.
+    # Set by the client only, from the error response.
     response: Response | None = None
     request_id: str | None = None
     retry_after: float | None = None
 
     def __init__(self, detail: str | None = None, *, field_errors: tuple[FieldError, ...] = ()) -> None:
-        """Take what to tell the caller (the first sentence of the class's docstring unless given)."""
+        """Take the text for the caller; the default is the first sentence of the class's docstring."""
         self.detail: Final = detail or _first_sentence(type(self))
         self.field_errors: Final = field_errors
         super().__init__(self.detail)
@@ -196,14 +201,14 @@ class TokenNotFoundError(NotFoundError):
 
 
 class MethodNotAllowedError(APIStatusError):
-    """This path does not answer this method."""
+    """This path does not support this method."""
 
     code = "METHOD_NOT_ALLOWED"
     status = 405
     title = "Method not allowed"
 
     def __init__(self, allowed: str) -> None:
-        """Name the methods that are served here, as the ``Allow`` header spells them."""
+        """Take the supported methods in the form of the ``Allow`` header: ``GET, HEAD``."""
         self.allowed: Final = allowed
         super().__init__()
 
@@ -232,7 +237,7 @@ class PreconditionFailedError(APIStatusError):
     title = "Precondition failed"
 
     def __init__(self, version: int, detail: str | None = None) -> None:
-        """Carry the session's current version, 0 for what has none."""
+        """Take the session's current version, 0 where there is none."""
         self.version: Final = version
         super().__init__(detail)
 
@@ -291,7 +296,7 @@ class RateLimitError(APIStatusError):
     def __init__(
         self, detail: str | None = None, *, field_errors: tuple[FieldError, ...] = (), retry_after: float | None = None
     ) -> None:
-        """Say in how many seconds there will be room."""
+        """Take the number of seconds after which the request will be admitted."""
         super().__init__(detail, field_errors=field_errors)
         self.retry_after = retry_after
 
@@ -321,7 +326,7 @@ class UnavailableError(APIStatusError):
     def __init__(
         self, detail: str | None = None, *, field_errors: tuple[FieldError, ...] = (), reason: str = ""
     ) -> None:
-        """Take what the caller is told, and the ``reason`` for the operator's log, which no caller ever sees."""
+        """Take the text for the caller, and a ``reason`` for the operator's log that is never sent to a caller."""
         super().__init__(detail, field_errors=field_errors)
         self.reason: Final = reason
 
@@ -346,10 +351,10 @@ class StoreUnavailableError(UnavailableError):
         unchanged: bool = False,
         unreachable: bool = False,
     ) -> None:
-        """Say what is known of the outcome and of the cause.
+        """Take what is known about the outcome and the cause.
 
-        ``unchanged`` means that nothing was changed, for certain. ``unreachable`` means that the database could not be
-        reached or does not serve yet: waiting may help. Without it somebody has to change something first.
+        ``unchanged`` means that certainly nothing was changed. ``unreachable`` means that the database could not be
+        reached or is not ready yet, so that waiting may help; otherwise an operator has to change something first.
         """
         super().__init__(detail or (_UNCHANGED if unchanged else None), field_errors=field_errors, reason=reason)
         self.unchanged: Final = unchanged

@@ -1,9 +1,9 @@
-"""Every shape that crosses the wire.
+"""The JSON bodies and query parameters of the API.
 
-The server decodes them, the client encodes them, the OpenAPI document is read off them.
+The server decodes them, the client encodes them, and the OpenAPI document is generated from them.
 
-Create, update and extend speak camelCase, list and get speak snake_case: the official clients depend on it.
-Instants are RFC 3339 in UTC with milliseconds, as text.
+Create, update and extend use camelCase, list and get use snake_case: the official clients depend on it.
+Timestamps are strings: RFC 3339 in UTC with milliseconds.
 """
 
 from typing import Annotated, Any, Final, Literal, get_args
@@ -11,23 +11,24 @@ from typing import Annotated, Any, Final, Literal, get_args
 from msgspec import Meta, Struct
 
 from sessionary import constants
+from sessionary.errors import FieldError
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 ACCEPT_IDEMPOTENCY_KEY: Final = "Accept-Idempotency-Key"
-"""The header in which a server declares that it honours keys: its value is then ``?1``, true as RFC 9651 spells it.
+"""The response header that declares support for idempotency keys; its value is ``?1``, which is true in RFC 9651.
 
-Named after ``Accept-Ranges``, ``Accept-Patch`` and their kin, with which a server says what later requests may carry.
+It is named like ``Accept-Ranges`` and ``Accept-Patch``, which also declare what later requests may contain.
 """
 IDEMPOTENT_REPLAYED: Final = "Idempotent-Replayed"
-"""The header of an answer, then ``true``, that its idempotency key was given before."""
+"""The response header, with the value ``true``, of a response that was given before."""
 
 PURPOSE: Final = "Sessionary-Purpose"
-"""The header in which a caller says what its reads are for: ``export`` at the first page has the export noted."""
+"""The request header that says what a read is for; ``export`` with the first page writes an audit entry."""
 
 PYTHON_END: Final = r"(?!\n)"
-"""What makes ``$`` the very end: Python's also matches before a last newline."""
+"""Follows ``$`` in a pattern, because Python's ``$`` also matches before a last newline."""
 NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f-\u009f]+$" + PYTHON_END
-"""Text without control characters."""
+"""The pattern of a text without control characters."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=constants.NAME_LENGTH_MAX, pattern=NO_CONTROLS)]
 Organisation = Annotated[str, Meta(min_length=1, max_length=constants.ORGANISATION_LENGTH_MAX, pattern=NO_CONTROLS)]
@@ -51,8 +52,8 @@ Messages = Annotated[
     Meta(
         max_length=constants.MESSAGES_PER_REQUEST_MAX,
         description=(
-            f"Appended in order; each takes at most {constants.MESSAGE_BYTES_MAX} bytes of JSON. Their `created_at` is "
-            "the server's, unless the token has the scope `sessions:import`: then each keeps the one that it brings."
+            f"Appended in order; each takes at most {constants.MESSAGE_BYTES_MAX} bytes of JSON. The server sets their "
+            "`created_at`, unless the token has the scope `sessions:import`: then a `created_at` that is sent is kept."
         ),
     ),
 ]
@@ -61,24 +62,23 @@ Metadata = Annotated[
     Meta(
         description=(
             f"Any JSON object, at most {constants.METADATA_BYTES_MAX} bytes of JSON after merging, without the NUL "
-            "character. Merged by top-level key; null removes a key. An empty array is taken as an empty object."
+            "character. Merged by top-level key; null removes a key. An empty array counts as an empty object."
         )
     ),
 ]
 
 _TITLE_SOURCES: Final = (
-    "Where absent, a usable `metadata.title` counts; a session still without a title takes one from its first user "
-    "message."
+    "Where absent, a usable `metadata.title` is taken; a session that still has no title takes one from its first "
+    "user message."
 )
-_MODEL_SOURCES: Final = "Where absent, a usable `metadata.model`, or else `metadata.modelId`, counts."
+_MODEL_SOURCES: Final = "Where absent, a usable `metadata.model`, or else `metadata.modelId`, is taken."
 
 
 class Message(Struct):
-    """One message of a conversation; any further members are kept and returned as sent.
+    """One message of a conversation; any further members are stored and returned as sent.
 
-    ``content`` may be null or absent only beside a non-empty ``tool_calls``. Beside a non-empty text as ``type``, as an
-    item of a model's API or an event of a framework has it, ``role`` may be absent, and ``content`` be anything or
-    absent.
+    ``content`` may be null or absent if there are ``tool_calls``. If ``type`` is a non-empty string, as in an item of a
+    model's API or an event of a framework, ``role`` may be absent, and ``content`` may be anything or absent.
     """
 
     role: Role | None = None
@@ -87,47 +87,47 @@ class Message(Struct):
     type: Any = None
 
     def __post_init__(self) -> None:
-        """Check what the members say of each other."""
-        fault = message_error(self.role, self.content, self.tool_calls, self.type)
-        if fault is not None:
-            raise ValueError(" ".join(fault).lstrip("/"))
+        """Check the members that depend on each other."""
+        error = message_error(self.role, self.content, self.tool_calls, self.type)
+        if error is not None:
+            raise ValueError(f"{error.pointer.lstrip('/')} {error.detail}")
 
 
 _ROLES: Final = get_args(Role)
 
 
-def message_error(role: object, content: object, tool_calls: object, kind: object) -> tuple[str, str] | None:
-    """Say what is wrong with a message of these members, None for those that are absent: where, and what."""
-    typed = isinstance(kind, str) and bool(kind)
+def message_error(role: object, content: object, tool_calls: object, type_: object) -> FieldError | None:
+    """Return what is wrong with a message that has these members, if anything; absent ones are None."""
+    has_type = isinstance(type_, str) and bool(type_)
     if role is None:
-        if not typed:
-            return "/role", "is required, unless the message has a type."
+        if not has_type:
+            return FieldError("/role", "is required, unless the message has a type.")
     elif role not in _ROLES:
-        return "/role", f"must be one of: {', '.join(_ROLES)}."
-    return None if typed else _fault_in_content(content, tool_calls)
+        return FieldError("/role", f"must be one of: {', '.join(_ROLES)}.")
+    return None if has_type else _content_error(content, tool_calls)
 
 
-def _fault_in_content(content: object, tool_calls: object) -> tuple[str, str] | None:
+def _content_error(content: object, tool_calls: object) -> FieldError | None:
     if content is None:
         if isinstance(tool_calls, list) and tool_calls:
             return None
-        return "/content", "is required, unless the message has tool_calls or a type."
+        return FieldError("/content", "is required, unless the message has tool_calls or a type.")
     if isinstance(content, list):
-        odd = next((number for number, part in enumerate(content) if not isinstance(part, dict)), None)
-        return None if odd is None else (f"/content/{odd}", "must be an object.")
-    return None if isinstance(content, str) else ("/content", "must be a string or an array of objects.")
+        index = next((index for index, part in enumerate(content) if not isinstance(part, dict)), None)
+        return None if index is None else FieldError(f"/content/{index}", "must be an object.")
+    return None if isinstance(content, str) else FieldError("/content", "must be a string or an array of objects.")
 
 
 class StoredMessage(Message, kw_only=True):
-    """One message as it was sent, with the instant the server took it, or the one an imported message brought."""
+    """One message as it was sent, with the time at which the server stored it, or that an imported message has."""
 
     created_at: Timestamp
 
 
 class CreateSession(Struct, rename="camel"):
-    """What ``create_session`` is asked."""
+    """The body of ``create_session``."""
 
-    user_id: Annotated[Name, Meta(description="Who talks.")]
+    user_id: Annotated[Name, Meta(description="The user the session belongs to.")]
     session_group: Annotated[Name, Meta(description="The application, environment or tenant.")] | None = None
     metadata: Metadata | None = None
     expiration_minutes: (
@@ -149,7 +149,7 @@ class CreateSession(Struct, rename="camel"):
             str,
             Meta(
                 description=(
-                    "When a session that is imported began: RFC 3339, with any offset, from 1970 on and not in the "
+                    "When an imported session was created: RFC 3339, with any offset, from 1970 on and not in the "
                     "future. Needs the scope `sessions:import`."
                 ),
                 extra_json_schema={"format": "date-time"},
@@ -160,7 +160,7 @@ class CreateSession(Struct, rename="camel"):
 
 
 class UpdateSession(Struct, rename="camel"):
-    """What ``update_session`` is asked; the whole of it is one atomic step."""
+    """The body of ``update_session``; the whole update is one atomic step."""
 
     new_messages: Messages | None = None
     tokens_used: Annotated[int, Meta(ge=0, le=constants.INT32_MAX, description="Added to the total.")] | None = None
@@ -171,7 +171,7 @@ class UpdateSession(Struct, rename="camel"):
 
 
 class ExtendSession(Struct, rename="camel"):
-    """What ``extend_session`` is asked; the body may be absent, empty or null."""
+    """The body of ``extend_session``; it may be absent, empty or null."""
 
     additional_minutes: (
         Annotated[
@@ -179,7 +179,7 @@ class ExtendSession(Struct, rename="camel"):
             Meta(
                 ge=constants.ADDITIONAL_MINUTES_MIN,
                 le=constants.ADDITIONAL_MINUTES_MAX,
-                description="Added to the session's expiry, not to the clock.",
+                description="Added to the session's expiry, not to the current time.",
             ),
         ]
         | None
@@ -187,7 +187,7 @@ class ExtendSession(Struct, rename="camel"):
 
 
 class CreatedSession(Struct, rename="camel"):
-    """What ``create_session`` answers."""
+    """The response of ``create_session``."""
 
     session_id: SessionId
     status: Literal["active"]
@@ -196,7 +196,7 @@ class CreatedSession(Struct, rename="camel"):
 
 
 class UpdatedSession(Struct, rename="camel"):
-    """What ``update_session`` answers; the totals count the whole session."""
+    """The response of ``update_session``; the totals count the whole session."""
 
     session_id: SessionId
     status: Status
@@ -206,7 +206,7 @@ class UpdatedSession(Struct, rename="camel"):
 
 
 class ExtendedSession(Struct, rename="camel"):
-    """What ``extend_session`` answers."""
+    """The response of ``extend_session``."""
 
     session_id: SessionId
     expires_at: Timestamp
@@ -214,13 +214,13 @@ class ExtendedSession(Struct, rename="camel"):
 
 
 class DeletedSession(Struct, rename="camel"):
-    """What ``delete_session`` answers."""
+    """The response of ``delete_session``."""
 
     message: str
 
 
 class Summary(Struct):
-    """What a session is, but for its metadata and messages."""
+    """A session without its metadata and messages."""
 
     id: SessionId
     title: str | None
@@ -236,13 +236,13 @@ class Summary(Struct):
 
 
 class ListedSession(Summary):
-    """One session of a list; a list never carries messages."""
+    """One session of a list; lists never contain messages."""
 
     metadata: JsonObject
 
 
 class Session(ListedSession, omit_defaults=True):
-    """What ``get_session`` answers: the session with its messages, in append order."""
+    """The response of ``get_session``: the session with its messages, in append order."""
 
     messages: list[JsonObject]
     messages_offset: (
@@ -251,74 +251,73 @@ class Session(ListedSession, omit_defaults=True):
     ) = None
 
 
-class FaultReport(Struct):
-    """One thing that is wrong with a request."""
-
-    pointer: str
-    detail: str
-
-
 class Problem(Struct, omit_defaults=True):
-    """Every failure (RFC 9457); ``message`` repeats ``detail`` for tools that read it there."""
+    """The body of every error response (RFC 9457); ``message`` repeats ``detail`` for tools that read it there."""
 
-    # The reason first: some clients show no more than the beginning of a body.
+    # The reason comes first: some clients show only the start of a body.
     detail: str
     type: str
     title: str
     status: int
     code: str
     message: str
-    errors: list[FaultReport] | None = None
+    errors: list[FieldError] | None = None
 
 
 class Health(Struct):
-    """The answer of a health check."""
+    """The response of a health check."""
 
     status: Literal["live", "ready"]
 
 
 class ListParameters(Struct, rename="camel"):
-    """How ``list_sessions`` is narrowed and paged; filters match exactly and are combined with and."""
+    """The query parameters of ``list_sessions``; filters match exactly and are combined with *and*."""
 
     user_id: Annotated[Name, Meta(description="Only sessions of this user.")] | None = None
     session_group: Annotated[Name, Meta(description="Only sessions of this group.")] | None = None
     model: Annotated[Name, Meta(description="Only sessions with this model.")] | None = None
     status: Annotated[Status, Meta(description="Only sessions in this status.")] | None = None
-    limit: Annotated[int, Meta(ge=1, le=constants.PAGE_LIMIT_MAX, description="How many sessions a page holds.")] = (
-        constants.PAGE_LIMIT_DEFAULT
-    )
+    limit: Annotated[
+        int, Meta(ge=1, le=constants.PAGE_LIMIT_MAX, description="How many sessions a page has at most.")
+    ] = constants.PAGE_LIMIT_DEFAULT
     offset: (
         Annotated[
             int,
             Meta(
                 ge=0,
                 le=constants.INT32_MAX,
-                description="How many sessions to skip. A cursor is cheaper, and steady while sessions come and go.",
-                # Not the field's own: it must be known whether an offset was given beside a cursor.
+                description="How many sessions to skip. A cursor is cheaper, and stable while sessions come and go.",
+                # Not the field's own default: it must be known whether an offset was given together with a cursor.
                 extra_json_schema={"default": 0},
             ),
         ]
         | None
     ) = None
     cursor: (
-        Annotated[str, Meta(min_length=1, max_length=64, description="From a Link; not together with offset.")] | None
+        Annotated[str, Meta(min_length=1, max_length=64, description="From a `Link` header; not together with offset.")]
+        | None
     ) = None
 
 
 class WindowParameters(Struct, rename="camel"):
-    """Which messages ``get_session`` returns: a limit alone means the last ones."""
+    """The query parameters of ``get_session``: which messages to return; a limit alone returns the last ones."""
 
     messages_limit: (
         Annotated[
-            int, Meta(ge=1, le=constants.WINDOW_LIMIT_MAX, description="How many messages; alone: the last ones.")
+            int,
+            Meta(
+                ge=1, le=constants.WINDOW_LIMIT_MAX, description="How many messages; without an offset: the last ones."
+            ),
         ]
         | None
     ) = None
     messages_offset: (
-        Annotated[int, Meta(ge=0, le=constants.INT32_MAX, description="The number of the first message, from 0.")]
+        Annotated[
+            int, Meta(ge=0, le=constants.INT32_MAX, description="The number of the first message, counted from 0.")
+        ]
         | None
     ) = None
 
 
 class NoParameters(Struct):
-    """What an operation without query parameters reads of a query string."""
+    """The query parameters of an operation that has none."""

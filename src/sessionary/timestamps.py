@@ -6,7 +6,7 @@ from functools import lru_cache
 from time import gmtime, strftime
 from typing import Final
 
-_THOUSANDTHS: Final = tuple(f".{thousandths:03d}Z" for thousandths in range(1000))
+_FRACTIONS: Final = tuple(f".{milliseconds:03d}Z" for milliseconds in range(1000))
 _LENGTH_MAX: Final = 64
 _RFC_3339: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d):([0-5]\d|60)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII
@@ -14,13 +14,13 @@ _RFC_3339: Final = re.compile(
 
 
 @lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
+def _format_seconds(seconds: int) -> str:
     return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
 
 
 def format_timestamp(milliseconds: int) -> str:
     """Format a timestamp: ``2026-11-22T22:09:00.123Z``."""
-    return _second(milliseconds // 1000) + _THOUSANDTHS[milliseconds % 1000]
+    return _format_seconds(milliseconds // 1000) + _FRACTIONS[milliseconds % 1000]
 
 
 def parse_timestamp(text: str) -> int | None:
@@ -28,12 +28,12 @@ def parse_timestamp(text: str) -> int | None:
     match = _RFC_3339.fullmatch(text) if len(text) <= _LENGTH_MAX else None
     if match is None:
         return None
-    date, minute, seconds, fraction, sign, hours, minutes = match.groups()
+    date, time, seconds, fraction, sign, hours, minutes = match.groups()
     try:
-        at = datetime.fromisoformat(f"{date}T{minute}+00:00")
+        minute = datetime.fromisoformat(f"{date}T{time}+00:00")
     except ValueError:
         return None
     offset = 0 if sign is None else (int(hours) * 60 + int(minutes)) * (60 if sign == "+" else -60)
-    # A leap second is the first of the next minute: nothing here tells the two apart.
-    whole = int(at.timestamp()) + int(seconds) - offset
-    return whole * 1000 + int(f"{fraction or ''}000"[:3])
+    # A leap second counts as the first second of the next minute, as it does in POSIX time.
+    total = int(minute.timestamp()) + int(seconds) - offset
+    return total * 1000 + int(f"{fraction or ''}000"[:3])

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.harness.server import run_sessionary
-from tests.layout.places import DOCS
+from tests.layout.paths import DOCS
 
 
 def completed(*words: str) -> list[str]:

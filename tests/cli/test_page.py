@@ -7,7 +7,7 @@ from pathlib import Path
 from sessionary.cli import exits
 from tests.cli.serving import serving
 from tests.docs.blocks import blocks, run_shell
-from tests.layout.places import DOCS
+from tests.layout.paths import DOCS
 
 
 def test_the_page_works_block_by_block(tmp_path: Path) -> None:

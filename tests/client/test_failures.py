@@ -27,7 +27,7 @@ from sessionary import (
     UnavailableError,
 )
 from sessionary.client.failures import failure_of
-from sessionary.server.http.responses import problem
+from sessionary.server.http.responses import problem_response
 from tests.client.answering import always, client_of
 
 HTML = "<html><h1>Bad gateway</h1></html>"
@@ -46,7 +46,7 @@ def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryErro
         error = PreconditionFailedError(3)
     else:
         error = kind("Told.", field_errors=(FieldError("/newMessages/3/role", "Wrong."),))
-    reply = problem(error, [(b"x-request-id", b"r-1")])
+    reply = problem_response(error, [(b"x-request-id", b"r-1")])
     found = failure_of(httpx2.Response(reply.status, content=reply.body, headers=reply.headers))
     assert type(found) is kind
     assert (found.status, found.code, found.field_errors) == (error.status, error.code, error.field_errors)

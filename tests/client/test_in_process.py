@@ -26,7 +26,7 @@ async def test_an_application_is_called_in_process(tmp_path: Path) -> None:
         expiry_horizon=EXPIRY_HORIZON_DAYS_DEFAULT * MILLISECONDS_PER_DAY,
     )
     _, token = await create_token(TokenMaker(store, clock, secrets.token_bytes), "acme", "test")
-    application = Application(service, request_ids=request_ids(), on_answer=lambda _: None)
+    application = Application(service, request_ids=request_ids(), on_response=lambda _: None)
     transport = httpx2.ASGITransport(application)
     try:
         async with AsyncClient("http://app", token=token, organisation="acme", transport=transport) as client:

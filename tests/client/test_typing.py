@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layout.places import PACKAGE
+from tests.layout.paths import PACKAGE
 
 USE = """
 from typing import assert_type

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.layout.places import ROOT
+from tests.layout.paths import ROOT
 
 OPERATIONS: Final = ("create_session", "list_sessions", "get_session", "update_session", "extend_session")
 STATUSES: Final = {200, 201, 304, 400, 401, 403, 404, 412, 413, 415, 422, 431, 500, 503}

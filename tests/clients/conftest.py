@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.server import ServerProcess
-from tests.http.calling import Caller
-from tests.http.serving import STORES, serve_store
+from tests.http.callers import Caller
+from tests.http.store_servers import STORES, serve_store
 
 
 @pytest.fixture(scope="session", params=STORES)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.harness.server import ServerProcess
-from tests.http.calling import Caller, unknown_id
+from tests.http.callers import Caller, unknown_id
 
 # Typed as anything: its own types hold every member of an answer for optional and know fields by one of two names.
 quantcdn: Any = importlib.import_module("quantcdn")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from msgspec import Struct
 
-from tests.http.calling import Caller, as_json, moment, unknown_id
+from tests.http.callers import Caller, as_json, parse_timestamp, unknown_id
 
 
 class Vendor(Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ def test_every_form_an_official_client_sends_is_served(vendor: Vendor, caller: C
     created = sender.send("POST", "", vendor.create)
     path = f"/{quote(created['sessionId'], safe='')}"
     assert created["status"] == "active"
-    assert moment(created["expiresAt"]) - moment(created["createdAt"]) == timedelta(minutes=60)
+    assert parse_timestamp(created["expiresAt"]) - parse_timestamp(created["createdAt"]) == timedelta(minutes=60)
 
     assert [session["id"] for session in sender.send("GET", vendor.list_query)] == [created["sessionId"]]
     assert sender.send("GET", path)["metadata"] == {}
@@ -75,9 +75,9 @@ def test_every_form_an_official_client_sends_is_served(vendor: Vendor, caller: C
     assert (updated["totalMessages"], updated["totalTokens"]) == (1, 5)
 
     extended = sender.send("PUT", f"{path}/extend", vendor.extend)
-    assert moment(extended["expiresAt"]) - moment(created["expiresAt"]) == timedelta(minutes=60)
+    assert parse_timestamp(extended["expiresAt"]) - parse_timestamp(created["expiresAt"]) == timedelta(minutes=60)
     again = sender.send("PUT", f"{path}/extend", b'{"additionalMinutes":5}')
-    assert moment(again["expiresAt"]) - moment(created["expiresAt"]) == timedelta(minutes=65)
+    assert parse_timestamp(again["expiresAt"]) - parse_timestamp(created["expiresAt"]) == timedelta(minutes=65)
 
     assert sender.send("DELETE", path) == {"message": "Session deleted successfully"}
     assert sender.send("GET", vendor.list_query) == []
@@ -91,7 +91,7 @@ def test_an_id_with_special_characters_is_percent_encoded_and_not_found(
     for method, body in (("GET", None), ("PUT", b"{}"), ("DELETE", None)):
         headers = {"Accept": vendor.accept, "Content-Type": "application/json"}
         answer = caller.send(method, f"{caller.sessions}/{quote(session_id, safe='')}", body, headers)
-        assert answer.refusal == (404, "SESSION_NOT_FOUND")
+        assert answer.error == (404, "SESSION_NOT_FOUND")
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_an_extension_without_arguments_may_come_in_every_form(
     headers = {} if content_type is None else {"Content-Type": content_type}
     answer = caller.extend_raw(created["sessionId"], body, headers)
     assert answer.status == 200
-    assert moment(answer.json["expiresAt"]) - moment(created["expiresAt"]) == timedelta(minutes=60)
+    assert parse_timestamp(answer.json["expiresAt"]) - parse_timestamp(created["expiresAt"]) == timedelta(minutes=60)
 
 
 def test_an_empty_map_of_php_is_no_map_of_anything_else(caller: Caller) -> None:
-    session_id = caller.begin(metadata={"a": 1})
+    session_id = caller.new_session(metadata={"a": 1})
     assert caller.update_raw(session_id, b'{"metadata":[]}').status == 200
     assert caller.read(session_id)["metadata"] == {"a": 1}
     assert caller.update_raw(session_id, b'{"metadata":[1]}').status == 400

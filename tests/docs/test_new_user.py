@@ -17,7 +17,7 @@ from tests.e2e.starting import copy, terminal
 from tests.harness.processes import dies_with_parent, free_port
 from tests.harness.waiting import poll
 from tests.layout.documents import tracked_files
-from tests.layout.places import ROOT
+from tests.layout.paths import ROOT
 
 pytestmark = pytest.mark.timeout(400)
 

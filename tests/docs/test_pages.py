@@ -14,7 +14,7 @@ from sessionary.server.config import Settings, effective
 from sessionary.server.limits_file import limits_from
 from tests.docs.blocks import blocks, pasted, run_shell
 from tests.harness.server import ServerProcess
-from tests.layout.places import DOCS, ROOT
+from tests.layout.paths import DOCS, ROOT
 
 _SHOWN = {
     "create_session": models.CreatedSession,

@@ -81,7 +81,7 @@ async def client(store: Store, clock: HandClock) -> AsyncIterator[httpx.AsyncCli
     """The application with its clock as an argument, called without a network."""
     _, token = await create_token(TokenMaker(store, clock, secrets.token_bytes), "demo", "test")
     service = Service(store, clock, SessionIds(clock, secrets.randbits), HORIZON)
-    application = Application(service, request_ids=lambda: "id", on_answer=lambda _: None)
+    application = Application(service, request_ids=lambda: "id", on_response=lambda _: None)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(application),
         base_url="http://in.process",

@@ -18,7 +18,7 @@ from tests.e2e.starting import started, wait_for_text
 from tests.harness.certificates import self_signed
 from tests.harness.processes import free_port
 from tests.harness.server import run_sessionary
-from tests.http.wires import head
+from tests.http.raw_connection import head
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what these tests are about
 BEYOND = [EVERYWHERE, "::", "::ffff:0.0.0.0"]

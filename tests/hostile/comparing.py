@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from tests.http.calling import Answer, Caller
-from tests.http.wires import HungUpError, Wire
+from tests.http.callers import Caller, Response
+from tests.http.raw_connection import ConnectionClosedError, RawConnection
 
 _ID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _INSTANT: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -27,7 +27,7 @@ class Both(Struct, frozen=True):
         """Go through both."""
         return iter((self.sqlite, self.postgres))
 
-    def alike(self, ask: Callable[[Caller], Answer], what: object) -> tuple[Answer, Answer]:
+    def alike(self, ask: Callable[[Caller], Response], what: object) -> tuple[Response, Response]:
         """Ask each server, see that both answer alike and without a fault of theirs, and return the answers."""
         answers = ask(self.sqlite), ask(self.postgres)
         seen = [spelled(answer) for answer in answers]
@@ -36,7 +36,7 @@ class Both(Struct, frozen=True):
         return answers
 
 
-def spelled(answer: Answer) -> tuple[Any, ...]:
+def spelled(answer: Response) -> tuple[Any, ...]:
     """Spell an answer without what differs by its nature: ids, instants, cursors."""
     headers = [(name, _without_chance((answer.headers.get(name) or "").encode())) for name in _COMPARED]
     return answer.status, headers, _without_chance(answer.body)
@@ -46,14 +46,14 @@ def _without_chance(text: bytes) -> bytes:
     return _CURSOR.sub(b"CURSOR", _INSTANT.sub(b"INSTANT", _ID.sub(b"ID", text)))
 
 
-def on_a_wire(caller: Caller, sent: bytes) -> Answer:
+def on_a_wire(caller: Caller, sent: bytes) -> Response:
     """Send bytes over a connection of their own; hanging up without a word is answered by 0."""
-    with Wire(caller.port, seconds=5) as wire:
+    with RawConnection(caller.port, seconds=5) as wire:
         wire.send(sent)
         try:
             return wire.receive()
-        except (HungUpError, ConnectionError):
-            return Answer(0, {}, b"")
+        except (ConnectionClosedError, ConnectionError):
+            return Response(0, {}, b"")
 
 
 def exactly(value: Any) -> str:

@@ -13,8 +13,8 @@ from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.hostile import corpus
 from tests.hostile.comparing import Both, exactly, on_a_wire
-from tests.http.calling import JSON, Answer, Caller, unknown_id
-from tests.http.wires import head
+from tests.http.callers import JSON, Caller, Response, unknown_id
+from tests.http.raw_connection import head
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +101,11 @@ OF_UPDATE = [
 ]
 
 
-def creating(body: bytes) -> Callable[[Caller], Answer]:
+def creating(body: bytes) -> Callable[[Caller], Response]:
     return lambda caller: caller.create_raw(body)
 
 
-def see_it_come_back(both: Both, place: Place, text: bytes, answers: tuple[Answer, Answer], what: object) -> None:
+def see_it_come_back(both: Both, place: Place, text: bytes, answers: tuple[Response, Response], what: object) -> None:
     """Read a session on both servers, whole, by a window and in a list, and see the value as it was sent."""
     given = json.loads(text) if place.shown else None
     for caller, answer in zip(both, answers, strict=True):
@@ -144,10 +144,10 @@ def test_update_session_takes_any_value_or_refuses_it_alike(both: Both, place: P
     template = b"{%b}" % place.body.replace(b"MESSAGES", b"newMessages")
     taken = 0
     for name, text in corpus.values():
-        ids = [caller.begin() for caller in both]
+        ids = [caller.new_session() for caller in both]
         body = template.replace(b"%b", text)
 
-        def ask(caller: Caller, body: bytes = body, ids: list[str] = ids) -> Answer:
+        def ask(caller: Caller, body: bytes = body, ids: list[str] = ids) -> Response:
             return caller.update_raw(ids[caller is both.postgres], body)
 
         answers = both.alike(ask, name)
@@ -158,12 +158,12 @@ def test_update_session_takes_any_value_or_refuses_it_alike(both: Both, place: P
 
 
 def test_extend_session_takes_any_value_or_refuses_it_alike(both: Both) -> None:
-    ids = [caller.begin() for caller in both]
+    ids = [caller.new_session() for caller in both]
     for name, text in corpus.values():
         for template in (b'{"additionalMinutes":%b}', b'{"unknown":%b}', b"%b"):
             body = template.replace(b"%b", text)
 
-            def ask(caller: Caller, body: bytes = body) -> Answer:
+            def ask(caller: Caller, body: bytes = body) -> Response:
                 return caller.extend_raw(ids[caller is both.postgres], body)
 
             both.alike(ask, name)
@@ -188,10 +188,10 @@ def test_a_key_of_any_form_is_taken_or_refused_alike(both: Both) -> None:
 @pytest.mark.parametrize("name", corpus.BODIES)
 def test_any_body_is_taken_or_refused_alike(both: Both, name: str) -> None:
     body = corpus.BODIES[name]
-    ids = [caller.begin() for caller in both]
+    ids = [caller.new_session() for caller in both]
     for method, path in (("POST", ""), ("PUT", "/ID"), ("PUT", "/ID/extend"), ("DELETE", f"/{unknown_id()}")):
 
-        def ask(caller: Caller, method: str = method, path: str = path) -> Answer:
+        def ask(caller: Caller, method: str = method, path: str = path) -> Response:
             mine = path.replace("ID", ids[caller is both.postgres])
             return caller.send(method, caller.sessions + mine, body, JSON)
 
@@ -237,7 +237,7 @@ def test_a_path_of_any_form_is_answered_alike(both: Both, place: str) -> None:
         }[place]
         for method in ("GET", "PUT", "DELETE"):
 
-            def ask(caller: Caller, path: str = path, method: str = method) -> Answer:
+            def ask(caller: Caller, path: str = path, method: str = method) -> Response:
                 body = {"Content-Length": "2"} if method == "PUT" else {}
                 sent = head(method, path, {"Authorization": f"Bearer {caller.token}", **body, "Connection": "close"})
                 return on_a_wire(caller, sent + (b"{}" if body else b""))
@@ -253,11 +253,11 @@ WINDOWS = ["messagesLimit", "messagesOffset", "unknown"]
 
 @pytest.mark.parametrize("name", [*LISTS, *WINDOWS])
 def test_a_parameter_of_any_form_is_answered_alike(both: Both, name: str) -> None:
-    ids = [caller.begin(userId="ada", model="m") for caller in both]
+    ids = [caller.new_session(userId="ada", model="m") for caller in both]
     for value in corpus.QUERY_VALUES:
         for query in (f"?{name}={value}", f"?{name}", f"?{name}={value}&{name}={value}", f"?{value}={name}"):
 
-            def ask(caller: Caller, query: str = query) -> Answer:
+            def ask(caller: Caller, query: str = query) -> Response:
                 mine = f"/{ids[caller is both.postgres]}" if name in WINDOWS else ""
                 return caller.send("GET", caller.sessions + mine + query)
 
@@ -271,11 +271,11 @@ HEADERS += ["Cookie", "Origin", "X-Forwarded-For", "X-Forwarded-Proto", "Forward
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_a_header_of_any_form_is_answered_alike(both: Both, name: str) -> None:
-    ids = [caller.begin() for caller in both]
+    ids = [caller.new_session() for caller in both]
     for value in corpus.HEADER_VALUES:
         for method, body in (("GET", b""), ("PUT", b"{}")):
 
-            def ask(caller: Caller, value: bytes = value, method: str = method, body: bytes = body) -> Answer:
+            def ask(caller: Caller, value: bytes = value, method: str = method, body: bytes = body) -> Response:
                 given = {} if name == "Authorization" else {"Authorization": f"Bearer {caller.token}"}
                 given |= {"Content-Length": str(len(body)), "Connection": "close"}
                 path = f"{caller.sessions}/{ids[caller is both.postgres]}"
@@ -288,7 +288,7 @@ def test_a_header_of_any_form_is_answered_alike(both: Both, name: str) -> None:
 
 @pytest.mark.parametrize("name", corpus.BAD_LINES)
 def test_a_header_line_that_two_readers_could_part_differently_changes_nothing(both: Both, name: str) -> None:
-    def ask(caller: Caller) -> Answer:
+    def ask(caller: Caller) -> Response:
         begun = head("POST", caller.sessions, {"Authorization": f"Bearer {caller.token}"})[:-2]
         hidden = b'{"userId":"hidden"}'
         inner = head("POST", caller.sessions, {"Authorization": f"Bearer {caller.token}", "Content-Length": "19"})

@@ -13,8 +13,8 @@ import pytest
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline, poll
 from tests.hostile.measuring import MEBIBYTE, memory_of, sockets_of
-from tests.http.calling import Caller, message
-from tests.http.wires import head
+from tests.http.callers import Caller, message
+from tests.http.raw_connection import head
 
 CROWD = 1_000
 SECONDS = 3.0
@@ -97,7 +97,7 @@ def crowd_of(caller: Caller) -> list[HalfOpen]:
 def test_a_thousand_half_open_connections_are_closed_in_time_while_a_good_caller_is_served(
     server: ServerProcess, caller: Caller
 ) -> None:
-    session_id = caller.begin(initialMessages=[message()])
+    session_id = caller.new_session(initialMessages=[message()])
     before = memory_of(server.pid)
     crowd = crowd_of(caller)
     most, waits, deadline = before, [], Deadline(SECONDS + SLACK_SECONDS + 10)
@@ -126,7 +126,7 @@ def test_a_thousand_half_open_connections_are_closed_in_time_while_a_good_caller
 def test_callers_that_do_not_read_their_answers_are_hung_up_on_and_cost_no_memory_for_long(
     server: ServerProcess, caller: Caller
 ) -> None:
-    session_id = caller.begin(initialMessages=[message("x" * 1_000_000) for _ in range(8)])
+    session_id = caller.new_session(initialMessages=[message("x" * 1_000_000) for _ in range(8)])
     asked = head("GET", f"{caller.sessions}/{session_id}", {"Authorization": f"Bearer {caller.token}"})
     small = head("GET", "/openapi.json")
     before, idle = memory_of(server.pid), sockets_of(server.pid)
@@ -150,7 +150,7 @@ def test_callers_that_do_not_read_their_answers_are_hung_up_on_and_cost_no_memor
 
 def test_a_caller_that_reads_slowly_gets_the_whole_answer(caller: Caller) -> None:
     text = "x" * 1_000_000
-    session_id = caller.begin(initialMessages=[message(text) for _ in range(8)])
+    session_id = caller.new_session(initialMessages=[message(text) for _ in range(8)])
     asked = head("GET", f"{caller.sessions}/{session_id}", {"Authorization": f"Bearer {caller.token}"})
     started, received = time.monotonic(), 0
     with deaf_to(caller.port, asked, buffer_bytes=64 * 1024) as wire:

@@ -12,8 +12,8 @@ import pytest
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 from tests.hostile.measuring import sockets_of
-from tests.http.calling import as_json, message, unknown_id
-from tests.http.wires import Wire, head
+from tests.http.callers import as_json, message, unknown_id
+from tests.http.raw_connection import RawConnection, head
 
 REQUESTS = 500
 LEFT_MAX = 200
@@ -50,7 +50,7 @@ class Counted:
         poll(lambda: sockets_of(self.server.pid) <= self.idle_sockets, "the end of all connections")
         self._found.unlink(missing_ok=True)
         os.kill(self.server.pid, signal.SIGUSR1)
-        with Wire(self.server.port) as wire:
+        with RawConnection(self.server.port) as wire:
             # A turn of the loop lets the signal be handled.
             wire.send(head("GET", "/health/live"))
             wire.receive()
@@ -83,7 +83,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
 def _answered(counted: Counted, *requests: bytes) -> list[int]:
     """Send these over one connection, each after the answer to the one before."""
     statuses = []
-    with Wire(counted.server.port) as wire:
+    with RawConnection(counted.server.port) as wire:
         for request in requests:
             wire.send(request)
             statuses.append(wire.receive(bodiless=request.startswith(b"HEAD ")).status)
@@ -98,7 +98,7 @@ def _reset(counted: Counted, sent: bytes) -> None:
 
 
 def _sent(counted: Counted, sent: bytes) -> None:
-    with Wire(counted.server.port) as wire:
+    with RawConnection(counted.server.port) as wire:
         wire.send(sent)
 
 
@@ -178,7 +178,7 @@ def test_a_connection_that_is_cut_leaves_no_cycle(
 
 @pytest.mark.parametrize("kind", ["nothing sent", "in its headers", "in its body"])
 def test_what_is_not_in_time_leaves_no_cycle(counted: Counted, kind: str) -> None:
-    wires = [Wire(counted.server.port) for _ in range(200)]
+    wires = [RawConnection(counted.server.port) for _ in range(200)]
     for wire in wires:
         wire.send(CUT[kind](counted))
     for wire in wires:

@@ -185,7 +185,7 @@ async def loop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     token = await create_first_token(TokenMaker(store, clock, secrets.token_bytes), "acme")
     assert token is not None
     service = Service(store, clock, SessionIds(clock, secrets.randbits), 30 * MILLISECONDS_PER_DAY)
-    yield Loop(Application(service, request_ids=request_ids(), on_answer=lambda _: None), token)
+    yield Loop(Application(service, request_ids=request_ids(), on_response=lambda _: None), token)
     await store.close()
 
 

@@ -9,8 +9,8 @@ import pytest
 from sessionary import constants
 from tests.harness.server import ServerProcess
 from tests.hostile.measuring import MEBIBYTE, memory_of, reset_peak_of
-from tests.http.calling import JSON, Answer, Caller, message
-from tests.http.wires import HungUpError, Wire, chunked, head
+from tests.http.callers import JSON, Caller, Response, message
+from tests.http.raw_connection import ConnectionClosedError, RawConnection, chunked, head
 
 PIECE = b" " * 65_536
 GIBIBYTE = 1024 * MEBIBYTE
@@ -41,12 +41,12 @@ class Flood:
 
     def __init__(self, caller: Caller, beginning: bytes, pieces: Iterable[bytes]) -> None:
         self.sent = 0
-        with Wire(caller.port) as wire:
+        with RawConnection(caller.port) as wire:
             wire.send(beginning)
-            wire.send_while_heard(self._counted(pieces))
+            wire.send_until_closed(self._counted(pieces))
             try:
-                self.answer: Answer | None = wire.receive()
-            except (HungUpError, ConnectionError):
+                self.answer: Response | None = wire.receive()
+            except (ConnectionClosedError, ConnectionError):
                 self.answer = None
 
     def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -65,7 +65,7 @@ def bearing(caller: Caller, **headers: str) -> dict[str, str]:
 def test_a_body_of_a_gibibyte_is_refused_long_before_it_is_read(
     server: ServerProcess, caller: Caller, way: str, method: str
 ) -> None:
-    path = caller.sessions if method == "POST" else f"{caller.sessions}/{caller.begin()}"
+    path = caller.sessions if method == "POST" else f"{caller.sessions}/{caller.new_session()}"
     reset_peak_of(server.pid)
     before = memory_of(server.pid)
     declared = {"Content_Length": str(GIBIBYTE)} if way == "declared" else {"Transfer_Encoding": "chunked"}
@@ -80,9 +80,9 @@ def test_a_body_of_a_gibibyte_is_refused_long_before_it_is_read(
 
 
 def test_a_refusal_of_a_declared_body_comes_before_any_of_it(caller: Caller) -> None:
-    with Wire(caller.port) as wire:
+    with RawConnection(caller.port) as wire:
         wire.send(head("POST", caller.sessions, bearing(caller, Content_Length=str(GIBIBYTE))))
-        assert wire.receive().refusal == (413, "BODY_TOO_LARGE")
+        assert wire.receive().error == (413, "BODY_TOO_LARGE")
 
 
 def test_a_compressed_bomb_is_refused_unread(server: ServerProcess, caller: Caller) -> None:
@@ -90,14 +90,14 @@ def test_a_compressed_bomb_is_refused_unread(server: ServerProcess, caller: Call
     reset_peak_of(server.pid)
     before = memory_of(server.pid)
     for coding in ("gzip", "x-gzip", "deflate", "br", "zstd", "gzip, gzip", "identity, gzip"):
-        with Wire(caller.port) as wire:
+        with RawConnection(caller.port) as wire:
             wire.send(head("POST", caller.sessions, bearing(caller, Content_Encoding=coding, Content_Length="70000")))
-            assert wire.receive().refusal == (415, "UNSUPPORTED_MEDIA_TYPE"), "before any of it was sent"
+            assert wire.receive().error == (415, "UNSUPPORTED_MEDIA_TYPE"), "before any of it was sent"
             wire.send(bomb)
-    assert caller.send("POST", caller.sessions, bomb, JSON).refusal == (400, "INVALID_JSON")
-    with Wire(caller.port) as wire:
+    assert caller.send("POST", caller.sessions, bomb, JSON).error == (400, "INVALID_JSON")
+    with RawConnection(caller.port) as wire:
         wire.send(head("POST", caller.sessions, bearing(caller, Transfer_Encoding="gzip, chunked")), *chunked(bomb))
-        assert wire.receive().refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
+        assert wire.receive().error == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert memory_of(server.pid, "VmHWM") - before < ROOM
 
 
@@ -111,33 +111,33 @@ def test_headers_of_any_size_beyond_the_bound_are_refused(server: ServerProcess,
 
     assert flood.sent < 16 * MEBIBYTE
     if flood.answer is not None:
-        assert flood.answer.refusal == (431, "HEADERS_TOO_LARGE")
+        assert flood.answer.error == (431, "HEADERS_TOO_LARGE")
     else:
         assert size > MEBIBYTE, "what fits into a kernel's buffer gets its answer"
     assert memory_of(server.pid, "VmHWM") - before < ROOM
 
 
 def test_ten_thousand_query_parameters_are_refused(caller: Caller) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     queries = [
         "?" + "&".join(f"p{number}=1" for number in range(10_000)),
         "?" + "&" * 10_000,
         "?" + "limit=1&" * 10_000,
     ]
     for query in queries:
-        assert caller.list(query).refusal == (414, "QUERY_TOO_LONG")
-        assert caller.get(session_id, query).refusal == (414, "QUERY_TOO_LONG")
-        assert caller.send("POST", caller.sessions + query, b"{}", JSON).refusal == (414, "QUERY_TOO_LONG")
+        assert caller.list(query).error == (414, "QUERY_TOO_LONG")
+        assert caller.get(session_id, query).error == (414, "QUERY_TOO_LONG")
+        assert caller.send("POST", caller.sessions + query, b"{}", JSON).error == (414, "QUERY_TOO_LONG")
     started = time.monotonic()
     assert caller.list("?" + "&a" * 4_000).status == 200
-    assert caller.list("?" + "&limit=1" * 1_000).refusal == (400, "INVALID_PARAMETER")
+    assert caller.list("?" + "&limit=1" * 1_000).error == (400, "INVALID_PARAMETER")
     assert time.monotonic() - started < 1.0
 
 
 def test_an_update_of_a_million_messages_is_refused_before_it_is_read_whole(
     server: ServerProcess, caller: Caller
 ) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     # 90 MB together: far more than a refused body may go on, and the buffers of the kernel beside it.
     one = b'{"role":"user","content":"%b"},' % (b"x" * 60)
     thousand = b"%x\r\n%b\r\n" % (len(one) * 1_000, one * 1_000)
@@ -169,7 +169,7 @@ def whole(begin: bytes, unit: bytes, end: bytes) -> bytes:
 def test_a_body_of_millions_of_values_costs_what_one_request_may_and_no_more(
     server: ServerProcess, caller: Caller, begin: bytes, unit: bytes, end: bytes
 ) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     body = whole(begin, unit, end)
     reset_peak_of(server.pid)
     before = memory_of(server.pid)

@@ -12,7 +12,7 @@ from tests.harness.certificates import self_signed
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 from tests.hostile.measuring import MEBIBYTE, memory_of, reset_peak_of
-from tests.http.wires import HungUpError, Wire, head
+from tests.http.raw_connection import ConnectionClosedError, RawConnection, head
 
 ROOM = 24 * MEBIBYTE
 PATH = "/api/v3/organizations/demo/ai/sessions"
@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db", "--connections=500") as server:
         with contextlib.ExitStack() as opened:
             # What the first connections and answers cost is there before anything is measured.
-            wires = [opened.enter_context(Wire(server.port)) for _ in range(50)]
+            wires = [opened.enter_context(RawConnection(server.port)) for _ in range(50)]
             for wire in wires:
                 wire.send(head("POST", PATH, {"Content-Length": "60000"}), b"x" * 60_000)
                 assert wire.receive().status == 401
@@ -39,15 +39,15 @@ def flat(server: ServerProcess, room: int = ROOM) -> Iterator[None]:
     before = memory_of(server.pid)
     yield
     assert memory_of(server.pid, "VmHWM") - before < room
-    with Wire(server.port) as wire:
+    with RawConnection(server.port) as wire:
         wire.send(head("GET", "/health/live"))
         assert wire.receive().status == 200, "it serves on"
 
 
 def sent_to(server: ServerProcess, parts: Iterable[bytes]) -> None:
     """Send all that the server takes over one connection, and read no answer."""
-    with Wire(server.port) as wire:
-        wire.send_while_heard(parts)
+    with RawConnection(server.port) as wire:
+        wire.send_until_closed(parts)
 
 
 TRAILERS = {
@@ -71,7 +71,7 @@ def test_a_trailer_held_open_on_many_connections_costs_little(server: ServerProc
     beginning = head("POST", PATH, CHUNKED) + b"0\r\n"
     with contextlib.ExitStack() as opened, flat(server):
         for _ in range(200):
-            wire = opened.enter_context(Wire(server.port))
+            wire = opened.enter_context(RawConnection(server.port))
             with contextlib.suppress(ConnectionError):
                 wire.send(beginning, b"X: ", b"x" * 200_000)
 
@@ -80,7 +80,7 @@ def test_requests_with_trailers_one_behind_another_leave_nothing(server: ServerP
     one = head("POST", "/x", CHUNKED) + b"1\r\na\r\n0\r\n" + b"X-Filler: yyyyyyyyyyyyy\r\n" * 200 + b"\r\n"
     with flat(server):
         for _ in range(20):
-            with Wire(server.port) as wire:
+            with RawConnection(server.port) as wire:
                 for _ in range(100):
                     wire.send(one)
                     assert wire.receive().status == 404
@@ -120,28 +120,28 @@ def test_a_pipeline_waits_in_its_connection_and_not_in_memory(server: ServerProc
     piece = one * (65_536 // len(one) + 1)
     with flat(server), contextlib.ExitStack() as opened:
         for _ in range(4):
-            wire = opened.enter_context(Wire(server.port, seconds=0.5))
+            wire = opened.enter_context(RawConnection(server.port, seconds=0.5))
             with contextlib.suppress(TimeoutError):
                 # No answer is read, so in the end nothing more is taken.
-                wire.send_while_heard([piece] * (16 * MEBIBYTE // len(piece)))
+                wire.send_until_closed([piece] * (16 * MEBIBYTE // len(piece)))
 
 
 def test_pipelines_on_many_connections_cost_little(server: ServerProcess) -> None:
     one = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
     with contextlib.ExitStack() as opened, flat(server, 100 * MEBIBYTE):
         for _ in range(100):
-            wire = opened.enter_context(Wire(server.port))
+            wire = opened.enter_context(RawConnection(server.port))
             wire.send(one * (300_000 // len(one)))
 
 
 def test_a_pipeline_that_is_read_is_answered_whole(server: ServerProcess) -> None:
     one, count = head("GET", "/health/live", {"X-Request-Id": "r"}), 2_000
-    with Wire(server.port) as wire:
+    with RawConnection(server.port) as wire:
         wire.send(one * count)
         wire.end()
         for _ in range(count):
             assert wire.receive().status == 200
-        with pytest.raises(HungUpError):
+        with pytest.raises(ConnectionClosedError):
             wire.receive()
 
 
@@ -170,7 +170,7 @@ def test_a_request_line_that_never_ends_leaves_nothing(server: ServerProcess) ->
 def test_small_headers_held_open_on_many_connections_cost_little(server: ServerProcess) -> None:
     with contextlib.ExitStack() as opened, flat(server, 80 * MEBIBYTE):
         for _ in range(100):
-            wire = opened.enter_context(Wire(server.port))
+            wire = opened.enter_context(RawConnection(server.port))
             wire.send(b"GET /x HTTP/1.1\r\nHost: here\r\n", b"ab:cd\r\n" * 30_000)
 
 
@@ -187,7 +187,7 @@ HALVES = {
 def test_heads_that_are_too_long_are_not_kept_while_they_are_held_open(server: ServerProcess, way: str) -> None:
     with contextlib.ExitStack() as opened, flat(server, 25 * MEBIBYTE):
         for _ in range(300):
-            wire = opened.enter_context(Wire(server.port))
+            wire = opened.enter_context(RawConnection(server.port))
             with contextlib.suppress(ConnectionError):
                 wire.send(HALVES[way])
 
@@ -196,7 +196,7 @@ def test_refused_requests_of_many_headers_one_behind_another_leave_nothing(serve
     one = head("GET", PATH, {f"X-Filler-{number}": "y" * 1_000 for number in range(50)})
     with flat(server):
         for _ in range(15):
-            with Wire(server.port) as wire:
+            with RawConnection(server.port) as wire:
                 for _ in range(100):
                     wire.send(one)
                     assert wire.receive().status == 401
@@ -214,7 +214,7 @@ def test_continue_asked_for_and_no_body_sent_leaves_nothing(server: ServerProces
     one = head("POST", PATH, {"Expect": "100-continue", "Content-Length": "0"})
     with flat(server):
         for _ in range(20):
-            with Wire(server.port) as wire:
+            with RawConnection(server.port) as wire:
                 for _ in range(100):
                     wire.send(one)
                     assert wire.receive().status == 401

@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess, run_sessionary
-from tests.http.calling import Caller
+from tests.http.callers import Caller
 
 SECONDS_MAX = 5.0
 
@@ -46,6 +46,6 @@ def test_a_revoked_token_dies_within_five_seconds_on_every_server(servers: list[
 
         assert max(lived) < SECONDS_MAX
         for caller in callers:
-            assert caller.list().refusal == (401, "UNAUTHENTICATED")
-            assert caller.bearing(other["token"]).list().status == 200
-            assert caller.create().refusal == (401, "UNAUTHENTICATED")
+            assert caller.list().error == (401, "UNAUTHENTICATED")
+            assert caller.with_token(other["token"]).list().status == 200
+            assert caller.create().error == (401, "UNAUTHENTICATED")

@@ -10,8 +10,8 @@ import pytest
 
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess, run_sessionary
-from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
-from tests.http.wires import Wire, head
+from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
+from tests.http.raw_connection import RawConnection, head
 
 CANARY = "kanarienvogel"
 
@@ -35,9 +35,9 @@ def server(
             yield server
 
 
-def wronged(caller: Caller) -> list[Answer]:
+def wronged(caller: Caller) -> list[Response]:
     """Go wrong in every way with the canary in every place."""
-    session_id = caller.begin(
+    session_id = caller.new_session(
         userId=CANARY, sessionGroup=CANARY, metadata={CANARY: CANARY}, initialMessages=[message(CANARY)]
     )
     path = f"{caller.sessions}/{session_id}"
@@ -78,8 +78,8 @@ def wronged(caller: Caller) -> list[Answer]:
         *(caller.update_raw(session_id, body) for body in bad_bodies),
         *(caller.create_raw(body) for body in bad_bodies),
         *(caller.extend_raw(session_id, body) for body in bad_bodies[:1] + bad_bodies[3:4]),
-        *(caller.bearing(token).list() for token in tokens),
-        caller.bearing(None).list(f"?access_token={caller.token}"),
+        *(caller.with_token(token).list() for token in tokens),
+        caller.with_token(None).list(f"?access_token={caller.token}"),
         caller.send("PUT", path, as_json({"newMessages": [said]}), {**JSON, "If-Match": f'"{CANARY}"'}),
         caller.send("PUT", path, b"{}", {**JSON, "Idempotency-Key": f"é{CANARY}"}),
         caller.send("PUT", path, as_json({"metadata": {CANARY: 1}}), {"Content-Type": f"text/{CANARY}"}),
@@ -89,7 +89,7 @@ def wronged(caller: Caller) -> list[Answer]:
     ]
 
 
-def connections_refused(caller: Caller) -> Iterator[Answer]:
+def connections_refused(caller: Caller) -> Iterator[Response]:
     """Be refused before there is a request."""
     bearing = {"Authorization": f"Bearer {caller.token}", "X-A": CANARY}
     for sent in (
@@ -98,7 +98,7 @@ def connections_refused(caller: Caller) -> Iterator[Answer]:
         head("GET", caller.sessions, {**bearing, "X-B": CANARY * 30_000}),
         head("GET", f"{caller.sessions}?x={CANARY * 8_000}", bearing),
     ):
-        with Wire(caller.port) as wire:
+        with RawConnection(caller.port) as wire:
             wire.send(sent)
             yield wire.receive()
 
@@ -137,7 +137,7 @@ def test_no_token_is_in_the_databases_files(server: ServerProcess, postgres_18: 
     tokens = [server.create_token("demo", name=f"name-{CANARY}") for _ in range(3)]
     for token in tokens:
         with Caller(server.port, token, "demo") as caller:
-            caller.begin(userId=f"user-{CANARY}")
+            caller.new_session(userId=f"user-{CANARY}")
     assert files_with(directory, f"user-{CANARY}"), "we look where things are kept"
 
     def kept() -> list[str]:

@@ -1,4 +1,4 @@
-"""Every bound of the contract: kept at the edge, refused one past it, and nothing changed by a refusal."""
+"""Every bound of the contract: accepted at the bound, refused one beyond it, with nothing changed by the error."""
 
 import json
 from typing import Any
@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
-from tests.http.wires import Wire, chunked, head
+from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
+from tests.http.raw_connection import RawConnection, chunked, head
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -24,7 +24,7 @@ def padded(size: int) -> bytes:
 
 
 def message_of(size: int, letter: str = "x") -> dict[str, str]:
-    """Make a message that takes this many bytes of JSON."""
+    """Make a message of this many bytes of JSON."""
     bare = len(compact(message("")))
     return message(letter * ((size - bare) // len(letter.encode())))
 
@@ -33,17 +33,17 @@ def message_of(size: int, letter: str = "x") -> dict[str, str]:
 @pytest.mark.parametrize("letter", ["x", "é", "💬"])
 def test_a_text_is_counted_in_code_points(caller: Caller, field: str, most: int, letter: str) -> None:
     name = {"userId": "user_id", "sessionGroup": "session_group"}.get(field, field)
-    assert caller.read(caller.begin(**{field: letter}))[name] == letter
-    session = caller.read(caller.begin(**{field: letter * most}))
+    assert caller.read(caller.new_session(**{field: letter}))[name] == letter
+    session = caller.read(caller.new_session(**{field: letter * most}))
     assert session[name] == letter * most
-    answer = caller.create(**{field: letter * (most + 1)})
-    assert answer.refusal == (400, "INVALID_REQUEST")
-    assert answer.pointers == [f"/{field}"]
+    response = caller.create(**{field: letter * (most + 1)})
+    assert response.error == (400, "INVALID_REQUEST")
+    assert response.pointers == [f"/{field}"]
 
 
-def test_a_longest_text_is_found_by_a_filter(caller: Caller) -> None:
+def test_a_filter_may_have_the_maximum_length(caller: Caller) -> None:
     longest = "💬" * 256
-    session_id = caller.begin(userId=longest, sessionGroup=longest, model=longest)
+    session_id = caller.new_session(userId=longest, sessionGroup=longest, model=longest)
     query = "&".join(f"{name}={quote(longest)}" for name in ("userId", "sessionGroup"))
     assert [session["id"] for session in caller.list(f"?{query}").json] == [session_id]
     assert [session["id"] for session in caller.list(f"?model={quote(longest)}").json] == [session_id]
@@ -52,7 +52,7 @@ def test_a_longest_text_is_found_by_a_filter(caller: Caller) -> None:
 @pytest.mark.parametrize("field", ["title", "model"])
 def test_a_text_of_an_update_has_the_same_bound(caller: Caller, field: str) -> None:
     most = {"title": 512, "model": 256}[field]
-    session_id = caller.begin()
+    session_id = caller.new_session()
     assert caller.update(session_id, **{field: "💬" * most}).status == 200
     assert caller.update(session_id, **{field: "x" * (most + 1)}).pointers == [f"/{field}"]
     assert caller.read(session_id)[field] == "💬" * most
@@ -60,175 +60,175 @@ def test_a_text_of_an_update_has_the_same_bound(caller: Caller, field: str) -> N
 
 def test_a_body_holds_8_mib_and_no_more(caller: Caller) -> None:
     assert caller.create_raw(padded(8 * MIB)).status == 201
-    assert caller.create_raw(padded(8 * MIB + 1)).refusal == (413, "BODY_TOO_LARGE")
-    assert caller.update_raw(caller.begin(), b"{}".ljust(8 * MIB)).status == 200
-    assert caller.extend_raw(caller.begin(), b" " * (8 * MIB + 1)).refusal == (413, "BODY_TOO_LARGE")
+    assert caller.create_raw(padded(8 * MIB + 1)).error == (413, "BODY_TOO_LARGE")
+    assert caller.update_raw(caller.new_session(), b"{}".ljust(8 * MIB)).status == 200
+    assert caller.extend_raw(caller.new_session(), b" " * (8 * MIB + 1)).error == (413, "BODY_TOO_LARGE")
     assert len(caller.list().json) == 3
 
 
 def test_a_body_in_chunks_holds_8_mib_and_no_more(caller: Caller) -> None:
     headers = {"Authorization": f"Bearer {caller.token}", "Transfer-Encoding": "chunked", **JSON}
-    with Wire(caller.port) as wire:
+    with RawConnection(caller.port) as connection:
         for body, status in ((padded(8 * MIB), 201), (padded(8 * MIB + 1), 413), (padded(100), 201)):
-            wire.send(head("POST", caller.sessions, headers), *chunked(body))
-            assert wire.receive().status == status
+            connection.send(head("POST", caller.sessions, headers), *chunked(body))
+            assert connection.receive().status == status
     assert len(caller.list().json) == 2
 
 
-def test_a_body_that_is_declared_too_large_is_refused_before_it_comes(caller: Caller) -> None:
+def test_a_body_with_too_large_a_content_length_is_refused_before_it_is_sent(
+    caller: Caller, connection: RawConnection
+) -> None:
     headers = {"Authorization": f"Bearer {caller.token}", "Content-Length": str(8 * MIB + 1), **JSON}
-    with Wire(caller.port) as wire:
-        wire.send(head("POST", caller.sessions, headers))
-        assert wire.receive().refusal == (413, "BODY_TOO_LARGE")
-        wire.send(padded(8 * MIB + 1))
-        wire.send(head("GET", caller.sessions, {"Authorization": f"Bearer {caller.token}"}))
-        assert wire.receive().json == []
+    connection.send(head("POST", caller.sessions, headers))
+    assert connection.receive().error == (413, "BODY_TOO_LARGE")
+    connection.send(padded(8 * MIB + 1))
+    connection.send(head("GET", caller.sessions, {"Authorization": f"Bearer {caller.token}"}))
+    assert connection.receive().json == []
 
 
 def sized_request(caller: Caller, size: int) -> bytes:
-    """Spell a list request whose headers take this many bytes, each with its colon, space and line end."""
+    """Encode a list request whose headers have this many bytes, colons, spaces and line ends included."""
     headers = {"Authorization": f"Bearer {caller.token}", "X-Filler": ""}
     whole = {"Host": "here", **headers}
     headers["X-Filler"] = "x" * (size - sum(len(name) + len(value) + 4 for name, value in whole.items()))
     return head("GET", caller.sessions, headers)
 
 
-def test_headers_hold_32_kib_together_and_no_more(caller: Caller) -> None:
-    with Wire(caller.port) as wire:
-        wire.send(sized_request(caller, 32 * KIB))
-        assert wire.receive().status == 200
-        wire.send(sized_request(caller, 32 * KIB + 1))
-        assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
-        wire.send(sized_request(caller, 59 * KIB))
-        assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
-        wire.send(sized_request(caller, 1 * KIB))
-        assert wire.receive().status == 200
-        wire.send(sized_request(caller, 250 * KIB))
-        answer = wire.receive()
-        assert answer.refusal == (431, "HEADERS_TOO_LARGE")
-        assert answer.headers["connection"] == "close"
-        assert wire.rest() == b""
+def test_headers_hold_32_kib_together_and_no_more(caller: Caller, connection: RawConnection) -> None:
+    connection.send(sized_request(caller, 32 * KIB))
+    assert connection.receive().status == 200
+    connection.send(sized_request(caller, 32 * KIB + 1))
+    assert connection.receive().error == (431, "HEADERS_TOO_LARGE")
+    connection.send(sized_request(caller, 59 * KIB))
+    assert connection.receive().error == (431, "HEADERS_TOO_LARGE")
+    connection.send(sized_request(caller, 1 * KIB))
+    assert connection.receive().status == 200
+    connection.send(sized_request(caller, 250 * KIB))
+    response = connection.receive()
+    assert response.error == (431, "HEADERS_TOO_LARGE")
+    assert response.headers["connection"] == "close"
+    assert connection.rest() == b""
 
 
 def test_many_small_headers_count_together(caller: Caller) -> None:
     few = {f"X-{number}": "y" * 20 for number in range(1_000)}
     assert caller.send("GET", caller.sessions, headers=few).status == 200
     many = {f"X-{number}": "y" * 20 for number in range(1_300)}
-    assert caller.send("GET", caller.sessions, headers=many).refusal == (431, "HEADERS_TOO_LARGE")
+    assert caller.send("GET", caller.sessions, headers=many).error == (431, "HEADERS_TOO_LARGE")
 
 
 def test_a_query_string_holds_8_kib_and_no_more(caller: Caller) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     for path in (caller.sessions, f"{caller.sessions}/{session_id}"):
         filler = "filler="
         assert caller.send("GET", f"{path}?{filler.ljust(8 * KIB, 'x')}").status == 200
-        assert caller.send("GET", f"{path}?{filler.ljust(8 * KIB + 1, 'x')}").refusal == (414, "QUERY_TOO_LONG")
+        assert caller.send("GET", f"{path}?{filler.ljust(8 * KIB + 1, 'x')}").error == (414, "QUERY_TOO_LONG")
     long = "?" + "x" * (8 * KIB + 1)
-    assert caller.send("POST", caller.sessions + long, padded(100), JSON).refusal == (414, "QUERY_TOO_LONG")
-    assert caller.send("DELETE", f"{caller.sessions}/{session_id}{long}").refusal == (414, "QUERY_TOO_LONG")
+    assert caller.send("POST", caller.sessions + long, padded(100), JSON).error == (414, "QUERY_TOO_LONG")
+    assert caller.send("DELETE", f"{caller.sessions}/{session_id}{long}").error == (414, "QUERY_TOO_LONG")
     assert caller.get(session_id).status == 200
 
 
 @pytest.mark.parametrize("letter", ["x", "💬", '"'])
-def test_metadata_takes_64_kib_of_json_and_no_more(caller: Caller, letter: str) -> None:
+def test_metadata_holds_64_kib_of_json_and_no_more(caller: Caller, letter: str) -> None:
     spare = 64 * KIB - len(compact({"a": ""}))
     text = letter * (spare // len(compact(letter)[1:-1]))
     text += "x" * (64 * KIB - len(compact({"a": text})))
-    session_id = caller.begin(metadata={"a": text})
+    session_id = caller.new_session(metadata={"a": text})
     assert caller.read(session_id)["metadata"] == {"a": text}
-    assert caller.create(metadata={"a": text + "x"}).refusal == (400, "METADATA_TOO_LARGE")
-    assert caller.update(caller.begin(), metadata={"a": text}).status == 200
-    assert caller.update(caller.begin(), metadata={"a": text + "x"}).refusal == (400, "METADATA_TOO_LARGE")
+    assert caller.create(metadata={"a": text + "x"}).error == (400, "METADATA_TOO_LARGE")
+    assert caller.update(caller.new_session(), metadata={"a": text}).status == 200
+    assert caller.update(caller.new_session(), metadata={"a": text + "x"}).error == (400, "METADATA_TOO_LARGE")
 
 
 def test_metadata_is_measured_after_the_merge(caller: Caller) -> None:
     half = "x" * (32 * KIB - 10)
-    session_id = caller.begin(metadata={"a": half, "b": half})
+    session_id = caller.new_session(metadata={"a": half, "b": half})
     before = caller.get(session_id).body
-    answer = caller.update(session_id, metadata={"c": half}, newMessages=[message()], tokensUsed=1, title="Another")
-    assert answer.refusal == (400, "METADATA_TOO_LARGE")
+    response = caller.update(session_id, metadata={"c": half}, newMessages=[message()], tokensUsed=1, title="Another")
+    assert response.error == (400, "METADATA_TOO_LARGE")
     assert caller.get(session_id).body == before
     assert caller.update(session_id, metadata={"c": half, "a": None}).status == 200
     assert caller.read(session_id)["metadata"].keys() == {"b", "c"}
 
 
-def test_metadata_is_measured_without_the_white_space_and_escapes_it_came_with(caller: Caller) -> None:
+def test_metadata_is_measured_without_white_space_and_escapes(caller: Caller) -> None:
     spread = b'{"userId":"a","metadata":{%b"a" : "%b"}}' % (b" " * 64 * KIB, b"\\u0078" * 20 * KIB)
-    answer = caller.create_raw(spread)
-    assert caller.read(answer.json["sessionId"])["metadata"] == {"a": "x" * 20 * KIB}
+    response = caller.create_raw(spread)
+    assert caller.read(response.json["sessionId"])["metadata"] == {"a": "x" * 20 * KIB}
 
 
 def test_a_request_holds_1000_messages_and_no_more(caller: Caller) -> None:
-    session_id = caller.begin(initialMessages=[message(str(number)) for number in range(1_000)])
-    answer = caller.create(initialMessages=[message()] * 1_001)
-    assert answer.refusal == (400, "INVALID_REQUEST")
-    assert answer.pointers == ["/initialMessages"]
+    session_id = caller.new_session(initialMessages=[message(str(number)) for number in range(1_000)])
+    response = caller.create(initialMessages=[message()] * 1_001)
+    assert response.error == (400, "INVALID_REQUEST")
+    assert response.pointers == ["/initialMessages"]
     assert caller.update(session_id, newMessages=[message()] * 1_001).pointers == ["/newMessages"]
     assert caller.update(session_id, newMessages=[message()] * 1_000).json["totalMessages"] == 2_000
-    said = [spoken["content"] for spoken in caller.read(session_id)["messages"]]
-    assert said == [*map(str, range(1_000)), *["Hello"] * 1_000]
+    contents = [stored["content"] for stored in caller.read(session_id)["messages"]]
+    assert contents == [*map(str, range(1_000)), *["Hello"] * 1_000]
     window = caller.get(session_id, "?messagesLimit=1000").json
     assert (len(window["messages"]), window["messages_offset"]) == (1_000, 1_000)
 
 
 @pytest.mark.parametrize("letter", ["x", "💬"])
-def test_a_message_takes_1_mib_of_json_and_no_more(caller: Caller, letter: str) -> None:
+def test_a_message_holds_1_mib_of_json_and_no_more(caller: Caller, letter: str) -> None:
     largest = message_of(MIB, letter)
     largest["content"] += "x" * (MIB - len(compact(largest)))
-    session_id = caller.begin(initialMessages=[largest])
+    session_id = caller.new_session(initialMessages=[largest])
     larger = {**largest, "content": largest["content"] + "x"}
-    for answer in (
+    for response in (
         caller.create(initialMessages=[message(), larger]),
         caller.update(session_id, newMessages=[message(), larger]),
     ):
-        assert answer.refusal == (400, "INVALID_REQUEST")
-        assert answer.pointers[0].endswith("Messages/1")
+        assert response.error == (400, "INVALID_REQUEST")
+        assert response.pointers[0].endswith("Messages/1")
     assert caller.read(session_id)["messages"][0]["content"] == largest["content"]
 
 
-def fill(caller: Caller, session_id: str, count: int, each: int) -> Answer:
+def fill(caller: Caller, session_id: str, count: int, each: int) -> Response:
     return caller.update_raw(session_id, as_json({"newMessages": [message_of(each)] * count, "tokensUsed": 1}))
 
 
 def test_a_session_holds_16_mib_of_messages_and_no_more(caller: Caller) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     for _ in range(3):
         assert fill(caller, session_id, 5, MIB).status == 200
     before = caller.get(session_id, "?messagesLimit=1").body
-    assert fill(caller, session_id, 2, MIB).refusal == FULL
-    assert fill(caller, session_id, 7, MIB).refusal == FULL
+    assert fill(caller, session_id, 2, MIB).error == FULL
+    assert fill(caller, session_id, 7, MIB).error == FULL
     assert caller.get(session_id, "?messagesLimit=1").body == before
     assert fill(caller, session_id, 1, 900 * KIB).json["totalMessages"] == 16
-    assert fill(caller, session_id, 1, 200 * KIB).refusal == FULL
+    assert fill(caller, session_id, 1, 200 * KIB).error == FULL
     assert caller.update(session_id, metadata={"still": "changeable"}).status == 200
     assert caller.extend(session_id).status == 200
     assert len(caller.get(session_id).body) > 15 * MIB
 
 
 def test_a_session_holds_100000_messages_and_no_more(caller: Caller) -> None:
-    session_id = caller.begin(initialMessages=[message("first")])
+    session_id = caller.new_session(initialMessages=[message("first")])
     thousand = as_json({"newMessages": [message("")] * 1_000})
     for _ in range(99):
         assert caller.update_raw(session_id, thousand).status == 200
-    assert caller.update_raw(session_id, thousand).refusal == FULL
+    assert caller.update_raw(session_id, thousand).error == FULL
     assert caller.update(session_id, newMessages=[message("")] * 999).json["totalMessages"] == 100_000
     before = caller.get(session_id, "?messagesLimit=1").body
-    answer = caller.update(session_id, newMessages=[message("one more")], tokensUsed=1, status="completed")
-    assert answer.refusal == FULL
+    response = caller.update(session_id, newMessages=[message("one more")], tokensUsed=1, status="completed")
+    assert response.error == FULL
     assert caller.get(session_id, "?messagesLimit=1").body == before
     assert caller.update(session_id, tokensUsed=1, newMessages=[]).json["totalTokens"] == 1
     assert caller.get(session_id, "?messagesOffset=99999").json["messages"][0]["content"] == ""
     assert caller.get(session_id, "?messagesOffset=0&messagesLimit=1").json["messages"][0]["content"] == "first"
 
 
-def test_a_bound_is_told_before_the_session_is_looked_for(caller: Caller) -> None:
+def test_bounds_are_checked_before_the_session_is_looked_up(caller: Caller) -> None:
     assert caller.update(unknown_id(), newMessages=[message_of(MIB + 1)]).status == 400
     assert caller.update_raw(unknown_id(), padded(8 * MIB + 1)).status == 413
     assert fill(caller, unknown_id(), 1, MIB).status == 404
 
 
 @pytest.mark.parametrize(
-    ("fields", "pointer", "said"),
+    ("fields", "pointer", "contents"),
     [
         ({"userId": None}, "/userId", "must be a string of 1 to 256 characters."),
         ({"userId": 5}, "/userId", "must be a string of 1 to 256 characters."),
@@ -254,21 +254,21 @@ def test_a_bound_is_told_before_the_session_is_looked_for(caller: Caller) -> Non
     ids=lambda value: str(value)[:40],
 )
 def test_create_session_errors_say_where_and_what_is_allowed(
-    caller: Caller, fields: dict[str, Any], pointer: str, said: str
+    caller: Caller, fields: dict[str, Any], pointer: str, contents: str
 ) -> None:
     (fault,) = caller.create(**fields).problem["errors"]
     assert fault["pointer"] == pointer
-    assert fault["detail"].startswith(said)
+    assert fault["detail"].startswith(contents)
 
 
-def test_a_member_that_is_missing_is_named(caller: Caller) -> None:
+def test_an_error_names_the_missing_member(caller: Caller) -> None:
     problem = caller.create_raw(b"{}").problem
     assert problem["errors"] == [{"pointer": "/userId", "detail": "is required."}]
     assert problem["detail"] == "/userId: is required."
 
 
 def test_update_session_and_extend_session_errors_say_where_and_what_is_allowed(caller: Caller) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     assert caller.update(session_id, status="open").problem["errors"] == [
         {"pointer": "/status", "detail": "must be one of: active, completed."}
     ]
@@ -284,8 +284,8 @@ def test_update_session_and_extend_session_errors_say_where_and_what_is_allowed(
     assert caller.extend(session_id, additionalMinutes=0).problem["errors"] == [
         {"pointer": "/additionalMinutes", "detail": "must be at least 1."}
     ]
-    answers = [caller.extend(session_id, additionalMinutes=1440) for _ in range(31)]
-    assert (answers[-1].refusal, answers[-1].pointers) == ((400, "EXPIRY_TOO_FAR"), ["/additionalMinutes"])
+    responses = [caller.extend(session_id, additionalMinutes=1440) for _ in range(31)]
+    assert (responses[-1].error, responses[-1].pointers) == ((400, "EXPIRY_TOO_FAR"), ["/additionalMinutes"])
     assert caller.update_raw(session_id, b"[]").problem["errors"] == [
         {"pointer": "", "detail": "must be a JSON object."}
     ]

@@ -1,4 +1,4 @@
-"""What a connection may do: slowly, too often, too much at once, or in a form that two readers would part differently."""
+"""Connections: time limits, their number, pipelining, and requests that are invalid or ambiguous."""
 
 import contextlib
 import time
@@ -10,8 +10,8 @@ import pytest
 
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
-from tests.http.calling import Caller, message, unknown_id
-from tests.http.wires import HungUpError, Wire, chunked, head
+from tests.http.callers import Caller, message, unknown_id
+from tests.http.raw_connection import ConnectionClosedError, RawConnection, chunked, head
 
 HEADER_SECONDS = 0.6
 BODY_SECONDS = 1.0
@@ -22,7 +22,7 @@ BODY = b'{"userId":"someone"}'
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with little patience; the store does not matter here."""
+    """A server with short time limits; the store does not matter here."""
     with ServerProcess(
         f"sqlite:///{tmp_path_factory.mktemp('store')}/sessionary.db",
         f"--header-seconds={HEADER_SECONDS}",
@@ -38,126 +38,121 @@ def operator_token(server: ServerProcess) -> str:
     return server.create_token(all_organisations=True)
 
 
-@pytest.fixture
-def wire(caller: Caller) -> Iterator[Wire]:
-    with Wire(caller.port) as wire:
-        yield wire
-
-
-def asked(caller: Caller, method: str = "GET", path: str = "", body: bytes = b"", **headers: str) -> bytes:
-    """Spell a request of this caller's, with a length if it has a body."""
+def encode_request(caller: Caller, method: str = "GET", path: str = "", body: bytes = b"", **headers: str) -> bytes:
+    """Encode a request of this caller, with a Content-Length if it has a body."""
     length = {"Content-Length": str(len(body))} if body else {}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return head(method, caller.sessions + path, {"Authorization": f"Bearer {caller.token}", **length, **named}) + body
 
 
-def test_headers_that_do_not_arrive_in_time_are_408(caller: Caller, wire: Wire) -> None:
+def test_late_headers_are_408(caller: Caller, connection: RawConnection) -> None:
     started = time.monotonic()
-    wire.send(b"GET /api HTTP/1.1\r\nX-Request-Id: slow-1\r\nX-Slow: ")
-    answer = wire.receive()
-    assert answer.refusal == (408, "REQUEST_TIMEOUT")
-    assert answer.headers["connection"] == "close"
-    assert answer.headers["x-request-id"] == "slow-1"
-    assert wire.rest() == b""
+    connection.send(b"GET /api HTTP/1.1\r\nX-Request-Id: slow-1\r\nX-Slow: ")
+    response = connection.receive()
+    assert response.error == (408, "REQUEST_TIMEOUT")
+    assert response.headers["connection"] == "close"
+    assert response.headers["x-request-id"] == "slow-1"
+    assert connection.rest() == b""
     assert HEADER_SECONDS * 0.9 < time.monotonic() - started < HEADER_SECONDS + 5
     assert caller.list().status == 200
 
 
-def test_headers_that_trickle_are_408_all_the_same(wire: Wire) -> None:
+def test_trickling_headers_are_408(connection: RawConnection) -> None:
     started = time.monotonic()
     with contextlib.suppress(ConnectionError):
         for byte in b"GET /api HTTP/1.1\r\nX-Slow: " + b"x" * 200:
-            wire.send(bytes([byte]))
+            connection.send(bytes([byte]))
             time.sleep(0.02)
             if time.monotonic() - started > HEADER_SECONDS + 1:
                 break
-    assert wire.rest().startswith(b"HTTP/1.1 408 ")
+    assert connection.rest().startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_that_says_nothing_is_closed(wire: Wire) -> None:
-    assert wire.rest().startswith(b"HTTP/1.1 408 ")
+def test_a_silent_connection_is_closed(connection: RawConnection) -> None:
+    assert connection.rest().startswith(b"HTTP/1.1 408 ")
 
 
-def test_headers_that_do_not_follow_an_answer_in_time_are_408(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller))
-    assert wire.receive().status == 200
-    wire.send(asked(caller)[:-10])
-    assert wire.receive().refusal == (408, "REQUEST_TIMEOUT")
-    assert wire.rest() == b""
+def test_late_headers_of_a_second_request_are_408(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller))
+    assert connection.receive().status == 200
+    connection.send(encode_request(caller)[:-10])
+    assert connection.receive().error == (408, "REQUEST_TIMEOUT")
+    assert connection.rest() == b""
 
 
-def test_a_connection_is_kept_while_it_is_used_and_closed_when_idle(caller: Caller, wire: Wire) -> None:
+def test_a_connection_stays_open_while_it_is_used_and_is_closed_when_idle(
+    caller: Caller, connection: RawConnection
+) -> None:
     for _ in range(4):
         time.sleep(HEADER_SECONDS * 0.7)
-        wire.send(asked(caller))
-        assert wire.receive().status == 200
+        connection.send(encode_request(caller))
+        assert connection.receive().status == 200
     started = time.monotonic()
-    assert wire.rest() == b""
+    assert connection.rest() == b""
     assert IDLE_SECONDS * 0.9 < time.monotonic() - started < IDLE_SECONDS + 5
 
 
-def test_line_ends_between_requests_do_not_hold_a_connection(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller))
-    assert wire.receive().status == 200
+def test_line_ends_between_requests_do_not_keep_a_connection_open(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller))
+    assert connection.receive().status == 200
     for _ in range(3):
-        wire.send(b"\r\n")
+        connection.send(b"\r\n")
         time.sleep(0.1)
-    assert wire.rest() == b""
+    assert connection.rest() == b""
 
 
-def test_a_body_that_does_not_arrive_in_time_is_408_and_the_connection_is_closed(caller: Caller, wire: Wire) -> None:
-    whole = asked(caller, "POST", body=BODY, X_Request_Id="slow-2")
+def test_a_late_body_is_408_and_the_connection_is_closed(caller: Caller, connection: RawConnection) -> None:
+    whole = encode_request(caller, "POST", body=BODY, X_Request_Id="slow-2")
     started = time.monotonic()
-    wire.send(whole[:-1])
-    answer = wire.receive()
-    assert answer.refusal == (408, "REQUEST_TIMEOUT")
-    assert answer.headers["connection"] == "close"
-    assert answer.headers["x-request-id"] == "slow-2"
-    assert wire.rest() == b""
+    connection.send(whole[:-1])
+    response = connection.receive()
+    assert response.error == (408, "REQUEST_TIMEOUT")
+    assert response.headers["connection"] == "close"
+    assert response.headers["x-request-id"] == "slow-2"
+    assert connection.rest() == b""
     assert BODY_SECONDS * 0.9 < time.monotonic() - started < BODY_SECONDS + 5
     assert caller.list().json == []
 
 
-def test_a_body_that_trickles_is_408_all_the_same(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller, "POST", Transfer_Encoding="chunked"))
+def test_a_trickling_body_is_408(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller, "POST", Transfer_Encoding="chunked"))
     started = time.monotonic()
     with contextlib.suppress(ConnectionError):
         while time.monotonic() - started < BODY_SECONDS + 1:
-            wire.send(b"1\r\n \r\n")
+            connection.send(b"1\r\n \r\n")
             time.sleep(0.05)
-    assert wire.rest().startswith(b"HTTP/1.1 408 ")
+    assert connection.rest().startswith(b"HTTP/1.1 408 ")
 
 
-def test_the_rest_of_a_refused_body_is_not_awaited_for_ever(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller, "POST", Content_Length="9000000"))
-    assert wire.receive().refusal == (413, "BODY_TOO_LARGE")
-    wire.send(b"x" * 1_000)
-    assert wire.rest() == b""
+def test_waiting_for_the_rest_of_a_refused_body_ends(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller, "POST", Content_Length="9000000"))
+    assert connection.receive().error == (413, "BODY_TOO_LARGE")
+    connection.send(b"x" * 1_000)
+    assert connection.rest() == b""
 
 
-def test_after_the_rest_of_a_refused_body_the_connection_is_as_idle_as_any(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller, "POST", Content_Length="9000000"))
-    assert wire.receive().status == 413
-    wire.send(b"x" * 9_000_000)
-    wire.send(asked(caller))
-    assert wire.receive().status == 200
-    wire.send(asked(caller, "POST", body=BODY, Content_Type="text/plain"))
-    assert wire.receive().status == 415
-    assert wire.rest() == b""
+def test_after_the_rest_of_a_refused_body_the_connection_is_idle(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller, "POST", Content_Length="9000000"))
+    assert connection.receive().status == 413
+    connection.send(b"x" * 9_000_000)
+    connection.send(encode_request(caller))
+    assert connection.receive().status == 200
+    connection.send(encode_request(caller, "POST", body=BODY, Content_Type="text/plain"))
+    assert connection.receive().status == 415
+    assert connection.rest() == b""
 
 
-def test_a_header_section_that_never_ends_is_431(caller: Caller) -> None:
+def test_a_header_section_that_never_ends_is_431(connection: RawConnection) -> None:
     fillers = (b"X-Filler-%d: %b\r\n" % (number, b"x" * 1_000) for number in range(2_000))
-    with Wire(caller.port) as wire:
-        wire.send_while_heard([b"GET /api HTTP/1.1\r\nHost: here\r\n", *fillers])
-        answer = wire.receive()
-        assert answer.refusal == (431, "HEADERS_TOO_LARGE")
-        assert answer.headers["connection"] == "close"
-        assert answer.headers["x-request-id"]
+    connection.send_until_closed([b"GET /api HTTP/1.1\r\nHost: here\r\n", *fillers])
+    response = connection.receive()
+    assert response.error == (431, "HEADERS_TOO_LARGE")
+    assert response.headers["connection"] == "close"
+    assert response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
-    ("start", "refusal"),
+    ("start", "error"),
     [
         (b"GET /", (414, "QUERY_TOO_LONG")),
         (b"GET /?", (414, "QUERY_TOO_LONG")),
@@ -165,31 +160,30 @@ def test_a_header_section_that_never_ends_is_431(caller: Caller) -> None:
         (b"GET / HTTP/1.1\r\n", (431, "HEADERS_TOO_LARGE")),
     ],
 )
-def test_one_line_that_never_ends_is_refused(caller: Caller, start: bytes, refusal: tuple[int, str]) -> None:
-    with Wire(caller.port) as wire:
-        wire.send_while_heard([start, *[b"x" * 10_000] * 100])
-        assert wire.receive().refusal == refusal
+def test_one_line_that_never_ends_is_refused(connection: RawConnection, start: bytes, error: tuple[int, str]) -> None:
+    connection.send_until_closed([start, *[b"x" * 10_000] * 100])
+    assert connection.receive().error == error
 
 
-def test_connections_beyond_the_bound_are_503_and_others_go_on(caller: Caller) -> None:
+def test_too_many_connections_are_503_and_the_others_work(caller: Caller) -> None:
     assert caller.list().status == 200
     with contextlib.ExitStack() as opened:
-        wires = [opened.enter_context(Wire(caller.port)) for _ in range(CONNECTIONS + 3)]
-        refused = [wire.receive() for wire in wires[-3:]]
-        for answer in refused:
-            assert answer.refusal == (503, "OVERLOADED")
-            assert answer.headers["retry-after"] == "1"
-            assert answer.headers["connection"] == "close"
+        connections = [opened.enter_context(RawConnection(caller.port)) for _ in range(CONNECTIONS + 3)]
+        refused = [connection.receive() for connection in connections[-3:]]
+        for response in refused:
+            assert response.error == (503, "OVERLOADED")
+            assert response.headers["retry-after"] == "1"
+            assert response.headers["connection"] == "close"
         assert caller.list().status == 200
-        wires[0].send(asked(caller))
-        assert wires[0].receive().status == 200
+        connections[0].send(encode_request(caller))
+        assert connections[0].receive().status == 200
     poll(lambda: _is_served(caller), "room for a connection")
 
 
 def _is_served(caller: Caller) -> bool:
-    with Wire(caller.port) as wire:
-        wire.send(asked(caller))
-        return wire.receive().status == 200
+    with RawConnection(caller.port) as connection:
+        connection.send(encode_request(caller))
+        return connection.receive().status == 200
 
 
 GARBAGE = [
@@ -213,19 +207,19 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:30]))
-def test_what_is_no_http_is_400_and_the_connection_is_closed(wire: Wire, garbage: bytes) -> None:
-    wire.send(garbage)
-    answer = wire.receive()
-    assert answer.refusal == (400, "INVALID_REQUEST")
-    assert answer.headers["connection"] == "close"
-    assert answer.headers["x-request-id"]
-    assert answer.headers["date"]
-    assert wire.rest() == b""
+def test_invalid_http_is_400_and_the_connection_is_closed(connection: RawConnection, garbage: bytes) -> None:
+    connection.send(garbage)
+    response = connection.receive()
+    assert response.error == (400, "INVALID_REQUEST")
+    assert response.headers["connection"] == "close"
+    assert response.headers["x-request-id"]
+    assert response.headers["date"]
+    assert connection.rest() == b""
 
 
 def smuggled(caller: Caller, *headers: str) -> bytes:
-    """Spell a request whose body one reader would end elsewhere than another, and hide a second one behind it."""
-    hidden = asked(caller, "POST", body=b'{"userId":"smuggled"}')
+    """Encode a request whose body ends at different places for different readers, and a hidden second request after it."""
+    hidden = encode_request(caller, "POST", body=b'{"userId":"smuggled"}')
     lines = [f"POST {caller.sessions} HTTP/1.1", "Host: here", f"Authorization: Bearer {caller.token}", *headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY) + hidden
 
@@ -257,23 +251,23 @@ def smuggled(caller: Caller, *headers: str) -> bytes:
     ],
     ids=" | ".join,
 )
-def test_a_request_that_two_readers_would_part_differently_is_refused_whole(
-    caller: Caller, wire: Wire, headers: list[str]
+def test_a_request_with_ambiguous_framing_is_refused(
+    caller: Caller, connection: RawConnection, headers: list[str]
 ) -> None:
-    wire.send(smuggled(caller, *headers))
-    assert wire.receive().refusal == (400, "INVALID_REQUEST")
-    assert wire.rest() == b""
+    connection.send(smuggled(caller, *headers))
+    assert connection.receive().error == (400, "INVALID_REQUEST")
+    assert connection.rest() == b""
     assert caller.list().json == []
 
 
 @pytest.mark.parametrize(
     "chunks", [b"zz\r\n", b"-1\r\n", b"14;\n" + BODY, b"14\r\n" + BODY + b"0\r\n", b"ffffffffffffffffff\r\n"]
 )
-def test_a_chunk_that_is_none_is_400_and_nothing_happens(caller: Caller, wire: Wire, chunks: bytes) -> None:
-    wire.send(asked(caller, "POST", Transfer_Encoding="chunked"), chunks, b"\r\n" * 10)
-    answer = wire.receive()
-    assert answer.refusal == (400, "INVALID_REQUEST")
-    assert wire.rest() == b""
+def test_an_invalid_chunk_is_400_and_changes_nothing(caller: Caller, connection: RawConnection, chunks: bytes) -> None:
+    connection.send(encode_request(caller, "POST", Transfer_Encoding="chunked"), chunks, b"\r\n" * 10)
+    response = connection.receive()
+    assert response.error == (400, "INVALID_REQUEST")
+    assert connection.rest() == b""
     assert caller.list().json == []
 
 
@@ -291,14 +285,14 @@ ARRIVALS = list(_arrivals(b"", b""))
 
 
 @pytest.mark.parametrize("arrival", ARRIVALS)
-def test_a_token_in_a_trailer_lets_nobody_in(caller: Caller, wire: Wire, arrival: str) -> None:
+def test_a_token_in_a_trailer_does_not_authenticate(caller: Caller, connection: RawConnection, arrival: str) -> None:
     trailers = f"0\r\nAuthorization: Bearer {caller.token}\r\n\r\n".encode()
     request = head("POST", caller.sessions, {"Transfer-Encoding": "chunked"}) + b"14\r\n%b\r\n" % BODY
     for part in _arrivals(request, trailers)[arrival]:
-        wire.send(part)
-    assert wire.receive().refusal == (401, "UNAUTHENTICATED")
-    wire.send(asked(caller))
-    assert wire.receive().json == [], "nothing was done, and what follows is read as it should"
+        connection.send(part)
+    assert connection.receive().error == (401, "UNAUTHENTICATED")
+    connection.send(encode_request(caller))
+    assert connection.receive().json == [], "nothing was changed, and the next request is served"
 
 
 @pytest.mark.parametrize("arrival", ARRIVALS)
@@ -312,100 +306,106 @@ def test_a_token_in_a_trailer_lets_nobody_in(caller: Caller, wire: Wire, arrival
         "Expect: 100-continue",
     ],
 )
-def test_a_trailer_is_no_header(caller: Caller, wire: Wire, arrival: str, trailer: str) -> None:
-    request = asked(caller, "POST", Transfer_Encoding="chunked") + b"14\r\n%b\r\n" % BODY
+def test_a_trailer_is_not_a_header(caller: Caller, connection: RawConnection, arrival: str, trailer: str) -> None:
+    request = encode_request(caller, "POST", Transfer_Encoding="chunked") + b"14\r\n%b\r\n" % BODY
     for _ in range(2):
         for part in _arrivals(request, f"0\r\n{trailer}\r\n\r\n".encode())[arrival]:
-            wire.send(part)
-        answer = wire.receive()
-        assert answer.status == 201
-        assert answer.headers["x-request-id"] != "trailer"
-        assert "idempotent-replayed" not in answer.headers
+            connection.send(part)
+        response = connection.receive()
+        assert response.status == 201
+        assert response.headers["x-request-id"] != "trailer"
+        assert "idempotent-replayed" not in response.headers
     assert len(caller.list().json) == 2
 
 
 def test_trailers_beyond_8_kib_are_refused_however_they_arrive(caller: Caller) -> None:
-    request = asked(caller, "POST", Transfer_Encoding="chunked") + b"14\r\n%b\r\n0\r\n" % BODY
+    request = encode_request(caller, "POST", Transfer_Encoding="chunked") + b"14\r\n%b\r\n0\r\n" % BODY
     few, many = b"X-Filler: yyyy\r\n" * 500, b"X-Filler: yyyy\r\n" * 800
-    with Wire(caller.port) as wire:
-        wire.send(request, few, b"\r\n")
-        assert wire.receive().status == 201
+    with RawConnection(caller.port) as connection:
+        connection.send(request, few, b"\r\n")
+        assert connection.receive().status == 201
     for parts in ([request + many], [request, *[many[at : at + 100] for at in range(0, len(many), 100)]]):
-        with Wire(caller.port) as wire:
-            wire.send_while_heard(parts)
-            assert wire.receive().refusal == (400, "INVALID_REQUEST")
-            assert wire.rest() == b""
+        with RawConnection(caller.port) as connection:
+            connection.send_until_closed(parts)
+            assert connection.receive().error == (400, "INVALID_REQUEST")
+            assert connection.rest() == b""
     assert len(caller.list().json) == 1
 
 
 def test_pipelined_requests_are_answered_in_order_however_they_arrive(caller: Caller) -> None:
     bodies = [b'{"userId":"%b"}' % (b"u" * length) for length in (1, 50, 200)]
     whole = b"".join(
-        asked(caller, "POST", body=body)
-        + asked(caller, "POST", Transfer_Encoding="chunked")
+        encode_request(caller, "POST", body=body)
+        + encode_request(caller, "POST", Transfer_Encoding="chunked")
         + b"".join(chunked(body, 7))
-        + asked(caller, "GET", "?limit=100")
+        + encode_request(caller, "GET", "?limit=100")
         for body in bodies * 3
     )
     for size in (97, 1_000, 1_025, 5_000, len(whole)):
         before = len(caller.list("?limit=100").json)
-        with Wire(caller.port) as wire:
+        with RawConnection(caller.port) as connection:
             for at in range(0, len(whole), size):
-                wire.send(whole[at : at + size])
-            wire.end()
-            answers = [wire.receive() for _ in range(27)]
-            assert [answer.status for answer in answers] == [201, 201, 200] * 9
-            counts = [len(answer.json) for answer in answers[2::3]]
+                connection.send(whole[at : at + size])
+            connection.end()
+            responses = [connection.receive() for _ in range(27)]
+            assert [response.status for response in responses] == [201, 201, 200] * 9
+            counts = [len(response.json) for response in responses[2::3]]
             assert counts == [min(100, before + 2 * number) for number in range(1, 10)]
-            assert wire.rest() == b""
+            assert connection.rest() == b""
 
 
-def test_a_caller_that_ends_in_a_pipelined_request_gets_the_answers_to_those_before(caller: Caller) -> None:
-    for last in (b"GET / HT", asked(caller, "POST", body=BODY)[:-1]):
-        with Wire(caller.port) as wire:
-            wire.send(asked(caller), asked(caller), last)
-            wire.end()
-            assert [wire.receive().json, wire.receive().json] == [[], []]
-            assert wire.rest() == b""
+def test_a_client_that_closes_in_a_pipelined_request_gets_the_earlier_responses(caller: Caller) -> None:
+    for last in (b"GET / HT", encode_request(caller, "POST", body=BODY)[:-1]):
+        with RawConnection(caller.port) as connection:
+            connection.send(encode_request(caller), encode_request(caller), last)
+            connection.end()
+            assert [connection.receive().json, connection.receive().json] == [[], []]
+            assert connection.rest() == b""
     assert caller.list().json == []
 
 
-def test_pipelined_requests_are_answered_in_order(caller: Caller, wire: Wire) -> None:
-    session_id = caller.begin()
+def test_pipelined_requests_are_answered_in_order(caller: Caller, connection: RawConnection) -> None:
+    session_id = caller.new_session()
     words = [f"word {number}" for number in range(20)]
     bodies = [b'{"newMessages":[{"role":"user","content":"%b"}]}' % word.encode() for word in words]
-    wire.send(
+    connection.send(
         *(
-            asked(caller, "PUT", f"/{session_id}", body, X_Request_Id=f"r-{number}")
+            encode_request(caller, "PUT", f"/{session_id}", body, X_Request_Id=f"r-{number}")
             for number, body in enumerate(bodies)
         ),
-        asked(caller, "GET", f"/{session_id}"),
-        asked(caller, "GET", f"/{unknown_id()}"),
-        asked(caller, "DELETE", f"/{session_id}"),
+        encode_request(caller, "GET", f"/{session_id}"),
+        encode_request(caller, "GET", f"/{unknown_id()}"),
+        encode_request(caller, "DELETE", f"/{session_id}"),
     )
     for number in range(20):
-        answer = wire.receive()
-        assert answer.json["totalMessages"] == number + 1
-        assert answer.headers["x-request-id"] == f"r-{number}"
-    assert [spoken["content"] for spoken in wire.receive().json["messages"]] == words
-    assert [wire.receive().status, wire.receive().status] == [404, 200]
+        response = connection.receive()
+        assert response.json["totalMessages"] == number + 1
+        assert response.headers["x-request-id"] == f"r-{number}"
+    assert [stored["content"] for stored in connection.receive().json["messages"]] == words
+    assert [connection.receive().status, connection.receive().status] == [404, 200]
 
 
-def test_pipelined_requests_in_chunks_and_with_large_bodies_are_answered_in_order(caller: Caller, wire: Wire) -> None:
+def test_pipelined_requests_in_chunks_and_with_large_bodies_are_answered_in_order(
+    caller: Caller, connection: RawConnection
+) -> None:
     body = b'{"userId":"someone","initialMessages":[{"role":"user","content":"%b"}]}' % (b"x" * 300_000)
     for _ in range(3):
-        wire.send(asked(caller, "POST", Transfer_Encoding="chunked"), *chunked(body, 10_000), asked(caller))
-    answers = [wire.receive() for _ in range(6)]
-    assert [answer.status for answer in answers] == [201, 200] * 3
-    assert [len(answer.json) for answer in answers[1::2]] == [1, 2, 3]
+        connection.send(
+            encode_request(caller, "POST", Transfer_Encoding="chunked"), *chunked(body, 10_000), encode_request(caller)
+        )
+    responses = [connection.receive() for _ in range(6)]
+    assert [response.status for response in responses] == [201, 200] * 3
+    assert [len(response.json) for response in responses[1::2]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("garbage", [b"garbage\r\n\r\n", b"\x00", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"])
-def test_garbage_behind_a_request_does_not_take_its_answer(caller: Caller, wire: Wire, garbage: bytes) -> None:
-    session_id = caller.begin(initialMessages=[message()])
-    wire.send(asked(caller, "DELETE", f"/{session_id}"), garbage)
-    assert wire.receive().json == {"message": "Session deleted successfully"}
-    assert wire.rest() == b""
+def test_garbage_after_a_request_does_not_lose_its_response(
+    caller: Caller, connection: RawConnection, garbage: bytes
+) -> None:
+    session_id = caller.new_session(initialMessages=[message()])
+    connection.send(encode_request(caller, "DELETE", f"/{session_id}"), garbage)
+    assert connection.receive().json == {"message": "Session deleted successfully"}
+    assert connection.rest() == b""
     assert caller.get(session_id).status == 404
 
 
@@ -443,9 +443,9 @@ NO_HOSTS = [
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_any_host_is_taken(caller: Caller, wire: Wire, host: str) -> None:
-    wire.send(asked(caller).replace(b"Host: here", f"Host: {host}".encode()))
-    assert wire.receive().status == 200
+def test_any_valid_host_is_accepted(caller: Caller, connection: RawConnection, host: str) -> None:
+    connection.send(encode_request(caller).replace(b"Host: here", f"Host: {host}".encode()))
+    assert connection.receive().status == 200
 
 
 @pytest.mark.parametrize(
@@ -454,142 +454,150 @@ def test_any_host_is_taken(caller: Caller, wire: Wire, host: str) -> None:
     + [f"Host: {host}\r\n".encode("latin-1") for host in NO_HOSTS],
 )
 @pytest.mark.parametrize("path", ["/health/live", None])
-def test_a_host_that_is_missing_doubled_or_none_is_400(
-    caller: Caller, wire: Wire, lines: bytes, path: str | None
+def test_a_missing_repeated_or_invalid_host_is_400(
+    caller: Caller, connection: RawConnection, lines: bytes, path: str | None
 ) -> None:
-    request = asked(caller) if path is None else head("GET", path)
-    wire.send(request.replace(b"Host: here\r\n", lines))
-    answer = wire.receive()
-    assert answer.refusal == (400, "INVALID_REQUEST")
-    assert answer.headers["connection"] == "close"
-    assert wire.rest() == b""
+    request = encode_request(caller) if path is None else head("GET", path)
+    connection.send(request.replace(b"Host: here\r\n", lines))
+    response = connection.receive()
+    assert response.error == (400, "INVALID_REQUEST")
+    assert response.headers["connection"] == "close"
+    assert connection.rest() == b""
 
 
 @pytest.mark.parametrize("target", ["/health/live#", "/health/live#a", "/health/live?a#b", "/#/health/live"])
-def test_a_target_with_a_fragment_is_400(wire: Wire, target: str) -> None:
-    wire.send(head("GET", target))
-    assert wire.receive().refusal == (400, "INVALID_REQUEST")
-    assert wire.rest() == b""
+def test_a_target_with_a_fragment_is_400(connection: RawConnection, target: str) -> None:
+    connection.send(head("GET", target))
+    assert connection.receive().error == (400, "INVALID_REQUEST")
+    assert connection.rest() == b""
 
 
-def test_http_1_0_needs_no_host(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: here\r\n", b""))
-    assert wire.receive().status == 200
+def test_http_1_0_needs_no_host(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: here\r\n", b""))
+    assert connection.receive().status == 200
 
 
 @pytest.mark.parametrize("version", ["0.9", "2.0", "1.2", "3.0", "9.9", "0.0"])
-def test_another_version_of_http_is_505(caller: Caller, wire: Wire, version: str) -> None:
-    wire.send(asked(caller, "POST", body=BODY).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
-    answer = wire.receive()
-    assert answer.refusal == (505, "HTTP_VERSION_NOT_SUPPORTED")
-    assert answer.headers["connection"] == "close"
-    assert wire.rest() == b""
+def test_another_version_of_http_is_505(caller: Caller, connection: RawConnection, version: str) -> None:
+    connection.send(encode_request(caller, "POST", body=BODY).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+    response = connection.receive()
+    assert response.error == (505, "HTTP_VERSION_NOT_SUPPORTED")
+    assert response.headers["connection"] == "close"
+    assert connection.rest() == b""
     assert caller.list().json == []
 
 
-def test_the_beginning_of_http_2_is_505(wire: Wire) -> None:
-    wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    assert wire.receive().refusal == (505, "HTTP_VERSION_NOT_SUPPORTED")
+def test_an_http_2_preface_is_505(connection: RawConnection) -> None:
+    connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    assert connection.receive().error == (505, "HTTP_VERSION_NOT_SUPPORTED")
 
 
 @pytest.mark.parametrize("version", ["1", "11.1", "x", "1.x", ""])
-def test_what_is_no_version_is_400(caller: Caller, wire: Wire, version: str) -> None:
-    wire.send(asked(caller).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
-    assert wire.receive().refusal == (400, "INVALID_REQUEST")
+def test_an_invalid_version_is_400(caller: Caller, connection: RawConnection, version: str) -> None:
+    connection.send(encode_request(caller).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+    assert connection.receive().error == (400, "INVALID_REQUEST")
 
 
-def test_the_form_of_a_proxys_request_is_answered_like_any_other(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller).replace(b"GET /", b"GET http://elsewhere/"))
-    assert wire.receive().json == []
-    wire.send(head("OPTIONS", "*"))
-    assert wire.receive().status in {400, 404}
+def test_a_target_in_absolute_form_is_served(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller).replace(b"GET /", b"GET http://elsewhere/"))
+    assert connection.receive().json == []
+    connection.send(head("OPTIONS", "*"))
+    assert connection.receive().status in {400, 404}
 
 
-def test_the_date_is_that_of_the_answer(wire: Wire) -> None:
+def test_the_date_header_is_the_time_of_the_response(connection: RawConnection) -> None:
     for _ in range(30):
         before = int(time.time())
-        wire.send(head("GET", "/health/live"))
-        dated = parsedate_to_datetime(wire.receive().headers["date"]).timestamp()
+        connection.send(head("GET", "/health/live"))
+        dated = parsedate_to_datetime(connection.receive().headers["date"]).timestamp()
         assert before <= dated <= time.time()
         time.sleep(0.05)
 
 
-def test_garbage_behind_several_requests_takes_no_answer(caller: Caller, wire: Wire) -> None:
-    wire.send(*[asked(caller, "POST", body=BODY)] * 3, b"garbage\r\n\r\n")
-    assert [wire.receive().status for _ in range(3)] == [201] * 3
-    assert wire.rest() == b""
+def test_garbage_after_several_requests_does_not_lose_their_responses(
+    caller: Caller, connection: RawConnection
+) -> None:
+    connection.send(*[encode_request(caller, "POST", body=BODY)] * 3, b"garbage\r\n\r\n")
+    assert [connection.receive().status for _ in range(3)] == [201] * 3
+    assert connection.rest() == b""
     assert len(caller.list().json) == 3
 
 
-def test_requests_behind_connection_close_are_not_answered(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller, "POST", body=BODY, Connection="close"), asked(caller, "POST", body=BODY))
-    answer = wire.receive()
-    assert (answer.status, answer.headers["connection"]) == (201, "close")
-    assert wire.rest() == b""
+def test_requests_after_connection_close_are_not_served(caller: Caller, connection: RawConnection) -> None:
+    connection.send(
+        encode_request(caller, "POST", body=BODY, Connection="close"), encode_request(caller, "POST", body=BODY)
+    )
+    response = connection.receive()
+    assert (response.status, response.headers["connection"]) == (201, "close")
+    assert connection.rest() == b""
     assert len(caller.list().json) == 1
 
 
-def test_http_1_0_is_answered_and_the_connection_is_closed(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller).replace(b"HTTP/1.1", b"HTTP/1.0"))
-    assert wire.receive().status == 200
-    assert wire.rest() == b""
+def test_http_1_0_is_served_and_the_connection_is_closed(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert connection.receive().status == 200
+    assert connection.rest() == b""
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.2"])
-def test_the_wish_for_another_protocol_is_ignored_with_its_body_read(caller: Caller, wire: Wire, protocol: str) -> None:
+def test_an_upgrade_request_is_served_as_http_with_its_body(
+    caller: Caller, connection: RawConnection, protocol: str
+) -> None:
     wish = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol, "HTTP2-Settings": "AAMAAABkAAQAAP__"}
     headers: dict[str, Any] = {name.replace("-", "_"): value for name, value in wish.items()}
     for _ in range(2):
-        wire.send(asked(caller, "POST", body=BODY, **headers))
-        created = wire.receive()
+        connection.send(encode_request(caller, "POST", body=BODY, **headers))
+        created = connection.receive()
         assert created.status == 201
         path = f"/{created.json['sessionId']}"
-        wire.send(asked(caller, "PUT", f"{path}/extend", b'{"additionalMinutes":7}', **headers))
-        assert wire.receive().json["message"] == "Session extended by 7 minutes"
-        wire.send(asked(caller, "GET", path, **headers), asked(caller, "GET", path))
-        assert wire.receive().json == wire.receive().json
-    for byte in asked(caller, "POST", body=BODY, **headers):
-        wire.send(bytes([byte]))
-    assert wire.receive().status == 201
+        connection.send(encode_request(caller, "PUT", f"{path}/extend", b'{"additionalMinutes":7}', **headers))
+        assert connection.receive().json["message"] == "Session extended by 7 minutes"
+        connection.send(encode_request(caller, "GET", path, **headers), encode_request(caller, "GET", path))
+        assert connection.receive().json == connection.receive().json
+    for byte in encode_request(caller, "POST", body=BODY, **headers):
+        connection.send(bytes([byte]))
+    assert connection.receive().status == 201
 
 
-def test_a_caller_that_will_ask_no_more_still_gets_its_answers(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller, "POST", body=BODY), asked(caller), asked(caller, "POST", body=BODY))
-    wire.end()
-    assert [wire.receive().status for _ in range(3)] == [201, 200, 201]
-    assert wire.rest() == b""
+def test_a_client_that_closed_its_sending_side_gets_its_responses(caller: Caller, connection: RawConnection) -> None:
+    connection.send(
+        encode_request(caller, "POST", body=BODY), encode_request(caller), encode_request(caller, "POST", body=BODY)
+    )
+    connection.end()
+    assert [connection.receive().status for _ in range(3)] == [201, 200, 201]
+    assert connection.rest() == b""
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /", b"GET / HTTP/1.1\r\nX: "])
-def test_a_caller_that_ends_in_its_headers_gets_no_answer(wire: Wire, sent: bytes) -> None:
-    wire.send(sent)
-    wire.end()
+def test_a_client_that_closes_in_its_headers_gets_no_response(connection: RawConnection, sent: bytes) -> None:
+    connection.send(sent)
+    connection.end()
     started = time.monotonic()
-    assert wire.rest() == b""
+    assert connection.rest() == b""
     assert time.monotonic() - started < HEADER_SECONDS
 
 
-def test_a_caller_that_hangs_up_in_its_body_changes_nothing(caller: Caller) -> None:
-    with Wire(caller.port) as wire:
-        wire.send(asked(caller, "POST", body=BODY)[:-1])
+def test_a_client_that_disconnects_in_its_body_changes_nothing(caller: Caller) -> None:
+    with RawConnection(caller.port) as connection:
+        connection.send(encode_request(caller, "POST", body=BODY)[:-1])
     assert caller.list().json == []
 
 
-def test_a_bodiless_head_leaves_the_connection_in_step(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller, "HEAD"), asked(caller, "HEAD", "?limit=0"), asked(caller))
-    assert wire.receive(bodiless=True).status == 200
-    assert wire.receive(bodiless=True).status == 400
-    assert wire.receive().json == []
-    with pytest.raises(HungUpError):
-        wire.receive()
+def test_a_head_request_does_not_desynchronise_the_connection(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller, "HEAD"), encode_request(caller, "HEAD", "?limit=0"), encode_request(caller))
+    assert connection.receive(bodiless=True).status == 200
+    assert connection.receive(bodiless=True).status == 400
+    assert connection.receive().json == []
+    with pytest.raises(ConnectionClosedError):
+        connection.receive()
 
 
-def test_content_type_and_length_are_said_once(caller: Caller, wire: Wire) -> None:
-    wire.send(asked(caller, "POST", body=BODY, Content_Type="application/json", Connection="close"))
-    answer = wire.rest().lower()
+def test_content_type_and_length_are_sent_once(caller: Caller, connection: RawConnection) -> None:
+    connection.send(encode_request(caller, "POST", body=BODY, Content_Type="application/json", Connection="close"))
+    response = connection.rest().lower()
     for name in (b"content-type", b"content-length", b"x-request-id", b"date"):
-        assert answer.count(b"\r\n%b: " % name) == 1
-    assert b"\r\nserver: " not in answer
+        assert response.count(b"\r\n%b: " % name) == 1
+    assert b"\r\nserver: " not in response
 
 
 @pytest.mark.parametrize("filler", [[b"a: b"] * 1_021, [b"a: b"] * 1_100, [b"a: %b" % (b"x" * 16_000)] * 3])
@@ -598,42 +606,42 @@ def test_content_type_and_length_are_said_once(caller: Caller, wire: Wire) -> No
     "wish",
     [b"Upgrade: x\r\nConnection: upgrade", b"Upgrade: x\r\nConnection: Upgrade\r\n" * 2, b"a: b\r\nConnection: close"],
 )
-def test_a_body_is_no_request_where_its_length_stands_behind_too_many_headers(
-    caller: Caller, wire: Wire, filler: list[bytes], wish: bytes, *, chunks: bool
+def test_a_body_whose_length_is_after_too_many_headers_is_not_a_request(
+    caller: Caller, connection: RawConnection, filler: list[bytes], wish: bytes, *, chunks: bool
 ) -> None:
-    session_id = caller.begin()
-    inner = asked(caller, "DELETE", f"/{session_id}")
+    session_id = caller.new_session()
+    inner = encode_request(caller, "DELETE", f"/{session_id}")
     body = b"".join(chunked(inner)) if chunks else inner
     framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(inner)
-    start = asked(caller, "POST").removesuffix(b"\r\n\r\n")
-    wire.send(b"\r\n".join([start, wish.strip(), *filler, framing, b"", body]))
-    assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
-    with pytest.raises((HungUpError, ConnectionError)):
-        wire.receive()
+    start = encode_request(caller, "POST").removesuffix(b"\r\n\r\n")
+    connection.send(b"\r\n".join([start, wish.strip(), *filler, framing, b"", body]))
+    assert connection.receive().error == (431, "HEADERS_TOO_LARGE")
+    with pytest.raises((ConnectionClosedError, ConnectionError)):
+        connection.receive()
     assert caller.get(session_id).status == 200
 
 
 @pytest.mark.parametrize("filler", [[b"a: b"] * 1_021, [b"a: b"] * 1_100, [b"a: %b" % (b"x" * 16_000)] * 3])
 @pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
-def test_the_body_behind_too_many_headers_is_read_past_and_the_connection_goes_on(
-    caller: Caller, wire: Wire, filler: list[bytes], *, chunks: bool
+def test_the_body_after_too_many_headers_is_skipped_and_the_connection_works(
+    caller: Caller, connection: RawConnection, filler: list[bytes], *, chunks: bool
 ) -> None:
-    session_id = caller.begin()
-    inner = asked(caller, "DELETE", f"/{session_id}")
+    session_id = caller.new_session()
+    inner = encode_request(caller, "DELETE", f"/{session_id}")
     body = b"".join(chunked(inner)) if chunks else inner
     framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(inner)
-    start = asked(caller, "POST").removesuffix(b"\r\n\r\n")
-    wire.send(b"\r\n".join([start, b"a: b", b"a: b", *filler, framing, b"", body]), asked(caller))
-    assert wire.receive().refusal == (431, "HEADERS_TOO_LARGE")
-    assert [session["id"] for session in wire.receive().json] == [session_id]
+    start = encode_request(caller, "POST").removesuffix(b"\r\n\r\n")
+    connection.send(b"\r\n".join([start, b"a: b", b"a: b", *filler, framing, b"", body]), encode_request(caller))
+    assert connection.receive().error == (431, "HEADERS_TOO_LARGE")
+    assert [session["id"] for session in connection.receive().json] == [session_id]
 
 
 @pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunked"])
-def test_a_wish_for_another_protocol_leaves_every_other_header(caller: Caller, wire: Wire, *, chunks: bool) -> None:
+def test_an_upgrade_request_keeps_all_other_headers(caller: Caller, connection: RawConnection, *, chunks: bool) -> None:
     body = b"".join(chunked(BODY)) if chunks else BODY
     framing = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: %d" % len(BODY)
-    start = asked(caller, "POST").removesuffix(b"\r\n\r\n")
+    start = encode_request(caller, "POST").removesuffix(b"\r\n\r\n")
     wish = [b"Upgrade: x", b"Connection: upgrade", b"upgrade: h2c", b"Connection: HTTP2-Settings"]
-    wire.send(b"\r\n".join([start, *wish, *[b"a: b"] * 900, framing, b"", body]), asked(caller))
-    assert wire.receive().status == 201
-    assert wire.receive().status == 200
+    connection.send(b"\r\n".join([start, *wish, *[b"a: b"] * 900, framing, b"", body]), encode_request(caller))
+    assert connection.receive().status == 201
+    assert connection.receive().status == 200

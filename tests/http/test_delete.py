@@ -1,29 +1,30 @@
 import pytest
 
-from tests.http.calling import JSON, Caller, message, unknown_id
+from tests.http.callers import JSON, Caller, message, unknown_id
 
 
-def test_delete_session_answers_200_with_a_message(caller: Caller) -> None:
-    answer = caller.delete(caller.begin())
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json == {"message": "Session deleted successfully"}
+def test_delete_session_returns_200_with_a_message(caller: Caller) -> None:
+    response = caller.delete(caller.new_session())
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json == {"message": "Session deleted successfully"}
 
 
-def test_delete_session_leaves_nothing_to_find(caller: Caller) -> None:
-    gone, left = caller.begin(initialMessages=[message()]), caller.begin()
-    caller.delete(gone)
-    for answer in (caller.get(gone), caller.update(gone, tokensUsed=1), caller.extend(gone), caller.delete(gone)):
-        assert answer.refusal == (404, "SESSION_NOT_FOUND")
-    assert [session["id"] for session in caller.list().json] == [left]
+def test_delete_session_makes_the_session_unknown(caller: Caller) -> None:
+    deleted, kept = caller.new_session(initialMessages=[message()]), caller.new_session()
+    caller.delete(deleted)
+    later = [caller.get(deleted), caller.update(deleted, tokensUsed=1), caller.extend(deleted), caller.delete(deleted)]
+    for response in later:
+        assert response.error == (404, "SESSION_NOT_FOUND")
+    assert [session["id"] for session in caller.list().json] == [kept]
 
 
 def test_delete_session_of_an_unknown_id_is_404(caller: Caller) -> None:
-    assert caller.delete(unknown_id()).refusal == (404, "SESSION_NOT_FOUND")
+    assert caller.delete(unknown_id()).error == (404, "SESSION_NOT_FOUND")
 
 
 def test_delete_session_deletes_a_completed_session(caller: Caller) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     caller.update(session_id, status="completed")
     assert caller.delete(session_id).status == 200
 
@@ -39,7 +40,7 @@ def test_delete_session_deletes_a_completed_session(caller: Caller) -> None:
         (None, {"Content-Type": "text/html", "Content-Encoding": "gzip"}),
     ],
 )
-def test_delete_session_does_not_care_about_a_body(caller: Caller, body: bytes | None, headers: dict[str, str]) -> None:
-    session_id = caller.begin()
+def test_delete_session_ignores_a_body(caller: Caller, body: bytes | None, headers: dict[str, str]) -> None:
+    session_id = caller.new_session()
     assert caller.send("DELETE", f"{caller.sessions}/{session_id}", body, headers).status == 200
     assert caller.get(session_id).status == 404

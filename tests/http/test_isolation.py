@@ -1,4 +1,4 @@
-"""Who gets what: every route by every kind of token by every kind of id, with the answer the contract gives.
+"""Isolation: every route with every kind of token and every kind of id, and the response that the contract demands.
 
 A route without a row here fails, and so does a kind of place that this table does not know.
 """
@@ -16,9 +16,9 @@ from sessionary.server.http.routes import ROUTES, Route
 from sessionary.server.operations.tokens import READ, SCOPES, TokenMaker, create_token, revoke_token
 from sessionary.server.store.opening import open_store
 from tests.harness.server import ServerProcess, run_sessionary
-from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
+from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
 
-# What each operation is sent, beside the path: something it would do if it may.
+# The body that each operation is sent: something that would have an effect if it were allowed.
 BODIES: Final[dict[str, Any]] = {
     "create_session": {"userId": "intruder", "initialMessages": [message("planted")]},
     "list_sessions": None,
@@ -32,12 +32,12 @@ UNAUTHENTICATED = ("none", "malformed", "altered", "revoked", "expired")
 AUTHENTICATED = ("own", "operator", "read-only", "other organisation's")
 IDS = ("own", "other organisation's", "unknown", "no UUID")
 
-# What differs between two answers to one question, whoever asks.
+# The parts that differ between two responses to the same request, whoever sends it.
 PASSING = {"date", "x-request-id"}
 
 
 class World(Struct):
-    """Two organisations, and every kind of token that one of them may meet."""
+    """Two organisations, and every kind of token."""
 
     port: int
     mine: str
@@ -57,7 +57,7 @@ def world(server: ServerProcess) -> World:
 
 
 async def _tokens(database: str, mine: str, theirs: str) -> dict[str, str | None]:
-    """Make every kind of token. The clock stands an hour back, so that one can have expired since."""
+    """Make every kind of token; the clock is an hour slow, so that one of them has expired since."""
     an_hour_ago = int(time.time() * 1000) - 3_600_000
     store = await open_store(database, lambda: an_hour_ago, shared=True)
     maker = TokenMaker(store, lambda: an_hour_ago, secrets.token_bytes)
@@ -85,7 +85,7 @@ async def _tokens(database: str, mine: str, theirs: str) -> dict[str, str | None
 
 
 def expected(route: Route, token: str, session_id: str | None) -> int:
-    """Return the status that the contract gives."""
+    """Return the status that the contract demands."""
     if token in UNAUTHENTICATED:
         return 401
     if token == "other organisation's" or (token == "read-only" and route.scope != READ):
@@ -105,15 +105,15 @@ def path_of(route: Route, caller: Caller, session_id: str | None) -> str:
             raise AssertionError(f"{route.name}: {route.path} is in no row")
 
 
-def send(route: Route, caller: Caller, session_id: str | None) -> Answer:
+def send(route: Route, caller: Caller, session_id: str | None) -> Response:
     body = BODIES[route.name]
     path = path_of(route, caller, session_id)
     return caller.send(route.method, path, None if body is None else as_json(body), {} if body is None else JSON)
 
 
-def lasting(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
-    """Return all of an answer but what passes: it must be the same, byte for byte."""
-    return answer.status, answer.body, {name: answer.headers[name] for name in answer.headers.keys() - PASSING}
+def lasting(response: Response) -> tuple[int, bytes, dict[str, str]]:
+    """Return the parts of a response that must be equal, byte for byte."""
+    return response.status, response.body, {name: response.headers[name] for name in response.headers.keys() - PASSING}
 
 
 def rows() -> list[Any]:
@@ -126,7 +126,7 @@ def rows() -> list[Any]:
 
 
 @pytest.mark.parametrize(("route", "token", "session_id"), rows())
-def test_every_route_answers_every_token_and_id_as_the_contract_says(
+def test_every_route_responds_to_every_token_and_id_as_the_contract_says(
     world: World, route: Route, token: str, session_id: str | None
 ) -> None:
     with (
@@ -134,13 +134,18 @@ def test_every_route_answers_every_token_and_id_as_the_contract_says(
         world.caller("other organisation's", world.theirs) as they,
         world.caller(token) as intruder,
     ):
-        ids = {"own": me.begin(), "other organisation's": they.begin(), "unknown": unknown_id(), "no UUID": "session-1"}
+        ids = {
+            "own": me.new_session(),
+            "other organisation's": they.new_session(),
+            "unknown": unknown_id(),
+            "no UUID": "session-1",
+        }
         before = me.read(ids["own"]), they.read(ids["other organisation's"]), they.list().body
-        answer = send(route, intruder, ids.get(session_id or ""))
-        assert answer.status == expected(route, token, session_id)
-        if answer.status >= 400:
-            assert answer.problem["status"] == answer.status
-            assert ("www-authenticate" in answer.headers) == (answer.status == 401)
+        response = send(route, intruder, ids.get(session_id or ""))
+        assert response.status == expected(route, token, session_id)
+        if response.status >= 400:
+            assert response.problem["status"] == response.status
+            assert ("www-authenticate" in response.headers) == (response.status == 401)
             assert me.read(ids["own"]) == before[0]
         assert they.read(ids["other organisation's"]) == before[1]
         assert they.list().body == before[2]
@@ -148,9 +153,11 @@ def test_every_route_answers_every_token_and_id_as_the_contract_says(
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if "{" in route.path], ids=lambda route: route.name)
 @pytest.mark.parametrize("token", [*UNAUTHENTICATED, *AUTHENTICATED])
-def test_another_organisations_session_is_like_one_that_never_was(world: World, route: Route, token: str) -> None:
+def test_another_organisations_session_looks_like_one_that_never_existed(
+    world: World, route: Route, token: str
+) -> None:
     with world.caller("other organisation's", world.theirs) as they, world.caller(token) as intruder:
-        session_id = they.begin(initialMessages=[message("a secret")], metadata={"a": "secret"})
+        session_id = they.new_session(initialMessages=[message("a secret")], metadata={"a": "secret"})
         theirs = lasting(send(route, intruder, session_id))
         assert theirs == lasting(send(route, intruder, unknown_id()))
         assert theirs == lasting(send(route, intruder, "session-1"))
@@ -163,21 +170,21 @@ def test_another_organisations_session_is_like_one_that_never_was(world: World, 
 @pytest.mark.parametrize("token", [*UNAUTHENTICATED, *AUTHENTICATED])
 def test_head_is_as_isolated_as_get(world: World, route: Route, token: str) -> None:
     with world.caller("own") as me, world.caller(token) as intruder:
-        path = path_of(route, intruder, me.begin())
+        path = path_of(route, intruder, me.new_session())
         head, get = intruder.send("HEAD", path), intruder.send("GET", path)
         assert (head.status, head.body) == (get.status, b"")
         assert lasting(head)[2] == lasting(get)[2]
 
 
 @pytest.mark.parametrize("token", UNAUTHENTICATED)
-def test_no_bad_token_tells_how_it_is_bad(world: World, token: str) -> None:
+def test_no_error_reveals_why_a_token_is_invalid(world: World, token: str) -> None:
     with world.caller("none") as nobody, world.caller(token) as intruder:
         assert lasting(intruder.list()) == lasting(nobody.list())
 
 
-def test_a_list_holds_no_other_organisations_sessions(world: World) -> None:
+def test_a_list_contains_no_other_organisations_sessions(world: World) -> None:
     with world.caller("own") as me, world.caller("other organisation's", world.theirs) as they:
-        mine, theirs = me.begin(userId="same"), they.begin(userId="same")
+        mine, theirs = me.new_session(userId="same"), they.new_session(userId="same")
         my_ids = [session["id"] for session in me.list("?userId=same").json]
         their_ids = [session["id"] for session in they.list("?userId=same").json]
         assert mine in my_ids
@@ -185,16 +192,16 @@ def test_a_list_holds_no_other_organisations_sessions(world: World) -> None:
         assert not set(my_ids) & set(their_ids)
 
 
-def test_an_operators_token_sees_each_organisation_by_itself(world: World) -> None:
+def test_an_operators_token_sees_one_organisation_at_a_time(world: World) -> None:
     with world.caller("own") as me, world.caller("operator", world.theirs) as operator:
-        session_id = me.begin()
-        assert operator.get(session_id).refusal == (404, "SESSION_NOT_FOUND")
+        session_id = me.new_session()
+        assert operator.get(session_id).error == (404, "SESSION_NOT_FOUND")
         assert session_id not in [session["id"] for session in operator.list("?limit=100").json]
     with world.caller("operator") as operator:
         assert operator.get(session_id).status == 200
 
 
-def test_a_revoked_token_dies_within_five_seconds(server: ServerProcess, world: World) -> None:
+def test_a_revoked_token_is_refused_within_five_seconds(server: ServerProcess, world: World) -> None:
     made = server.create_token_object(world.mine)
     with Caller(server.port, made["token"], world.mine) as caller:
         assert caller.list().status == 200
@@ -204,9 +211,9 @@ def test_a_revoked_token_dies_within_five_seconds(server: ServerProcess, world: 
         while caller.list().status == 200:
             assert time.monotonic() < died_by
             time.sleep(0.1)
-        assert caller.list().refusal == (401, "UNAUTHENTICATED")
+        assert caller.list().error == (401, "UNAUTHENTICATED")
 
 
-def test_a_new_route_needs_a_row() -> None:
+def test_every_route_is_in_the_table_of_expectations() -> None:
     assert BODIES.keys() == {route.name for route in ROUTES}
     assert {route.path for route in ROUTES} == {COLLECTION, SESSION, EXTENSION}

@@ -1,4 +1,4 @@
-"""What two readers of JSON could understand differently is refused; what is kept comes back exactly."""
+"""JSON that two readers could understand differently is refused; what is stored is returned exactly."""
 
 import json
 import math
@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from tests.http.calling import Answer, Caller, message
+from tests.http.callers import Caller, Response, message
 
-Send = Callable[[Caller, bytes], Answer]
+Send = Callable[[Caller, bytes], Response]
 
 
-def to_create(caller: Caller, members: bytes) -> Answer:
+def to_create(caller: Caller, members: bytes) -> Response:
     return caller.create_raw(b'{"userId":"someone",%b}' % members)
 
 
-def to_update(caller: Caller, members: bytes) -> Answer:
-    return caller.update_raw(caller.begin(), b"{%b}" % members)
+def to_update(caller: Caller, members: bytes) -> Response:
+    return caller.update_raw(caller.new_session(), b"{%b}" % members)
 
 
-def to_extend(caller: Caller, members: bytes) -> Answer:
-    return caller.extend_raw(caller.begin(), b"{%b}" % members)
+def to_extend(caller: Caller, members: bytes) -> Response:
+    return caller.extend_raw(caller.new_session(), b"{%b}" % members)
 
 
 every_body = pytest.mark.parametrize("send", [to_create, to_update, to_extend], ids=lambda send: send.__name__)
@@ -68,8 +68,8 @@ every_body = pytest.mark.parametrize("send", [to_create, to_update, to_extend], 
         b"\xe2\x80\xa8",
     ],
 )
-def test_what_is_not_json_is_400(caller: Caller, send: Send, members: bytes) -> None:
-    assert send(caller, members).refusal == (400, "INVALID_JSON")
+def test_invalid_json_is_400(caller: Caller, send: Send, members: bytes) -> None:
+    assert send(caller, members).error == (400, "INVALID_JSON")
 
 
 @every_body
@@ -101,11 +101,11 @@ def test_a_lone_surrogate_and_invalid_utf8_are_400(caller: Caller, send: Send, t
         b'"metadata":{"a":["%b"]}',
         b'"newMessages":[{"role":"user","content":"%b"}]',
     ):
-        assert send(caller, members % text).refusal == (400, "INVALID_JSON")
+        assert send(caller, members % text).error == (400, "INVALID_JSON")
 
 
 @pytest.mark.parametrize("body", [b'{"userId":"\\ud800"}', b'{"userId":"\\uDBFFx"}', b'{"a":["\\ud800"]} '])
-def test_half_of_a_pair_at_the_end_is_not_told_as_a_body_that_is_not_whole(caller: Caller, body: bytes) -> None:
+def test_half_a_surrogate_pair_at_the_end_is_not_reported_as_truncated(caller: Caller, body: bytes) -> None:
     assert "surrogate pair" in caller.create_raw(body).problem["detail"]
     assert "truncated" in caller.create_raw(body[: body.index(b"u") + 3]).problem["detail"]
 
@@ -113,14 +113,14 @@ def test_half_of_a_pair_at_the_end_is_not_told_as_a_body_that_is_not_whole(calle
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_byte_order_mark_and_other_encodings_are_400(caller: Caller, encoding: str) -> None:
     body = '{"userId":"someone"}'.encode(encoding)
-    assert caller.create_raw(body).refusal == (400, "INVALID_JSON")
-    assert caller.extend_raw(caller.begin(), "{}".encode(encoding)).status == 400
+    assert caller.create_raw(body).error == (400, "INVALID_JSON")
+    assert caller.extend_raw(caller.new_session(), "{}".encode(encoding)).status == 400
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"  \r\n\t", b"null", b"[]", b"[{}]", b'"text"', b"1", b"true", b"{", b"}", b"\0"]
 )
-def test_a_body_that_is_no_object_is_400(caller: Caller, body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_400(caller: Caller, body: bytes) -> None:
     assert caller.create_raw(body).status == 400
     assert caller.create_raw(body).problem["code"] in {"INVALID_JSON", "INVALID_REQUEST"}
 
@@ -153,16 +153,16 @@ DUPLICATES = [
 @every_body
 @pytest.mark.parametrize("members", DUPLICATES)
 def test_a_duplicate_key_is_400_at_any_depth(caller: Caller, send: Send, members: bytes) -> None:
-    assert send(caller, members).refusal == (400, "INVALID_JSON")
+    assert send(caller, members).error == (400, "INVALID_JSON")
 
 
 @every_body
 def test_a_duplicate_key_is_found_under_sixty_levels(caller: Caller, send: Send) -> None:
-    assert send(caller, b'"x":' + b"[" * 60 + b'{"a":1,"a":2}' + b"]" * 60).refusal == (400, "INVALID_JSON")
+    assert send(caller, b'"x":' + b"[" * 60 + b'{"a":1,"a":2}' + b"]" * 60).error == (400, "INVALID_JSON")
 
 
 def test_a_duplicate_user_is_400(caller: Caller) -> None:
-    assert caller.create_raw(b'{"userId":"a","userId":"a"}').refusal == (400, "INVALID_JSON")
+    assert caller.create_raw(b'{"userId":"a","userId":"a"}').error == (400, "INVALID_JSON")
 
 
 @every_body
@@ -178,7 +178,7 @@ def test_a_duplicate_user_is_400(caller: Caller) -> None:
         b'"a":1,"a\\u0000":2,"\\u0000":3,"":4',
     ],
 )
-def test_equal_keys_in_different_objects_and_quotes_in_texts_are_fine(
+def test_equal_keys_in_different_objects_and_quotes_in_strings_are_valid(
     caller: Caller, send: Send, members: bytes
 ) -> None:
     assert send(caller, members).status in {200, 201}
@@ -206,12 +206,12 @@ EXACT = [
 @pytest.mark.parametrize("number", EXACT)
 def test_a_number_in_metadata_and_messages_comes_back_exactly(caller: Caller, number: str) -> None:
     body = '{"userId":"a","metadata":{"n":%s},"initialMessages":[{"role":"user","content":[{"n":%s}],"n":%s}]}'
-    answer = caller.create_raw((body % (number, number, number)).encode())
-    assert answer.status == 201
-    session = caller.read(answer.json["sessionId"])
-    (spoken,) = session["messages"]
+    response = caller.create_raw((body % (number, number, number)).encode())
+    assert response.status == 201
+    session = caller.read(response.json["sessionId"])
+    (stored,) = session["messages"]
     (listed,) = caller.list().json
-    for back in (session["metadata"]["n"], listed["metadata"]["n"], spoken["n"], spoken["content"][0]["n"]):
+    for back in (session["metadata"]["n"], listed["metadata"]["n"], stored["n"], stored["content"][0]["n"]):
         assert repr(back) == repr(json.loads(number))
 
 
@@ -233,7 +233,7 @@ def test_a_number_in_metadata_and_messages_comes_back_exactly(caller: Caller, nu
     ],
     ids=lambda number: number[:25],
 )
-def test_a_number_that_fits_nothing_is_400_wherever_it_stands(caller: Caller, number: str) -> None:
+def test_a_number_out_of_range_is_400_everywhere(caller: Caller, number: str) -> None:
     for member in (
         '"metadata":{"n":%s}',
         '"metadata":{"n":[{"m":[%s]}]}',
@@ -241,31 +241,31 @@ def test_a_number_that_fits_nothing_is_400_wherever_it_stands(caller: Caller, nu
         '"unknown":%s',
         '"tokensUsed":%s',
     ):
-        answer = to_update(caller, (member % number).encode())
-        assert answer.status == 400, member
-        assert answer.problem["code"] in {"INVALID_JSON", "INVALID_REQUEST"}
+        response = to_update(caller, (member % number).encode())
+        assert response.status == 400, member
+        assert response.problem["code"] in {"INVALID_JSON", "INVALID_REQUEST"}
 
 
-def test_a_number_between_two_doubles_becomes_the_nearest(caller: Caller) -> None:
-    answer = to_create(caller, b'"metadata":{"a":0.1000000000000000055511151231257827,"b":1E2}')
-    assert caller.read(answer.json["sessionId"])["metadata"] == {"a": 0.1, "b": 100.0}
-    assert math.isfinite(caller.read(answer.json["sessionId"])["metadata"]["b"])
+def test_a_number_between_two_doubles_is_rounded_to_the_nearest(caller: Caller) -> None:
+    response = to_create(caller, b'"metadata":{"a":0.1000000000000000055511151231257827,"b":1E2}')
+    assert caller.read(response.json["sessionId"])["metadata"] == {"a": 0.1, "b": 100.0}
+    assert math.isfinite(caller.read(response.json["sessionId"])["metadata"]["b"])
 
 
 HARD = [f"{number % 9 + 1}.234567890123{number:07}e-{number % 40 + 270}" for number in range(9_000)]
 
 
-def test_many_numbers_that_take_long_to_read_are_read_as_few_are(caller: Caller) -> None:
+def test_many_slow_numbers_are_decoded_like_few(caller: Caller) -> None:
     few, many = HARD[:20], HARD
-    answer = caller.create_raw(
+    response = caller.create_raw(
         f'{{"userId":"a","unknown":[{",".join(many)}],"metadata":{{"n":[{",".join(few)}]}}}}'.encode()
     )
-    read = caller.read(answer.json["sessionId"])["metadata"]["n"]
+    read = caller.read(response.json["sessionId"])["metadata"]["n"]
     assert [repr(number) for number in read] == [repr(float(number)) for number in few]
     too_large = caller.create_raw(f'{{"userId":"a","unknown":[{",".join(many)},1e999]}}'.encode())
-    assert too_large.refusal == (400, "INVALID_JSON")
+    assert too_large.error == (400, "INVALID_JSON")
     too_many = caller.create_raw(f'{{"userId":"a","unknown":[{",".join(many * 5)}]}}'.encode())
-    assert too_many.refusal == (400, "INVALID_REQUEST")
+    assert too_many.error == (400, "INVALID_REQUEST")
     texts = caller.create_raw(f'{{"userId":"a","unknown":"{",".join(many * 5)}"}}'.encode())
     assert texts.status == 201
 
@@ -296,21 +296,21 @@ def test_a_body_is_nested_64_levels_deep_and_no_deeper(
 ) -> None:
     around = 1 + member.count(b"{") + member.count(b"[")
     assert to_update(caller, member % nested(64 - around - own, innermost)).status == 200
-    assert to_update(caller, member % nested(65 - around - own, innermost)).refusal == (400, "INVALID_REQUEST")
+    assert to_update(caller, member % nested(65 - around - own, innermost)).error == (400, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize("nested", [arrays, objects, mixed], ids=lambda nested: nested.__name__)
 @every_body
-def test_a_body_nested_without_end_is_400(caller: Caller, send: Send, nested: Callable[[int, bytes], bytes]) -> None:
+def test_a_very_deeply_nested_body_is_400(caller: Caller, send: Send, nested: Callable[[int, bytes], bytes]) -> None:
     for depth in (1_000, 5_000):
-        assert send(caller, b'"a":%b' % nested(depth, b"1")).refusal == (400, "INVALID_REQUEST")
+        assert send(caller, b'"a":%b' % nested(depth, b"1")).error == (400, "INVALID_REQUEST")
     assert send(caller, b'"a":%b' % (b"[" * 200_000)).status == 400
     assert send(caller, b'"a":%b' % arrays(200_000, b"")).status == 400
 
 
-def test_what_was_nested_64_deep_comes_back(caller: Caller) -> None:
+def test_metadata_nested_64_levels_deep_comes_back(caller: Caller) -> None:
     value: Any = json.loads(mixed(60, b"[]"))
-    session_id = caller.begin(metadata={"deep": value}, initialMessages=[message("a", deep=value)])
+    session_id = caller.new_session(metadata={"deep": value}, initialMessages=[message("a", deep=value)])
     session = caller.read(session_id)
     assert session["metadata"] == {"deep": value}
     assert session["messages"][0]["deep"] == value
@@ -327,14 +327,14 @@ def test_what_was_nested_64_deep_comes_back(caller: Caller) -> None:
         lambda text: {text: None},
     ],
 )
-def test_metadata_holds_no_nul(caller: Caller, text: str, wrap: Callable[[str], dict[str, Any]]) -> None:
-    answer = caller.create(metadata=wrap(text))
-    assert answer.refusal == (400, "INVALID_REQUEST")
-    assert answer.pointers == ["/metadata"]
-    assert caller.update(caller.begin(), metadata=wrap(text)).pointers == ["/metadata"]
+def test_metadata_must_not_contain_nul(caller: Caller, text: str, wrap: Callable[[str], dict[str, Any]]) -> None:
+    response = caller.create(metadata=wrap(text))
+    assert response.error == (400, "INVALID_REQUEST")
+    assert response.pointers == ["/metadata"]
+    assert caller.update(caller.new_session(), metadata=wrap(text)).pointers == ["/metadata"]
 
 
-def test_metadata_holds_every_other_text(caller: Caller) -> None:
+def test_metadata_may_contain_any_other_text(caller: Caller) -> None:
     metadata = {
         "\x01\n\x7f\x9f": "\x01\x1f",
         "\\u0000": "\\u0000 \\\\u0000",
@@ -342,7 +342,7 @@ def test_metadata_holds_every_other_text(caller: Caller) -> None:
         "": "",
         "__proto__": {},
     }
-    session_id = caller.begin(metadata=metadata)
+    session_id = caller.new_session(metadata=metadata)
     assert caller.read(session_id)["metadata"] == metadata
     caller.update(session_id, metadata={"more": metadata})
     assert caller.read(session_id)["metadata"] == {**metadata, "more": metadata}
@@ -353,7 +353,7 @@ CONTROLS = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))]
 
 
 @pytest.mark.parametrize("field", ["userId", "sessionGroup", "model", "title"])
-def test_names_and_titles_hold_no_control_characters(caller: Caller, field: str) -> None:
+def test_names_and_titles_must_not_contain_control_characters(caller: Caller, field: str) -> None:
     for control in CONTROLS:
         for text in (control, f"a{control}", f"{control}a", f"a{control}a"):
             assert caller.create(**{field: text}).pointers == [f"/{field}"], repr(text)
@@ -363,21 +363,21 @@ def test_names_and_titles_hold_no_control_characters(caller: Caller, field: str)
 @pytest.mark.parametrize(
     "text", [" ", "\xa0", "\u2028", "\u200b", "\ufeff", "💬", "a'b\"c\\d", "%00", "null", "\ufffe"]
 )
-def test_names_and_titles_hold_any_other_text(caller: Caller, field: str, text: str) -> None:
+def test_names_and_titles_may_contain_any_other_text(caller: Caller, field: str, text: str) -> None:
     name = {"userId": "user_id", "sessionGroup": "session_group"}.get(field, field)
-    assert caller.read(caller.begin(**{field: text}))[name] == text
+    assert caller.read(caller.new_session(**{field: text}))[name] == text
 
 
 VALUES = 100_000
 
 
-def filled(begin: bytes, unit: bytes, end: bytes, count: int) -> bytes:
-    """Fill a body with so many of a unit, whose last byte is the comma between two."""
-    return (begin + unit * count)[:-1] + end
+def filled(start: bytes, unit: bytes, end: bytes, count: int) -> bytes:
+    """Make a body of so many units; the last byte of a unit is the comma before the next."""
+    return (start + unit * count)[:-1] + end
 
 
 @pytest.mark.parametrize(
-    ("begin", "unit", "end"),
+    ("start", "unit", "end"),
     [
         (b'{"a":[', b"[],", b"]}"),
         (b'{"a":[', b'{"a" :1},', b"]}"),
@@ -395,20 +395,20 @@ def filled(begin: bytes, unit: bytes, end: bytes, count: int) -> bytes:
     ],
 )
 def test_a_body_of_too_many_values_is_400_before_it_is_decoded(
-    caller: Caller, begin: bytes, unit: bytes, end: bytes
+    caller: Caller, start: bytes, unit: bytes, end: bytes
 ) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     before = caller.get(session_id).body
     most = (8 * 1024 * 1024 - 100) // len(unit)
     for count in (VALUES + 1, most):
-        answer = caller.update_raw(session_id, filled(begin, unit, end, count))
-        assert answer.refusal == (400, "INVALID_REQUEST")
-        assert answer.problem["detail"] == "The body holds more than 100000 values."
+        response = caller.update_raw(session_id, filled(start, unit, end, count))
+        assert response.error == (400, "INVALID_REQUEST")
+        assert response.problem["detail"] == "The body holds more than 100000 values."
     assert caller.get(session_id).body == before
 
 
 def test_a_body_may_hold_a_hundred_thousand_values(caller: Caller) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     for unit in (b"1,", b'"x",', b"12345678901,"):
         assert caller.update_raw(session_id, filled(b'{"a":[', unit, b"]}", VALUES - 2)).status == 200
         assert caller.update_raw(session_id, filled(b'{"a":[', unit, b"]}", VALUES + 1)).status == 400
@@ -416,36 +416,36 @@ def test_a_body_may_hold_a_hundred_thousand_values(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("text", [",", "[", '{"', '\\"', "\\", '":', '\\":,[{', '" :', "9", '"a":1,"a":2,'])
-def test_what_stands_in_a_text_is_not_counted(caller: Caller, text: str) -> None:
-    session_id = caller.begin()
+def test_the_contents_of_strings_are_not_counted(caller: Caller, text: str) -> None:
+    session_id = caller.new_session()
     whole = text * (400_000 // len(text))
     assert caller.update(session_id, newMessages=[message(whole)] * 2).status == 200
-    assert [spoken["content"] for spoken in caller.read(session_id)["messages"]] == [whole] * 2
+    assert [stored["content"] for stored in caller.read(session_id)["messages"]] == [whole] * 2
 
 
 @pytest.mark.parametrize("digits", [384, 4_000, 5_000, 1_000_000])
-def test_an_integer_of_any_length_is_400(caller: Caller, digits: int) -> None:
-    session_id = caller.begin()
+def test_a_very_long_integer_is_400(caller: Caller, digits: int) -> None:
+    session_id = caller.new_session()
     number = b"1" * digits
     for members in (b'"a":%b', b'"a":-%b', b'"a":[1,%b]', b'"a":%b ', b'"userId":"a","b":[%b]', b'"b":"\\"","a":%b'):
-        answer = caller.update_raw(session_id, b"{%b}" % (members % number))
-        assert answer.refusal in {(400, "INVALID_REQUEST"), (400, "INVALID_JSON")}, members
+        response = caller.update_raw(session_id, b"{%b}" % (members % number))
+        assert response.error in {(400, "INVALID_REQUEST"), (400, "INVALID_JSON")}, members
 
 
 @pytest.mark.parametrize("number", ["0.{}", "1.{}e-5", "-0.{}E+1", "1e-{zeros}1", "1E{zeros}1", "1e+{zeros}1"])
 def test_a_double_may_have_any_number_of_digits(caller: Caller, number: str) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     for length in (300, 1_000, 200_000):
         written = number.format("1" * length, length=length, zeros="0" * length)
         body = b'{"a":%b}' % written.encode()
         assert caller.update_raw(session_id, body).status == 200, number
 
 
-def test_a_key_twice_is_found_in_a_long_body_too(caller: Caller) -> None:
-    session_id = caller.begin()
+def test_a_duplicate_key_is_found_in_a_long_body(caller: Caller) -> None:
+    session_id = caller.new_session()
     for text in ("x", '":', '\\" :', ":"):
         for pair in (b'"a":1,"a":2', b'"a" :1,"\\u0061":2', b'"":[],"" : {}'):
-            spoken = json.dumps(message(text * 60_000)).encode()
-            body = b'{"newMessages":[%b],"b":{%b}}' % (spoken, pair)
-            assert caller.update_raw(session_id, body).refusal == (400, "INVALID_JSON")
+            stored = json.dumps(message(text * 60_000)).encode()
+            body = b'{"newMessages":[%b],"b":{%b}}' % (stored, pair)
+            assert caller.update_raw(session_id, body).error == (400, "INVALID_JSON")
     assert caller.read(session_id)["messages"] == []

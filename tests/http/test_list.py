@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 
 from tests.harness.server import ServerProcess
-from tests.http.calling import Answer, Caller, message, moment
+from tests.http.callers import Caller, Response, message, parse_timestamp
 
 LISTED = [
     "id",
@@ -30,24 +30,24 @@ LINK = re.compile(r'<([^<>"\s]+)>; rel="next"')
 
 @pytest.fixture(scope="module")
 def crowd(server: ServerProcess, operator_token: str) -> Iterator[Caller]:
-    """Speaks for an organisation of 103 sessions: three users, two groups, one of five completed."""
+    """A caller for an organisation with 103 sessions: three users, two groups, every fifth completed."""
     with Caller(server.port, operator_token, f"crowd-{secrets.token_hex(8)}") as caller:
         for number in range(CROWD):
             group = {"sessionGroup": "even"} if number % 2 == 0 else {}
             model = {"model": "small"} if number % 4 == 0 else {}
-            session_id = caller.begin(userId=f"user-{number % 3}", metadata={"number": number}, **group, **model)
+            session_id = caller.new_session(userId=f"user-{number % 3}", metadata={"number": number}, **group, **model)
             if number % 5 == 0:
                 assert caller.update(session_id, status="completed").status == 200
         yield caller
 
 
-def numbers(answer: Answer) -> list[int]:
-    assert answer.status == 200, answer
-    return [session["metadata"]["number"] for session in answer.json]
+def numbers(response: Response) -> list[int]:
+    assert response.status == 200, response
+    return [session["metadata"]["number"] for session in response.json]
 
 
-def next_of(answer: Answer) -> str | None:
-    link = answer.headers.get("link")
+def next_of(response: Response) -> str | None:
+    link = response.headers.get("link")
     if link is None:
         return None
     found = LINK.fullmatch(link)
@@ -55,7 +55,7 @@ def next_of(answer: Answer) -> str | None:
     return found[1]
 
 
-def pages(caller: Caller, query: str) -> list[Answer]:
+def pages(caller: Caller, query: str) -> list[Response]:
     found = [caller.list(query)]
     while target := next_of(found[-1]):
         found.append(caller.send("GET", target))
@@ -66,9 +66,9 @@ def newest_first(*wanted: bool) -> list[int]:
     return [number for number in reversed(range(CROWD)) if wanted[number]]
 
 
-def test_list_sessions_answers_a_bare_array_in_snake_case(caller: Caller) -> None:
+def test_list_sessions_returns_a_bare_array_in_snake_case(caller: Caller) -> None:
     assert caller.list().json == []
-    session_id = caller.begin(
+    session_id = caller.new_session(
         userId="user-1",
         sessionGroup="group",
         title="A title",
@@ -77,11 +77,11 @@ def test_list_sessions_answers_a_bare_array_in_snake_case(caller: Caller) -> Non
         initialMessages=[message(), message("Hi", "assistant")],
     )
     caller.update(session_id, tokensUsed=7)
-    answer = caller.list()
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert type(answer.json) is list
-    (session,) = answer.json
+    response = caller.list()
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert type(response.json) is list
+    (session,) = response.json
     assert list(session) == LISTED
     assert session == {
         **session,
@@ -95,20 +95,28 @@ def test_list_sessions_answers_a_bare_array_in_snake_case(caller: Caller) -> Non
         "total_tokens": 7,
         "metadata": {"a": [1, {"b": None}]},
     }
-    assert moment(session["created_at"]) <= moment(session["updated_at"]) < moment(session["expires_at"])
+    assert (
+        parse_timestamp(session["created_at"])
+        <= parse_timestamp(session["updated_at"])
+        < parse_timestamp(session["expires_at"])
+    )
 
 
-def test_list_sessions_never_carries_messages_nor_leaves_a_member_out(caller: Caller) -> None:
-    caller.begin(initialMessages=[message("a secret")])
-    caller.begin()
-    answer = caller.list()
-    assert b"a secret" not in answer.body.replace(b'"title":"a secret"', b"")
-    assert [list(session) for session in answer.json] == [LISTED, LISTED]
-    assert (answer.json[0]["title"], answer.json[0]["model"], answer.json[0]["session_group"]) == (None, None, None)
+def test_list_sessions_returns_no_messages_and_omits_no_member(caller: Caller) -> None:
+    caller.new_session(initialMessages=[message("a secret")])
+    caller.new_session()
+    response = caller.list()
+    assert b"a secret" not in response.body.replace(b'"title":"a secret"', b"")
+    assert [list(session) for session in response.json] == [LISTED, LISTED]
+    assert (response.json[0]["title"], response.json[0]["model"], response.json[0]["session_group"]) == (
+        None,
+        None,
+        None,
+    )
 
 
-def test_list_sessions_tells_of_a_session_what_get_session_tells(caller: Caller) -> None:
-    session_id = caller.begin(initialMessages=[message()], metadata={"a": 1}, sessionGroup="g", model="m")
+def test_list_sessions_returns_the_same_members_as_get_session(caller: Caller) -> None:
+    session_id = caller.new_session(initialMessages=[message()], metadata={"a": 1}, sessionGroup="g", model="m")
     caller.update(session_id, tokensUsed=5, status="completed")
     (listed,) = caller.list().json
     read = caller.read(session_id)
@@ -116,16 +124,16 @@ def test_list_sessions_tells_of_a_session_what_get_session_tells(caller: Caller)
     assert listed == read
 
 
-def test_list_sessions_is_newest_first_and_fifty_long_unless_told(crowd: Caller) -> None:
-    answer = crowd.list()
-    assert numbers(answer) == list(range(CROWD - 1, CROWD - 51, -1))
-    keys = [(session["created_at"], session["id"]) for session in answer.json]
+def test_list_sessions_is_newest_first_with_fifty_by_default(crowd: Caller) -> None:
+    response = crowd.list()
+    assert numbers(response) == list(range(CROWD - 1, CROWD - 51, -1))
+    keys = [(session["created_at"], session["id"]) for session in response.json]
     assert keys == sorted(keys, reverse=True)
-    assert answer.body == crowd.list("?limit=50").body
+    assert response.body == crowd.list("?limit=50").body
 
 
 @pytest.mark.parametrize("limit", [1, 2, 50, 99, 100])
-def test_list_sessions_holds_at_most_as_many_as_told(crowd: Caller, limit: int) -> None:
+def test_list_sessions_returns_at_most_the_limit(crowd: Caller, limit: int) -> None:
     assert numbers(crowd.list(f"?limit={limit}")) == list(range(CROWD - 1, CROWD - 1 - limit, -1))
 
 
@@ -166,7 +174,7 @@ def test_list_sessions_filters_exactly_and_pages_never_overlap_or_skip(
 
 def test_list_sessions_links_to_the_next_page_only_while_rows_follow(caller: Caller) -> None:
     for _ in range(3):
-        caller.begin()
+        caller.new_session()
     assert next_of(caller.list("?limit=2")) is not None
     assert next_of(caller.list("?limit=3")) is None
     assert next_of(caller.list("?limit=4")) is None
@@ -176,16 +184,16 @@ def test_list_sessions_links_to_the_next_page_only_while_rows_follow(caller: Cal
 
 
 @pytest.mark.parametrize("spelling", ["organizations", "organisations"])
-def test_list_sessions_links_relatively_repeating_spelling_filters_and_limit(caller: Caller, spelling: str) -> None:
+def test_list_sessions_links_are_relative_with_spelling_filters_and_limit(caller: Caller, spelling: str) -> None:
     odd = "ä &=#+%/?;💬'\"<>"
     for _ in range(3):
-        caller.begin(userId=odd, sessionGroup=odd, model=odd)
-    caller.begin(userId="another", sessionGroup=odd, model=odd)
+        caller.new_session(userId=odd, sessionGroup=odd, model=odd)
+    caller.new_session(userId="another", sessionGroup=odd, model=odd)
     asked = {"userId": odd, "sessionGroup": odd, "model": odd, "status": "active", "limit": "2"}
     query = "&".join(f"{name}={quote(value)}" for name, value in asked.items())
-    other = caller.spelled(spelling)
-    answer = other.list(f"?{query}&unknown=x")
-    target = next_of(answer)
+    other = caller.with_spelling(spelling)
+    response = other.list(f"?{query}&unknown=x")
+    target = next_of(response)
     assert target is not None
     parts = urlsplit(target)
     assert (parts.scheme, parts.netloc, parts.path) == ("", "", other.sessions)
@@ -194,14 +202,14 @@ def test_list_sessions_links_relatively_repeating_spelling_filters_and_limit(cal
     assert given == asked
     following = other.send("GET", target)
     assert len(following.json) == 1
-    assert len({session["id"] for session in answer.json + following.json}) == 3
+    assert len({session["id"] for session in response.json + following.json}) == 3
     assert next_of(following) is None
 
 
-def test_list_sessions_goes_on_from_an_offset_by_cursor(crowd: Caller) -> None:
-    answers = pages(crowd, "?limit=40&offset=10")
-    assert list(itertools.chain.from_iterable(map(numbers, answers))) == list(range(CROWD - 11, -1, -1))
-    assert all("offset" not in target for target in map(next_of, answers) if target)
+def test_list_sessions_continues_from_an_offset_by_cursor(crowd: Caller) -> None:
+    responses = pages(crowd, "?limit=40&offset=10")
+    assert list(itertools.chain.from_iterable(map(numbers, responses))) == list(range(CROWD - 11, -1, -1))
+    assert all("offset" not in target for target in map(next_of, responses) if target)
 
 
 @pytest.mark.parametrize(("offset", "left"), [(0, 50), (102, 1), (103, 0), (5000, 0), (2147483647, 0)])
@@ -209,47 +217,47 @@ def test_list_sessions_past_the_end_is_empty(crowd: Caller, offset: int, left: i
     assert len(crowd.list(f"?offset={offset}").json) == left
 
 
-def test_list_sessions_by_cursor_is_steady_while_sessions_come_and_go(caller: Caller) -> None:
-    ids = [caller.begin() for _ in range(9)][::-1]
+def test_list_sessions_by_cursor_is_stable_while_sessions_come_and_go(caller: Caller) -> None:
+    ids = [caller.new_session() for _ in range(9)][::-1]
     first = caller.list("?limit=3")
-    caller.begin()
+    caller.new_session()
     caller.delete(ids[0])
     caller.delete(ids[2])
     second = caller.send("GET", str(next_of(first)))
     caller.delete(ids[5])
-    caller.begin()
+    caller.new_session()
     third = caller.send("GET", str(next_of(second)))
-    assert [session["id"] for answer in (first, second, third) for session in answer.json] == ids
+    assert [session["id"] for response in (first, second, third) for session in response.json] == ids
 
 
 def test_list_sessions_with_cursor_and_offset_is_400(crowd: Caller) -> None:
     target = next_of(crowd.list("?limit=2"))
     for offset in (0, 2):
-        answer = crowd.send("GET", f"{target}&offset={offset}")
-        assert answer.refusal == (400, "INVALID_PARAMETER")
+        response = crowd.send("GET", f"{target}&offset={offset}")
+        assert response.error == (400, "INVALID_PARAMETER")
 
 
 @pytest.mark.parametrize(
     "cursor",
     ["x", "abc", "A" * 21, "A" * 23, "A" * 22 + "==", "A" * 21 + "B", "%C3%A4" * 22, "A" * 65, "....", "1", "-", "%00"],
 )
-def test_list_sessions_with_a_cursor_that_cannot_be_read_is_400(crowd: Caller, cursor: str) -> None:
-    answer = crowd.list(f"?cursor={cursor}")
-    assert answer.status == 400
-    assert answer.problem["code"] in {"INVALID_CURSOR", "INVALID_PARAMETER"}
-    assert answer.pointers == ["cursor"]
+def test_list_sessions_with_an_invalid_cursor_is_400(crowd: Caller, cursor: str) -> None:
+    response = crowd.list(f"?cursor={cursor}")
+    assert response.status == 400
+    assert response.problem["code"] in {"INVALID_CURSOR", "INVALID_PARAMETER"}
+    assert response.pointers == ["cursor"]
 
 
-def test_list_sessions_with_a_cursor_shows_no_other_organisations_rows(crowd: Caller, caller: Caller) -> None:
-    mine = caller.begin()
+def test_list_sessions_with_a_cursor_returns_no_other_organisations_sessions(crowd: Caller, caller: Caller) -> None:
+    mine = caller.new_session()
     theirs = str(next_of(crowd.list("?limit=2")))
     query = urlsplit(theirs).query
     assert {session["id"] for session in caller.list(f"?{query}").json} <= {mine}
     assert numbers(crowd.list(f"?{query}")) == [CROWD - 3, CROWD - 4]
 
 
-def test_list_sessions_lists_completed_sessions_too(caller: Caller) -> None:
-    completed, active = caller.begin(), caller.begin()
+def test_list_sessions_includes_completed_sessions(caller: Caller) -> None:
+    completed, active = caller.new_session(), caller.new_session()
     caller.update(completed, status="completed")
     ids: Any = [session["id"] for session in caller.list().json]
     assert ids == [active, completed]

@@ -1,11 +1,11 @@
-"""What a message may be, and that it comes back as it was sent."""
+"""Messages: which are valid, and that they are returned as they were sent."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.http.calling import Answer, Caller, message, moment
+from tests.http.callers import Caller, Response, message, parse_timestamp
 
 TOOL_CALL = {"id": "call-1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
 
@@ -73,72 +73,74 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def sent_both_ways(caller: Caller, messages: list[Any]) -> tuple[Answer, Answer]:
+def sent_both_ways(caller: Caller, messages: list[Any]) -> tuple[Response, Response]:
     """Send messages with create_session and with update_session."""
-    return caller.create(initialMessages=messages), caller.update(caller.begin(), newMessages=messages)
+    return caller.create(initialMessages=messages), caller.update(caller.new_session(), newMessages=messages)
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant", "tool", "developer"])
-def test_every_role_may_speak_first_and_later(caller: Caller, role: str) -> None:
-    for answer in sent_both_ways(caller, [message("Hi", role)]):
-        assert answer.status in {200, 201}
-        (spoken,) = caller.read(answer.json["sessionId"])["messages"]
-        assert (spoken["role"], spoken["content"]) == (role, "Hi")
+def test_every_role_is_accepted_first_and_later(caller: Caller, role: str) -> None:
+    for response in sent_both_ways(caller, [message("Hi", role)]):
+        assert response.status in {200, 201}
+        (stored,) = caller.read(response.json["sessionId"])["messages"]
+        assert (stored["role"], stored["content"]) == (role, "Hi")
 
 
 @pytest.mark.parametrize("given", GOOD, ids=str)
-def test_a_message_comes_back_as_it_was_sent(caller: Caller, given: dict[str, Any]) -> None:
-    for answer in sent_both_ways(caller, [given]):
-        assert answer.status in {200, 201}
-        (spoken,) = caller.read(answer.json["sessionId"])["messages"]
-        moment(spoken.pop("created_at"))
-        assert json.dumps(spoken) == json.dumps(given)
+def test_a_message_is_returned_as_it_was_sent(caller: Caller, given: dict[str, Any]) -> None:
+    for response in sent_both_ways(caller, [given]):
+        assert response.status in {200, 201}
+        (stored,) = caller.read(response.json["sessionId"])["messages"]
+        parse_timestamp(stored.pop("created_at"))
+        assert json.dumps(stored) == json.dumps(given)
 
 
 @pytest.mark.parametrize(("given", "pointer"), BAD, ids=str)
-def test_what_is_no_message_is_400_and_its_place_is_told(caller: Caller, given: dict[str, Any], pointer: str) -> None:
+def test_an_invalid_message_is_400_with_its_pointer(caller: Caller, given: dict[str, Any], pointer: str) -> None:
     created, updated = sent_both_ways(caller, [message(), given, message()])
-    assert created.refusal == (400, "INVALID_REQUEST")
+    assert created.error == (400, "INVALID_REQUEST")
     assert created.pointers == [f"/initialMessages/1{pointer}"]
-    assert updated.refusal == (400, "INVALID_REQUEST")
+    assert updated.error == (400, "INVALID_REQUEST")
     assert updated.pointers == [f"/newMessages/1{pointer}"]
 
 
 @pytest.mark.parametrize("given", [None, "Hi", 5, [], [message()], True])
-def test_what_is_no_object_is_no_message(caller: Caller, given: object) -> None:
+def test_a_message_must_be_an_object(caller: Caller, given: object) -> None:
     created, updated = sent_both_ways(caller, [message(), given])
     assert created.pointers == ["/initialMessages/1"]
     assert updated.pointers == ["/newMessages/1"]
 
 
-def test_a_role_that_is_not_known_is_answered_with_those_that_are(caller: Caller) -> None:
-    for answer in sent_both_ways(caller, [{"role": "robot-7", "content": "Hi"}]):
-        (fault,) = answer.problem["errors"]
+def test_the_error_for_an_unknown_role_lists_the_known_roles(caller: Caller) -> None:
+    for response in sent_both_ways(caller, [{"role": "robot-7", "content": "Hi"}]):
+        (fault,) = response.problem["errors"]
         assert fault["detail"] == "must be one of: system, user, assistant, tool, developer."
-        assert answer.problem["detail"] == f"{fault['pointer']}: {fault['detail']}"
-        assert b"robot" not in answer.body
+        assert response.problem["detail"] == f"{fault['pointer']}: {fault['detail']}"
+        assert b"robot" not in response.body
 
 
-def test_every_message_that_is_wrong_is_told_up_to_twenty(caller: Caller) -> None:
+def test_up_to_twenty_invalid_messages_are_reported(caller: Caller) -> None:
     bad = {"role": "robot", "content": "Hi"}
-    answer = caller.update(caller.begin(), newMessages=[message(), bad, message(), bad])
-    assert answer.pointers == ["/newMessages/1/role", "/newMessages/3/role"]
+    response = caller.update(caller.new_session(), newMessages=[message(), bad, message(), bad])
+    assert response.pointers == ["/newMessages/1/role", "/newMessages/3/role"]
     assert len(caller.create(initialMessages=[bad] * 100).pointers) == 20
 
 
 @pytest.mark.parametrize("claimed", ["2001-01-01T00:00:00.000Z", "", None, 5, {"a": 1}])
-def test_created_at_is_the_servers(caller: Caller, claimed: object) -> None:
-    for answer in sent_both_ways(caller, [message("Hi", created_at=claimed), {"created_at": claimed, **message("Ho")}]):
-        session = caller.read(answer.json["sessionId"])
-        assert [spoken["created_at"] for spoken in session["messages"]] == [session["updated_at"]] * 2
-        assert [spoken["content"] for spoken in session["messages"]] == ["Hi", "Ho"]
+def test_created_at_is_set_by_the_server(caller: Caller, claimed: object) -> None:
+    for response in sent_both_ways(
+        caller, [message("Hi", created_at=claimed), {"created_at": claimed, **message("Ho")}]
+    ):
+        session = caller.read(response.json["sessionId"])
+        assert [stored["created_at"] for stored in session["messages"]] == [session["updated_at"]] * 2
+        assert [stored["content"] for stored in session["messages"]] == ["Hi", "Ho"]
 
 
-def test_created_at_inside_a_member_is_the_callers(caller: Caller) -> None:
+def test_created_at_inside_a_member_is_not_changed(caller: Caller) -> None:
     given = message([{"created_at": "mine"}], metadata={"created_at": 1})
-    (spoken,) = caller.read(caller.begin(initialMessages=[given]))["messages"]
-    assert spoken["content"] == [{"created_at": "mine"}]
-    assert spoken["metadata"] == {"created_at": 1}
+    (stored,) = caller.read(caller.new_session(initialMessages=[given]))["messages"]
+    assert stored["content"] == [{"created_at": "mine"}]
+    assert stored["metadata"] == {"created_at": 1}
 
 
 TEXTS = [
@@ -159,14 +161,14 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_message_may_hold_any_text_and_comes_back_equal(caller: Caller, text: str, ascii_only: bool) -> None:  # noqa: FBT001
+def test_a_message_may_contain_any_text_and_is_returned_equal(caller: Caller, text: str, ascii_only: bool) -> None:  # noqa: FBT001
     given = message(text, name=text, metadata={text: [text]}) | {text: text}
     parts = message([{"type": "text", "text": text}])
     body = json.dumps({"userId": "someone", "initialMessages": [given, parts]}, ensure_ascii=ascii_only)
-    answer = caller.create_raw(body.encode())
-    assert answer.status == 201
-    spoken, spoken_in_parts = caller.read(answer.json["sessionId"])["messages"]
-    assert spoken == {**given, "created_at": spoken["created_at"]}
+    response = caller.create_raw(body.encode())
+    assert response.status == 201
+    stored, spoken_in_parts = caller.read(response.json["sessionId"])["messages"]
+    assert stored == {**given, "created_at": stored["created_at"]}
     assert spoken_in_parts["content"] == parts["content"]
-    assert caller.update_raw(answer.json["sessionId"], json.dumps({"newMessages": [given]}).encode()).status == 200
-    assert caller.get(answer.json["sessionId"], "?messagesLimit=1").json["messages"][0]["content"] == text
+    assert caller.update_raw(response.json["sessionId"], json.dumps({"newMessages": [given]}).encode()).status == 200
+    assert caller.get(response.json["sessionId"], "?messagesLimit=1").json["messages"][0]["content"] == text

@@ -1,4 +1,4 @@
-"""The OpenAPI document: whole, as documented, with every bound, and kept by the server."""
+"""The OpenAPI document: complete, equal to the official API, with every bound, and followed by the server."""
 
 import inspect
 import json
@@ -16,16 +16,16 @@ from quantcdn.api.ai_sessions_api import AISessionsApi
 
 from sessionary import constants, errors
 from sessionary.server.http.openapi.document import document
-from sessionary.server.http.openapi.schemas import MEMBER_NAMES, NAMES
+from sessionary.server.http.openapi.schemas import MESSAGE_NAMES, NAMES
 from sessionary.server.http.routes import ROUTES, Route
 from tests.harness.server import ServerProcess, run_sessionary
-from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
+from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
 
 DOCUMENT = document()
 COLLECTION = "/api/v3/organizations/{organisation}/ai/sessions"
 SESSION = f"{COLLECTION}/{{sessionId}}"
 # operationId, method, path, status, request and response as the documented API has them.
-GIVEN = [
+OFFICIAL_OPERATIONS = [
     ("createAISession", "post", COLLECTION, "201", "CreateAISessionRequest", "CreateAISession201Response"),
     ("listAISessions", "get", COLLECTION, "200", None, "ListAISessions200ResponseInner"),
     ("getAISession", "get", SESSION, "200", None, "GetAISession200Response"),
@@ -66,9 +66,9 @@ QUERIES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "getAISession": {"messagesLimit": {"minimum": 1, "maximum": constants.WINDOW_LIMIT_MAX}, "messagesOffset": COUNT},
 }
-# Bounds that a caller of the API has nothing to do with.
+# Bounds that do not concern a caller of the API.
 PRIVATE_LIMITS = {
-    "AUDIT_KEPT_MILLISECONDS",
+    "AUDIT_RETENTION_MILLISECONDS",
     "BURST_MAX",
     "DERIVED_TITLE_LENGTH_MAX",
     "FRAMING_BYTES_MAX",
@@ -77,11 +77,14 @@ PRIVATE_LIMITS = {
     "HEAD_BYTES_READ_MAX",
     "MILLISECONDS_PER_DAY",
     "MILLISECONDS_PER_MINUTE",
-    "ONCE_KEPT_MILLISECONDS",
+    "IDEMPOTENCY_KEY_RETENTION_MILLISECONDS",
     "REQUESTS_PER_SECOND_MAX",
 }
-# Failures that no body tells: bases of others, those of commands and of our client, and those not served yet.
-PRIVATE_FAILURES = {
+# Errors that no response has: base classes, errors of commands and of our client, and those that are not used yet.
+PRIVATE_ERRORS = {
+    errors.SessionaryError,
+    errors.APIStatusError,
+    errors.ConfigurationError,
     errors.ResponseValidationError,
     errors.ClientClosedError,
     errors.ClientUsageError,
@@ -102,8 +105,8 @@ def test_the_document_is_valid() -> None:
     assert DOCUMENT["info"]["license"]["identifier"] == "Apache-2.0"
 
 
-@pytest.mark.parametrize("given", GIVEN, ids=lambda given: given[0])
-def test_each_operation_is_described_as_it_is_given(given: tuple[str, str, str, str, str | None, str]) -> None:
+@pytest.mark.parametrize("given", OFFICIAL_OPERATIONS, ids=lambda given: given[0])
+def test_each_operation_is_described_as_in_the_official_api(given: tuple[str, str, str, str, str | None, str]) -> None:
     operation_id, method, path, status, request, response = given
     operation = DOCUMENT["paths"][path][method]
     assert operation["operationId"] == operation_id
@@ -115,11 +118,15 @@ def test_each_operation_is_described_as_it_is_given(given: tuple[str, str, str, 
     assert _names(operation["responses"][status]["content"]) == {response}
 
 
-def test_nothing_is_described_but_what_is_routed() -> None:
+def test_exactly_the_routes_are_described() -> None:
     described = {operation["operationId"]: (path, method) for path, method, operation in _operations()}
     assert len(described) == len(list(_operations()))
     private = {"checkLiveness", "checkReadiness", "getOpenAPI"}
-    assert set(described) - private == {route.operation_id for route in ROUTES} == {given[0] for given in GIVEN}
+    assert (
+        set(described) - private
+        == {route.operation_id for route in ROUTES}
+        == {given[0] for given in OFFICIAL_OPERATIONS}
+    )
     for route in ROUTES:
         assert described[route.operation_id] == (
             f"{COLLECTION.removesuffix('/ai/sessions')}{route.path}",
@@ -127,17 +134,17 @@ def test_nothing_is_described_but_what_is_routed() -> None:
         )
 
 
-def test_the_token_is_asked_for_as_it_is_given() -> None:
+def test_the_security_scheme_is_that_of_the_official_api() -> None:
     (scheme,) = DOCUMENT["components"]["securitySchemes"].values()
     assert list(DOCUMENT["components"]["securitySchemes"]) == ["BearerAuth"]
     assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
     for path, _, operation in _operations():
-        asked = operation["security"] != []
-        assert asked == path.startswith("/api/")
-        assert ("401" in operation["responses"]) == ("403" in operation["responses"]) == asked
+        needs_token = operation["security"] != []
+        assert needs_token == path.startswith("/api/")
+        assert ("401" in operation["responses"]) == ("403" in operation["responses"]) == needs_token
 
 
-def test_every_type_of_the_official_client_has_its_name_here() -> None:
+def test_every_type_of_the_official_client_is_a_schema() -> None:
     official = {
         name
         for name, kind in inspect.getmembers(quantcdn, inspect.isclass)
@@ -145,10 +152,10 @@ def test_every_type_of_the_official_client_has_its_name_here() -> None:
     }
     assert len(official) == 11
     assert official <= set(DOCUMENT["components"]["schemas"])
-    assert official == {*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}
+    assert official == {*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}))
+@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}))
 def test_a_type_has_every_member_and_bound_of_the_official_client(name: str) -> None:
     ours = _resolved(DOCUMENT["components"]["schemas"][name])
     theirs = getattr(quantcdn, name).model_json_schema(by_alias=True)
@@ -164,8 +171,8 @@ def test_a_type_has_every_member_and_bound_of_the_official_client(name: str) -> 
     assert set(theirs.get("required", [])) <= set(ours.get("required", []))
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MEMBER_NAMES.values()} - {"StoredMessage"}))
-def test_a_type_has_every_choice_of_the_official_client(name: str) -> None:
+@pytest.mark.parametrize("name", sorted({*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}))
+def test_a_type_has_every_enum_value_of_the_official_client(name: str) -> None:
     ours = _resolved(DOCUMENT["components"]["schemas"][name])
     for member in ("status", "role"):
         validator = getattr(getattr(quantcdn, name), f"{member}_validate_enum", None)
@@ -197,13 +204,13 @@ def test_a_query_has_every_bound(operation_id: str) -> None:
         assert "null" not in _types(parameters[name]["schema"])
 
 
-def test_a_list_takes_every_parameter_of_the_official_client() -> None:
+def test_a_list_has_every_parameter_of_the_official_client() -> None:
     arguments = inspect.signature(AISessionsApi.list_ai_sessions).parameters
-    asked = {_camel(name) for name in arguments if not name.startswith("_")} - {"self", "organisation"}
-    assert asked <= set(QUERIES["listAISessions"])
+    parameters = {_camel(name) for name in arguments if not name.startswith("_")} - {"self", "organisation"}
+    assert parameters <= set(QUERIES["listAISessions"])
 
 
-def test_each_operation_takes_its_conditions() -> None:
+def test_each_operation_has_its_header_parameters() -> None:
     conditions = {
         operation["operationId"]: {one["name"]: one for one in operation.get("parameters", []) if one["in"] == "header"}
         for _, _, operation in _operations()
@@ -232,7 +239,7 @@ def test_each_operation_takes_its_conditions() -> None:
         ("If-None-Match", ["*", '"1"', 'W/"1"', '"1", W/"2"'], ["", "1", '"1" "2"']),
     ],
 )
-def test_a_condition_has_the_form_that_is_read(name: str, good: list[str], bad: list[str]) -> None:
+def test_a_header_parameter_has_the_pattern_that_the_server_accepts(name: str, good: list[str], bad: list[str]) -> None:
     schemas = [
         parameter["schema"]
         for _, _, operation in _operations()
@@ -244,7 +251,7 @@ def test_a_condition_has_the_form_that_is_read(name: str, good: list[str], bad: 
     assert [text for text in bad if validator.is_valid(text)] == []
 
 
-def test_the_path_has_its_bounds() -> None:
+def test_path_parameters_have_their_bounds() -> None:
     for path in (COLLECTION, SESSION, f"{SESSION}/extend"):
         parameters = {parameter["name"]: parameter for parameter in DOCUMENT["paths"][path]["parameters"]}
         assert set(parameters) == set(re.findall(r"{(\w+)}", path))
@@ -254,23 +261,23 @@ def test_the_path_has_its_bounds() -> None:
         assert path == COLLECTION or parameters["sessionId"]["schema"]["format"] == "uuid"
 
 
-def test_every_limit_is_told() -> None:
-    told = {int(number) for number in re.findall(r"\d+", json.dumps(DOCUMENT, ensure_ascii=False))}
+def test_every_public_limit_is_in_the_document() -> None:
+    numbers = {int(number) for number in re.findall(r"\d+", json.dumps(DOCUMENT, ensure_ascii=False))}
     public = {name: value for name, value in vars(constants).items() if name.isupper()}.keys() - PRIVATE_LIMITS
     powers = {"INTEGER_MIN": "-2^63", "INTEGER_MAX": "2^64-1"}
     assert all(power in DOCUMENT["info"]["description"] for power in powers.values())
-    assert {name for name in public - powers.keys() if getattr(constants, name) not in told} == set()
+    assert {name for name in public - powers.keys() if getattr(constants, name) not in numbers} == set()
 
 
-def test_every_failure_is_told() -> None:
+def test_every_error_is_in_the_document() -> None:
     classes = {
         kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SessionaryError)
     }
-    told = {(int(status), code) for _, _, operation in _operations() for status, code in _failures(operation)}
-    assert told == {(kind.status, kind.code) for kind in classes - PRIVATE_FAILURES}
+    described = {(int(status), code) for _, _, operation in _operations() for status, code in _errors(operation)}
+    assert described == {(kind.status, kind.code) for kind in classes - PRIVATE_ERRORS}
 
 
-def test_every_failure_has_one_shape_and_every_answer_its_headers() -> None:
+def test_every_error_is_a_problem_and_every_response_has_its_headers() -> None:
     more = {
         "401": {"WWW-Authenticate"},
         "405": {"Allow"},
@@ -290,7 +297,7 @@ def test_every_failure_has_one_shape_and_every_answer_its_headers() -> None:
                 assert ("content" in response) == (status != "304")
 
 
-def test_every_pattern_is_one_that_any_reader_of_json_schema_knows() -> None:
+def test_every_pattern_is_valid_in_json_schema() -> None:
     patterns = set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(DOCUMENT)))
     assert patterns
     assert not [pattern for pattern in patterns if re.search(r"\(\?(?!:)", json.loads(pattern))]
@@ -299,8 +306,8 @@ def test_every_pattern_is_one_that_any_reader_of_json_schema_knows() -> None:
     assert not any(user.is_valid(text) for text in ("", "a\n", "\x00", "a\x7f", "\x85b", "x" * 257, None, 1))
 
 
-@pytest.mark.parametrize("name", sorted(MEMBER_NAMES.values()))
-def test_a_message_goes_without_role_or_content_only_beside_what_stands_for_them(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(MESSAGE_NAMES.values()))
+def test_a_message_needs_role_and_content_or_a_substitute(name: str) -> None:
     validator = _validator({"$ref": f"#/components/schemas/{name}"})
     taken = {"created_at": "2026-11-22T22:09:00.123Z"} if name == "StoredMessage" else {}
     good: list[dict[str, Any]] = [
@@ -338,7 +345,7 @@ def test_a_message_goes_without_role_or_content_only_beside_what_stands_for_them
     assert [one for one in bad if validator.is_valid(one | taken)] == []
 
 
-def test_what_the_official_clients_send_is_valid() -> None:
+def test_requests_of_the_official_clients_are_valid() -> None:
     create = _validator({"$ref": "#/components/schemas/CreateAISessionRequest"})
     assert create.is_valid({"userId": "someone", "metadata": []})
     assert create.is_valid({"userId": "someone", "metadata": None, "initialMessages": None, "title": None})
@@ -353,38 +360,38 @@ def test_what_the_official_clients_send_is_valid() -> None:
     assert not any(extend.is_valid(one) for one in refused)
 
 
-def test_the_ids_of_a_created_session_lead_to_what_can_be_done_with_it() -> None:
+def test_a_created_session_links_to_its_operations() -> None:
     links = DOCUMENT["paths"][COLLECTION]["post"]["responses"]["201"]["links"]
-    assert set(links) == {given[0] for given in GIVEN if given[2] != COLLECTION}
+    assert set(links) == {given[0] for given in OFFICIAL_OPERATIONS if given[2] != COLLECTION}
     assert all(set(link["parameters"]) == {"organisation", "sessionId"} for link in links.values())
 
 
-def test_the_document_is_printed_and_served_alike(caller: Caller) -> None:
+def test_the_printed_and_the_served_document_are_equal(caller: Caller) -> None:
     printed = run_sessionary("openapi")
     assert json.loads(printed.stdout) == DOCUMENT
-    with caller.bearing(None) as stranger:
-        served = stranger.send("GET", "/openapi.json")
+    with caller.with_token(None) as anonymous:
+        served = anonymous.send("GET", "/openapi.json")
     assert (served.status, served.headers["content-type"]) == (200, "application/json")
     assert served.json == DOCUMENT
     assert DOCUMENT["servers"] == [{"url": "/"}]
 
 
-def test_the_document_knows_the_prefix_it_is_served_under(tmp_path: Path) -> None:
+def test_the_document_contains_the_path_prefix(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db", "--path-prefix", "/chat") as server:
         for path in ("/chat/openapi.json", "/openapi.json"):
             with Caller(server.port, None, "demo") as caller:
                 assert caller.send("GET", path).json["servers"] == [{"url": "/chat"}]
 
 
-def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProcess) -> None:
-    spoken = [
+def test_every_response_matches_the_document(caller: Caller, server: ServerProcess) -> None:
+    messages = [
         message("Hello", metadata={"a": [1, 2.5, None]}),
         message(None, "assistant", tool_calls=[{"id": "t"}]),
         message([{"text": "hi"}]),
     ]
-    session_id = caller.begin(initialMessages=spoken, metadata={"a": {"b": 1}}, sessionGroup="g", model="m")
-    caller.begin(userId="someone else")
-    told = {
+    session_id = caller.new_session(initialMessages=messages, metadata={"a": {"b": 1}}, sessionGroup="g", model="m")
+    caller.new_session(userId="someone else")
+    responses_by_operation = {
         "create_session": [
             caller.create(title="A title"),
             caller.create_raw(b"{"),
@@ -401,7 +408,7 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
         "list_sessions": [
             caller.list(),
             caller.list("?limit=1"),
-            caller.list("?userId=nobody"),
+            caller.list("?userId=unknown"),
             caller.list("?limit=0"),
             caller.send("GET", caller.sessions, headers={"Prefer": "handling=strict"}),
             caller.send("GET", caller.sessions, headers={"If-None-Match": "*"}),
@@ -421,7 +428,7 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
             caller.send("PATCH", f"{caller.sessions}/{session_id}"),
         ],
         "update_session": [
-            caller.update(session_id, newMessages=spoken, tokensUsed=5),
+            caller.update(session_id, newMessages=messages, tokensUsed=5),
             caller.update(session_id, status="completed"),
             caller.update(session_id),
             _update(caller, session_id, {"If-Match": '"1000"'}),
@@ -441,42 +448,45 @@ def test_every_answer_is_as_the_document_says(caller: Caller, server: ServerProc
         "delete_session": [caller.delete(session_id), caller.delete(session_id)],
     }
     for route in ROUTES:
-        for answer in told[route.name]:
-            _check(route, answer)
-    said = {
-        (answer.status, answer.json["code"]) for answers in told.values() for answer in answers if answer.status >= 400
+        for response in responses_by_operation[route.name]:
+            _check(route, response)
+    errors_seen = {
+        (response.status, response.json["code"])
+        for responses in responses_by_operation.values()
+        for response in responses
+        if response.status >= 400
     }
-    assert len(said) == 20, said
+    assert len(errors_seen) == 20, errors_seen
 
 
-def _create_with(token: str | None, caller: Caller) -> Answer:
-    with caller.bearing(token) as stranger:
-        return stranger.create()
+def _create_with(token: str | None, caller: Caller) -> Response:
+    with caller.with_token(token) as anonymous:
+        return anonymous.create()
 
 
-def _update(caller: Caller, session_id: str, headers: dict[str, str], **fields: Any) -> Answer:
+def _update(caller: Caller, session_id: str, headers: dict[str, str], **fields: Any) -> Response:
     return caller.send("PUT", f"{caller.sessions}/{session_id}", as_json(fields), JSON | headers)
 
 
-def _check(route: Route, answer: Answer) -> None:
-    """Compare an answer with what the document says of it, unknown members included."""
+def _check(route: Route, response: Response) -> None:
+    """Check a response against the document, including that it has no unknown members."""
     operation = DOCUMENT["paths"][f"{COLLECTION.removesuffix('/ai/sessions')}{route.path}"][route.method.lower()]
-    described = operation["responses"][str(answer.status)]
+    described = operation["responses"][str(response.status)]
     for name, reference in described["headers"].items():
         header = _resolved(reference)
-        text = answer.headers.get(name.lower())
+        text = response.headers.get(name.lower())
         assert text is not None or not header.get("required"), name
         if text is not None:
             value = int(text) if header["schema"]["type"] == "integer" else text
             _validator(header["schema"]).validate(value)
-    if answer.status == 304:
-        assert answer.body == b""
+    if response.status == 304:
+        assert response.body == b""
         return
     ((media_type, content),) = described["content"].items()
-    assert answer.headers["content-type"] == media_type
-    _validator(content["schema"]).validate(answer.json)
+    assert response.headers["content-type"] == media_type
+    _validator(content["schema"]).validate(response.json)
     (name,) = _names(content)
-    for answered in answer.json if isinstance(answer.json, list) else [answer.json]:
+    for answered in response.json if isinstance(response.json, list) else [response.json]:
         assert set(answered) <= set(DOCUMENT["components"]["schemas"][name]["properties"])
 
 
@@ -487,16 +497,16 @@ def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield path, method, operation
 
 
-def _failures(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _errors(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for status, response in operation["responses"].items():
         if status >= "400":
-            (_, told) = response["content"]["application/problem+json"]["schema"]["allOf"]
-            assert told["properties"]["status"] == {"const": int(status)}
-            yield from ((status, code) for code in told["properties"]["code"]["enum"])
+            (_, restrictions) = response["content"]["application/problem+json"]["schema"]["allOf"]
+            assert restrictions["properties"]["status"] == {"const": int(status)}
+            yield from ((status, code) for code in restrictions["properties"]["code"]["enum"])
 
 
 def _names(part: object) -> set[str]:
-    """Name the components that a part of the document refers to."""
+    """Return the names of the components that a part of the document refers to."""
     return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(part)))
 
 

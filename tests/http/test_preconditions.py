@@ -1,25 +1,25 @@
-"""Entity tags: a change can be meant for one version only, and a read can be spared."""
+"""Entity tags: `If-Match` and `If-None-Match` of changes and reads."""
 
 from typing import Any
 
 import pytest
 
-from tests.http.calling import JSON, Answer, Caller, as_json, message, unknown_id
+from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
 
 
-def update_if(caller: Caller, session_id: str, tag: str, **fields: Any) -> Answer:
+def update_if(caller: Caller, session_id: str, tag: str, **fields: Any) -> Response:
     return caller.send("PUT", f"{caller.sessions}/{session_id}", as_json(fields), JSON | {"If-Match": tag})
 
 
-def get_unless(caller: Caller, session_id: str, tag: str, method: str = "GET") -> Answer:
+def get_unless(caller: Caller, session_id: str, tag: str, method: str = "GET") -> Response:
     return caller.send(method, f"{caller.sessions}/{session_id}", headers={"If-None-Match": tag})
 
 
-def tag_of(answer: Answer) -> str:
-    return answer.headers["etag"]
+def tag_of(response: Response) -> str:
+    return response.headers["etag"]
 
 
-def test_each_change_answers_with_the_tag_that_get_session_has_then(caller: Caller) -> None:
+def test_each_change_returns_the_etag_that_get_session_returns_afterwards(caller: Caller) -> None:
     created = caller.create()
     session_id = created.json["sessionId"]
     tags = [tag_of(created)]
@@ -32,15 +32,15 @@ def test_each_change_answers_with_the_tag_that_get_session_has_then(caller: Call
     assert len(set(tags)) == 3
 
 
-def test_update_session_meant_for_the_current_version_is_applied(caller: Caller) -> None:
-    session_id = caller.begin()
+def test_update_session_with_if_match_on_the_current_version_is_applied(caller: Caller) -> None:
+    session_id = caller.new_session()
     tag = tag_of(caller.get(session_id))
     assert update_if(caller, session_id, tag, newMessages=[message()]).status == 200
     assert update_if(caller, session_id, "*", newMessages=[message()]).status == 200
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "explanation"),
     [
         ("{old}", "has changed"),
         ('{old}, W/"7"', "has changed"),
@@ -49,22 +49,22 @@ def test_update_session_meant_for_the_current_version_is_applied(caller: Caller)
         ('W/{current}, "other"', "without W/"),
         ('W/{current}, "77"', "without W/"),
         ("{old}, W/{current}", "without W/"),
-        ('"unheard-of"', "never gives"),
-        ('"2-gzip"', "never gives"),
-        ('"0"', "never gives"),
-        ('""', "never gives"),
-        ('"99999999999999999999"', "never gives"),
+        ('"unheard-of"', "never sends"),
+        ('"2-gzip"', "never sends"),
+        ('"0"', "never sends"),
+        ('""', "never sends"),
+        ('"99999999999999999999"', "never sends"),
     ],
 )
-def test_a_change_meant_for_another_version_is_412_with_the_current_tag_and_says_what_helps(
-    caller: Caller, sent: str, said: str
+def test_if_match_on_another_version_is_412_with_the_current_etag_and_an_explanation(
+    caller: Caller, sent: str, explanation: str
 ) -> None:
-    session_id = caller.begin()
+    session_id = caller.new_session()
     old = tag_of(caller.get(session_id))
     current = tag_of(caller.update(session_id, tokensUsed=1))
     refused = update_if(caller, session_id, sent.format(old=old, current=current), newMessages=[message()])
-    assert refused.refusal == (412, "PRECONDITION_FAILED")
-    assert said in refused.problem["detail"]
+    assert refused.error == (412, "PRECONDITION_FAILED")
+    assert explanation in refused.problem["detail"]
     assert tag_of(refused) == current
     assert caller.read(session_id)["total_messages"] == 0
 
@@ -72,8 +72,8 @@ def test_a_change_meant_for_another_version_is_412_with_the_current_tag_and_says
 @pytest.mark.parametrize(
     "sent", ['"77", {current}', "{current},,{current} ,", ', W/"1" , {current}', " * ", '"a,b",{current}']
 )
-def test_a_list_of_tags_matches_where_one_of_them_does(caller: Caller, sent: str) -> None:
-    session_id = caller.begin()
+def test_a_list_of_tags_matches_if_one_of_them_does(caller: Caller, sent: str) -> None:
+    session_id = caller.new_session()
     current = tag_of(caller.update(session_id, tokensUsed=1))
     given = sent.format(current=current)
     assert update_if(caller, session_id, given, tokensUsed=1).status == 200
@@ -82,8 +82,8 @@ def test_a_list_of_tags_matches_where_one_of_them_does(caller: Caller, sent: str
 
 
 @pytest.mark.parametrize("sent", ["*", "{current}", "W/{current}", '"77", W/{current}'])
-def test_a_change_that_rules_the_current_version_out_is_412(caller: Caller, sent: str) -> None:
-    session_id = caller.begin()
+def test_a_change_with_if_none_match_on_the_current_version_is_412(caller: Caller, sent: str) -> None:
+    session_id = caller.new_session()
     current = tag_of(caller.update(session_id, tokensUsed=1))
     path, unless = f"{caller.sessions}/{session_id}", {"If-None-Match": sent.format(current=current)}
     for refused in (
@@ -92,16 +92,16 @@ def test_a_change_that_rules_the_current_version_out_is_412(caller: Caller, sent
         caller.send("PUT", f"{path}/extend", None, unless),
         caller.send("DELETE", path, headers=unless),
     ):
-        assert refused.refusal == (412, "PRECONDITION_FAILED")
+        assert refused.error == (412, "PRECONDITION_FAILED")
         assert "rules out" in refused.problem["detail"]
         assert tag_of(refused) == current
     assert caller.read(session_id)["total_tokens"] == 1
-    gone = f"{caller.sessions}/{unknown_id()}"
-    assert caller.send("PUT", gone, b"{}", JSON | unless).refusal == (404, "SESSION_NOT_FOUND")
+    missing = f"{caller.sessions}/{unknown_id()}"
+    assert caller.send("PUT", missing, b"{}", JSON | unless).error == (404, "SESSION_NOT_FOUND")
 
 
-def test_a_change_that_rules_another_version_out_is_applied(caller: Caller) -> None:
-    session_id = caller.begin()
+def test_a_change_with_if_none_match_on_another_version_is_applied(caller: Caller) -> None:
+    session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
     stale = {"If-None-Match": '"77", W/"78", "x"'}
     assert caller.send("PUT", path, as_json({"tokensUsed": 1}), JSON | stale).status == 200
@@ -109,30 +109,30 @@ def test_a_change_that_rules_another_version_out_is_applied(caller: Caller) -> N
     assert caller.send("DELETE", path, headers=stale).status == 200
 
 
-def test_if_match_comes_before_if_none_match(caller: Caller) -> None:
-    session_id = caller.begin()
+def test_if_match_is_checked_before_if_none_match(caller: Caller) -> None:
+    session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
     both = {"If-Match": '"77"', "If-None-Match": "*"}
     assert "has changed" in caller.send("PUT", path, b"{}", JSON | both).problem["detail"]
-    assert caller.send("GET", path, headers=both).refusal == (412, "PRECONDITION_FAILED")
+    assert caller.send("GET", path, headers=both).error == (412, "PRECONDITION_FAILED")
 
 
-def test_get_session_takes_if_match(caller: Caller) -> None:
-    session_id = caller.begin()
+def test_get_session_supports_if_match(caller: Caller) -> None:
+    session_id = caller.new_session()
     path, tag = f"{caller.sessions}/{session_id}", tag_of(caller.get(session_id))
     assert caller.send("GET", path, headers={"If-Match": f'"77", {tag}'}).status == 200
     assert caller.send("GET", path, headers={"If-Match": "*"}).status == 200
     assert caller.send("HEAD", path, headers={"If-Match": '"77"'}).status == 412
     refused = caller.send("GET", path, headers={"If-Match": f"W/{tag}"})
-    assert (refused.refusal, tag_of(refused)) == ((412, "PRECONDITION_FAILED"), tag)
+    assert (refused.error, tag_of(refused)) == ((412, "PRECONDITION_FAILED"), tag)
     assert "without W/" in refused.problem["detail"]
 
 
-def test_a_list_has_no_tag_to_match(caller: Caller) -> None:
+def test_a_list_has_no_etag_to_match(caller: Caller) -> None:
     body = b'{"userId":"a"}'
     for condition in ({"If-Match": '"1"'}, {"If-None-Match": "*"}):
         refused = caller.send("POST", caller.sessions, body, JSON | condition)
-        assert refused.refusal == (412, "PRECONDITION_FAILED")
+        assert refused.error == (412, "PRECONDITION_FAILED")
         assert "etag" not in refused.headers
     assert caller.send("GET", caller.sessions, headers={"If-Match": '"1"'}).status == 412
     assert caller.send("GET", caller.sessions, headers={"If-None-Match": "*"}).status == 304
@@ -142,8 +142,8 @@ def test_a_list_has_no_tag_to_match(caller: Caller) -> None:
         assert caller.send("GET", caller.sessions, headers=condition).status == 200
 
 
-def test_conditions_on_dates_are_ignored_for_nothing_here_has_one(caller: Caller) -> None:
-    session_id = caller.begin()
+def test_preconditions_on_dates_are_ignored(caller: Caller) -> None:
+    session_id = caller.new_session()
     path, old = f"{caller.sessions}/{session_id}", "Sat, 01 Jan 2000 00:00:00 GMT"
     dated = {"If-Modified-Since": "Sat, 01 Jan 2050 00:00:00 GMT", "If-Unmodified-Since": old, "If-Range": old}
     assert caller.send("GET", path, headers=dated).status == 200
@@ -151,8 +151,8 @@ def test_conditions_on_dates_are_ignored_for_nothing_here_has_one(caller: Caller
     assert "last-modified" not in caller.get(session_id).headers
 
 
-def test_extend_session_and_delete_session_take_a_precondition_too(caller: Caller) -> None:
-    session_id = caller.begin()
+def test_extend_session_and_delete_session_support_preconditions(caller: Caller) -> None:
+    session_id = caller.new_session()
     stale = tag_of(caller.get(session_id))
     current = tag_of(caller.update(session_id, tokensUsed=1))
     path = f"{caller.sessions}/{session_id}"
@@ -161,12 +161,12 @@ def test_extend_session_and_delete_session_take_a_precondition_too(caller: Calle
     assert caller.send("DELETE", path, headers={"If-Match": current}).status == 200
 
 
-def test_a_session_that_is_not_there_is_404_whatever_the_precondition(caller: Caller) -> None:
-    assert update_if(caller, unknown_id(), '"1"', tokensUsed=1).refusal == (404, "SESSION_NOT_FOUND")
+def test_an_unknown_session_is_404_whatever_the_precondition(caller: Caller) -> None:
+    assert update_if(caller, unknown_id(), '"1"', tokensUsed=1).error == (404, "SESSION_NOT_FOUND")
 
 
-def test_get_session_is_304_for_who_has_the_version(caller: Caller) -> None:
-    session_id = caller.begin(initialMessages=[message()])
+def test_get_session_is_304_if_the_caller_has_the_version(caller: Caller) -> None:
+    session_id = caller.new_session(initialMessages=[message()])
     tag = tag_of(caller.get(session_id))
     for known in (tag, f"W/{tag}", f'"other", {tag}', f'"with,comma" , {tag}', "*"):
         spared = get_unless(caller, session_id, known)
@@ -177,20 +177,20 @@ def test_get_session_is_304_for_who_has_the_version(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("sent", ["1", '"1', '"1" "2"', "", ",", ", ,", '*, "1"', 'w/"1"', 'W/ "1"', '"a b"'])
-def test_tags_that_cannot_be_read_are_refused(caller: Caller, sent: str) -> None:
-    session_id = caller.begin()
+def test_invalid_tags_are_refused(caller: Caller, sent: str) -> None:
+    session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
-    assert update_if(caller, session_id, sent, tokensUsed=1).refusal == (400, "INVALID_HEADER")
-    assert caller.send("GET", path, headers={"If-Match": sent}).refusal == (400, "INVALID_HEADER")
-    assert get_unless(caller, session_id, sent).refusal == (400, "INVALID_HEADER")
+    assert update_if(caller, session_id, sent, tokensUsed=1).error == (400, "INVALID_HEADER")
+    assert caller.send("GET", path, headers={"If-Match": sent}).error == (400, "INVALID_HEADER")
+    assert get_unless(caller, session_id, sent).error == (400, "INVALID_HEADER")
     refused = caller.send("PUT", path, b'{"tokensUsed":1}', JSON | {"If-None-Match": sent})
-    assert refused.refusal == (400, "INVALID_HEADER")
+    assert refused.error == (400, "INVALID_HEADER")
     assert caller.read(session_id)["total_tokens"] == 0
 
 
 @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
 @pytest.mark.parametrize("between", [" , ", ", ", "\t,\t ", ' , "a" '])
-def test_a_long_list_that_is_none_is_400_at_once(caller: Caller, header: str, between: str) -> None:
+def test_a_long_invalid_list_is_400_at_once(caller: Caller, header: str, between: str) -> None:
     sent = '"a"' + between * (16_000 // len(between)) + "x"
     assert caller.send("DELETE", f"{caller.sessions}/{unknown_id()}", headers={header: sent}).status == 400
 

@@ -1,6 +1,6 @@
-"""The server against its own OpenAPI document: schemathesis makes up requests and checks every answer.
+"""The server against its own OpenAPI document: schemathesis generates requests and checks every response.
 
-All checks are on. What is left out of them, and why, stands in `schemathesis_hooks.py`.
+All checks are on; the exceptions and their reasons are in `schemathesis_hooks.py`.
 """
 
 import json
@@ -15,8 +15,8 @@ import pytest
 
 from sessionary.server.http.routes import ROUTES
 from tests.harness.server import ServerProcess
-from tests.http.calling import Caller, message
-from tests.http.serving import STORES, serve_store
+from tests.http.callers import Caller, message
+from tests.http.store_servers import STORES, serve_store
 
 EXAMPLES_MIN = 100
 
@@ -24,11 +24,11 @@ ORGANISATION = "demo"
 SESSIONS = 100
 
 # Any organisation and any id will do, but most are known ones, so that much of what is asked meets a session. What the
-# operator makes, a stranger must not see. Ids from earlier answers would leave nothing to delete after a few examples.
+# operator makes, an unauthenticated caller must not see. Ids from earlier answers would leave nothing to delete after a few examples.
 CONFIGURATION = """
 hooks = {hooks}
 continue-on-failure = true
-auth.wfc = {{ path = {users}, user = "operator", peers = ["operator", "stranger"] }}
+auth.wfc = {{ path = {users}, user = "operator", peers = ["operator", "anonymous"] }}
 parameters.organisation = {{ dictionary = "organisations", probability = 0.9 }}
 parameters.sessionId = {{ dictionary = "sessions", probability = 0.6 }}
 dictionaries.organisations.values = [{organisation}]
@@ -47,13 +47,13 @@ phases.fuzzing.extra-data-sources.responses = false
 
 @pytest.fixture(scope="module", params=STORES)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server of its own: its log is counted."""
+    """A separate server, because its log is counted."""
     yield from serve_store(request, tmp_path_factory)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_answer_to_made_up_requests_is_as_the_document_says(server: ServerProcess, tmp_path: Path) -> None:
+def test_every_response_to_generated_requests_matches_the_document(server: ServerProcess, tmp_path: Path) -> None:
     run = _run_schemathesis(server, tmp_path)
 
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr
@@ -69,17 +69,17 @@ def test_every_answer_to_made_up_requests_is_as_the_document_says(server: Server
     }
     answers = _answers(server)
     for route in ROUTES:
-        asked = answers[route.name]
-        assert asked.total() - asked[401] >= EXAMPLES_MIN, f"{route.name}: {asked}"
-        assert asked[route.status] >= EXAMPLES_MIN / 10, f"{route.name} seldom met a session: {asked}"
+        statuses = answers[route.name]
+        assert statuses.total() - statuses[401] >= EXAMPLES_MIN, f"{route.name}: {statuses}"
+        assert statuses[route.status] >= EXAMPLES_MIN / 10, f"{route.name} seldom found a session: {statuses}"
 
 
 def _run_schemathesis(server: ServerProcess, directory: Path) -> subprocess.CompletedProcess[str]:
     operator = server.create_token(all_organisations=True)
-    users = {"auth": [_user("operator", operator), _user("stranger", server.create_token("elsewhere"))]}
+    users = {"auth": [_user("operator", operator), _user("anonymous", server.create_token("elsewhere"))]}
     (directory / "users.json").write_text(json.dumps(users))
     with Caller(server.port, operator, ORGANISATION) as caller:
-        sessions = [caller.begin(initialMessages=[message()]) for _ in range(SESSIONS)]
+        sessions = [caller.new_session(initialMessages=[message()]) for _ in range(SESSIONS)]
     configuration = CONFIGURATION.format(
         hooks=json.dumps(str(Path(__file__).with_name("schemathesis_hooks.py"))),
         users=json.dumps(str(directory / "users.json")),
@@ -92,7 +92,7 @@ def _run_schemathesis(server: ServerProcess, directory: Path) -> subprocess.Comp
     return subprocess.run(
         [Path(sys.executable).with_name("schemathesis"), "run", "--no-color", f"{server.base_url}/openapi.json"],
         cwd=directory,
-        # Nothing of ours runs in there: measuring its coverage would only make it slow.
+        # None of our code runs in there: measuring its coverage would only slow it down.
         env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -106,7 +106,7 @@ def _user(name: str, token: str) -> dict[str, object]:
 
 
 def _answers(server: ServerProcess) -> dict[str, Counter[int]]:
-    """Count the statuses that each operation answered, by the server's log."""
+    """Count the response statuses of each operation in the server's log."""
     answers: dict[str, Counter[int]] = {route.name: Counter() for route in ROUTES}
     for line in server.log_lines():
         entry = json.loads(line) if line.startswith("{") else {}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.calling import Caller, message
+from tests.http.callers import Caller, message
 
 UNUSABLE: list[Any] = ["", "x" * 513, "a\nb", "\x7f", 5, None, True, ["a"], {"a": 1}]
 
@@ -31,9 +31,9 @@ UNUSABLE: list[Any] = ["", "x" * 513, "a\nb", "\x7f", 5, None, True, ["a"], {"a"
     ],
 )
 def test_a_title_is_taken_from_the_first_user_message(caller: Caller, text: str, title: str | None) -> None:
-    created = caller.begin(initialMessages=[message("Not this", "system"), message(text), message("Nor this")])
+    created = caller.new_session(initialMessages=[message("Not this", "system"), message(text), message("Nor this")])
     assert caller.read(created)["title"] == title
-    updated = caller.begin(initialMessages=[message("Not this", "assistant")])
+    updated = caller.new_session(initialMessages=[message("Not this", "assistant")])
     assert caller.read(updated)["title"] is None
     caller.update(updated, newMessages=[message("Nor this", "tool"), message(text)])
     assert caller.read(updated)["title"] == title
@@ -49,12 +49,12 @@ def test_a_title_is_taken_from_the_first_user_message(caller: Caller, text: str,
         ([], None),
     ],
 )
-def test_a_title_is_taken_from_the_first_part_with_a_text(caller: Caller, content: object, title: str | None) -> None:
-    assert caller.read(caller.begin(initialMessages=[message(content)]))["title"] == title
+def test_a_title_is_taken_from_the_first_text_part(caller: Caller, content: object, title: str | None) -> None:
+    assert caller.read(caller.new_session(initialMessages=[message(content)]))["title"] == title
 
 
 def test_only_the_first_user_message_gives_a_title(caller: Caller) -> None:
-    session_id = caller.begin(initialMessages=[message([])])
+    session_id = caller.new_session(initialMessages=[message([])])
     caller.update(session_id, newMessages=[message("Too late")])
     assert caller.read(session_id)["title"] is None
     caller.update(session_id, title="Given")
@@ -62,9 +62,9 @@ def test_only_the_first_user_message_gives_a_title(caller: Caller) -> None:
     assert caller.read(session_id)["title"] == "Given"
 
 
-def test_a_given_title_and_model_win(caller: Caller) -> None:
+def test_a_given_title_and_model_take_precedence(caller: Caller) -> None:
     metadata = {"title": "in metadata", "model": "in metadata", "modelId": "id in metadata"}
-    session_id = caller.begin(title="Given", model="given", metadata=metadata, initialMessages=[message("Said")])
+    session_id = caller.new_session(title="Given", model="given", metadata=metadata, initialMessages=[message("Said")])
     session = caller.read(session_id)
     assert (session["title"], session["model"], session["metadata"]) == ("Given", "given", metadata)
     caller.update(session_id, title="Later", model="later", metadata=metadata)
@@ -85,17 +85,17 @@ def test_a_given_title_and_model_win(caller: Caller) -> None:
         ({"Model": "a", "model_id": "b"}, None),
     ],
 )
-def test_metadata_gives_a_model_by_model_or_else_by_model_id(
+def test_the_model_is_taken_from_metadata_model_or_else_model_id(
     caller: Caller, metadata: dict[str, Any], model: str | None
 ) -> None:
-    assert caller.read(caller.begin(metadata=metadata))["model"] == model
-    session_id = caller.begin()
+    assert caller.read(caller.new_session(metadata=metadata))["model"] == model
+    session_id = caller.new_session()
     caller.update(session_id, metadata=metadata)
     assert caller.read(session_id)["model"] == model
 
 
-def test_metadata_gives_a_title_that_a_message_does_not_replace(caller: Caller) -> None:
-    session_id = caller.begin(metadata={"title": "In metadata"}, initialMessages=[message("Said")])
+def test_a_title_from_metadata_is_not_replaced_by_a_message(caller: Caller) -> None:
+    session_id = caller.new_session(metadata={"title": "In metadata"}, initialMessages=[message("Said")])
     assert caller.read(session_id)["title"] == "In metadata"
     caller.update(session_id, metadata={"title": "Later"}, newMessages=[message("Said")])
     assert caller.read(session_id)["title"] == "Later"
@@ -105,9 +105,9 @@ def test_metadata_gives_a_title_that_a_message_does_not_replace(caller: Caller) 
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE, ids=lambda value: ascii(value)[:20])
-def test_a_title_or_model_in_metadata_that_cannot_be_one_is_left_alone(caller: Caller, unusable: object) -> None:
+def test_an_invalid_title_or_model_in_metadata_is_ignored(caller: Caller, unusable: object) -> None:
     metadata = {"title": unusable, "model": unusable, "modelId": unusable}
-    session_id = caller.begin(metadata=metadata, initialMessages=[message("Said")])
+    session_id = caller.new_session(metadata=metadata, initialMessages=[message("Said")])
     session = caller.read(session_id)
     assert (session["title"], session["model"]) == ("Said", None)
     assert session["metadata"] == {name: value for name, value in metadata.items() if value is not None}
@@ -119,13 +119,13 @@ def test_a_title_or_model_in_metadata_that_cannot_be_one_is_left_alone(caller: C
 @pytest.mark.parametrize(
     "unusable", [value for value in UNUSABLE if value is not None], ids=lambda value: ascii(value)[:20]
 )
-def test_a_title_or_model_that_cannot_be_one_is_400(caller: Caller, field: str, unusable: object) -> None:
+def test_an_invalid_title_or_model_is_400(caller: Caller, field: str, unusable: object) -> None:
     assert caller.create(**{field: unusable}).pointers == [f"/{field}"]
-    assert caller.update(caller.begin(), **{field: unusable}).pointers == [f"/{field}"]
+    assert caller.update(caller.new_session(), **{field: unusable}).pointers == [f"/{field}"]
 
 
 @pytest.mark.parametrize(
-    ("spoken", "title"),
+    ("messages", "title"),
     [
         ([{"type": "event", "content": "not said by a user"}, {"role": "user", "content": "Said"}], "Said"),
         ([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}], "Hi"),
@@ -135,10 +135,10 @@ def test_a_title_or_model_that_cannot_be_one_is_400(caller: Caller, field: str, 
         ([{"type": "reasoning", "role": None, "content": ["x"]}], None),
     ],
 )
-def test_a_message_with_a_type_gives_a_title_only_if_a_user_said_it(
-    caller: Caller, spoken: list[dict[str, Any]], title: str | None
+def test_a_message_with_a_type_gives_a_title_only_with_the_user_role(
+    caller: Caller, messages: list[dict[str, Any]], title: str | None
 ) -> None:
-    assert caller.read(caller.begin(initialMessages=spoken))["title"] == title
-    session_id = caller.begin()
-    assert caller.update(session_id, newMessages=spoken).status == 200
+    assert caller.read(caller.new_session(initialMessages=messages))["title"] == title
+    session_id = caller.new_session()
+    assert caller.update(session_id, newMessages=messages).status == 200
     assert caller.read(session_id)["title"] == title

@@ -1,4 +1,4 @@
-"""A change without a key whose answer did not arrive gets that answer again; what arrived is never compared."""
+"""A change without a key whose response was lost gets it when it is repeated; other requests are never compared."""
 
 import contextlib
 import socket
@@ -15,9 +15,9 @@ from tests.harness.certificates import self_signed
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
-from tests.http.calling import Answer, Caller, as_json, message
-from tests.http.serving import STORES
-from tests.http.wires import Wire, head
+from tests.http.callers import Caller, Response, as_json, message
+from tests.http.raw_connection import RawConnection, head
+from tests.http.store_servers import STORES
 
 HELLO = as_json({"newMessages": [message("Hello")]})
 REPLAYED = "idempotent-replayed"
@@ -26,7 +26,7 @@ RESET = struct.pack("ii", 1, 0)
 
 @pytest.fixture(scope="module", params=STORES)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that waits for its database as long as a test holds it up."""
+    """A server whose database a test can block."""
     directory = tmp_path_factory.mktemp("undelivered")
     words = ("--no-first-token", "--store-seconds", "120")
     with contextlib.ExitStack() as stack:
@@ -44,7 +44,7 @@ def operator_token(server: ServerProcess) -> str:
     return server.create_token(all_organisations=True)
 
 
-def asked(caller: Caller, path: str, body: bytes = HELLO, token: str | None = None, **more: str) -> bytes:
+def encode_request(caller: Caller, path: str, body: bytes = HELLO, token: str | None = None, **more: str) -> bytes:
     headers = {
         "Authorization": f"Bearer {token or caller.token}",
         "Content-Type": "application/json",
@@ -59,7 +59,7 @@ def contents(caller: Caller, session_id: str) -> list[str]:
 
 
 def send_and_leave(server: ServerProcess, request: bytes, *, reset: bool = False) -> None:
-    """Send a request and be gone before it can be answered."""
+    """Send a request and close the connection before the response."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request)
         if reset:
@@ -67,7 +67,7 @@ def send_and_leave(server: ServerProcess, request: bytes, *, reset: bool = False
 
 
 def lose(server: ServerProcess, caller: Caller, session_id: str, request: bytes, *, reset: bool = False) -> None:
-    """Let an update be applied whose caller is gone by then."""
+    """Let an update be applied whose client has disconnected meanwhile."""
     before = contents(caller, session_id)
     with write_lock(server.database):
         send_and_leave(server, request, reset=reset)
@@ -75,10 +75,10 @@ def lose(server: ServerProcess, caller: Caller, session_id: str, request: bytes,
 
 
 @pytest.mark.parametrize("way", ["closed", "reset"])
-def test_a_lost_answer_is_given_again_once(server: ServerProcess, caller: Caller, way: str) -> None:
-    session_id = caller.begin()
+def test_a_lost_response_is_given_again_once(server: ServerProcess, caller: Caller, way: str) -> None:
+    session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
-    lose(server, caller, session_id, asked(caller, path), reset=way == "reset")
+    lose(server, caller, session_id, encode_request(caller, path), reset=way == "reset")
     again = caller.update_raw(session_id, HELLO)
     assert (again.status, again.headers[REPLAYED]) == (200, "true")
     assert again.json["totalMessages"] == 1
@@ -89,122 +89,124 @@ def test_a_lost_answer_is_given_again_once(server: ServerProcess, caller: Caller
     assert third.json["totalMessages"] == 2
 
 
-def test_both_names_of_the_path_mean_the_same_request(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
+def test_both_spellings_of_the_path_are_the_same_request(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.new_session()
     other = f"{caller.sessions}/{session_id}".replace("organizations", "organisations")
-    lose(server, caller, session_id, asked(caller, other))
+    lose(server, caller, session_id, encode_request(caller, other))
     assert caller.update_raw(session_id, HELLO).headers[REPLAYED] == "true"
 
 
-def test_another_request_gets_nothing_of_it(server: ServerProcess, caller: Caller) -> None:
-    session_id, sibling = caller.begin(), caller.begin()
+def test_another_request_does_not_get_a_lost_response(server: ServerProcess, caller: Caller) -> None:
+    session_id, sibling = caller.new_session(), caller.new_session()
     path = f"{caller.sessions}/{session_id}"
-    lose(server, caller, session_id, asked(caller, path))
-    with Wire(server.port, seconds=60) as wire:
+    lose(server, caller, session_id, encode_request(caller, path))
+    with RawConnection(server.port, seconds=60) as connection:
         different: list[bytes] = [
-            asked(caller, path, as_json({"newMessages": [message("Hello!")]})),
-            asked(caller, f"{path}?a=b"),
-            asked(caller, f"{caller.sessions}/{sibling}"),
-            asked(caller, path, If_Match='"5"'),
-            asked(caller, path, Idempotency_Key=f"key-{session_id}"),
-            asked(caller, path, token=server.create_token(all_organisations=True)),
+            encode_request(caller, path, as_json({"newMessages": [message("Hello!")]})),
+            encode_request(caller, f"{path}?a=b"),
+            encode_request(caller, f"{caller.sessions}/{sibling}"),
+            encode_request(caller, path, If_Match='"5"'),
+            encode_request(caller, path, Idempotency_Key=f"key-{session_id}"),
+            encode_request(caller, path, token=server.create_token(all_organisations=True)),
         ]
         for request in different:
-            wire.send(request)
-            answer = wire.receive()
-            assert REPLAYED not in answer.headers
-            assert answer.status in {200, 412}
-        wire.send(asked(caller, path, token="sny_nonsense"))
-        assert wire.receive().status == 401
+            connection.send(request)
+            response = connection.receive()
+            assert REPLAYED not in response.headers
+            assert response.status in {200, 412}
+        connection.send(encode_request(caller, path, token="sny_nonsense"))
+        assert connection.receive().status == 401
     assert caller.update_raw(session_id, HELLO).headers[REPLAYED] == "true"
 
 
-def test_a_token_of_another_organisation_gets_nothing_of_it(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
+def test_a_token_of_another_organisation_does_not_get_a_lost_response(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
-    lose(server, caller, session_id, asked(caller, path))
-    with Wire(server.port, seconds=60) as wire:
-        wire.send(asked(caller, path, token=server.create_token("somebody-else")))
-        assert wire.receive().status == 403
+    lose(server, caller, session_id, encode_request(caller, path))
+    with RawConnection(server.port, seconds=60) as connection:
+        connection.send(encode_request(caller, path, token=server.create_token("other-organisation")))
+        assert connection.receive().status == 403
 
 
-def test_a_refusal_is_not_kept(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
+def test_an_error_without_effect_is_not_remembered(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
     for _ in range(3):
-        send_and_leave(server, asked(caller, path, b'{"newMessages": 5}'))
+        send_and_leave(server, encode_request(caller, path, b'{"newMessages": 5}'))
     assert REPLAYED not in caller.update_raw(session_id, b'{"newMessages": 5}').headers
     assert contents(caller, session_id) == []
 
 
-def test_a_caller_that_sends_no_more_and_reads_on_has_got_its_answer(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
+def test_a_client_that_closes_its_sending_side_and_reads_on_gets_its_response(
+    server: ServerProcess, caller: Caller
+) -> None:
+    session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
     for number in range(1, 4):
-        with Wire(server.port, seconds=60) as wire:
-            wire.send(asked(caller, path))
-            wire.end()
-            answer = wire.receive()
-            assert (answer.json["totalMessages"], REPLAYED in answer.headers) == (number, False)
+        with RawConnection(server.port, seconds=60) as connection:
+            connection.send(encode_request(caller, path))
+            connection.end()
+            response = connection.receive()
+            assert (response.json["totalMessages"], REPLAYED in response.headers) == (number, False)
 
 
-def test_equal_requests_in_one_go_are_all_applied(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
+def test_equal_pipelined_requests_are_all_applied(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.new_session()
     path = f"{caller.sessions}/{session_id}"
-    with Wire(server.port, seconds=60) as wire:
-        wire.send(asked(caller, path) * 20)
-        assert [wire.receive().json["totalMessages"] for _ in range(20)] == list(range(1, 21))
+    with RawConnection(server.port, seconds=60) as connection:
+        connection.send(encode_request(caller, path) * 20)
+        assert [connection.receive().json["totalMessages"] for _ in range(20)] == list(range(1, 21))
     assert REPLAYED not in caller.update_raw(session_id, HELLO).headers
 
 
-def test_twins_that_wait_at_once_are_both_applied(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
-    request = asked(caller, f"{caller.sessions}/{session_id}")
-    with Wire(server.port, seconds=60) as one, Wire(server.port, seconds=60) as other:
+def test_equal_requests_that_wait_at_the_same_time_are_both_applied(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.new_session()
+    request = encode_request(caller, f"{caller.sessions}/{session_id}")
+    with RawConnection(server.port, seconds=60) as one, RawConnection(server.port, seconds=60) as other:
         with write_lock(server.database):
             one.send(request)
             other.send(request)
-        assert sorted(wire.receive().json["totalMessages"] for wire in (one, other)) == [1, 2]
+        assert sorted(connection.receive().json["totalMessages"] for connection in (one, other)) == [1, 2]
 
 
-def test_several_lost_twins_are_each_given_once(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
-    request = asked(caller, f"{caller.sessions}/{session_id}")
+def test_several_equal_lost_responses_are_each_given_once(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.new_session()
+    request = encode_request(caller, f"{caller.sessions}/{session_id}")
     with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(Wire(server.port, seconds=60)) for _ in range(3)]
+        connections = [stack.enter_context(RawConnection(server.port, seconds=60)) for _ in range(3)]
         with write_lock(server.database):
-            for wire in wires:
-                wire.send(request)
-            # All are under way before the first is lost: none is a repeat.
-            answers = ThreadPoolExecutor(1).submit(_ask_for_life, server)
-            answers.result(60)
+            for connection in connections:
+                connection.send(request)
+            # All are in progress before the first is lost: none is a repetition.
+            responses = ThreadPoolExecutor(1).submit(_ask_for_life, server)
+            responses.result(60)
             stack.close()
     poll(lambda: len(contents(caller, session_id)) == 3, "three effects", seconds=60)
     given = [caller.update_raw(session_id, HELLO) for _ in range(4)]
-    assert [REPLAYED in answer.headers for answer in given] == [True, True, True, False]
-    assert sorted(answer.json["totalMessages"] for answer in given) == [1, 2, 3, 4]
+    assert [REPLAYED in response.headers for response in given] == [True, True, True, False]
+    assert sorted(response.json["totalMessages"] for response in given) == [1, 2, 3, 4]
 
 
-def _ask_for_life(server: ServerProcess) -> Answer:
-    # Everything that was sent before on another connection has been read by the time this is answered.
-    with Wire(server.port, seconds=60) as wire:
-        wire.send(head("GET", "/health/live"))
-        wire.receive()
-        wire.send(head("GET", "/health/live"))
-        return wire.receive()
+def _ask_for_life(server: ServerProcess) -> Response:
+    # When this gets its response, everything sent before on other connections has been read.
+    with RawConnection(server.port, seconds=60) as connection:
+        connection.send(head("GET", "/health/live"))
+        connection.receive()
+        connection.send(head("GET", "/health/live"))
+        return connection.receive()
 
 
-def test_a_caller_that_closes_after_each_answer_is_applied_each_time(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
-    request = asked(caller, f"{caller.sessions}/{session_id}", Connection="close")
+def test_a_client_that_closes_after_each_response_is_applied_each_time(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.new_session()
+    request = encode_request(caller, f"{caller.sessions}/{session_id}", Connection="close")
     for number in range(1, 30):
-        with Wire(server.port, seconds=60) as wire:
-            wire.send(request)
-            assert wire.receive().json["totalMessages"] == number
+        with RawConnection(server.port, seconds=60) as connection:
+            connection.send(request)
+            assert connection.receive().json["totalMessages"] == number
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_an_answer_that_waits_in_the_kernel_has_not_arrived(tmp_path: Path, scheme: str) -> None:
+def test_a_response_still_in_the_kernels_buffer_has_not_arrived(tmp_path: Path, scheme: str) -> None:
     speaks_tls = scheme == "https"
     certificate, key = self_signed(tmp_path)
     words = ["--no-first-token"]
@@ -234,12 +236,12 @@ def test_an_answer_that_waits_in_the_kernel_has_not_arrived(tmp_path: Path, sche
                 connection.sendall(head(method, path, {**headers, "Content-Length": str(len(body))}) + body)
                 return b"".join(iter(lambda: connection.recv(65_536), b""))
 
-        poll(_succeeds(lambda: ask("GET", "/health/ready")), "a server that answers", seconds=60)
+        poll(_succeeds(lambda: ask("GET", "/health/ready")), "a server that responses", seconds=60)
         created = ask("POST", sessions, b'{"userId": "ada"}')
         path = f"{sessions}/{created.partition(b'sessionId')[2][3:39].decode()}"
         bearing = {"Authorization": f"Bearer {token}", "Content-Length": str(len(HELLO))}
         with connect() as connection:
-            # Nothing is read of the first answer, so the second one cannot leave.
+            # The first response is not read, so the second one cannot be sent.
             connection.sendall(head("GET", "/openapi.json") + head("PUT", path, bearing) + HELLO)
             poll(lambda: b'"total_messages":1' in ask("GET", path), "an effect", seconds=60)
         again = ask("PUT", path, HELLO)

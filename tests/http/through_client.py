@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -34,7 +35,8 @@ from sessionary.client import calls
 from sessionary.client.writing import segment
 from sessionary.models import ListParameters, WindowParameters
 from tests.client.calling import FLAVOURS, make_client
-from tests.http.calling import Answer, Asked, Caller, Connection, as_json
+from tests.http.callers import Caller, Connection, Request, as_json
+from tests.http.callers import Response as HttpResponse
 
 _PATH: Final = re.compile(
     r"(?P<prefix>[^?]*)(?P<sessions>/api/v3/organizations/(?P<organisation>[^/?]+)/ai/sessions)"
@@ -119,12 +121,12 @@ class ThroughClient:
         self._plain = Connection(port)
         self._clients: dict[str, Client] = {}
 
-    def carry(self, asked: Asked) -> Answer:
+    def send(self, asked: Request) -> HttpResponse:
         try:
             said = said_of(asked)
         except UnsayableError as reason:
             self._tally[f"as it is: {reason}"] += 1
-            return self._plain.carry(asked)
+            return self._plain.send(asked)
         return self._ask(asked, said)
 
     def close(self) -> None:
@@ -133,7 +135,7 @@ class ThroughClient:
             client.__exit__(None, None, None)
         self._clients.clear()
 
-    def _ask(self, asked: Asked, said: Said) -> Answer:
+    def _ask(self, asked: Request, said: Said) -> HttpResponse:
         operation = getattr(self._client(said.prefix), said.operation)
         try:
             answered = operation.with_response(**said.arguments, **said.options)
@@ -146,12 +148,12 @@ class ThroughClient:
             response = answered.response
             check_answer(answered.answer, response)
         self._tally[f"through the {self._flavour} client: {said.operation} {response.status_code}"] += 1
-        return Answer(response.status_code, dict(response.headers), response.content)
+        return HttpResponse(response.status_code, dict(response.headers), response.content)
 
-    def _refused(self, asked: Asked, error: SessionaryError) -> Answer:
+    def _refused(self, asked: Request, error: SessionaryError) -> HttpResponse:
         """Check that the server would have refused it too."""
         assert isinstance(error, InvalidRequestError), error
-        answer = self._plain.carry(asked)
+        answer = self._plain.send(asked)
         assert answer.status in _REFUSALS, (asked, error)
         self._tally["refused by the client and the server"] += 1
         return answer
@@ -167,7 +169,7 @@ _TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Made once, for it is slow to make, and not used here."""
 
 
-def said_of(asked: Asked) -> Said:
+def said_of(asked: Request) -> Said:
     """Say a request with an operation of the client; raises UnsayableError."""
     found = _PATH.fullmatch(asked.path)
     if found is None:
@@ -201,7 +203,7 @@ def _check_spelling(given: str) -> None:
         raise UnsayableError("a path or a query spelled another way")
 
 
-def _of_body(operation: str, asked: Asked) -> dict[str, Any]:
+def _of_body(operation: str, asked: Request) -> dict[str, Any]:
     kind = _BODIES.get(operation)
     if kind is None:
         if asked.body is not None:
@@ -250,7 +252,7 @@ def _named(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
     return {names[name]: value for name, value in given.items()}
 
 
-def _headers(asked: Asked) -> dict[str, str]:
+def _headers(asked: Request) -> dict[str, str]:
     headers = {name.lower(): value for name, value in asked.headers.items()}
     if asked.body is not None and "content-type" not in headers:
         raise UnsayableError("a body without a type")
@@ -271,7 +273,7 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.strip() == text and (text.isprintable() or not text)
 
 
-def _check_it_says(asked: Asked, found: re.Match[str], said: Said) -> None:
+def _check_it_says(asked: Request, found: re.Match[str], said: Said) -> None:
     """Check that the client's call says what was asked, nothing more and nothing less; raises InvalidRequestError too."""
     call = getattr(calls, said.operation)(**said.arguments)
     place = f"/api/v3/organizations/{segment(said.options['organisation'], 'organisation')}/ai/sessions{call.path}"
@@ -303,7 +305,7 @@ def check_failure(error: SessionaryError, response: Response) -> None:
     # The client adds to a refused token where it is to be given.
     assert error.detail.startswith(problem["detail"].rstrip("."))
     assert error.detail == problem["detail"] or error.status == HTTPStatus.UNAUTHORIZED
-    assert [fault._asdict() for fault in error.field_errors] == problem.get("errors", [])
+    assert [msgspec.structs.asdict(fault) for fault in error.field_errors] == problem.get("errors", [])
     assert error.retry_after == (float(response.headers["retry-after"]) if "retry-after" in response.headers else None)
 
 
@@ -333,7 +335,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TALLY] = tally
     # Half of the callers speak through the blocking client, half through the awaitable one.
     flavours = cycle(FLAVOURS)
-    Caller.make_way = lambda port: ThroughClient(port, next(flavours), tally)
+    Caller.make_transport = lambda port: ThroughClient(port, next(flavours), tally)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""What the house asks of its source files; each function returns the sentences about what breaks it."""
+"""The rules for source files; each function checks one rule and returns a line for each violation."""
 
 import ast
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 LINES_A_FILE_MAX = 300
 LINES_A_FUNCTION_MAX = 40
 
-_LAYOUT_TOKENS = {
+_IGNORED_TOKENS = {
     tokenize.COMMENT,
     tokenize.NL,
     tokenize.NEWLINE,
@@ -20,7 +20,7 @@ _LAYOUT_TOKENS = {
     tokenize.ENDMARKER,
 }
 _VAGUE_WORDS = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
-# What runs the service and may look at its surroundings; everything else is told.
+# These modules run the service and may read the clock and the environment; all others get what they need as arguments.
 _PROGRAMS = {
     "__main__.py",
     "cli",
@@ -30,8 +30,8 @@ _PROGRAMS = {
     "server/protocol.py",
     "server/run.py",
 }
-# The one file of the client that reaches for them, as defaults of arguments.
-_EDGE_OF_THE_CLIENT = "client/surroundings.py"
+# The one file of the client that may read them, for the defaults of arguments.
+_CLIENT_DEPENDENCIES = "client/surroundings.py"
 _HIDDEN_INPUTS = {
     "datetime.date.today",
     "datetime.datetime.now",
@@ -45,7 +45,7 @@ _HIDDEN_INPUTS = {
 
 
 def source_files(package: Path) -> list[Path]:
-    """Return the package's modules; a package without any is a mistake of the caller's."""
+    """Return the modules of a package; raises AssertionError if there are none."""
     found = sorted(package.rglob("*.py"))
     if not found:
         raise AssertionError(f"no Python files under {package}")
@@ -53,13 +53,13 @@ def source_files(package: Path) -> list[Path]:
 
 
 def files_too_long(package: Path) -> list[str]:
-    """A file holds at most 300 lines of code; one that reaches the ceiling becomes a package."""
+    """A file has at most 300 lines of code; a longer one becomes a package."""
     sizes = {file: len(_code_lines(file.read_text(encoding="utf-8"))) for file in source_files(package)}
     return [f"{file}: {size} lines of code" for file, size in sizes.items() if size > LINES_A_FILE_MAX]
 
 
 def functions_too_long(package: Path) -> list[str]:
-    """A function holds at most 40 lines of code."""
+    """A function has at most 40 lines of code."""
     return [
         f"{file}: {name} has {size} lines of code"
         for file in source_files(package)
@@ -69,7 +69,7 @@ def functions_too_long(package: Path) -> list[str]:
 
 
 def packages_not_empty(package: Path) -> list[str]:
-    """A name is imported from the module that defines it: only the top package has a face."""
+    """A name is imported from the module that defines it: only the top package has names of its own."""
     inner = [file for file in source_files(package) if file.name == "__init__.py" and file.parent != package]
     if not inner:
         raise AssertionError(f"no packages inside {package}")
@@ -77,16 +77,16 @@ def packages_not_empty(package: Path) -> list[str]:
 
 
 def vague_names(package: Path) -> list[str]:
-    """A file is named after what it holds, in the words of the domain."""
+    """A file is named after what it contains."""
     return [
-        f"{path}: says nothing about what it holds"
+        f"{path}: its name does not say what it contains"
         for path in [*source_files(package), *package.rglob("*.sql"), *_folders(package)]
         if _VAGUE_WORDS & set(path.stem.lower().split("_"))
     ]
 
 
 def exports_out_of_order(package: Path) -> list[str]:
-    """The public face is one sorted list."""
+    """The public names are one sorted list, `__all__`."""
     lists = [
         ast.literal_eval(node.value)
         for node in ast.parse((package / "__init__.py").read_text(encoding="utf-8")).body
@@ -102,9 +102,9 @@ def exports_out_of_order(package: Path) -> list[str]:
 
 
 def hidden_inputs(package: Path) -> list[str]:
-    """Below the programs' floor nothing reads the clock or the environment: it is told."""
-    edge = package / _EDGE_OF_THE_CLIENT
-    files = [file for file in source_files(package) if file != edge]
+    """Only the programs read the clock or the environment; the layers below get them as arguments."""
+    excepted = package / _CLIENT_DEPENDENCIES
+    files = [file for file in source_files(package) if file != excepted]
     below = [file for file in files if not _is_program(file.relative_to(package))]
     if not below:
         raise AssertionError(f"nothing below the programs in {package}")
@@ -134,18 +134,21 @@ def _is_program(file: Path) -> bool:
 
 
 def _code_lines(source: str) -> set[int]:
-    """Return the numbers of the lines that say something to the machine."""
-    documented = {
+    """Return the numbers of the lines with code, not blank, comment or docstring."""
+    docstrings = {
         line
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    spoken = {
-        line for token in tokens if token.type not in _LAYOUT_TOKENS for line in range(token.start[0], token.end[0] + 1)
+    lines = {
+        line
+        for token in tokens
+        if token.type not in _IGNORED_TOKENS
+        for line in range(token.start[0], token.end[0] + 1)
     }
-    return spoken - documented
+    return lines - docstrings
 
 
 def _function_sizes(source: str) -> Iterator[tuple[str, int]]:
@@ -157,7 +160,7 @@ def _function_sizes(source: str) -> Iterator[tuple[str, int]]:
 
 
 def _names_used(source: str) -> set[str]:
-    """Return every dotted name in a file, spelled from the module it was imported from."""
+    """Return every dotted name in a file, beginning with the module it was imported from."""
     tree = ast.parse(source)
     origins: dict[str, str] = {}
     for node in ast.walk(tree):

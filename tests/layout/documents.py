@@ -1,17 +1,17 @@
-"""What the house asks of its documents, and of every tracked file; each function returns what breaks it."""
+"""The rules for documents and tracked files; each function checks one rule and returns a line for each violation."""
 
 import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-# What tests/docs knows how to run or to read. A block in another language would be one that nothing checks.
+# The languages that tests/docs can run or check. A block in another language would not be checked.
 BLOCK_LANGUAGES = {"console", "http", "json", "nginx", "python", "sh", "sql", "text", "toml"}
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)", re.MULTILINE)
 _NAMED_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 _HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
-# Spelled in pieces: this file is tracked too.
+# Split, because this file is tracked too.
 _REGISTRY_HOSTS = [
     "python" + "hosted",
     "pypi" + ".org",
@@ -35,8 +35,8 @@ def documents(root: Path) -> list[Path]:
     return found
 
 
-def blocks_nothing_runs(root: Path) -> list[str]:
-    """Every code block says its language, and it is one that the tests of the documents know."""
+def blocks_not_checked(root: Path) -> list[str]:
+    """Every code block names its language, and tests/docs checks blocks in that language."""
     blocks = [(page, language) for page in documents(root) for language in _languages(page)]
     if not blocks:
         raise AssertionError(f"no code block in any document of {root}")
@@ -48,7 +48,7 @@ def blocks_nothing_runs(root: Path) -> list[str]:
 
 
 def undocumented(words: Iterable[str], pages: Iterable[Path]) -> list[str]:
-    """Return those of the words that stand on none of the pages as code."""
+    """Return the words that none of the pages contains as whole words."""
     wanted = list(words)
     if not wanted:
         raise AssertionError("nothing to look for")
@@ -57,7 +57,7 @@ def undocumented(words: Iterable[str], pages: Iterable[Path]) -> list[str]:
 
 
 def tests_named_but_missing(root: Path, page: Path) -> list[str]:
-    """Every test that a page names as `file::test` is there; a page that names none is a mistake of the caller's."""
+    """Every test that a page names as `file::test` exists; raises AssertionError for a page that names none."""
     named = sorted(set(_NAMED_TEST.findall(page.read_text(encoding="utf-8"))))
     if not named:
         raise AssertionError(f"{page} names no test")
@@ -72,12 +72,12 @@ def _has_test(file: Path, test: str) -> bool:
 
 
 def headings(page: Path) -> list[str]:
-    """Return a page's headings as text, without the marks of code."""
+    """Return the headings of a page, without backquotes."""
     return [heading.replace("`", "") for heading in _HEADING.findall(_prose(page))]
 
 
 def tracked_files(root: Path) -> list[Path]:
-    """Return the files that git tracks or would; a repository without any is a mistake of the caller's."""
+    """Return the files that git tracks or would add; raises AssertionError if there are none."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=root,
@@ -91,8 +91,8 @@ def tracked_files(root: Path) -> list[Path]:
     return [file for file in found if file.is_file()]
 
 
-def places_named(root: Path) -> list[str]:
-    """No tracked file names a package registry's host, nor a path of the machine it was written on."""
+def machine_traces(root: Path) -> list[str]:
+    """No tracked file contains a package registry's host or a path of the machine it was written on."""
     return [
         f"{file.relative_to(root)}:{number}: {line.strip()[:80]}"
         for file in tracked_files(root)
@@ -102,7 +102,7 @@ def places_named(root: Path) -> list[str]:
 
 
 def _languages(page: Path) -> list[str]:
-    """Return the language of every fenced block of a page; a fence closes with its own kind, at least as long."""
+    """Return the language of every code block of a page; a fence is closed by one of its kind that is at least as long."""
     languages: list[str] = []
     open_fence = ""
     for fence, language in _FENCE.findall(page.read_text(encoding="utf-8")):
@@ -112,12 +112,12 @@ def _languages(page: Path) -> list[str]:
         elif fence.startswith(open_fence) and not language:
             open_fence = ""
     if open_fence:
-        raise AssertionError(f"{page}: a code block that never ends")
+        raise AssertionError(f"{page}: a code block that is not closed")
     return languages
 
 
 def _prose(page: Path) -> str:
-    """Return a page without its code blocks: a comment in one looks like a heading."""
+    """Return a page without its code blocks, in which a comment looks like a heading."""
     return re.sub(
         r"^ {0,3}(`{3,}|~{3,}).*?^ {0,3}\1",
         "",

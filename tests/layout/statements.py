@@ -1,4 +1,4 @@
-"""What the house asks of its SQL; each function returns the sentences about what breaks it."""
+"""The rules for SQL; each function checks one rule and returns a line for each violation."""
 
 import re
 from collections.abc import Mapping
@@ -7,21 +7,21 @@ from pathlib import Path
 
 LINE_LENGTH_MAX = 110
 
-# Statements that may leave the organisation out, in every engine, and why.
+# The statements that may omit the organisation, in every engine, and why.
 WITHOUT_ORGANISATION: Mapping[str, str] = {
-    "find_tokens": "a token is what tells the organisation",
-    "insert_token": "tokens are kept by id; an operator's token has no organisation",
-    "list_tokens": "the operator's list is of all organisations",
-    "revoke_token": "a token is named by its id",
-    "use_tokens": "a token is named by its id",
-    "sweep_due": "one sweep serves every organisation, in the order of their dates",
+    "find_tokens": "the token determines the organisation",
+    "insert_token": "tokens are stored by id; an operator's token has no organisation",
+    "list_tokens": "the operator's list shows all organisations",
+    "revoke_token": "a token is identified by its id",
+    "use_tokens": "a token is identified by its id",
+    "sweep_due": "one sweep deletes for all organisations, in the order of expiry",
     "sweep_keys": "as sweep_due",
     "list_audit": "as list_tokens",
     "sweep_audit": "as sweep_due",
-    "can_write": "asks what the role may do, not for anyone's data",
-    "ping": "asks whether the store answers, not for anyone's data",
+    "can_write": "reads the role's rights, not any organisation's data",
+    "ping": "checks whether the store responds, reads no data",
 }
-# Statements that one engine has and the others do without, and why.
+# The statements that only one engine has, and why.
 ONLY_IN: Mapping[str, Mapping[str, str]] = {
     "sqlite": {
         "update_models": "part of update_sessions in PostgreSQL, which sees that an indexed value stays the same",
@@ -32,18 +32,18 @@ ONLY_IN: Mapping[str, Mapping[str, str]] = {
         "find_unlocked_sessions": "SQLite locks the whole file",
         "read_batch": "sessions and keys in one round trip; SQLite has no round trips",
         "write_batch": "makes one statement of the writes of a batch, for the same reason",
-        "can_write": "asks for rights, which a file has none of",
-        "try_write": "tries a write on a server; a file is asked for room",
+        "can_write": "checks rights; a file has none",
+        "try_write": "tries a write on a server; for a file the free space is checked",
     },
 }
 
 _BLOCK = re.compile(r"^-- name: (\w+)$\n", re.MULTILINE)
-# A word before a parenthesis may be a function (left, replace…), unless it is one of those that never are.
+# A word before a parenthesis may be a function (left, replace…), unless it is one of these, which never are.
 _WORD = re.compile(
     r"""(?<![\w$:@."]) (?: [a-z_]+ (?![\w"(]) | (?:and|as|exists|in|on|or|using|values|where) (?=\() )""",
     re.IGNORECASE | re.VERBOSE,
 )
-# Reserved words only: the others (key, first, count, status…) are also names of columns.
+# Only reserved words: others (key, first, count, status…) are also column names.
 _KEYWORDS = frozenset(
     re.findall(
         r"\w+",
@@ -55,7 +55,7 @@ _KEYWORDS = frozenset(
         """,
     )
 )
-# A clause opens its line, unless one of these words stands right before it and makes it a part of another.
+# A clause begins its line, unless one of these words is right before it and makes it part of another clause.
 _CLAUSES: Mapping[str, set[str]] = {
     "SELECT": set(),
     "FROM": {"DELETE", "DISTINCT"},
@@ -76,7 +76,7 @@ _CLAUSES: Mapping[str, set[str]] = {
 _FIRST_PREDICATE = re.compile(r"^[\s(]*(?:\w+\.)?organisation\b")
 _TABLES = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO|USING)\s+(?:sessions|message_blocks|keys|audit|tokens)\b")
 _SCHEMA = re.compile(r"\bWHERE\s+:schema_is_known")
-"""Asks for the schema's migrations, which are everybody's."""
+"""Reads the schema's migrations, which belong to no organisation."""
 _INSERT = re.compile(r"\bINSERT\s+INTO\s+\w+(?:\s+AS\s+\w+)?\s*\(\s*(\w+)")
 
 
@@ -93,7 +93,7 @@ class Statement:
 
 
 def engines(sql: Path) -> list[Path]:
-    """Return the folder of every engine; fewer than two leave nothing to compare."""
+    """Return the folder of every engine; raises AssertionError if there are fewer than two to compare."""
     found = sorted(folder for folder in sql.iterdir() if folder.is_dir())
     if len(found) < 2:
         raise AssertionError(f"expected the folders of two engines in {sql}, found {found}")
@@ -106,7 +106,7 @@ def read_statements(sql: Path) -> list[Statement]:
 
 
 def names_that_differ(sql: Path) -> list[str]:
-    """A statement has the same name in every engine, but for those that are listed as one engine's own."""
+    """A statement has the same name in every engine, except those in ONLY_IN."""
     named = {engine.name: [statement.name for statement in _read(engine)] for engine in engines(sql)}
     own = {engine: set(ONLY_IN.get(engine, ())) for engine in named}
     everywhere = set().union(*(set(names) - own[engine] for engine, names in named.items()))
@@ -118,18 +118,18 @@ def names_that_differ(sql: Path) -> list[str]:
 
 
 def statements_without_organisation(sql: Path) -> list[str]:
-    """A statement reaches only one organisation's rows, and says so first."""
+    """A statement reads and writes rows of one organisation only, which is its first condition."""
     return [
-        f"{statement}: {fault}"
+        f"{statement}: {violation}"
         for statement in read_statements(sql)
         if statement.name not in WITHOUT_ORGANISATION
-        for fault in _organisation_faults(statement.text)
+        for violation in _organisation_violations(statement.text)
     ]
 
 
 def needless_exceptions(sql: Path) -> list[str]:
-    """An exception that nothing needs any more would one day hide a mistake."""
-    needing = {statement.name for statement in read_statements(sql) if _organisation_faults(statement.text)}
+    """Every exception is needed: one that is not could hide a mistake later."""
+    needing = {statement.name for statement in read_statements(sql) if _organisation_violations(statement.text)}
     return sorted(f"{name} needs no exception" for name in WITHOUT_ORGANISATION.keys() - needing)
 
 
@@ -144,7 +144,7 @@ def keywords_in_lower_case(sql: Path) -> list[str]:
 
 
 def crowded_lines(sql: Path) -> list[str]:
-    """One clause a line, and no line longer than code may be."""
+    """A line has one clause and is not too long."""
     return [
         f"{statement}: {line.strip()}"
         for statement in read_statements(sql)
@@ -155,13 +155,13 @@ def crowded_lines(sql: Path) -> list[str]:
 
 def misnumbered_migrations(sql: Path) -> list[str]:
     """Migrations are numbered 0001, 0002, … in every engine, with none missing."""
-    faults: list[str] = []
+    violations: list[str] = []
     for engine in engines(sql):
         names = sorted(file.name for file in (engine / "migrations").glob("*.sql"))
         expected = [f"{number:04}_" for number in range(1, len(names) + 1)]
         if not names or [name[:5] for name in names] != expected:
-            faults.append(f"{engine.name}: {names}")
-    return faults
+            violations.append(f"{engine.name}: {names}")
+    return violations
 
 
 def _read(engine: Path) -> list[Statement]:
@@ -182,7 +182,7 @@ def _all_texts(sql: Path) -> list[tuple[str, str]]:
 
 
 def _without_comments(text: str) -> str:
-    """Return SQL without comments, and with its string literals emptied: neither is held to any rule."""
+    """Return SQL without comments and with empty string literals: the rules do not apply to either."""
     return re.sub(r"'(?:[^']|'')*'", "''", re.sub(r"--.*", "", text)).rstrip()
 
 
@@ -190,19 +190,19 @@ def _repeated(names: list[str]) -> set[str]:
     return {name for name in names if names.count(name) > 1}
 
 
-def _organisation_faults(statement: str) -> list[str]:
-    """Every condition names the organisation first; every insertion puts it in the first column."""
+def _organisation_violations(statement: str) -> list[str]:
+    """Check that every condition begins with the organisation, and every insertion has it in the first column."""
     conditions = _conditions(_SCHEMA.sub("", statement))
-    faults = [
+    violations = [
         f"{kind} {' '.join(condition.split())[:40]}…"
         for kind, condition in conditions
         if not _FIRST_PREDICATE.match(condition)
     ]
-    faults += [f"inserts {column} first" for column in _INSERT.findall(statement) if column != "organisation"]
+    violations += [f"inserts {column} first" for column in _INSERT.findall(statement) if column != "organisation"]
     reads = _TABLES.search(_INSERT.sub("", statement))
     if reads and not conditions:
-        faults.append("no condition at all")
-    return faults
+        violations.append("no condition at all")
+    return violations
 
 
 def _conditions(statement: str) -> list[tuple[str, str]]:
@@ -216,7 +216,7 @@ def _conditions(statement: str) -> list[tuple[str, str]]:
 
 
 def _crowd(line: str, clause: str) -> bool:
-    """Tell whether a clause begins within a line that already says something."""
+    """Return whether a clause begins in the middle of a line."""
     for match in re.finditer(rf"(?<![\w:.$]){clause}\b", line):
         before = line[: match.start()].strip()
         last = before.split()[-1] if before else ""

@@ -1,4 +1,4 @@
-"""The house's rules about source files, each tried on the real tree and on a planted break."""
+"""The rules for source files, each tried on the real tree and on planted breaks."""
 
 import importlib
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.layout import code
-from tests.layout.places import PACKAGE, TESTS
+from tests.layout.paths import PACKAGE, TESTS
 
 Rule = Callable[[Path], list[str]]
 
@@ -22,12 +22,12 @@ RULES: list[Rule] = [
     code.hidden_inputs,
 ]
 
-# For each rule files that break it; a rule without a plant has not been seen to fail.
+# For each rule, files that break it.
 PLANTS: list[tuple[Rule, str, str]] = [
     (code.files_too_long, "server/store/long.py", "a = 1\n" * 301),
     (code.functions_too_long, "server/store/long.py", "def long():\n" + "    a = 1\n" * 40),
     (code.functions_too_long, "server/store/long.py", "class A:\n  async def long(self):\n" + "    a = 1\n" * 40),
-    (code.packages_not_empty, "server/store/__init__.py", '"""Not a word."""\n'),
+    (code.packages_not_empty, "server/store/__init__.py", '"""Text."""\n'),
     (code.vague_names, "server/store/utils.py", ""),
     (code.vague_names, "server/http/session_manager.py", ""),
     (code.vague_names, "helpers/__init__.py", ""),
@@ -43,60 +43,60 @@ PLANTS: list[tuple[Rule, str, str]] = [
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_source_keeps_the_rule(rule: Rule) -> None:
+def test_the_source_follows_the_rule(rule: Rule) -> None:
     assert rule(PACKAGE) == []
 
 
 @pytest.mark.parametrize(("rule", "name", "text"), PLANTS, ids=lambda value: getattr(value, "__name__", "_"))
 def test_a_planted_break_of_the_rule_is_found(rule: Rule, name: str, text: str, tmp_path: Path) -> None:
-    package = _small_package(tmp_path)
-    assert rule(package) == [], "the small package keeps the rule before"
+    package = _make_small_package(tmp_path)
+    assert rule(package) == [], "the small package follows the rule"
     planted = package / name
     planted.parent.mkdir(parents=True, exist_ok=True)
     planted.write_text(text)
     assert rule(package) != []
 
 
-def test_every_rule_has_been_seen_to_fail() -> None:
+def test_every_rule_has_a_planted_break() -> None:
     assert {rule for rule, _, _ in PLANTS} == set(RULES)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_no_rule_is_content_with_nothing(rule: Rule, tmp_path: Path) -> None:
+def test_every_rule_fails_on_an_empty_tree(rule: Rule, tmp_path: Path) -> None:
     with pytest.raises((AssertionError, OSError)):
         rule(tmp_path)
 
 
-def test_docstrings_comments_and_blanks_are_not_counted(tmp_path: Path) -> None:
-    package = _small_package(tmp_path)
+def test_docstrings_comments_and_blank_lines_are_not_counted(tmp_path: Path) -> None:
+    package = _make_small_package(tmp_path)
     text = 'def short():\n    """Say.\n' + "    more\n" * 400 + '    """\n' + "    # why\n\n" * 400
-    (package / "server" / "store" / "told.py").write_text(text + "    a = 1\n" * 39)
+    (package / "server" / "store" / "short.py").write_text(text + "    a = 1\n" * 39)
     assert code.functions_too_long(package) == []
     assert code.files_too_long(package) == []
 
 
-def test_tests_have_no_packages_but_those_that_are_imported() -> None:
-    """A package `tests/http` or `tests/typing` would come before the standard library's in some process."""
+def test_test_packages_do_not_shadow_the_standard_library() -> None:
+    """A package `tests/http` or `tests/typing` would be imported instead of the standard library's in some process."""
     packages = {file.parent.relative_to(TESTS).as_posix() for file in TESTS.rglob("__init__.py")}
     assert packages >= {".", "harness"}
     assert not packages & set(sys.stdlib_module_names)
 
 
-def test_every_public_name_is_there() -> None:
-    face = importlib.import_module("sessionary")
-    missing = [name for name in face.__all__ if not hasattr(face, name)]
-    assert face.__all__
+def test_every_public_name_exists() -> None:
+    package = importlib.import_module("sessionary")
+    missing = [name for name in package.__all__ if not hasattr(package, name)]
+    assert package.__all__
     assert missing == []
 
 
-def test_the_reference_stands_on_its_own_feet() -> None:
-    """It would agree with every mistake of the rules that it shared."""
-    borrowed = {name for name in code.modules_imported(TESTS / "reference.py") if "deciding" in name}
-    assert borrowed == set()
+def test_the_reference_store_does_not_use_the_rules_of_the_store() -> None:
+    """It would repeat every mistake of the rules that it shared."""
+    imported = {name for name in code.modules_imported(TESTS / "reference.py") if "store.rules" in name}
+    assert imported == set()
 
 
 SERVER_MODULES_MAX = 370
-"""Beside what Python itself has loaded when it starts."""
+"""In addition to the modules that Python itself loads when it starts."""
 
 
 def test_the_server_loads_few_modules() -> None:
@@ -112,7 +112,7 @@ def test_the_server_starts_without_the_clients_http_library() -> None:
     assert run.returncode == 0, run.stderr or "httpx2 was imported"
 
 
-def _small_package(root: Path) -> Path:
+def _make_small_package(root: Path) -> Path:
     package = root / "sessionary"
     for name in ("server/store", "server/http", "server/operations"):
         (package / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Everything that can be set or typed is documented, and no file says where it was written."""
+"""The rules for documents and tracked files, tried on the real tree and on planted breaks."""
 
 import re
 import subprocess
@@ -9,18 +9,18 @@ import click
 import pytest
 
 from tests.layout import documents
-from tests.layout.places import ROOT
+from tests.layout.paths import ROOT
 
 
 def test_every_command_is_documented() -> None:
-    from sessionary.cli.main import commands as top  # noqa: PLC0415 - the other tests here shall run while it is broken
+    from sessionary.cli.main import commands as top  # noqa: PLC0415 - the other tests here run even if it is broken
 
     commands = list(_commands(top, "sessionary"))
     assert {"sessionary serve", "sessionary tokens create"} <= set(commands)
     assert documents.undocumented(commands, documents.documents(ROOT)) == []
 
 
-def test_every_setting_is_documented_by_its_name_and_its_variable() -> None:
+def test_every_setting_is_documented_with_its_name_and_variable() -> None:
     from sessionary.server.config import descriptions, variable_of  # noqa: PLC0415 - as above
 
     settings = list(descriptions())
@@ -29,11 +29,11 @@ def test_every_setting_is_documented_by_its_name_and_its_variable() -> None:
     assert documents.undocumented(words, [ROOT / "docs" / "operating.md"]) == []
 
 
-def test_every_code_block_is_of_a_kind_that_something_runs() -> None:
-    assert documents.blocks_nothing_runs(ROOT) == []
+def test_every_code_block_is_in_a_language_that_is_checked() -> None:
+    assert documents.blocks_not_checked(ROOT) == []
 
 
-def test_every_defence_that_is_claimed_has_its_test() -> None:
+def test_every_defence_in_security_names_its_test() -> None:
     page = ROOT / "SECURITY.md"
     assert documents.tests_named_but_missing(ROOT, page) == []
     rows = [line for line in page.read_text().splitlines() if line.startswith("| ")][1:]
@@ -41,7 +41,7 @@ def test_every_defence_that_is_claimed_has_its_test() -> None:
     assert [row for row in rows if "tests/" not in row.rpartition(" | ")[2]] == []
 
 
-def test_every_promise_that_is_made_has_its_test() -> None:
+def test_every_guarantee_names_its_test() -> None:
     page = ROOT / "docs" / "guarantees.md"
     assert documents.tests_named_but_missing(ROOT, page) == []
     rows = [line for line in page.read_text().splitlines() if line.startswith("| ")]
@@ -52,7 +52,7 @@ def test_every_promise_that_is_made_has_its_test() -> None:
     assert sorted(file for file in files if not (ROOT / file).is_file()) == []
 
 
-def test_a_test_that_is_named_and_missing_is_found(tmp_path: Path) -> None:
+def test_a_missing_test_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("`tests/test_a.py::test_one`, `tests/test_a.py::test_two`, `tests/test_b.py::test_one`")
     (tmp_path / "tests").mkdir()
@@ -64,35 +64,35 @@ def test_a_test_that_is_named_and_missing_is_found(tmp_path: Path) -> None:
         documents.tests_named_but_missing(tmp_path, page)
 
 
-def test_no_file_names_a_registry_host_or_a_path_of_this_machine() -> None:
-    assert documents.places_named(ROOT) == []
+def test_no_file_contains_a_registry_host_or_a_path_of_this_machine() -> None:
+    assert documents.machine_traces(ROOT) == []
 
 
 @pytest.mark.parametrize("block", ["```\nx\n```", "```klingon\nx\n```", "~~~\nx\n~~~", "````klingon\n```sh\n```\n````"])
-def test_a_block_that_nothing_runs_is_found(block: str, tmp_path: Path) -> None:
-    page = _small_docs(tmp_path)
-    assert documents.blocks_nothing_runs(tmp_path) == []
+def test_a_block_in_another_language_is_found(block: str, tmp_path: Path) -> None:
+    page = _make_small_docs(tmp_path)
+    assert documents.blocks_not_checked(tmp_path) == []
     page.write_text(f"{page.read_text()}\n{block}\n")
-    assert len(documents.blocks_nothing_runs(tmp_path)) == 1
+    assert len(documents.blocks_not_checked(tmp_path)) == 1
 
 
-def test_a_block_that_never_ends_is_found(tmp_path: Path) -> None:
-    page = _small_docs(tmp_path)
+def test_a_block_that_is_not_closed_is_found(tmp_path: Path) -> None:
+    page = _make_small_docs(tmp_path)
     page.write_text(f"{page.read_text()}\n```sh\nrm\n")
-    with pytest.raises(AssertionError, match="never ends"):
-        documents.blocks_nothing_runs(tmp_path)
+    with pytest.raises(AssertionError, match="not closed"):
+        documents.blocks_not_checked(tmp_path)
 
 
-def test_documents_without_a_block_or_without_a_page_are_found(tmp_path: Path) -> None:
+def test_documents_without_a_block_or_a_page_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"no README\.md"):
-        documents.blocks_nothing_runs(tmp_path)
-    _small_docs(tmp_path).write_text("nothing")
+        documents.blocks_not_checked(tmp_path)
+    _make_small_docs(tmp_path).write_text("nothing")
     (tmp_path / "README.md").write_text("nothing")
     with pytest.raises(AssertionError, match="no code block"):
-        documents.blocks_nothing_runs(tmp_path)
+        documents.blocks_not_checked(tmp_path)
 
 
-def test_a_word_that_is_only_part_of_another_is_not_documented(tmp_path: Path) -> None:
+def test_a_word_inside_another_word_does_not_count(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("`--database-url`, `SESSIONARY_PORT`, `sessionary tokens create-many`, `--host`")
     wanted = ["--database", "SESSIONARY_PORT", "sessionary tokens create", "--host", "PORT"]
@@ -113,29 +113,29 @@ def test_a_word_that_is_only_part_of_another_is_not_documented(tmp_path: Path) -
         "open('/" + "home/someone/x')",
     ],
 )
-def test_a_file_that_says_where_it_was_written_is_found(line: str, tmp_path: Path) -> None:
+def test_a_registry_host_or_machine_path_is_found(line: str, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     (tmp_path / ".gitignore").write_text("ignored\n")
     (tmp_path / "ignored").write_text(line)
-    assert documents.places_named(tmp_path) == []
+    assert documents.machine_traces(tmp_path) == []
     (tmp_path / "notes.txt").write_text(f"first\n{line}\n")
-    assert [fault.partition(" ")[0] for fault in documents.places_named(tmp_path)] == ["notes.txt:2:"]
+    assert [line.partition(" ")[0] for line in documents.machine_traces(tmp_path)] == ["notes.txt:2:"]
 
 
-def test_paths_of_the_service_are_no_places_of_a_machine(tmp_path: Path) -> None:
+def test_paths_of_the_service_are_allowed(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     (tmp_path / "notes.txt").write_text(
         "/var/lib/sessionary/sessionary.db\nhttp://127.0.0.1/workspace/x\nhome/work/x\n"
     )
-    assert documents.places_named(tmp_path) == []
+    assert documents.machine_traces(tmp_path) == []
 
 
-def test_a_tree_that_git_does_not_know_is_found(tmp_path: Path) -> None:
+def test_a_tree_without_tracked_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        documents.places_named(tmp_path)
+        documents.machine_traces(tmp_path)
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     with pytest.raises(AssertionError, match="git tracks nothing"):
-        documents.places_named(tmp_path)
+        documents.machine_traces(tmp_path)
 
 
 def _commands(command: click.Command, name: str) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _commands(command: click.Command, name: str) -> Iterator[str]:
         yield from _commands(below, f"{name} {word}")
 
 
-def _small_docs(root: Path) -> Path:
+def _make_small_docs(root: Path) -> Path:
     (root / "docs").mkdir()
     (root / "README.md").write_text("# It\n\n```sh\nls\n```\n")
     page = root / "docs" / "page.md"

@@ -1,4 +1,4 @@
-"""The house's rules about SQL, each tried on the real statements and on a planted break."""
+"""The rules for SQL, each tried on the real statements and on planted breaks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.layout import statements
-from tests.layout.places import SQL
+from tests.layout.paths import SQL
 
 Rule = Callable[[Path], list[str]]
 
@@ -19,9 +19,9 @@ RULES: list[Rule] = [
     statements.misnumbered_migrations,
 ]
 
-KEPT = """
+VALID = """
 -- name: lock_sessions
--- Where comments stand, a select is only a word.
+-- In a comment, a select is only a word.
 SELECT s.id, s.metadata, 'from where'
 FROM sessions AS s
 JOIN unnest($1::text[], $2::uuid[]) AS wanted(organisation, id)
@@ -45,7 +45,7 @@ FROM unnest($1::text[], $2::uuid[], $3::text[]) AS new(organisation, id, title)
 WHERE (s.organisation, s.id) = (new.organisation, new.id);
 """
 
-EXCEPTED = """
+EXCEPTION = """
 -- name: find_token
 SELECT t.organisation
 FROM tokens AS t
@@ -61,7 +61,7 @@ WHERE k.organisation = $1;
 
 
 def _plant(name: str, body: str) -> str:
-    return f"{KEPT}\n-- name: {name}\n{body};\n"
+    return f"{VALID}\n-- name: {name}\n{body};\n"
 
 
 PLANTS: list[tuple[Rule, str]] = [
@@ -69,8 +69,8 @@ PLANTS: list[tuple[Rule, str]] = [
         statements.names_that_differ,
         _plant("only_here", "SELECT s.id\nFROM sessions AS s\nWHERE s.organisation = $1"),
     ),
-    (statements.names_that_differ, KEPT + KEPT),
-    (statements.names_that_differ, KEPT + EXCEPTED + OWN),
+    (statements.names_that_differ, VALID + VALID),
+    (statements.names_that_differ, VALID + EXCEPTION + OWN),
     *(
         (statements.statements_without_organisation, _plant("bad", body))
         for body in (
@@ -85,8 +85,8 @@ PLANTS: list[tuple[Rule, str]] = [
             "DELETE FROM keys\nWHERE organisation = $1\n  AND key IN (\n    SELECT k.key\n    FROM keys AS k\n    WHERE k.id = 1)",
         )
     ),
-    (statements.needless_exceptions, KEPT.replace("lock_sessions", "find_token")),
-    (statements.needless_exceptions, KEPT),
+    (statements.needless_exceptions, VALID.replace("lock_sessions", "find_token")),
+    (statements.needless_exceptions, VALID),
     *(
         (statements.keywords_in_lower_case, _plant("bad", body))
         for body in (
@@ -111,7 +111,7 @@ PLANTS: list[tuple[Rule, str]] = [
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_statements_keep_the_rule(rule: Rule) -> None:
+def test_the_statements_follow_the_rule(rule: Rule) -> None:
     assert rule(SQL) == []
 
 
@@ -121,33 +121,33 @@ def test_a_planted_break_of_the_rule_is_found(
 ) -> None:
     monkeypatch.setattr(statements, "WITHOUT_ORGANISATION", {"find_token": "as in the small folder"})
     monkeypatch.setattr(statements, "ONLY_IN", {"one": {"own": "as in the small folder"}})
-    sql = _small_folder(tmp_path)
-    assert rule(sql) == [], "the small folder keeps the rule before"
+    sql = _make_small_folder(tmp_path)
+    assert rule(sql) == [], "the small folder follows the rule"
     for engine in ("one", "two") if rule is statements.needless_exceptions else ("two",):
         (sql / engine / "queries.sql").write_text(text)
     assert rule(sql) != []
 
 
 @pytest.mark.parametrize("name", ["0003_gap.sql", "1_short.sql", "sessions.sql"])
-def test_a_migration_out_of_its_number_is_found(name: str, tmp_path: Path) -> None:
-    sql = _small_folder(tmp_path)
+def test_a_misnumbered_migration_is_found(name: str, tmp_path: Path) -> None:
+    sql = _make_small_folder(tmp_path)
     assert statements.misnumbered_migrations(sql) == []
     (sql / "two" / "migrations" / name).touch()
     assert statements.misnumbered_migrations(sql) != []
 
 
 def test_a_keyword_in_lower_case_is_found_in_a_migration(tmp_path: Path) -> None:
-    sql = _small_folder(tmp_path)
+    sql = _make_small_folder(tmp_path)
     (sql / "two" / "migrations" / "0001_first.sql").write_text("create TABLE keys (key text NOT NULL);")
     assert statements.keywords_in_lower_case(sql) == ["two/0001_first.sql: create"]
 
 
-def test_every_rule_has_been_seen_to_fail() -> None:
+def test_every_rule_has_a_planted_break() -> None:
     assert {rule for rule, _ in PLANTS} | {statements.misnumbered_migrations} == set(RULES)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_no_rule_is_content_with_nothing(rule: Rule, tmp_path: Path) -> None:
+def test_every_rule_fails_on_an_empty_tree(rule: Rule, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="two engines"):
         rule(tmp_path)
     (tmp_path / "one").mkdir()
@@ -161,10 +161,10 @@ def test_no_rule_is_content_with_nothing(rule: Rule, tmp_path: Path) -> None:
         rule(tmp_path)
 
 
-def _small_folder(root: Path) -> Path:
+def _make_small_folder(root: Path) -> Path:
     for engine in ("one", "two"):
         (root / engine / "migrations").mkdir(parents=True)
         own = OWN if engine == "one" else ""
-        (root / engine / "queries.sql").write_text(KEPT + EXCEPTED + own)
+        (root / engine / "queries.sql").write_text(VALID + EXCEPTION + own)
         (root / engine / "migrations" / "0001_first.sql").write_text("CREATE TABLE keys (key text NOT NULL);")
     return root

@@ -11,7 +11,7 @@ import pytest
 
 import sessionary
 from tests.harness.server import ServerProcess, run_sessionary
-from tests.http.calling import Answer, Caller, message
+from tests.http.callers import Caller, Response, message
 
 FOREVER = 0.01
 """So few requests a second that none comes back while a test runs."""
@@ -33,7 +33,7 @@ def caller_of(server: ServerProcess, organisation: str = "acme") -> Caller:
     return Caller(server.port, server.create_token(organisation), organisation)
 
 
-def statuses(answers: list[Answer]) -> Counter[int]:
+def statuses(answers: list[Response]) -> Counter[int]:
     return Counter(answer.status for answer in answers)
 
 
@@ -53,7 +53,7 @@ def test_a_token_over_its_rate_is_refused_and_told_when_to_come_back(tmp_path: P
     assert answers[0].headers["ratelimit"] == '"token";r=4;t=100'
     assert answers[0].headers["ratelimit-policy"] == '"token";q=5;w=500'
     refused = answers[-1]
-    assert refused.refusal == (429, "RATE_LIMITED")
+    assert refused.error == (429, "RATE_LIMITED")
     assert 90 <= int(refused.headers["retry-after"]) <= 100
     assert refused.headers["ratelimit"].startswith('"token";r=0;t=')
 
@@ -62,7 +62,7 @@ def test_an_organisation_is_counted_over_all_its_tokens_exactly(tmp_path: Path) 
     with serving(tmp_path, organisation_rate=FOREVER, organisation_burst=50) as server:
         callers = [caller_of(server) for _ in range(4)]
 
-        def call(caller: Caller) -> list[Answer]:
+        def call(caller: Caller) -> list[Response]:
             with caller:
                 return [caller.list() for _ in range(30)]
 
@@ -76,7 +76,7 @@ def test_an_organisation_is_counted_over_all_its_tokens_exactly(tmp_path: Path) 
 
 def test_a_refused_request_has_no_effect_and_waiting_as_told_helps(tmp_path: Path) -> None:
     with serving(tmp_path, token_rate=1, token_burst=2) as server, caller_of(server) as caller:
-        session_id = caller.begin()
+        session_id = caller.new_session()
         assert caller.update(session_id, tokensUsed=1).status == 200
         refused = caller.update(session_id, tokensUsed=1)
         assert refused.status == 429
@@ -97,7 +97,7 @@ def test_who_is_not_let_in_uses_up_nobodys_rate(tmp_path: Path) -> None:
         with Caller(server.port, server.create_token("stranger"), "acme") as stranger:
             assert {stranger.list().status for _ in range(20)} == {403}
         with caller_of(server) as caller:
-            assert [caller.bearing("nonsense").list().status for _ in range(20)] == [401] * 20
+            assert [caller.with_token("nonsense").list().status for _ in range(20)] == [401] * 20
             assert [caller.list().status for _ in range(3)] == [200, 200, 429]
 
 
@@ -117,7 +117,7 @@ def test_a_quota_of_sessions_is_exact_under_concurrent_creates(tmp_path: Path) -
     with serving(tmp_path, organisation_sessions=20) as server:
         callers = [caller_of(server) for _ in range(4)]
 
-        def call(caller: Caller) -> list[Answer]:
+        def call(caller: Caller) -> list[Response]:
             with caller:
                 return [caller.create() for _ in range(15)]
 
@@ -131,16 +131,16 @@ def test_a_quota_of_sessions_is_exact_under_concurrent_creates(tmp_path: Path) -
             assert [caller.create().status for _ in range(2)] == [201, 429]
 
     refused = next(answer for answer in answers if answer.status == 429)
-    assert refused.refusal == (429, "QUOTA_EXCEEDED")
+    assert refused.error == (429, "QUOTA_EXCEEDED")
     assert "retry-after" not in refused.headers
     assert "at most 20 live sessions" in refused.problem["detail"]
 
 
 def test_a_quota_of_bytes_stops_what_appends_and_nothing_else(tmp_path: Path) -> None:
     with serving(tmp_path, "[organisations.acme]\nstored_bytes = 3_000\n") as server, caller_of(server) as caller:
-        session_id = caller.begin(initialMessages=[message("a" * 2_000)])
+        session_id = caller.new_session(initialMessages=[message("a" * 2_000)])
 
-        assert caller.update(session_id, newMessages=[message("a" * 2_000)]).refusal == (429, "QUOTA_EXCEEDED")
+        assert caller.update(session_id, newMessages=[message("a" * 2_000)]).error == (429, "QUOTA_EXCEEDED")
         assert caller.update(session_id, newMessages=[message("a" * 500)]).status == 200
         assert caller.update(session_id, metadata={"a": 1}, tokensUsed=3).status == 200
         assert caller.extend(session_id).status == 200

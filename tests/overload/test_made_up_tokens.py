@@ -60,7 +60,7 @@ def application_on(store: SqliteStore) -> Application:
         expiry_horizon=0,
         rates=RateLimiter(limits, HandTimer()),
     )
-    return Application(service, request_ids=lambda: "id", on_answer=lambda _: None)
+    return Application(service, request_ids=lambda: "id", on_response=lambda _: None)
 
 
 async def status_of(application: Application, token: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess
-from tests.http.calling import Answer, Caller, message
+from tests.http.callers import Caller, Response, message
 from tests.overload.loading import Load, Tally
 from tests.overload.test_overload import begin, updates_of
 
@@ -38,10 +38,10 @@ async def test_a_flood_refuses_or_delays_nobody_else(proxy: Proxy, server: Serve
     loud_token = await asyncio.to_thread(server.create_token, "acme")
     quiet_token = await asyncio.to_thread(server.create_token, "quiet")
     sessions = await asyncio.to_thread(begin, server, loud_token)
-    answers: list[Answer] = []
+    answers: list[Response] = []
     batches: list[int] = []
     with Caller(server.port, quiet_token, "quiet") as quiet:
-        session_id = await asyncio.to_thread(quiet.begin)
+        session_id = await asyncio.to_thread(quiet.new_session)
         proxy.bytes_per_second = 150_000
 
         async with Load(server.port, updates_of(loud_token, sessions)) as load:

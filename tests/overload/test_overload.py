@@ -11,7 +11,7 @@ import pytest
 from tests.faults.doses import dose, note
 from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess
-from tests.http.calling import Caller, as_json, message
+from tests.http.callers import Caller, as_json, message
 from tests.overload.loading import Load, Spell, Tally, percentile
 
 ACCEPTED_SECONDS_MAX = 1.0
@@ -37,7 +37,7 @@ async def server(proxy: Proxy, tmp_path: Path) -> AsyncIterator[ServerProcess]:
 
 def begin(server: ServerProcess, token: str) -> list[str]:
     with Caller(server.port, token, "acme") as caller:
-        return [caller.begin() for _ in range(SESSIONS)]
+        return [caller.new_session() for _ in range(SESSIONS)]
 
 
 def request_of(method: str, path: str, token: str, body: bytes = b"") -> bytes:

@@ -11,7 +11,7 @@ import sys
 import termios
 from typing import Any, Final
 
-from sessionary.server.http.undelivered import Delivery, Undelivered
+from sessionary.server.http.undelivered import Delivery, UndeliveredResponses
 
 _KNOWS: Final = sys.platform == "linux"
 _ACKNOWLEDGED: Final = struct.Struct("Q")
@@ -37,7 +37,7 @@ class SocketDelivery(Delivery):
         self._counts = True
         if transport.get_extra_info("ssl_object") is not None:
             # Of TLS only the kernel knows how many bytes it makes; and its loss is told when the socket is closed.
-            self.hears_late = True
+            self.detects_loss_late = True
             self._counts = False
             with contextlib.suppress(OSError):
                 self._socket = _duplicate(transport)
@@ -68,51 +68,51 @@ class SocketDelivery(Delivery):
         self.is_lost = True
         transport, self._transport = self._transport, None
         followed, self._socket = self._socket, None
-        if self.memory is not None and self.running is not None:
-            self.memory.remember(self.running)
-        if self.hears_late and self.closes and not self.has_ended:
+        if self.registry is not None and self.running is not None:
+            self.registry.remember(self.running)
+        if self.detects_loss_late and self.closes and not self.has_ended:
             # TLS says goodbye behind the answer. Who reads the one and not the other resets the connection by closing
             # it, and acknowledges nothing: that is no sign of a loss.
             self._drop(_EVERYTHING)
-        if self.memory is not None and self.answered:
+        if self.registry is not None and self.unconfirmed:
             try:
                 # Of TLS the socket is closed by now; without one of our own nothing can be known.
-                if followed is None and not self.hears_late:
+                if followed is None and not self.detects_loss_late:
                     followed = _duplicate(transport)
                 self._drop(_EVERYTHING if followed is None else _acknowledged(followed))
             except OSError:
                 self._drop(_EVERYTHING)
-        if self.answered and self.memory is not None and followed is not None:
-            for change in self.answered:
-                self.memory.remember(change)
-            _Watch(followed, self, self.memory).look()
+        if self.unconfirmed and self.registry is not None and followed is not None:
+            for change in self.unconfirmed:
+                self.registry.remember(change)
+            _Watch(followed, self, self.registry).look()
         elif followed is not None:
             followed.close()
 
     def decide(self, *, arrived: bool) -> None:
         """Say what became of all that is left."""
-        for change in self.answered:
-            if self.memory is not None:
-                self.memory.settle(change, None if arrived else change.reply)
-        self.answered.clear()
+        for change in self.unconfirmed:
+            if self.registry is not None:
+                self.registry.resolve(change, None if arrived else change.response)
+        self.unconfirmed.clear()
 
     def _drop(self, acknowledged: int) -> None:
-        arrived = [change for change in self.answered if change.end <= acknowledged]
-        self.answered[:] = [change for change in self.answered if change.end > acknowledged]
+        arrived = [change for change in self.unconfirmed if change.response_end <= acknowledged]
+        self.unconfirmed[:] = [change for change in self.unconfirmed if change.response_end > acknowledged]
         for change in arrived:
-            if self.memory is not None:
-                self.memory.settle(change, None)
+            if self.registry is not None:
+                self.registry.resolve(change, None)
 
     def look_again(self, followed: socket.socket) -> bool:
         """Drop what has arrived since; tell whether anything is left that still may."""
         self._drop(_acknowledged(followed))
-        return bool(self.answered) and _info(followed)[0] != _TCP_CLOSE
+        return bool(self.unconfirmed) and _info(followed)[0] != _TCP_CLOSE
 
 
 class _Watch:
     """Keeps a socket that its connection has closed until it is known whether the last answers arrived."""
 
-    def __init__(self, followed: socket.socket, delivery: SocketDelivery, memory: Undelivered) -> None:
+    def __init__(self, followed: socket.socket, delivery: SocketDelivery, memory: UndeliveredResponses) -> None:
         self._followed = followed
         self._watched = memory.watched
         self._delivery = delivery

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from sessionary.server.http.application import Exchange
 from sessionary.server.http.health import LIVE, READY
+from sessionary.server.http.request_log import RequestLog
 from sessionary.server.log_queue import LogQueue, writer_to
 from sessionary.timestamps import format_timestamp
 
@@ -131,7 +131,7 @@ class AccessLog:
         self._format: Final = _as_json if as_json else _as_text
         self._write: Final = write
         self._clock: Final = clock
-        self._noted: list[tuple[Exchange, int]] = []
+        self._noted: list[tuple[RequestLog, int]] = []
         self.set_level(log_level)
 
     def set_level(self, log_level: str) -> None:
@@ -139,7 +139,7 @@ class AccessLog:
         self._status_min = 0 if log_level in _LEVELS_OF_ALL else _SERVER_ERROR
         self._hidden = frozenset[str | None]() if log_level == "debug" else _PROBES
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: RequestLog) -> None:
         """Note a request that was answered."""
         if exchange.status < self._status_min or exchange.route in self._hidden:
             return
@@ -177,7 +177,7 @@ class _Entry(Struct):
     forwarded_for: str | UnsetType = UNSET
 
 
-def _as_json(noted: Iterable[tuple[Exchange, int]]) -> bytes:
+def _as_json(noted: Iterable[tuple[RequestLog, int]]) -> bytes:
     return _encode_lines(
         [
             _Entry(
@@ -203,11 +203,11 @@ def _as_json(noted: Iterable[tuple[Exchange, int]]) -> bytes:
     )
 
 
-def _as_text(noted: Iterable[tuple[Exchange, int]]) -> bytes:
+def _as_text(noted: Iterable[tuple[RequestLog, int]]) -> bytes:
     return "".join(f"{one_line(_text_of(exchange, now))}\n" for exchange, now in noted).encode()
 
 
-def _text_of(exchange: Exchange, now: int) -> str:
+def _text_of(exchange: RequestLog, now: int) -> str:
     place = _shown(exchange.path) if _has_no_place(exchange) else _session_of(exchange)
     client = exchange.client[0] if exchange.client else "-"
     forwarded = "" if exchange.forwarded_for is None else f" for {_shown(exchange.forwarded_for)}"
@@ -218,17 +218,17 @@ def _text_of(exchange: Exchange, now: int) -> str:
     )
 
 
-def _level_of(exchange: Exchange) -> str:
+def _level_of(exchange: RequestLog) -> str:
     if exchange.status >= _SERVER_ERROR:
         return "error"
     return "debug" if exchange.route in _PROBES else "info"
 
 
-def _has_no_place(exchange: Exchange) -> bool:
+def _has_no_place(exchange: RequestLog) -> bool:
     return exchange.route is None or exchange.status == _NOT_FOUND
 
 
-def _session_of(exchange: Exchange) -> str | None:
+def _session_of(exchange: RequestLog) -> str | None:
     found = exchange.session_id
     if found is None or exchange.status < _REFUSED:
         # What was answered has been found, and so is one.

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessionary.errors import OverloadedError, SessionaryError
 from sessionary.server.delivery_tracking import SocketDelivery
-from sessionary.server.http.requests import Headers, request_id_of
+from sessionary.server.http.requests import Headers, get_request_id
 from sessionary.server.http.responses import Header
 from sessionary.server.protocol_errors import encoded_refusal
 from sessionary.server.request_cycle import Bounds, Exchange, Reading
@@ -127,4 +127,4 @@ class AnsweringProtocol(HttpToolsProtocol):
         if isinstance(error, OverloadedError):
             type(self).on_unavailable(error)
         headers = Headers(self.headers if self._in_message else [])
-        return encoded_refusal(error, type(self).date_header(), request_id_of(headers, type(self).request_ids))
+        return encoded_refusal(error, type(self).date_header(), get_request_id(headers, type(self).request_ids))

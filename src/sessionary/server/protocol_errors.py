@@ -12,7 +12,7 @@ import httptools
 
 from sessionary import constants
 from sessionary.errors import HttpVersionNotSupportedError, InvalidRequestError, OverloadedError, SessionaryError
-from sessionary.server.http.responses import SAFE, Header, problem
+from sessionary.server.http.responses import SECURITY_HEADERS, Header, problem_response
 
 TOO_LONG: Final = (
     f"There are more than {constants.HEADERS_MAX} headers, or {constants.HEADERS_BYTES_MAX} bytes of them."
@@ -74,18 +74,18 @@ def encoded_refusal(error: SessionaryError, date: Header, request_id: str) -> by
     """Encode an answer after which the connection is closed, and log it unless it is one of many alike."""
     if not isinstance(error, OverloadedError):
         _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
-    reply = problem(error)
+    response = problem_response(error)
     headers = [
         date,
-        *reply.headers,
-        *SAFE,
-        (b"content-length", b"%d" % len(reply.body)),
+        *response.headers,
+        *SECURITY_HEADERS,
+        (b"content-length", b"%d" % len(response.body)),
         (b"x-request-id", request_id.encode()),
         (b"connection", b"close"),
     ]
-    lines = [b"HTTP/1.1 %d %b" % (reply.status, _REASONS[reply.status])]
+    lines = [b"HTTP/1.1 %d %b" % (response.status, _REASONS[response.status])]
     lines += [b"%b: %b" % header for header in headers]
-    return b"\r\n".join([*lines, b"", reply.body])
+    return b"\r\n".join([*lines, b"", response.body])
 
 
 class Farewell:

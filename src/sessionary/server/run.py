@@ -22,7 +22,7 @@ from sessionary.server.clock import request_ids, steady_clock
 from sessionary.server.config import Effective, Settings
 from sessionary.server.database_wait import open_when_up
 from sessionary.server.http.application import Application
-from sessionary.server.http.paths import prefix_of
+from sessionary.server.http.paths import normalise_prefix
 from sessionary.server.limits_file import limits_from
 from sessionary.server.listener import Tls, accept_on, bind, room_for, shown_host, tls_context
 from sessionary.server.log_queue import LogQueue
@@ -133,7 +133,7 @@ async def _serve(prepared: _Prepared, log: LogQueue) -> None:
 def _base_url(prepared: _Prepared, listener: socket.socket) -> str:
     settings = prepared.settings
     scheme = "https" if prepared.tls else "http"
-    return f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{prefix_of(settings.path_prefix)}"
+    return f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{normalise_prefix(settings.path_prefix)}"
 
 
 def _log_start(settings: Settings, base_url: str) -> None:
@@ -229,7 +229,7 @@ def _application(prepared: _Prepared, service: Service, access_log: AccessLog) -
     return Application(
         service,
         request_ids=request_ids(),
-        on_answer=access_log,
+        on_response=access_log,
         on_unavailable=prepared.unavailable_log,
         path_prefix=settings.path_prefix,
         body_seconds_max=settings.body_seconds,

@@ -40,7 +40,7 @@ class ReaderWatch:
 
     def _check(self) -> None:
         self._timer = None
-        least = max(0, self._unread_bytes - constants.ANSWER_BYTES_TAKEN_MIN)
+        least = max(0, self._unread_bytes - constants.RESPONSE_BYTES_READ_MIN)
         if self._transport.get_write_buffer_size() <= least:
             self.watch()
             return

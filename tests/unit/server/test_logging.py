@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from sessionary.server.http.application import Exchange
+from sessionary.server.http.request_log import RequestLog
 from sessionary.server.logging import AccessLog, configure, wants_json
 
 NOVEMBER_SECONDS = 1_795_385_340.123
 SESSION = "01a20698-7062-75f8-ba1b-b96409814bf8"
-EXCHANGE = Exchange(
+EXCHANGE = RequestLog(
     "id-1",
     "PUT",
     "demo",
@@ -81,7 +81,7 @@ async def test_a_request_is_one_json_object_a_line() -> None:
     stream = io.StringIO()
     log = access_log(stream)
     log(EXCHANGE)
-    log(Exchange("id-2", "GET", None, None, 503, 5.0))
+    log(RequestLog("id-2", "GET", None, None, 503, 5.0))
     log.flush()
     lines = stream.getvalue().splitlines()
     assert json.loads(lines[0]) == {
@@ -108,7 +108,7 @@ async def test_a_request_is_one_readable_line_for_people() -> None:
     stream = io.StringIO()
     log = access_log(stream, as_json=False)
     log(EXCHANGE)
-    log(Exchange("id-2", "GET", None, None, 404, 12.0, path=b"/nowhere"))
+    log(RequestLog("id-2", "GET", None, None, 404, 12.0, path=b"/nowhere"))
     log.flush()
     assert stream.getvalue().splitlines() == [
         f"22:09:00.123 200 PUT    update_session      1.23 ms  demo  {SESSION}  id-1  10.0.0.7  0123456789abcdef0123  12/34 bytes",
@@ -142,8 +142,8 @@ async def test_no_more_than_a_thousand_lines_are_held() -> None:
 async def test_probes_are_for_the_level_debug(log_level: str, status: int) -> None:
     stream = io.StringIO()
     log = access_log(stream, log_level)
-    log(Exchange("id", "GET", None, "/health/ready", status, 1.0))
-    log(Exchange("id", "GET", None, "/health/live", status, 1.0))
+    log(RequestLog("id", "GET", None, "/health/ready", status, 1.0))
+    log(RequestLog("id", "GET", None, "/health/live", status, 1.0))
     log.flush()
     assert len(stream.getvalue().splitlines()) == (2 if log_level == "debug" else 0)
 
@@ -176,7 +176,7 @@ RAW = [
 async def test_what_a_caller_chose_is_bounded_and_commands_nobody(raw: bytes, shown: str, as_json: bool) -> None:  # noqa: FBT001 - a row
     stream = io.StringIO()
     log = access_log(stream, as_json=as_json)
-    log(Exchange("id", "GET", None, None, 404, 1.0, path=raw, forwarded_for=raw))
+    log(RequestLog("id", "GET", None, None, 404, 1.0, path=raw, forwarded_for=raw))
     log.flush()
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert line.isprintable()
@@ -212,7 +212,7 @@ async def test_a_token_of_which_every_letter_is_encoded_is_not_logged() -> None:
     stream = io.StringIO()
     log = access_log(stream)
     encoded = "".join(f"%{ord(letter):02x}" for letter in TOKEN[:50]).encode()
-    log(Exchange("id", "GET", None, None, 404, 1.0, path=b"/" + encoded, forwarded_for=b"%73ny_0123456789abcdef"))
+    log(RequestLog("id", "GET", None, None, 404, 1.0, path=b"/" + encoded, forwarded_for=b"%73ny_0123456789abcdef"))
     log.flush()
     entry = json.loads(stream.getvalue())
     assert (entry["path"], entry["forwarded_for"]) == ("/sny_***", "sny_***")
@@ -235,7 +235,7 @@ def test_no_entry_of_the_program_shows_a_token(log_format: str) -> None:
 async def test_what_is_no_id_of_a_session_is_not_logged_as_one(session_id: str) -> None:
     stream = io.StringIO()
     log = access_log(stream)
-    log(Exchange("id", "GET", "demo", "get_session", 404, 1.0, path=b"/x", session_id=session_id))
+    log(RequestLog("id", "GET", "demo", "get_session", 404, 1.0, path=b"/x", session_id=session_id))
     log.flush()
     entry = json.loads(stream.getvalue())
     assert (entry["session_id"], entry["path"]) == (None, "/x")
@@ -249,7 +249,7 @@ async def test_above_the_level_info_only_failures_of_ours_are_logged(log_level: 
     stream = io.StringIO()
     log = access_log(stream, log_level)
     for status in (200, 404, 500):
-        log(Exchange("id", "GET", "demo", "get_session", status, 1.0))
+        log(RequestLog("id", "GET", "demo", "get_session", status, 1.0))
     log.flush()
     assert [json.loads(line)["status"] for line in stream.getvalue().splitlines()] == statuses
 
@@ -258,7 +258,7 @@ async def test_above_the_level_info_only_failures_of_ours_are_logged(log_level: 
 async def test_no_organisation_breaks_a_line(organisation: str) -> None:
     stream = io.StringIO()
     log = access_log(stream)
-    log(Exchange("id", "GET", organisation, "get_session", 200, 1.0))
+    log(RequestLog("id", "GET", organisation, "get_session", 200, 1.0))
     log.flush()
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert json.loads(line)["organisation"] == organisation

@@ -1,4 +1,4 @@
-"""Each operation between the wire and its function: what it reads, what it answers."""
+"""The handler of each operation: it decodes the request, calls the operation and encodes the response."""
 
 from typing import Final
 from urllib.parse import quote
@@ -18,29 +18,37 @@ from sessionary.models import (
 )
 from sessionary.server.http import responses
 from sessionary.server.http.bodies import BodyReader
-from sessionary.server.http.preconditions import LIST_HAS_NO_TAG, check_read, holds_for_list, is_known, version_wanted
+from sessionary.server.http.cursors import format_cursor, parse_cursor
+from sessionary.server.http.preconditions import (
+    LIST_HAS_NO_ETAG,
+    check_if_match,
+    has_version,
+    holds_without_etag,
+    parse_if_match,
+)
 from sessionary.server.http.query_parameters import ParameterReader
 from sessionary.server.http.requests import Headers
-from sessionary.server.http.responses import Reply, json_reply, spelled_reply
+from sessionary.server.http.responses import Response, change_headers, etag, raw_response
 from sessionary.server.operations import sessions
 from sessionary.server.operations.audit import note_export
 from sessionary.server.operations.context import Context
 from sessionary.server.store.base import Window
 
-_lists: Final = ParameterReader(ListParameters)
-_windows: Final = ParameterReader(WindowParameters)
+_list_parameters: Final = ParameterReader(ListParameters)
+_window_parameters: Final = ParameterReader(WindowParameters)
 _no_parameters: Final = ParameterReader(NoParameters)
-_creations: Final = BodyReader(CreateSession)
-_updates: Final = BodyReader(UpdateSession)
-_extensions: Final = BodyReader(ExtendSession, optional=True)
+_create_body: Final = BodyReader(CreateSession)
+_update_body: Final = BodyReader(UpdateSession)
+_extend_body: Final = BodyReader(ExtendSession, optional=True)
 _PURPOSE: Final = PURPOSE.lower().encode()
 _PATH_SAFE: Final = "/%!$&'()*+,;=:@~"
 
 
 class Request(Struct, frozen=True):
-    """What a handler reads: the path as the caller sees it, the id in it, the query string, the headers and the body.
+    """The request that a handler gets.
 
-    ``strict`` says that the caller wants unknown names refused.
+    ``path`` is the path as the caller sees it and ``session_id`` the id in it; ``strict`` means that unknown names are
+    refused.
     """
 
     path: bytes
@@ -51,111 +59,116 @@ class Request(Struct, frozen=True):
     strict: bool = False
 
 
-async def create_session(ctx: Context, request: Request) -> Reply:
-    """Read a CreateSession; answer 201."""
+async def create_session(ctx: Context, request: Request) -> Response:
+    """Decode a CreateSession; respond with 201 and the new session's id."""
     if request.query:
         _no_parameters.read(request.query, strict=request.strict)
-    asked: CreateSession = await _creations.read(request.body, strict=request.strict)
-    if not holds_for_list(request.headers):
-        raise PreconditionFailedError(0, LIST_HAS_NO_TAG)
-    outcome = await sessions.create_session(
+    fields: CreateSession = await _create_body.read(request.body, strict=request.strict)
+    if not holds_without_etag(request.headers):
+        raise PreconditionFailedError(0, LIST_HAS_NO_ETAG)
+    created = await sessions.create_session(
         ctx,
-        asked.user_id,
-        session_group=asked.session_group,
-        metadata=asked.metadata,
-        expiration_minutes=asked.expiration_minutes or constants.EXPIRATION_MINUTES_DEFAULT,
-        initial_messages=asked.initial_messages or (),
-        title=asked.title,
-        model=asked.model,
-        created_at=asked.created_at,
+        fields.user_id,
+        session_group=fields.session_group,
+        metadata=fields.metadata,
+        expiration_minutes=fields.expiration_minutes or constants.EXPIRATION_MINUTES_DEFAULT,
+        initial_messages=fields.initial_messages or (),
+        title=fields.title,
+        model=fields.model,
+        created_at=fields.created_at,
     )
-    reply = json_reply(201, responses.created(outcome), *responses.headers_of_effect(outcome))
-    reply.session_id = outcome.session_id
-    return reply
+    response = raw_response(201, responses.encode_created(created), *change_headers(created))
+    response.session_id = created.session_id
+    return response
 
 
-async def list_sessions(ctx: Context, request: Request) -> Reply:
-    """Read ListParameters; answer a page, and a link to the next if there is one."""
-    asked: ListParameters = _lists.read(request.query, strict=request.strict)
-    if asked.cursor is not None and asked.offset is not None:
+async def list_sessions(ctx: Context, request: Request) -> Response:
+    """Decode ListParameters; respond with a page, and a link to the next one if there is one."""
+    parameters: ListParameters = _list_parameters.read(request.query, strict=request.strict)
+    if parameters.cursor is not None and parameters.offset is not None:
         detail = "must not be given together with offset."
         raise InvalidParameterError(f"cursor: {detail}", field_errors=(FieldError("cursor", detail),))
-    if request.headers.get(_PURPOSE) == b"export" and asked.cursor is None and not asked.offset:
+    if request.headers.get(_PURPOSE) == b"export" and parameters.cursor is None and not parameters.offset:
         await note_export(ctx)
     page = await sessions.list_sessions(
         ctx,
-        user_id=asked.user_id,
-        session_group=asked.session_group,
-        model=asked.model,
-        status=asked.status,
-        limit=asked.limit,
-        offset=asked.offset or 0,
-        after=None if asked.cursor is None else responses.read_cursor(asked.cursor),
+        user_id=parameters.user_id,
+        session_group=parameters.session_group,
+        model=parameters.model,
+        status=parameters.status,
+        limit=parameters.limit,
+        offset=parameters.offset or 0,
+        after=None if parameters.cursor is None else parse_cursor(parameters.cursor),
     )
-    if not holds_for_list(request.headers):
-        return _refused_for_list(request.headers)
-    links = [] if page.after is None else [(b"link", _link_to_next(request.path, asked, page.after))]
-    return spelled_reply(200, responses.listed(page), *links)
+    if not holds_without_etag(request.headers):
+        return _list_precondition_response(request.headers)
+    links = [] if page.after is None else [(b"link", _next_link(request.path, parameters, page.after))]
+    return raw_response(200, responses.encode_page(page), *links)
 
 
-def _refused_for_list(headers: Headers) -> Reply:
-    if version_wanted(headers) is not None:
-        raise PreconditionFailedError(0, LIST_HAS_NO_TAG)
-    return Reply(304, b"", [responses.NOT_KEPT])
+def _list_precondition_response(headers: Headers) -> Response:
+    if parse_if_match(headers) is not None:
+        raise PreconditionFailedError(0, LIST_HAS_NO_ETAG)
+    return Response(304, b"", [responses.NO_STORE])
 
 
-def _link_to_next(path: bytes, asked: ListParameters, after: str) -> bytes:
-    texts = {"userId": asked.user_id, "sessionGroup": asked.session_group, "model": asked.model, "status": asked.status}
-    members = [f"{name}={quote(text, safe='')}" for name, text in texts.items() if text is not None]
-    query = "&".join([*members, f"limit={asked.limit}", f"cursor={responses.cursor_after(after)}"])
+def _next_link(path: bytes, parameters: ListParameters, after: str) -> bytes:
+    filters = {
+        "userId": parameters.user_id,
+        "sessionGroup": parameters.session_group,
+        "model": parameters.model,
+        "status": parameters.status,
+    }
+    members = [f"{name}={quote(text, safe='')}" for name, text in filters.items() if text is not None]
+    query = "&".join([*members, f"limit={parameters.limit}", f"cursor={format_cursor(after)}"])
     return f'<{quote(path, safe=_PATH_SAFE)}?{query}>; rel="next"'.encode()
 
 
-async def get_session(ctx: Context, request: Request) -> Reply:
-    """Read WindowParameters; answer the session with its messages."""
-    asked: WindowParameters = _windows.read(request.query, strict=request.strict)
-    windowed = asked.messages_limit is not None or asked.messages_offset is not None
-    window = Window(asked.messages_offset, asked.messages_limit) if windowed else None
-    read = await sessions.get_session(ctx, request.session_id, window)
-    check_read(request.headers, read.version)
-    tag = responses.tag_of(read.version)
-    if is_known(request.headers, read.version):
-        return Reply(304, b"", [tag, responses.KEPT_AND_ASKED_AGAIN])
-    answer = responses.conversation(read, windowed=windowed)
-    return spelled_reply(200, answer, tag, caching=responses.KEPT_AND_ASKED_AGAIN)
+async def get_session(ctx: Context, request: Request) -> Response:
+    """Decode WindowParameters; respond with the session and its messages, or with 304."""
+    parameters: WindowParameters = _window_parameters.read(request.query, strict=request.strict)
+    windowed = parameters.messages_limit is not None or parameters.messages_offset is not None
+    window = Window(parameters.messages_offset, parameters.messages_limit) if windowed else None
+    session = await sessions.get_session(ctx, request.session_id, window)
+    check_if_match(request.headers, session.version)
+    tag = etag(session.version)
+    if has_version(request.headers, session.version):
+        return Response(304, b"", [tag, responses.REVALIDATE])
+    body = responses.encode_session(session, windowed=windowed)
+    return raw_response(200, body, tag, caching=responses.REVALIDATE)
 
 
-async def update_session(ctx: Context, request: Request) -> Reply:
-    """Read an UpdateSession; answer the totals."""
+async def update_session(ctx: Context, request: Request) -> Response:
+    """Decode an UpdateSession; respond with the session's totals."""
     if request.query:
         _no_parameters.read(request.query, strict=request.strict)
-    asked: UpdateSession = await _updates.read(request.body, strict=request.strict)
-    outcome = await sessions.update_session(
+    fields: UpdateSession = await _update_body.read(request.body, strict=request.strict)
+    updated = await sessions.update_session(
         ctx,
         request.session_id,
-        new_messages=asked.new_messages,
-        tokens_used=asked.tokens_used,
-        status=asked.status,
-        metadata=asked.metadata,
-        title=asked.title,
-        model=asked.model,
+        new_messages=fields.new_messages,
+        tokens_used=fields.tokens_used,
+        status=fields.status,
+        metadata=fields.metadata,
+        title=fields.title,
+        model=fields.model,
     )
-    return json_reply(200, responses.updated(outcome), *responses.headers_of_effect(outcome))
+    return raw_response(200, responses.encode_updated(updated), *change_headers(updated))
 
 
-async def extend_session(ctx: Context, request: Request) -> Reply:
-    """Read an ExtendSession, which may be left out; answer the new expiry."""
+async def extend_session(ctx: Context, request: Request) -> Response:
+    """Decode an ExtendSession, which may be absent; respond with the new expiry."""
     if request.query:
         _no_parameters.read(request.query, strict=request.strict)
-    asked: ExtendSession = await _extensions.read(request.body, strict=request.strict)
-    minutes = asked.additional_minutes or constants.ADDITIONAL_MINUTES_DEFAULT
-    outcome = await sessions.extend_session(ctx, request.session_id, minutes)
-    return json_reply(200, responses.extended(outcome), *responses.headers_of_effect(outcome))
+    fields: ExtendSession = await _extend_body.read(request.body, strict=request.strict)
+    minutes = fields.additional_minutes or constants.ADDITIONAL_MINUTES_DEFAULT
+    extended = await sessions.extend_session(ctx, request.session_id, minutes)
+    return raw_response(200, responses.encode_extended(extended), *change_headers(extended))
 
 
-async def delete_session(ctx: Context, request: Request) -> Reply:
-    """Answer that the session is gone."""
+async def delete_session(ctx: Context, request: Request) -> Response:
+    """Respond that the session was deleted."""
     if request.query:
         _no_parameters.read(request.query, strict=request.strict)
-    outcome = await sessions.delete_session(ctx, request.session_id)
-    return json_reply(200, responses.deleted(), *responses.headers_of_effect(outcome))
+    deleted = await sessions.delete_session(ctx, request.session_id)
+    return raw_response(200, responses.encode_deleted(), *change_headers(deleted))

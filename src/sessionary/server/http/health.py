@@ -1,19 +1,19 @@
-"""Whether the process lives, and whether it could serve."""
+"""Health checks: whether the process is running, and whether it can serve requests."""
 
 from sessionary.models import Health
-from sessionary.server.http.responses import Reply, json_reply
+from sessionary.server.http.responses import Response, json_response
 from sessionary.server.store.base import Store
 
 LIVE = b"/health/live"
 READY = b"/health/ready"
 
 
-def live() -> Reply:
-    """Answer at once; the store is not asked."""
-    return json_reply(200, Health("live"))
+def live() -> Response:
+    """Respond at once, without the store."""
+    return json_response(200, Health("live"))
 
 
-async def ready(store: Store) -> Reply:
-    """Answer once the store has; raises UnavailableError."""
+async def ready(store: Store) -> Response:
+    """Respond when the store is ready; raises UnavailableError if it is not."""
     await store.ready()
-    return json_reply(200, Health("ready"))
+    return json_response(200, Health("ready"))

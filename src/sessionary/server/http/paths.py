@@ -1,4 +1,8 @@
-"""From a raw path to what it names."""
+"""Matching of request paths.
+
+``/api/v3/organizations/acme/ai/sessions/42`` matches the path template ``/ai/sessions/{sessionId}`` with the
+organisation ``acme`` and the session id ``42``.
+"""
 
 import re
 from collections.abc import Collection
@@ -20,73 +24,79 @@ _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SLASHES: Final = re.compile(rb"/{2,}")
 _PREFIX_SAFE: Final = "/%!$&'()*+,;=:@~"
 
-_Match = tuple[str, bytes, bytes]
-"""The kind of place, and the segments that name the organisation and the session, not decoded."""
+_RawMatch = tuple[str, bytes, bytes]
+"""A path template, and the segments of the organisation and the session id, still percent-encoded."""
 
 
-class Place(Struct, frozen=True):
-    """What a path names: which kind of place, whose, and which session. The id is as the caller spelled it."""
+class RouteMatch(Struct, frozen=True):
+    """What a path matches: a path template, and its parameters as the caller wrote them, decoded.
 
-    kind: str
+    ``session_id`` is empty where the template has none.
+    """
+
+    template: str
     organisation: str
     session_id: str
 
 
 @lru_cache(maxsize=64)
-def prefix_of(text: str) -> str:
-    """Bring a path prefix to one form, whatever slashes are at its ends: ``/`` before each segment, or nothing."""
+def normalise_prefix(text: str) -> str:
+    """Return a prefix with ``/`` before each segment and none at the end: ``tools/chat/`` gives ``/tools/chat``."""
     return "".join(f"/{segment}" for segment in quote(text, safe=_PREFIX_SAFE).split("/") if segment)
 
 
-def path_below(prefix: str, raw_path: bytes, plain: Collection[bytes]) -> bytes:
-    """Bring a raw path to the form that is matched: each run of slashes is one, none at the end, no prefix before it.
+def strip_prefix(prefix: str, raw_path: bytes, server_paths: Collection[bytes]) -> bytes:
+    """Return a raw path without the prefix, with runs of slashes collapsed and none at the end.
 
-    ``plain`` are the paths beside those of the API.
+    ``server_paths`` are the paths beside those of the API, such as health checks.
     """
     path = _SLASHES.sub(b"/", raw_path) if b"//" in raw_path else raw_path
     if path.endswith(b"/"):
         path = path[:-1]
     if not prefix:
         return path
-    before = prefix.encode()
-    # A proxy may have taken the prefix off, and a path of ours may itself begin with it (`/api`): look before taking
-    # it off. No path of ours is another one of ours with something before it, so this is never ambiguous.
-    if not path.startswith(before + b"/") or path in plain or _match(path) is not None:
+    encoded_prefix = prefix.encode()
+    # A proxy may have removed the prefix already, and our own paths may begin with the same text (`/api`): so match
+    # first. No path of ours is another one of ours with something before it, so this is never ambiguous.
+    if not path.startswith(encoded_prefix + b"/") or path in server_paths or _match(path) is not None:
         return path
-    return path[len(before) :]
+    return path[len(encoded_prefix) :]
 
 
-def place_of(path: bytes) -> Place:
-    """Match the raw path first and decode its segments after, so that ``a%2Fextend`` is an id; raises NotFoundError."""
+def match_route(path: bytes) -> RouteMatch:
+    """Match a raw path; raises NotFoundError.
+
+    Segments are decoded after the match, so ``a%2Fextend`` is a session id.
+    """
     match = _match(path)
     if match is None:
         raise NotFoundError
-    kind, organisation, session_id = match
-    return Place(kind, _organisation(organisation), _decoded(session_id))
+    template, organisation, session_id = match
+    return RouteMatch(template, _decode_organisation(organisation), _decode_segment(session_id))
 
 
-def _match(path: bytes) -> _Match | None:
+def _match(path: bytes) -> _RawMatch | None:
     match path.split(b"/"):
         case [b"", b"api", b"v3", spelling, organisation, b"ai", b"sessions"]:
-            kind, session_id = COLLECTION, b""
+            template, session_id = COLLECTION, b""
         case [b"", b"api", b"v3", spelling, organisation, b"ai", b"sessions", session_id] if session_id:
-            kind = SESSION
+            template = SESSION
         case [b"", b"api", b"v3", spelling, organisation, b"ai", b"sessions", session_id, b"extend"] if session_id:
-            kind = EXTENSION
+            template = EXTENSION
         case _:
             return None
-    return (kind, organisation, session_id) if spelling in _SPELLINGS else None
+    return (template, organisation, session_id) if spelling in _SPELLINGS else None
 
 
 @lru_cache(maxsize=1024)
-def _organisation(segment: bytes) -> str:
-    name = _decoded(segment)
+def _decode_organisation(segment: bytes) -> str:
+    name = _decode_segment(segment)
     if not is_organisation(name):
         raise NotFoundError
     return name
 
 
-def _decoded(segment: bytes) -> str:
+def _decode_segment(segment: bytes) -> str:
     if b"%" not in segment:
         return segment.decode("ascii", "replace")
     if _BAD_ESCAPE.search(segment):

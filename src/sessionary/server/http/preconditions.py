@@ -1,132 +1,107 @@
-"""The headers under which a request has its effect: at most once, or only on the version it names."""
+"""Conditional requests (RFC 9110, section 13): ``If-Match`` and ``If-None-Match``.
 
-import hashlib
+A session's entity tag is its version in quotes: version 3 has the tag ``"3"``. Lists have no tag.
+"""
+
 import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from sessionary.constants import IDEMPOTENCY_KEY_LENGTH_MAX
 from sessionary.errors import InvalidHeaderError, PreconditionFailedError
-from sessionary.models import IDEMPOTENCY_KEY
 from sessionary.server.http.requests import Headers
-from sessionary.server.store.base import (
-    ANY_VERSION,
-    IdempotencyKey,
-    Versions,
-    matches_if_version,
-    matches_unless_version,
-)
+from sessionary.server.store.base import ANY_VERSION, Versions, matches_if_version, matches_unless_version
 
 NO_VERSION: Final = -1
-"""What a tag stands for that no version of a session ever had."""
+"""Stands for tags that no version of a session ever has."""
 
-KEY_FORM: Final = (
-    rf'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\]){{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}})"'
-    rf"|([\x21\x23-\x2b\x2d-\x3a\x3c-\x7e]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}})"
-)
-TAG_FORM: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
-# Empty members of a list are skipped, as RFC 9110 has it. Each blank and each comma is matched in one way only: where
-# two parts could take it, a value that is no list would be tried in every combination.
-TAGS_FORM: Final = rf"(,[ \t,]*)?{TAG_FORM}([ \t]*,[ \t,]*{TAG_FORM})*([ \t]*,[ \t,]*)?"
+_ETAG_PATTERN: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
+# Empty members of a list are skipped, as RFC 9110 demands. Each blank and each comma can be matched by one part only:
+# with two parts for it, a value that is not a list would be tried in every combination.
+ETAGS_PATTERN: Final = rf"(,[ \t,]*)?{_ETAG_PATTERN}([ \t]*,[ \t,]*{_ETAG_PATTERN})*([ \t]*,[ \t,]*)?"
 
-_KEY: Final = re.compile(KEY_FORM.encode())
-_ESCAPED: Final = re.compile(rb'\\(["\\])')
-_TAG: Final = re.compile(TAG_FORM.encode())
-_TAGS: Final = re.compile(TAGS_FORM.encode())
+_ETAG: Final = re.compile(_ETAG_PATTERN.encode())
+_ETAGS: Final = re.compile(ETAGS_PATTERN.encode())
 _VERSION: Final = re.compile(rb"[1-9][0-9]{0,17}")
 
-LIST_HAS_NO_TAG: Final = "A list of sessions has no entity tag, so this condition is never true here."
+LIST_HAS_NO_ETAG: Final = "A list of sessions has no entity tag, so this condition is never true here."
 _WEAK: Final = (
     "If-Match takes strong tags only and the tag sent is weak, so it never matches: send it without W/. "
-    "Something on the way, often a proxy that compresses, made it weak."
+    "A proxy that compresses responses often makes tags weak."
 )
-_FOREIGN: Final = "If-Match names a tag that this server never gives: send the ETag of an answer as it came."
+_UNKNOWN: Final = "If-Match has a tag that this server never sends: send the ETag of a response unchanged."
 
 
-def idempotency_key_from(
-    headers: Headers, principal: str, method: str, path: bytes, body: bytes
-) -> IdempotencyKey | None:
-    """Read ``Idempotency-Key``: a quoted string, as its draft says, or without quotes; raises InvalidHeaderError."""
-    given = headers.get(b"idempotency-key")
-    if given is None:
-        return None
-    key = _KEY.fullmatch(given)
-    if key is None:
-        raise InvalidHeaderError(
-            f"{IDEMPOTENCY_KEY} takes 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters."
-        )
-    text = _ESCAPED.sub(rb"\1", key[1]) if key[1] else key[2]
-    request = b"%b %b\n%b" % (method.encode(), path, body)
-    return IdempotencyKey(principal, text.decode("ascii"), hashlib.sha256(request).digest())
+def parse_if_match(headers: Headers) -> Versions:
+    """Parse ``If-Match`` into the versions of which one is required, None for any; raises InvalidHeaderError.
 
-
-def version_wanted(headers: Headers) -> Versions:
-    """Read ``If-Match``: the versions a request is meant for, None for any; raises InvalidHeaderError.
-
-    It compares strongly: a weak tag is a tag of nothing.
+    The comparison is strong: a weak tag matches no version.
     """
-    given = headers.get(b"if-match")
-    if given is None:
+    value = headers.get(b"if-match")
+    if value is None:
         return None
-    tags = _tags(given, "If-Match")
+    tags = _parse_etags(value, "If-Match")
     if tags == ANY_VERSION:
         return None
-    versions = _versions_in(tag for weak, tag in tags if not weak)
+    versions = _versions_in(tag for is_weak, tag in tags if not is_weak)
     return versions if len(versions) > 1 else versions[0] if versions else NO_VERSION
 
 
-def version_refused(headers: Headers) -> Versions:
-    """Read ``If-None-Match``: the versions that rule a request out, `*` for any; raises InvalidHeaderError.
+def parse_if_none_match(headers: Headers) -> Versions:
+    """Parse ``If-None-Match`` into the versions that are excluded, ``*`` for any; raises InvalidHeaderError.
 
-    It compares weakly: a weak tag means the version that it names.
+    The comparison is weak: ``W/"3"`` matches version 3.
     """
-    given = headers.get(b"if-none-match")
-    if given is None:
+    value = headers.get(b"if-none-match")
+    if value is None:
         return None
-    tags = _tags(given, "If-None-Match")
+    tags = _parse_etags(value, "If-None-Match")
     return tags if tags == ANY_VERSION else _versions_in(tag for _, tag in tags)
 
 
-def check_read(headers: Headers, version: int) -> None:
+def check_if_match(headers: Headers, version: int) -> None:
     """Check ``If-Match`` of a read; raises PreconditionFailedError."""
-    if not matches_if_version(version_wanted(headers), version):
+    if not matches_if_version(parse_if_match(headers), version):
         raise PreconditionFailedError(version)
 
 
-def is_known(headers: Headers, version: int) -> bool:
-    """Say whether ``If-None-Match`` names this version: the caller has it already; raises InvalidHeaderError."""
-    return matches_unless_version(version_refused(headers), version)
+def has_version(headers: Headers, version: int) -> bool:
+    """Return whether ``If-None-Match`` names this version: the caller has it already; raises InvalidHeaderError."""
+    return matches_unless_version(parse_if_none_match(headers), version)
 
 
-def holds_for_list(headers: Headers) -> bool:
-    """Say whether the conditions hold for what has no entity tag: only those that name tags, or any, are false."""
-    return version_wanted(headers) is None and version_refused(headers) != ANY_VERSION
+def holds_without_etag(headers: Headers) -> bool:
+    """Return whether the preconditions hold for something without an entity tag, such as a list.
+
+    Only ``If-Match`` with tags and ``If-None-Match: *`` do not.
+    """
+    return parse_if_match(headers) is None and parse_if_none_match(headers) != ANY_VERSION
 
 
-def explained(error: PreconditionFailedError, headers: Headers) -> PreconditionFailedError:
-    """Say why ``If-Match`` did not match where sending the same again can never help."""
-    given = headers.get(b"if-match")
-    if not error.version or given is None:
+def explain_if_match(error: PreconditionFailedError, headers: Headers) -> PreconditionFailedError:
+    """Return an error that explains why ``If-Match`` failed, where sending the same tag again can never succeed."""
+    value = headers.get(b"if-match")
+    if not error.version or value is None:
         return error
-    tags = _tags(given, "If-Match")
+    tags = _parse_etags(value, "If-Match")
     if tags == ANY_VERSION:
         return error
-    if error.version in _versions_in(tag for weak, tag in tags if weak):
+    if error.version in _versions_in(tag for is_weak, tag in tags if is_weak):
         return PreconditionFailedError(error.version, _WEAK)
-    if _versions_in(tag for weak, tag in tags if not weak):
+    if _versions_in(tag for is_weak, tag in tags if not is_weak):
         return error
-    return PreconditionFailedError(error.version, _WEAK if any(weak for weak, _ in tags) else _FOREIGN)
+    return PreconditionFailedError(error.version, _WEAK if any(is_weak for is_weak, _ in tags) else _UNKNOWN)
 
 
 def _versions_in(tags: Iterable[bytes]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(tag) for tag in tags if _VERSION.fullmatch(tag)))
 
 
-def _tags(given: bytes, header: str) -> list[tuple[bool, bytes]] | Literal["*"]:
-    given = given.strip(b" \t")
-    if given == b"*":
+def _parse_etags(value: bytes, header: str) -> list[tuple[bool, bytes]] | Literal["*"]:
+    """Parse a list of entity tags into pairs: whether the tag is weak, and the tag without its quotes."""
+    value = value.strip(b" \t")
+    if value == b"*":
         return ANY_VERSION
-    # A comma may also stand inside a tag, so the list is matched as a whole.
-    if not _TAGS.fullmatch(given):
+    # A comma may also be inside a tag, so the list is matched as a whole.
+    if not _ETAGS.fullmatch(value):
         raise InvalidHeaderError(f"{header} must be * or a list of entity tags in quotes.")
-    return [(tag[1] is not None, tag[2]) for tag in _TAG.finditer(given)]
+    return [(tag[1] is not None, tag[2]) for tag in _ETAG.finditer(value)]

@@ -1,4 +1,4 @@
-"""Reading query strings: only parameters we know count, and those must be unambiguous."""
+"""Decoding of query strings into the structs that declare their parameters."""
 
 import re
 from collections.abc import Iterable
@@ -9,64 +9,64 @@ import msgspec
 from msgspec import Struct
 
 from sessionary.errors import FieldError, InvalidParameterError
-from sessionary.server.http.unknown_names import Names
+from sessionary.server.http.unknown_names import KnownNames
 from sessionary.server.operations.validation import field_error_from
 
 _INTEGER: Final = re.compile(r"[0-9]+|-0*[1-9][0-9]*")
 _DIGITS_MAX: Final = 18
-_BEYOND: Final = 10**_DIGITS_MAX
-"""Beyond every bound: what stands for an integer of more digits."""
+_OUT_OF_RANGE: Final = 10**_DIGITS_MAX
+"""Stands for any integer of more digits: it is beyond every bound of ours."""
 
 
 class ParameterReader:
-    """Reads the parameters a struct declares out of a query string."""
+    """Decodes a query string into a struct; a parameter must not be repeated or empty."""
 
-    def __init__(self, kind: type[Struct]) -> None:
-        """Learn the names from the struct, and which of them are integers."""
-        self._kind: Final = kind
-        schema = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
+    def __init__(self, struct: type[Struct]) -> None:
+        """Decode into ``struct``."""
+        self._struct: Final = struct
+        schema = msgspec.json.schema(struct)["$defs"][struct.__name__]["properties"]
         self._integers: Final = frozenset(name for name, field in schema.items() if "integer" in _types(field))
-        self._names: Final = Names(schema, "The query string")
+        self._names: Final = KnownNames(schema, "The query string")
 
     def read(self, query: bytes, *, strict: bool = False) -> Any:
-        """Read a query string into the struct; raises InvalidParameterError, or UnknownNameError."""
+        """Decode a query string; raises InvalidParameterError or UnknownNameError."""
         if not query:
-            return self._kind()
+            return self._struct()
         try:
-            return msgspec.convert(self._given(query, strict=strict), self._kind)
+            return msgspec.convert(self._values(query, strict=strict), self._struct)
         except msgspec.ValidationError as error:
-            field_error = field_error_from(error, self._kind)
+            field_error = field_error_from(error, self._struct)
             raise _invalid(field_error.pointer.removeprefix("/"), field_error.detail) from None
 
-    def _given(self, query: bytes, *, strict: bool) -> dict[str, str | int]:
-        parts = [(_decoded(name), value) for name, _, value in _parts(query)]
+    def _values(self, query: bytes, *, strict: bool) -> dict[str, str | int]:
+        parts = [(_decode(name), value) for name, _, value in _split(query)]
         if not self._names.known.issuperset([name for name, _ in parts]):
             self._names.check((name for name, _ in parts), strict=strict)
-        given: dict[str, str | int] = {}
+        values: dict[str, str | int] = {}
         for name, raw_value in parts:
             if name not in self._names.known:
                 continue
-            value = _decoded(raw_value)
+            value = _decode(raw_value)
             if value is None:
                 raise _invalid(name, "must be UTF-8.")
             if not value:
                 raise _invalid(name, "must not be empty.")
-            if name in given:
+            if name in values:
                 raise _invalid(name, "must not be given twice.")
-            given[name] = self._read_one(name, value)
-        return given
+            values[name] = self._parse(name, value)
+        return values
 
-    def _read_one(self, name: str, value: str) -> str | int:
+    def _parse(self, name: str, value: str) -> str | int:
         if name not in self._integers:
             return value
         if not _INTEGER.fullmatch(value):
             raise _invalid(name, "must be an integer.")
         if len(value) > _DIGITS_MAX:
-            return -_BEYOND if value.startswith("-") else _BEYOND
+            return -_OUT_OF_RANGE if value.startswith("-") else _OUT_OF_RANGE
         return int(value)
 
 
-def _parts(query: bytes) -> Iterable[tuple[bytes, bytes, bytes]]:
+def _split(query: bytes) -> Iterable[tuple[bytes, bytes, bytes]]:
     return (part.partition(b"=") for part in query.split(b"&") if part)
 
 
@@ -74,7 +74,7 @@ def _types(field: dict[str, Any]) -> Iterable[str]:
     return [option.get("type", "") for option in field.get("anyOf", [field])]
 
 
-def _decoded(text: bytes) -> str | None:
+def _decode(text: bytes) -> str | None:
     try:
         if b"%" in text or b"+" in text:
             text = unquote_to_bytes(text.replace(b"+", b" "))

@@ -1,4 +1,4 @@
-"""Rates on the wire: how a caller is told how it stands (draft-ietf-httpapi-ratelimit-headers)."""
+"""The headers of rate limits (draft-ietf-httpapi-ratelimit-headers)."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,14 @@ from sessionary.server.http.responses import Header
 from sessionary.server.operations.rate_limiter import RateLimitStatus
 
 
-def rate_limit_headers(standings: Iterable[RateLimitStatus]) -> list[Header]:
-    """Spell how many requests are left, and of how many: ``"token";r=9;t=1`` and ``"token";q=10;w=1``."""
-    standings = tuple(standings)
-    if not standings:
+def rate_limit_headers(statuses: Iterable[RateLimitStatus]) -> list[Header]:
+    """Format ``RateLimit`` (``"token";r=9;t=1``: 9 left) and ``RateLimit-Policy`` (``"token";q=10;w=1``: 10 a second).
+
+    Without any status there are no headers.
+    """
+    statuses = tuple(statuses)
+    if not statuses:
         return []
-    left = ", ".join(f'"{each.counted}";r={each.left};t={each.seconds}' for each in standings)
-    policy = ", ".join(f'"{each.counted}";q={each.at_once};w={each.window_seconds}' for each in standings)
-    return [(b"ratelimit", left.encode()), (b"ratelimit-policy", policy.encode())]
+    remaining = ", ".join(f'"{status.counted}";r={status.left};t={status.seconds}' for status in statuses)
+    policy = ", ".join(f'"{status.counted}";q={status.at_once};w={status.window_seconds}' for status in statuses)
+    return [(b"ratelimit", remaining.encode()), (b"ratelimit-policy", policy.encode())]

@@ -1,4 +1,4 @@
-"""THE API AT A GLANCE: one line per operation."""
+"""The table of routes: the whole API at a glance, one line per operation."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -22,15 +22,19 @@ from sessionary.models import (
 from sessionary.server.http import handlers
 from sessionary.server.http.handlers import Request
 from sessionary.server.http.paths import COLLECTION, EXTENSION, SESSION
-from sessionary.server.http.responses import Reply
+from sessionary.server.http.responses import Response
 from sessionary.server.operations.context import Context
 from sessionary.server.operations.tokens import READ, WRITE
 
-Handler = Callable[[Context, Request], Awaitable[Reply]]
+Handler = Callable[[Context, Request], Awaitable[Response]]
 
 
 class Route(Struct, frozen=True):
-    """One operation on the wire: its names here and there, where it is, what it takes and what it answers."""
+    """One operation of the API: its names, method and path template, and the types of its input and output.
+
+    ``request_type`` declares the body, or the query parameters where there is no body; ``response_type`` declares the body
+    of a successful response.
+    """
 
     name: str
     operation_id: str
@@ -38,17 +42,33 @@ class Route(Struct, frozen=True):
     path: str
     scope: str
     status: int
-    takes: Any
-    answers: Any
+    request_type: Any
+    response_type: Any
     handler: Handler
-    takes_body: bool
+    has_body: bool
 
 
 def _route(  # noqa: PLR0913, PLR0917 - a table, read by column
-    operation_id: str, method: str, path: str, scope: str, status: int, takes: Any, answers: Any, handler: Handler
+    operation_id: str,
+    method: str,
+    path: str,
+    scope: str,
+    status: int,
+    request_type: Any,
+    response_type: Any,
+    handler: Handler,
 ) -> Route:
     return Route(
-        handler.__name__, operation_id, method, path, scope, status, takes, answers, handler, method in {"POST", "PUT"}
+        handler.__name__,
+        operation_id,
+        method,
+        path,
+        scope,
+        status,
+        request_type,
+        response_type,
+        handler,
+        method in {"POST", "PUT"},
     )
 
 
@@ -64,14 +84,15 @@ ROUTES: Final = (
 )
 # fmt: on
 
-_BY_PLACE: Final = {(route.path, route.method): route for route in ROUTES} | {
+_BY_PATH_AND_METHOD: Final = {(route.path, route.method): route for route in ROUTES} | {
     (route.path, "HEAD"): route for route in ROUTES if route.method == "GET"
 }
 
 
-def route_of(place: str, method: str) -> Route:
-    """Find what a method does at a place; raises MethodNotAllowedError."""
-    route = _BY_PLACE.get((place, method))
+def find_route(template: str, method: str) -> Route:
+    """Find the route of a path template and a method; raises MethodNotAllowedError."""
+    route = _BY_PATH_AND_METHOD.get((template, method))
     if route is None:
-        raise MethodNotAllowedError(", ".join(sorted(served for path, served in _BY_PLACE if path == place)))
+        allowed = sorted(served for path, served in _BY_PATH_AND_METHOD if path == template)
+        raise MethodNotAllowedError(", ".join(allowed))
     return route

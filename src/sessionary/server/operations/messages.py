@@ -82,8 +82,7 @@ def _fault(message: Mapping[str, Any]) -> FieldError | None:
     # A message of the common form needs no closer look.
     if type(content) is str and type(role) is str and role in _ROLES:
         return None
-    field_error = message_error(role, content, message.get("tool_calls"), message.get("type"))
-    return None if field_error is None else FieldError(*field_error)
+    return message_error(role, content, message.get("tool_calls"), message.get("type"))
 
 
 def _unstamped(message: Mapping[str, Any]) -> Mapping[str, Any]:

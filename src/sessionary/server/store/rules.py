@@ -304,7 +304,7 @@ class _Batch:
                 *name,
                 fingerprint=command.idempotency_key.fingerprint,
                 effect=_encode(outcome),
-                expires_at=now + constants.IDEMPOTENCY_KEY_KEPT_MILLISECONDS,
+                expires_at=now + constants.IDEMPOTENCY_KEY_RETENTION_MILLISECONDS,
             )
 
     def result(self) -> BatchResult:

@@ -1,4 +1,4 @@
-"""Looking tokens up: once for all who come at the same time, and many different ones in one statement."""
+"""Token lookups: shared by concurrent requests, batched for different tokens, and cached for seconds."""
 
 import asyncio
 import hashlib
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from sessionary.errors import AuthenticationError, StoreUnavailableError
-from sessionary.server.http.auth import REMEMBERED_SECONDS, Authenticator
+from sessionary.server.http.auth import CACHE_SECONDS, Authenticator
 from sessionary.server.operations.token_uses import TokenUses
 from sessionary.server.operations.tokens import TokenMaker, create_token
 from sessionary.server.store.postgres.store import PostgresStore
@@ -45,14 +45,14 @@ async def headers_of_new_tokens(store: PostgresStore, clock: HandClock, count: i
     return [b"Bearer " + text.encode() for _, text in made]
 
 
-async def test_a_token_that_many_bring_at_once_is_looked_up_once(
+async def test_concurrent_requests_with_one_token_share_a_lookup(
     store: PostgresStore, clock: HandClock, proxy: Proxy
 ) -> None:
     (header,) = await headers_of_new_tokens(store, clock, 1)
     timer = HandTimer()
     authenticator = Authenticator(store, clock, TokenUses(), timer)
     await authenticator.authenticate(header)
-    timer.now += REMEMBERED_SECONDS
+    timer.now += CACHE_SECONDS
     proxy.sent.clear()
 
     found = await asyncio.gather(*(authenticator.authenticate(header) for _ in range(COUNT)))
@@ -66,7 +66,7 @@ async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: H
     timer = HandTimer()
     authenticator = Authenticator(store, clock, TokenUses(), timer)
     await authenticator.authenticate(headers[0])
-    timer.now += REMEMBERED_SECONDS
+    timer.now += CACHE_SECONDS
     proxy.sent.clear()
 
     found = await asyncio.gather(*map(authenticator.authenticate, headers))
@@ -75,7 +75,7 @@ async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: H
     assert proxy.sent.count(EXECUTE) <= 2
 
 
-async def test_who_hangs_up_during_a_look_up_ends_it_for_nobody_else(store: PostgresStore, clock: HandClock) -> None:
+async def test_a_cancelled_request_does_not_cancel_the_lookup_of_others(store: PostgresStore, clock: HandClock) -> None:
     (header,) = await headers_of_new_tokens(store, clock, 1)
     authenticator = Authenticator(store, clock, TokenUses())
     first, second = (asyncio.ensure_future(authenticator.authenticate(header)) for _ in range(2))
@@ -88,7 +88,7 @@ async def test_who_hangs_up_during_a_look_up_ends_it_for_nobody_else(store: Post
     assert token.name == "ci"
 
 
-async def test_a_revoked_token_is_good_for_five_seconds_at_most_while_the_clock_stands(
+async def test_a_revoked_token_is_valid_for_five_seconds_at_most_while_the_clock_stands_still(
     store: PostgresStore, clock: HandClock
 ) -> None:
     (header,) = await headers_of_new_tokens(store, clock, 1)
@@ -97,7 +97,7 @@ async def test_a_revoked_token_is_good_for_five_seconds_at_most_while_the_clock_
     token = await authenticator.authenticate(header)
     await store.revoke_token(token.id)
 
-    timer.now += REMEMBERED_SECONDS - 0.1
+    timer.now += CACHE_SECONDS - 0.1
     await authenticator.authenticate(header)
     timer.now += 0.1
 
@@ -105,7 +105,7 @@ async def test_a_revoked_token_is_good_for_five_seconds_at_most_while_the_clock_
         await authenticator.authenticate(header)
 
 
-async def test_a_use_is_noted_when_a_good_token_is_looked_up_and_kept_in_one_step(
+async def test_the_use_of_a_valid_token_is_recorded_at_lookup_and_written_once(
     store: PostgresStore, clock: HandClock, proxy: Proxy
 ) -> None:
     good, revoked = await headers_of_new_tokens(store, clock, 2)
@@ -130,7 +130,7 @@ async def test_a_use_is_noted_when_a_good_token_is_looked_up_and_kept_in_one_ste
     assert kept == {by_header[good].id: clock.now, by_header[revoked].id: None}
 
 
-async def test_uses_that_could_not_be_kept_are_kept_the_next_time(clock: HandClock) -> None:
+async def test_uses_that_could_not_be_written_are_written_the_next_time(clock: HandClock) -> None:
     class Away(ReferenceStore):
         away = True
 

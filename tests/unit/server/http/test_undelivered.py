@@ -1,13 +1,15 @@
-"""What is remembered of lost answers: few, not for long, and each organisation's apart."""
+"""The memory for lost responses: bounded in number, size and time, and kept apart by organisation."""
 
 import asyncio
 
-from sessionary.server.http.responses import Reply
-from sessionary.server.http.undelivered import REMEMBERED_SECONDS, Change, Delivery, Undelivered
+import pytest
+
+from sessionary.server.http.responses import Response
+from sessionary.server.http.undelivered import REMEMBERED_SECONDS, Change, Delivery, UndeliveredResponses
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -16,102 +18,109 @@ class Clock:
         return self.now
 
 
-def lose(memory: Undelivered, organisation: str, request: bytes, reply: Reply | None) -> Change:
-    """Begin a change, lose its connection, and answer it."""
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def undelivered(clock: Clock) -> UndeliveredResponses:
+    return UndeliveredResponses(clock)
+
+
+def start(undelivered: UndeliveredResponses, organisation: str, request: bytes) -> tuple[Change, Delivery]:
     change, delivery = Change(organisation, ("token",), (request,)), Delivery()
-    memory.begin(change, delivery)
+    undelivered.track(change, delivery)
+    return change, delivery
+
+
+def start_and_lose_connection(
+    undelivered: UndeliveredResponses, organisation: str, request: bytes
+) -> tuple[Change, Delivery]:
+    change, delivery = start(undelivered, organisation, request)
     delivery.is_lost = True
-    memory.remember(change)
-    memory.answer(change, delivery, reply)
-    return change
+    undelivered.remember(change)
+    return change, delivery
 
 
-async def repeat(memory: Undelivered, organisation: str, request: bytes) -> Reply | None:
-    change, delivery = Change(organisation, ("token",), (request,)), Delivery()
-    memory.begin(change, delivery)
-    return await memory.earlier_reply(change, delivery)
+def lose(undelivered: UndeliveredResponses, organisation: str, request: bytes, response: Response | None) -> None:
+    change, delivery = start_and_lose_connection(undelivered, organisation, request)
+    undelivered.record_response(change, delivery, response)
 
 
-def answer(text: bytes = b"{}") -> Reply:
-    return Reply(200, text, [])
+async def repeat(undelivered: UndeliveredResponses, organisation: str, request: bytes) -> Response | None:
+    return await undelivered.take_earlier_response(*start(undelivered, organisation, request))
 
 
-async def test_it_is_kept_for_a_minute() -> None:
-    clock = Clock()
-    memory = Undelivered(clock)
-    lose(memory, "acme", b"one", answer())
-    lose(memory, "acme", b"two", answer())
+def make_response(body: bytes = b"{}") -> Response:
+    return Response(200, body, [])
+
+
+async def test_a_lost_response_is_remembered_for_a_minute(clock: Clock, undelivered: UndeliveredResponses) -> None:
+    lose(undelivered, "acme", b"one", make_response())
+    lose(undelivered, "acme", b"two", make_response())
     clock.now = REMEMBERED_SECONDS - 0.1
-    assert await repeat(memory, "acme", b"one") is not None
+    assert await repeat(undelivered, "acme", b"one") is not None
     clock.now = REMEMBERED_SECONDS
-    assert await repeat(memory, "acme", b"two") is None
-    memory.forget_old()
-    assert memory.count == 0
+    assert await repeat(undelivered, "acme", b"two") is None
+    undelivered.forget_expired()
+    assert undelivered.count == 0
 
 
-async def test_the_oldest_of_an_organisation_is_forgotten_for_its_newest_and_no_other_ones() -> None:
-    memory = Undelivered(Clock(), most=10, most_of_one=3)
-    lose(memory, "quiet", b"kept", answer())
+async def test_a_full_organisation_forgets_its_own_oldest_change() -> None:
+    undelivered = UndeliveredResponses(Clock(), remembered_max=10, per_organisation_max=3)
+    lose(undelivered, "quiet", b"kept", make_response())
     for number in range(20):
-        lose(memory, "loud", b"%d" % number, answer())
-    assert memory.count == 4
-    assert await repeat(memory, "loud", b"16") is None
-    assert await repeat(memory, "loud", b"17") is not None
-    assert await repeat(memory, "quiet", b"kept") is not None
+        lose(undelivered, "loud", b"%d" % number, make_response())
+    assert undelivered.count == 4
+    assert await repeat(undelivered, "loud", b"16") is None
+    assert await repeat(undelivered, "loud", b"17") is not None
+    assert await repeat(undelivered, "quiet", b"kept") is not None
 
 
-async def test_where_there_is_no_room_at_all_who_has_most_loses_its_oldest() -> None:
-    memory = Undelivered(Clock(), most=4, most_of_one=3)
-    lose(memory, "quiet", b"kept", answer())
+async def test_a_full_memory_forgets_the_oldest_change_of_the_largest_organisation() -> None:
+    undelivered = UndeliveredResponses(Clock(), remembered_max=4, per_organisation_max=3)
+    lose(undelivered, "quiet", b"kept", make_response())
     for organisation in ("a", "b"):
         for number in range(3):
-            lose(memory, organisation, b"%d" % number, answer())
-    assert memory.count == 4
-    assert await repeat(memory, "quiet", b"kept") is not None
+            lose(undelivered, organisation, b"%d" % number, make_response())
+    assert undelivered.count == 4
+    assert await repeat(undelivered, "quiet", b"kept") is not None
 
 
-async def test_what_had_no_effect_and_what_is_long_is_not_kept() -> None:
-    memory = Undelivered(Clock())
-    lose(memory, "acme", b"refused", None)
-    lose(memory, "acme", b"long", answer(b"x" * 5_000))
-    assert memory.count == 0
-    assert await repeat(memory, "acme", b"refused") is None
+async def test_changes_without_effect_and_long_responses_are_not_remembered(undelivered: UndeliveredResponses) -> None:
+    lose(undelivered, "acme", b"refused", None)
+    lose(undelivered, "acme", b"long", make_response(b"x" * 5_000))
+    assert undelivered.count == 0
+    assert await repeat(undelivered, "acme", b"refused") is None
 
 
-async def test_a_repeat_waits_until_the_first_is_decided_and_then_is_applied_if_that_had_no_effect() -> None:
-    memory = Undelivered(Clock())
-    for reply in (None, answer()):
-        first, lost = Change("acme", ("token",), (b"one",)), Delivery()
-        memory.begin(first, lost)
-        lost.is_lost = True
-        memory.remember(first)
-        waiting = asyncio.create_task(repeat(memory, "acme", b"one"))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        memory.answer(first, lost, reply)
-        given = await waiting
-        assert (given is None) == (reply is None)
+@pytest.mark.parametrize("response", [None, make_response()], ids=["without-effect", "with-response"])
+async def test_a_repeat_waits_for_the_first_and_is_applied_if_that_had_no_effect(
+    response: Response | None, undelivered: UndeliveredResponses
+) -> None:
+    first, lost = start_and_lose_connection(undelivered, "acme", b"one")
+    waiting = asyncio.create_task(repeat(undelivered, "acme", b"one"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    undelivered.record_response(first, lost, response)
+    assert (await waiting is None) == (response is None)
 
 
-async def test_lost_repeats_that_wait_for_each_other_all_end() -> None:
-    memory = Undelivered(Clock())
-    first, lost = Change("acme", ("token",), (b"one",)), Delivery()
-    memory.begin(first, lost)
-    lost.is_lost = True
-    memory.remember(first)
+async def test_lost_repeats_that_wait_for_each_other_all_end(undelivered: UndeliveredResponses) -> None:
+    first, lost = start_and_lose_connection(undelivered, "acme", b"one")
     waiting = []
     for _ in range(3):
-        change, delivery = Change("acme", ("token",), (b"one",)), Delivery()
-        memory.begin(change, delivery)
+        change, delivery = start(undelivered, "acme", b"one")
         delivery.is_lost = True
-        waiting.append(asyncio.create_task(earlier_and_answer(memory, change, delivery)))
+        waiting.append(asyncio.create_task(take_and_record(undelivered, change, delivery)))
         await asyncio.sleep(0)
-    memory.answer(first, lost, None)
+    undelivered.record_response(first, lost, None)
     async with asyncio.timeout(30):
-        assert [reply is None for reply in await asyncio.gather(*waiting)] == [True, False, False]
+        assert [response is None for response in await asyncio.gather(*waiting)] == [True, False, False]
 
 
-async def earlier_and_answer(memory: Undelivered, change: Change, delivery: Delivery) -> Reply | None:
-    reply = await memory.earlier_reply(change, delivery)
-    memory.answer(change, delivery, reply or answer())
-    return reply
+async def take_and_record(undelivered: UndeliveredResponses, change: Change, delivery: Delivery) -> Response | None:
+    response = await undelivered.take_earlier_response(change, delivery)
+    undelivered.record_response(change, delivery, response or make_response())
+    return response

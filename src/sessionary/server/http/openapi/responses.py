@@ -1,4 +1,4 @@
-"""What an operation may answer, as the OpenAPI document spells it: successes, failures and their headers."""
+"""The responses of operations in the OpenAPI document: success, errors and headers."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -6,15 +6,15 @@ from typing import Final
 from sessionary import constants, errors
 from sessionary.errors import SessionaryError
 from sessionary.models import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, Problem
-from sessionary.server.http.openapi.schemas import JsonSchema, name_of, prose, reference
+from sessionary.server.http.openapi.schemas import JsonSchema, component_name, reference, to_markdown
 from sessionary.server.http.routes import Route
 
 JSON: Final = "application/json"
 _PROBLEM_JSON: Final = "application/problem+json"
 
-Failures = tuple[type[SessionaryError], ...]
+Errors = tuple[type[SessionaryError], ...]
 
-_ALWAYS: Final[Failures] = (
+_COMMON_ERRORS: Final[Errors] = (
     errors.AuthenticationError,
     errors.PermissionDeniedError,
     errors.MissingScopeError,
@@ -24,19 +24,19 @@ _ALWAYS: Final[Failures] = (
     errors.QueryTooLongError,
     errors.HeadersTooLargeError,
     errors.RateLimitError,
-    errors.SessionaryError,
+    errors.InternalServerError,
     errors.OverloadedError,
     errors.StoreUnavailableError,
     errors.HttpVersionNotSupportedError,
 )
-_OF_BODIES: Final[Failures] = (
+_BODY_ERRORS: Final[Errors] = (
     errors.InvalidJsonError,
     errors.InvalidRequestError,
     errors.RequestTimeoutError,
     errors.BodyTooLargeError,
     errors.UnsupportedMediaTypeError,
 )
-_OF_OPERATIONS: Final[dict[str, Failures]] = {
+_OPERATION_ERRORS: Final[dict[str, Errors]] = {
     "create_session": (errors.MetadataTooLargeError, errors.SessionFullError, errors.QuotaExceededError),
     "list_sessions": (errors.InvalidParameterError, errors.InvalidCursorError),
     "get_session": (errors.InvalidParameterError,),
@@ -50,11 +50,11 @@ _OF_OPERATIONS: Final[dict[str, Failures]] = {
     "delete_session": (),
 }
 
-_ITEM: Final = '"(token|organisation)";'
+_LIMIT: Final = '"(token|organisation)";'
 
 HEADERS: Final[dict[str, JsonSchema]] = {
     "X-Request-Id": {
-        "description": "Names this exchange in the server's log: the caller's own `X-Request-Id`, if it has this form.",
+        "description": "The request's id in the server's log: the caller's own `X-Request-Id`, if it has this form.",
         "required": True,
         "schema": {
             "type": "string",
@@ -64,11 +64,13 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         },
     },
     ACCEPT_IDEMPOTENCY_KEY: {
-        "description": "Declares that idempotency keys are honoured.",
+        "description": "Declares that idempotency keys are supported.",
         "schema": {"type": "string", "const": "?1"},
     },
     "Cache-Control": {
-        "description": "Whether this answer may be kept: only what has an `ETag` may, by its asker, to be asked again.",
+        "description": (
+            "Whether this response may be stored: only one with an `ETag` may, by the caller, which must revalidate it."
+        ),
         "schema": {"type": "string", "enum": ["no-store", "private, no-cache"]},
     },
     "ETag": {
@@ -77,7 +79,7 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'},
     },
     IDEMPOTENT_REPLAYED: {
-        "description": "Present if this is the answer that the request's idempotency key got before.",
+        "description": "Present if this response was given before, to the same request.",
         "schema": {"type": "string", "const": "true"},
     },
     "Preference-Applied": {
@@ -85,7 +87,7 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "schema": {"type": "string", "const": "handling=strict"},
     },
     "Link": {
-        "description": 'The next page, relative, as `rel="next"`; absent from the last one.',
+        "description": 'The relative URL of the next page, with `rel="next"`; absent from the last page.',
         "schema": {"type": "string", "pattern": '^<[^<>]+>; rel="next"$'},
     },
     "WWW-Authenticate": {
@@ -106,16 +108,16 @@ HEADERS: Final[dict[str, JsonSchema]] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "RateLimit": {
-        "description": "Where requests are counted: how many are left (`r`), all of them in how many seconds (`t`).",
-        "schema": {"type": "string", "pattern": f"^{_ITEM}r=[0-9]+;t=[0-9]+(, {_ITEM}r=[0-9]+;t=[0-9]+)?$"},
+        "description": "If requests are counted: how many are left (`r`), all of them again in how many seconds (`t`).",
+        "schema": {"type": "string", "pattern": f"^{_LIMIT}r=[0-9]+;t=[0-9]+(, {_LIMIT}r=[0-9]+;t=[0-9]+)?$"},
     },
     "RateLimit-Policy": {
-        "description": "Where requests are counted: how many may come (`q`) in how many seconds (`w`).",
-        "schema": {"type": "string", "pattern": f"^{_ITEM}q=[0-9]+;w=[0-9]+(, {_ITEM}q=[0-9]+;w=[0-9]+)?$"},
+        "description": "If requests are counted: how many are allowed (`q`) in how many seconds (`w`).",
+        "schema": {"type": "string", "pattern": f"^{_LIMIT}q=[0-9]+;w=[0-9]+(, {_LIMIT}q=[0-9]+;w=[0-9]+)?$"},
     },
 }
-_ALWAYS_SENT: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY, "Cache-Control", "Preference-Applied")
-_SENT_WITH: Final = {
+_COMMON_HEADERS: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY, "Cache-Control", "Preference-Applied")
+_HEADERS_BY_STATUS: Final = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
     412: ("ETag",),
@@ -124,42 +126,46 @@ _SENT_WITH: Final = {
 }
 
 
-def response(
+def describe_response(
     description: str, schema: JsonSchema | None, headers: Iterable[str] = (), media_type: str = JSON
 ) -> JsonSchema:
-    """Describe one answer; without a schema it has no body."""
-    described: JsonSchema = {
+    """Describe one response; without a schema it has no body."""
+    response: JsonSchema = {
         "description": description,
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in (*_ALWAYS_SENT, *headers)},
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in (*_COMMON_HEADERS, *headers)},
     }
-    return described if schema is None else described | {"content": {media_type: {"schema": schema}}}
+    return response if schema is None else response | {"content": {media_type: {"schema": schema}}}
 
 
-def failures(route: Route, *, of_session: bool) -> dict[str, JsonSchema]:
-    """Describe every way an operation can fail, by status."""
-    of_body = _OF_BODIES if route.takes_body else ()
-    of_key = () if route.method == "GET" else (errors.IdempotencyKeyReusedError,)
-    of_conditions = (errors.InvalidHeaderError, errors.PreconditionFailedError)
-    of_place = (errors.SessionNotFoundError,) if of_session else ()
-    described = failures_of((*_ALWAYS, *of_body, *of_key, *of_conditions, *of_place, *_OF_OPERATIONS[route.name]))
-    if not of_session:
-        # What has no version has no tag.
+def operation_errors(route: Route, *, has_session_id: bool) -> dict[str, JsonSchema]:
+    """Describe every error response of an operation, by status."""
+    possible = [*_COMMON_ERRORS]
+    if route.has_body:
+        possible += _BODY_ERRORS
+    if route.method != "GET":
+        possible.append(errors.IdempotencyKeyReusedError)
+    possible += [errors.InvalidHeaderError, errors.PreconditionFailedError]
+    if has_session_id:
+        possible.append(errors.SessionNotFoundError)
+    described = describe_errors((*possible, *_OPERATION_ERRORS[route.name]))
+    if not has_session_id:
+        # Only a session has a version, and so an entity tag.
         del described["412"]["headers"]["ETag"]
     return described
 
 
-def failures_of(possible: Failures) -> dict[str, JsonSchema]:
-    """Describe these failures, by status."""
-    statuses = sorted({failure.status for failure in possible})
+def describe_errors(possible: Errors) -> dict[str, JsonSchema]:
+    """Describe the responses of these errors, by status."""
+    statuses = sorted({error.status for error in possible})
     return {
-        str(status): _failure(status, [failure for failure in possible if failure.status == status])
+        str(status): _describe_status(status, [error for error in possible if error.status == status])
         for status in statuses
     }
 
 
-def _failure(status: int, possible: Sequence[type[SessionaryError]]) -> JsonSchema:
-    said = [f"`{failure.code}`: {prose(failure.__doc__ or '').splitlines()[0]}" for failure in possible]
-    codes = [failure.code for failure in possible]
-    exactly = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
-    schema = {"allOf": [reference(name_of(Problem)), exactly]}
-    return response("\n\n".join(said), schema, _SENT_WITH.get(status, ()), _PROBLEM_JSON)
+def _describe_status(status: int, possible: Sequence[type[SessionaryError]]) -> JsonSchema:
+    descriptions = [f"`{error.code}`: {to_markdown(error.__doc__ or '').splitlines()[0]}" for error in possible]
+    codes = [error.code for error in possible]
+    restrictions = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
+    schema = {"allOf": [reference(component_name(Problem)), restrictions]}
+    return describe_response("\n\n".join(descriptions), schema, _HEADERS_BY_STATUS.get(status, ()), _PROBLEM_JSON)

@@ -1,6 +1,6 @@
-"""Every shape of the wire as the OpenAPI document spells it, read off the structs.
+"""The schemas of the OpenAPI document, generated from the structs.
 
-What a struct cannot say of itself (a message's content and its tool calls depend on each other, say) is added here.
+What a struct cannot express is added here: for example that a message's content depends on its tool calls.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from sessionary.errors import FieldError
 from sessionary.models import (
     PYTHON_END,
     CreatedSession,
@@ -17,7 +18,6 @@ from sessionary.models import (
     DeletedSession,
     ExtendedSession,
     ExtendSession,
-    FaultReport,
     Health,
     ListedSession,
     Message,
@@ -41,31 +41,31 @@ NAMES: Final[dict[type[Struct], str]] = {
     ListedSession: "ListAISessions200ResponseInner",
     Session: "GetAISession200Response",
 }
-"""What the documented API calls our structs; one that is not here keeps its own name."""
-MEMBER_NAMES: Final[dict[tuple[type[Struct], str], str]] = {
+"""The names of our structs in the official API; a struct that is not here has its own name."""
+MESSAGE_NAMES: Final[dict[tuple[type[Struct], str], str]] = {
     (CreateSession, "initialMessages"): "CreateAISessionRequestInitialMessagesInner",
     (UpdateSession, "newMessages"): "UpdateAISessionRequestNewMessagesInner",
     (Session, "messages"): "StoredMessage",
 }
-"""What it calls the members of the arrays that our structs keep as plain objects; all of them are messages."""
+"""The official names of the items of arrays that our structs declare as plain objects; all of them are messages."""
 
-_KINDS: Final[tuple[type[Struct], ...]] = (*NAMES, Message, StoredMessage, Problem, FaultReport, Health)
+_STRUCTS: Final[tuple[type[Struct], ...]] = (*NAMES, Message, StoredMessage, Problem, FieldError, Health)
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _NULL: Final = {"type": "null"}
 _OBJECTS: Final[JsonSchema] = {"type": "array", "items": {"type": "object"}}
-_A_ROLE: Final[JsonSchema] = {"type": "string"}
+_STRING: Final[JsonSchema] = {"type": "string"}
 _ROLE_AND_CONTENT: Final[JsonSchema] = {
     "additionalProperties": True,
     "anyOf": [
         {"required": ["type"], "properties": {"type": {"type": "string", "minLength": 1}}},
         {
             "required": ["role", "content"],
-            "properties": {"role": _A_ROLE, "content": {"anyOf": [{"type": "string"}, _OBJECTS]}},
+            "properties": {"role": _STRING, "content": {"anyOf": [{"type": "string"}, _OBJECTS]}},
         },
         {
             "required": ["role", "tool_calls"],
             "properties": {
-                "role": _A_ROLE,
+                "role": _STRING,
                 "content": {"anyOf": [{"type": ["string", "null"]}, _OBJECTS]},
                 "tool_calls": {"type": "array", "minItems": 1},
             },
@@ -76,98 +76,99 @@ _OBJECT_OR_EMPTY_ARRAY: Final[JsonSchema] = {"type": ["object", "array", "null"]
 
 
 def reference(name: str) -> JsonSchema:
-    """Refer to a component."""
+    """Return a reference to a component."""
     return {"$ref": _TEMPLATE.format(name=name)}
 
 
-def name_of(kind: type[Struct]) -> str:
-    """Name the component that describes a struct."""
-    return NAMES.get(kind, kind.__name__)
+def component_name(struct: type[Struct]) -> str:
+    """Return the name of the component that describes a struct."""
+    return NAMES.get(struct, struct.__name__)
 
 
-_RULES: Final[dict[type[Struct], JsonSchema]] = {Message: _ROLE_AND_CONTENT, StoredMessage: _ROLE_AND_CONTENT}
+_ADDITIONS: Final[dict[type[Struct], JsonSchema]] = {Message: _ROLE_AND_CONTENT, StoredMessage: _ROLE_AND_CONTENT}
 _ANYTHING: Final[JsonSchema] = {"type": ["string", "array", "null", "object", "number", "boolean"]}
-_MEMBERS: Final[dict[tuple[type[Struct], str], JsonSchema]] = {
+_MEMBER_ADDITIONS: Final[dict[tuple[type[Struct], str], JsonSchema]] = {
     (CreateSession, "metadata"): _OBJECT_OR_EMPTY_ARRAY,
     (UpdateSession, "metadata"): _OBJECT_OR_EMPTY_ARRAY,
-    **{(kind, "content"): _ANYTHING for kind in _RULES},
-    **{place: {"items": reference(name)} for place, name in MEMBER_NAMES.items()},
+    **{(struct, "content"): _ANYTHING for struct in _ADDITIONS},
+    **{member: {"items": reference(name)} for member, name in MESSAGE_NAMES.items()},
 }
 
 
 def schemas() -> dict[str, JsonSchema]:
-    """Describe every struct, under its documented name."""
-    _, components = msgspec.json.schema_components(_KINDS, ref_template=_TEMPLATE)
-    described = {name_of(kind): _object(kind, components[kind.__name__]) for kind in _KINDS}
-    aliases = {name: reference(Message.__name__) for name in MEMBER_NAMES.values()}
+    """Return the schema of every struct, by its component name."""
+    _, components = msgspec.json.schema_components(_STRUCTS, ref_template=_TEMPLATE)
+    described = {component_name(struct): _object_schema(struct, components[struct.__name__]) for struct in _STRUCTS}
+    aliases = {name: reference(Message.__name__) for name in MESSAGE_NAMES.values()}
     return aliases | described
 
 
-def query_parameters(kind: type[Struct]) -> list[JsonSchema]:
-    """Describe a struct's fields as the parameters of a query string, where nothing can be null."""
-    _, components = msgspec.json.schema_components((kind,))
+def query_parameters(struct: type[Struct]) -> list[JsonSchema]:
+    """Describe a struct's fields as query parameters, which cannot be null."""
+    _, components = msgspec.json.schema_components((struct,))
     return [
-        parameter(name, "query", _spelled(schema, nullable=False), required=False)
-        for name, schema in components[kind.__name__]["properties"].items()
+        describe_parameter(name, "query", _convert(schema, nullable=False), required=False)
+        for name, schema in components[struct.__name__]["properties"].items()
     ]
 
 
-def parameter(name: str, place: str, schema: JsonSchema, *, required: bool) -> JsonSchema:
-    """Describe one parameter; what its schema says in words is said of the parameter."""
+def describe_parameter(name: str, location: str, schema: JsonSchema, *, required: bool) -> JsonSchema:
+    """Describe one parameter; the description moves from its schema to the parameter."""
     description = schema.pop("description")
-    return {"name": name, "in": place, "required": required, "description": description, "schema": schema}
+    return {"name": name, "in": location, "required": required, "description": description, "schema": schema}
 
 
-def schema_of(kind: Any) -> JsonSchema:
-    """Describe a type that is no struct."""
-    return _spelled(msgspec.json.schema(kind))
+def schema_of(type_: Any) -> JsonSchema:
+    """Return the schema of a type that is not a struct."""
+    return _convert(msgspec.json.schema(type_))
 
 
-def prose(text: str) -> str:
-    """Turn a docstring into the Markdown that OpenAPI asks for."""
+def to_markdown(text: str) -> str:
+    """Convert a docstring to the Markdown that OpenAPI expects."""
     return cleandoc(text).replace("``", "`")
 
 
-def _object(kind: type[Struct], schema: JsonSchema) -> JsonSchema:
-    # What a struct leaves out when it is encoded is never null on the wire.
-    never_null = set(schema["properties"]) - set(schema["required"]) if kind.__struct_config__.omit_defaults else set()
+def _object_schema(struct: type[Struct], schema: JsonSchema) -> JsonSchema:
+    # A member that is omitted when it has its default is never null.
+    omitted = set(schema["properties"]) - set(schema["required"]) if struct.__struct_config__.omit_defaults else set()
     members = {
-        name: _spelled(member, nullable=name not in never_null) | _MEMBERS.get((kind, name), {})
+        name: _convert(member, nullable=name not in omitted) | _MEMBER_ADDITIONS.get((struct, name), {})
         for name, member in schema["properties"].items()
     }
-    described = {"type": "object", "description": prose(schema["description"]), "properties": members}
+    described = {"type": "object", "description": to_markdown(schema["description"]), "properties": members}
     required = {"required": schema["required"]} if schema["required"] else {}
-    return described | required | _RULES.get(kind, {})
+    return described | required | _ADDITIONS.get(struct, {})
 
 
-def _spelled(schema: JsonSchema, *, nullable: bool = True) -> JsonSchema:
+def _convert(schema: JsonSchema, *, nullable: bool = True) -> JsonSchema:
+    """Convert a schema of msgspec to the form of our document."""
     options = schema.get("anyOf", [])
     if _NULL in options and len(options) == 2:  # noqa: PLR2004 - one type and null
         (option,) = (option for option in options if option != _NULL)
         outer = {key: value for key, value in schema.items() if key != "anyOf" and value is not None}
-        only = _spelled(option | outer)
-        return _or_null(only) if nullable else only
-    return dict(_spelled_members(schema))
+        converted = _convert(option | outer)
+        return _or_null(converted) if nullable else converted
+    return dict(_convert_members(schema))
 
 
-def _spelled_members(schema: JsonSchema) -> Iterator[tuple[str, Any]]:
+def _convert_members(schema: JsonSchema) -> Iterator[tuple[str, Any]]:
     if "enum" in schema:
         yield "type", "string"
     for key, value in schema.items():
         match key:
             case "anyOf":
-                yield key, [_spelled(option) for option in value]
+                yield key, [_convert(option) for option in value]
             case "items":
-                yield key, _spelled(value)
+                yield key, _convert(value)
             case "pattern":
-                # In ECMA-262, which JSON Schema reads, `$` is the very end and needs no look-ahead.
+                # In ECMA-262, which JSON Schema uses, `$` matches only the very end and needs no look-ahead.
                 yield key, value.removesuffix(PYTHON_END)
             case "default" if value is None:
-                continue  # absent, that is
+                continue  # a default of null means absent
             case _:
                 yield key, value
 
 
 def _or_null(schema: JsonSchema) -> JsonSchema:
-    choice = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
-    return schema | {"type": [schema["type"], "null"]} | choice
+    enum = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return schema | {"type": [schema["type"], "null"]} | enum

@@ -5,7 +5,7 @@ from typing import Final
 
 import asyncpg
 
-from sessionary.constants import AUDIT_KEPT_MILLISECONDS, MESSAGES_PER_SESSION_MAX
+from sessionary.constants import AUDIT_RETENTION_MILLISECONDS, MESSAGES_PER_SESSION_MAX
 from sessionary.server.store.base import Clock, SweepResult, UsagePage
 from sessionary.server.store.postgres.connections import Connection
 from sessionary.server.store.postgres.rows import bind_deleted
@@ -41,7 +41,7 @@ class Sweeper:
                 await self._connection.call("delete_blocks", bindings_deleted)
                 await self._connection.call("delete_sessions", bindings_deleted)
             keys = await self._connection.call("sweep_keys", bindings)
-            old = {"before": self._clock() - AUDIT_KEPT_MILLISECONDS, "limit": limit}
+            old = {"before": self._clock() - AUDIT_RETENTION_MILLISECONDS, "limit": limit}
             audit = await self._connection.call("sweep_audit", old)
         more = limit in {len(due), len(keys), len(audit)} or len(deleted) < len(expired)
         return SweepResult(removed=len(deleted), more=more)

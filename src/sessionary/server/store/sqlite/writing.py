@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 import apsw
 
-from sessionary.constants import AUDIT_KEPT_MILLISECONDS
+from sessionary.constants import AUDIT_RETENTION_MILLISECONDS
 from sessionary.errors import StoreUnavailableError
 from sessionary.server.store.base import (
     AuditAction,
@@ -235,7 +235,7 @@ class Writer:
         self._connection.executemany(self._sql["delete_sessions"], map(_session_bindings, deleted))
         self._connection.execute(self._sql["sweep_keys"], bindings)
         keys_removed = self._connection.changes()
-        old = {"before": self._clock() - AUDIT_KEPT_MILLISECONDS, "limit": limit}
+        old = {"before": self._clock() - AUDIT_RETENTION_MILLISECONDS, "limit": limit}
         self._connection.execute(self._sql["sweep_audit"], old)
         audit_removed = self._connection.changes()
         more = limit in {len(due), keys_removed, audit_removed} or len(deleted) < len(expired)

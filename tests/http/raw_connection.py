@@ -1,4 +1,4 @@
-"""A bare connection: the bytes a test wants, and the answers as they come."""
+"""A raw connection: the bytes a test wants, and the responses as they come."""
 
 import contextlib
 import socket
@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Self
 
 from tests.harness.waiting import Deadline
-from tests.http.calling import Answer
+from tests.http.callers import Response
 
 _WITHOUT_BODY: Final = frozenset({100, 304})
 
 
-class HungUpError(Exception):
-    """The server closed the connection before the answer was whole."""
+class ConnectionClosedError(Exception):
+    """The server closed the connection before the response was whole."""
 
 
-class Wire:
-    """One TCP connection to a server on this machine; answers are read in the order they come."""
+class RawConnection:
+    """One TCP connection to a server on this machine; responses are read in the order they come."""
 
     def __init__(self, port: int, seconds: float = 10) -> None:
         self._seconds = seconds
@@ -31,21 +31,21 @@ class Wire:
         self._socket.close()
 
     def send(self, *parts: bytes) -> None:
-        """Send bytes, as one piece."""
+        """Send bytes, in one piece."""
         self._socket.sendall(b"".join(parts))
 
-    def send_while_heard(self, parts: Iterable[bytes]) -> None:
-        """Send piece after piece until all are sent or the server has heard enough."""
+    def send_until_closed(self, parts: Iterable[bytes]) -> None:
+        """Send piece after piece until all are sent or the server closes the connection."""
         with contextlib.suppress(ConnectionError):
             for part in parts:
                 self._socket.sendall(part)
 
     def end(self) -> None:
-        """Say that nothing more will be sent, and go on listening."""
+        """Close the sending side, and keep reading."""
         self._socket.shutdown(socket.SHUT_WR)
 
-    def receive(self, *, bodiless: bool = False) -> Answer:
-        """Read one answer."""
+    def receive(self, *, bodiless: bool = False) -> Response:
+        """Read one response."""
         head, _, rest = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
         line, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
@@ -54,12 +54,12 @@ class Wire:
         while len(rest) < length:
             rest += self._more()
         self._received = rest[length:]
-        return Answer(status, headers, rest[:length])
+        return Response(status, headers, rest[:length])
 
     def rest(self, seconds: float | None = None) -> bytes:
-        """Read until the server hangs up, which it must, and return what came before that."""
+        """Read until the server closes the connection, which it must, and return what came before that."""
         deadline = Deadline(self._seconds if seconds is None else seconds)
-        with contextlib.suppress(HungUpError, ConnectionError):
+        with contextlib.suppress(ConnectionClosedError, ConnectionError):
             while True:
                 deadline.check("the end of the connection")
                 self._socket.settimeout(deadline.remaining or 0.001)
@@ -74,12 +74,12 @@ class Wire:
     def _more(self) -> bytes:
         received = self._socket.recv(1 << 20)
         if not received:
-            raise HungUpError
+            raise ConnectionClosedError
         return received
 
 
 def head(method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """Spell a request up to its body."""
+    """Encode a request line and headers."""
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: here",
@@ -89,8 +89,8 @@ def head(method: str, path: str, headers: Mapping[str, str] | None = None) -> by
 
 
 def chunked(body: bytes, size: int = 1 << 16) -> Iterable[bytes]:
-    """Spell a body in chunks."""
-    for begin in range(0, len(body), size):
-        part = body[begin : begin + size]
+    """Encode a body in chunks."""
+    for start in range(0, len(body), size):
+        part = body[start : start + size]
         yield b"%x\r\n%b\r\n" % (len(part), part)
     yield b"0\r\n\r\n"

@@ -16,7 +16,8 @@ from sessionary.cli.transfer import outline
 from sessionary.cli.transfer.outline import Outline, is_whole_object
 from sessionary.constants import HEADERS_BYTES_MAX
 from sessionary.models import NO_CONTROLS
-from sessionary.server.http.preconditions import KEY_FORM, TAGS_FORM
+from sessionary.server.http.idempotency import KEY_PATTERN
+from sessionary.server.http.preconditions import ETAGS_PATTERN
 
 GUARDED = {
     "sessionary.cli.transfer.outline._STRINGS.sub": "asked only where each string is closed",
@@ -51,7 +52,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any], str]]:
                     if f"{module.name}.{name}.{use}" in GUARDED:
                         continue
                     yield f"{module.name}.{name}.{use}", pattern, use
-    for name, form in (("KEY_FORM", KEY_FORM), ("TAGS_FORM", TAGS_FORM), ("NO_CONTROLS", NO_CONTROLS)):
+    for name, form in (("KEY_PATTERN", KEY_PATTERN), ("ETAGS_PATTERN", ETAGS_PATTERN), ("NO_CONTROLS", NO_CONTROLS)):
         yield name, re.compile(form), "search" if name == "NO_CONTROLS" else "fullmatch"
 
 

@@ -1,4 +1,4 @@
-"""The import contracts of pyproject.toml, each seen to fail on a copy of the source with one import too many."""
+"""The import contracts of pyproject.toml, each tried on a copy of the source with a planted import."""
 
 import os
 import shutil
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.layout.places import PACKAGE, ROOT
+from tests.layout.paths import PACKAGE, ROOT
 
-# Where an import is planted, what it is, and the contract that it breaks.
+# A file, the import that is planted there, and the contract that it breaks.
 PLANTS = [
     ("constants.py", "import sessionary.errors", "points down"),
     ("models.py", "import sessionary.server.store.base", "points down"),
@@ -34,7 +34,7 @@ PLANTS = [
 ]
 
 
-def test_the_source_keeps_every_contract(tmp_path: Path) -> None:
+def test_the_source_follows_every_contract(tmp_path: Path) -> None:
     _copy(tmp_path)
     kept = _lint_imports(tmp_path)
     assert kept.returncode == 0, kept.stdout

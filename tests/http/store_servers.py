@@ -1,4 +1,4 @@
-"""The server processes that wire tests call: one for each store, for the whole run."""
+"""The server processes of the HTTP tests: one for each store, for the whole run."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ STORES = ("sqlite", "postgres-18")
 
 
 def serve_store(request: pytest.FixtureRequest, temporary: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Run a server on the store that a fixture's parameter names."""
+    """Run a server on the store that is the parameter of a fixture."""
     if request.param == "sqlite":
         with ServerProcess(f"sqlite:///{temporary.mktemp('store')}/sessionary.db", "--no-first-token") as server:
             yield server

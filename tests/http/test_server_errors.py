@@ -1,4 +1,4 @@
-"""What goes wrong on our side: told in the one shape, and nothing internal with it."""
+"""Errors of the server: they have the common form and reveal nothing internal."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from tests.harness.server import ServerProcess
-from tests.http.calling import JSON, Caller
+from tests.http.callers import JSON, Caller
 
 KEY = {"Idempotency-Key": "a-key"}
 
@@ -30,16 +30,16 @@ def run_sql(server: ServerProcess, statement: str) -> None:
         file.execute(statement)
 
 
-def test_a_fault_of_ours_is_500_and_says_nothing_more(server: ServerProcess, caller: Caller) -> None:
-    broken, sound = caller.begin(userId="broken"), caller.begin()
+def test_an_internal_error_is_500_without_details(server: ServerProcess, caller: Caller) -> None:
+    broken, sound = caller.new_session(userId="broken"), caller.new_session()
     run_sql(server, "UPDATE sessions SET metadata = CAST('no JSON' AS BLOB) WHERE user_id = 'broken'")
-    answer = caller.update(broken, metadata={"a": 1})
-    assert answer.refusal == (500, "INTERNAL")
-    assert answer.problem["detail"] == "Something went wrong inside the service."
-    assert "errors" not in answer.problem
-    assert answer.headers["x-request-id"]
+    response = caller.update(broken, metadata={"a": 1})
+    assert response.error == (500, "INTERNAL")
+    assert response.problem["detail"] == "Something went wrong inside the service."
+    assert "errors" not in response.problem
+    assert response.headers["x-request-id"]
     assert caller.update(sound, metadata={"a": 1}).status == 200
-    assert any("for a reason of ours" in line for line in server.log_lines())
+    assert any("Traceback" in line for line in server.log_lines())
 
 
 @contextlib.contextmanager
@@ -54,24 +54,24 @@ def _changes(caller: Caller, session_id: str) -> list[tuple[str, str]]:
     return [("POST", caller.sessions), ("PUT", one), ("PUT", f"{one}/extend"), ("DELETE", one)]
 
 
-def test_a_store_that_fails_is_503_and_says_nothing_more(server: ServerProcess, caller: Caller) -> None:
-    session_id = caller.begin()
+def test_a_failing_store_is_503_without_details(server: ServerProcess, caller: Caller) -> None:
+    session_id = caller.new_session()
     changes = _changes(caller, session_id)
     with broken(server):
         keyed = [caller.send(method, path, b'{"userId": "user"}', {**JSON, **KEY}) for method, path in changes]
         reads = [caller.get(session_id), caller.list(), caller.send("HEAD", caller.sessions)]
-        assert {answer.status for answer in (*keyed, *reads)} == {503}
-        assert {answer.refusal for answer in (*keyed, *reads[:2])} == {(503, "STORE_UNAVAILABLE")}
-        assert {answer.headers["retry-after"] for answer in (*keyed, *reads)} == {"1"}
+        assert {response.status for response in (*keyed, *reads)} == {503}
+        assert {response.error for response in (*keyed, *reads[:2])} == {(503, "STORE_UNAVAILABLE")}
+        assert {response.headers["retry-after"] for response in (*keyed, *reads)} == {"1"}
         assert caller.send("GET", "/health/live").status == 200
     assert caller.get(session_id).status == 200
     assert [session["id"] for session in caller.list().json] == [session_id]
 
 
-def test_a_change_without_a_key_is_not_asked_to_be_repeated(server: ServerProcess, caller: Caller) -> None:
-    """Some clients repeat by themselves what says so, and would append twice."""
-    changes = _changes(caller, caller.begin())
+def test_a_change_without_a_key_gets_no_retry_after(server: ServerProcess, caller: Caller) -> None:
+    """Some clients repeat every response with Retry-After on their own, and would append twice."""
+    changes = _changes(caller, caller.new_session())
     with broken(server):
         keyless = [caller.send(method, path, b'{"userId": "user"}', JSON) for method, path in changes]
-    assert {answer.refusal for answer in keyless} == {(503, "STORE_UNAVAILABLE")}
-    assert not [answer for answer in keyless if "retry-after" in answer.headers]
+    assert {response.error for response in keyless} == {(503, "STORE_UNAVAILABLE")}
+    assert not [response for response in keyless if "retry-after" in response.headers]

@@ -1,4 +1,4 @@
-"""One name all the way down: an operation is called the same wherever it appears."""
+"""The rule that an operation has one name everywhere: function, route, documentation and tests."""
 
 import ast
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from tests.layout.code import source_files
 from tests.layout.documents import headings
 
-# The contract's six. More may come, and are then held to the same rule; none may go.
-GIVEN = frozenset(
+# The six operations of the contract. Others may be added, and follow the same rule; none may be removed.
+REQUIRED = frozenset(
     {"create_session", "list_sessions", "get_session", "update_session", "extend_session", "delete_session"}
 )
 
@@ -24,11 +24,11 @@ def operations(root: Path) -> set[str]:
 
 def operations_missing(root: Path) -> list[str]:
     """Every operation of the contract is a function."""
-    return sorted(f"{name} is no operation" for name in GIVEN - operations(root))
+    return sorted(f"{name} is not an operation" for name in REQUIRED - operations(root))
 
 
 def operations_without_route(root: Path) -> list[str]:
-    """Every operation is one line of the table of routes."""
+    """Every operation is one line in the table of routes."""
     module = root / "src" / "sessionary" / "server" / "http" / "routes.py"
     lines = module.read_text(encoding="utf-8").splitlines()
     tree = ast.parse("\n".join(lines))
@@ -38,11 +38,11 @@ def operations_without_route(root: Path) -> list[str]:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     ] + [(node.id, node.lineno) for node in ast.walk(tree) if isinstance(node, ast.Name)]
     rows = {name: {line for used_name, line in used if used_name == name} for name in operations(root)}
-    return sorted(f"{name} stands in {len(lines)} lines" for name, lines in rows.items() if len(lines) != 1)
+    return sorted(f"{name} is in {len(lines)} lines" for name, lines in rows.items() if len(lines) != 1)
 
 
 def operations_without_heading(root: Path) -> list[str]:
-    """Every operation has a heading of its own in the reference."""
+    """Every operation has its own heading in the reference."""
     found = [heading.split() for heading in headings(root / "docs" / "api.md")]
     return sorted(f"{name} has no heading" for name in operations(root) if not any(name in words for words in found))
 

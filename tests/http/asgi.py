@@ -1,4 +1,4 @@
-"""An application asked in the process, byte for byte as ASGI has it: under a path prefix, or mounted below another."""
+"""Calls the application in the process by ASGI, as a server does: under a path prefix, or mounted in another app."""
 
 import secrets
 from collections.abc import Mapping, MutableMapping
@@ -9,12 +9,12 @@ from sessionary.server.operations.context import Service
 from sessionary.server.operations.session_ids import SessionIds
 from sessionary.server.operations.tokens import SCOPES, TokenMaker, create_token
 from tests.conformance.making import DAY, HandClock
-from tests.http.calling import Answer
+from tests.http.callers import Response
 from tests.reference import ReferenceStore
 
 
-class Mounted:
-    """Serves a store that is a dictionary; its token may do everything."""
+class AsgiCaller:
+    """Calls an application whose store is in memory, with a token that has every scope."""
 
     def __init__(self, prefix: str = "", *, as_root_path: bool = False) -> None:
         self._clock = HandClock()
@@ -24,7 +24,7 @@ class Mounted:
         self._application = Application(
             service,
             request_ids=lambda: "id",
-            on_answer=lambda _: None,
+            on_response=lambda _: None,
             path_prefix="" if as_root_path else prefix,
         )
         self._token = ""
@@ -37,7 +37,7 @@ class Mounted:
     async def __aexit__(self, *_: object) -> None:
         await self._store.close()
 
-    async def ask(
+    async def send(
         self,
         method: str,
         path: str,
@@ -45,26 +45,26 @@ class Mounted:
         headers: Mapping[str, str] | None = None,
         *,
         query: bytes = b"",
-    ) -> Answer:
-        """Send one request and return what came back."""
-        given = {"authorization": f"Bearer {self._token}", **(headers or {})}
+    ) -> Response:
+        """Send one request and return its response."""
+        all_headers = {"authorization": f"Bearer {self._token}", **(headers or {})}
         scope: MutableMapping[str, Any] = {
             "type": "http",
             "method": method,
             "root_path": self._root_path,
             "raw_path": path.encode(),
             "query_string": query,
-            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in all_headers.items()],
         }
-        sent: list[MutableMapping[str, Any]] = []
+        messages: list[MutableMapping[str, Any]] = []
 
         async def receive() -> MutableMapping[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
+        async def collect(message: MutableMapping[str, Any]) -> None:
+            messages.append(message)
 
-        await self._application(scope, receive, send)
-        start, end = sent
+        await self._application(scope, receive, collect)
+        start, end = messages
         names = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Answer(start["status"], names, end["body"])
+        return Response(start["status"], names, end["body"])
