@@ -14,8 +14,8 @@ import pytest
 from sessionary.server.http.application import Application
 from sessionary.server.operations.context import Service
 from sessionary.server.operations.expiry import sweep
-from sessionary.server.operations.session_ids import SessionIds
-from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.operations.session_ids import SessionIdGenerator
+from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.base import Store
 from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import DAY, HORIZON, MINUTE, NOVEMBER, HandClock
@@ -79,8 +79,8 @@ async def store(database: str, clock: HandClock) -> AsyncIterator[Store]:
 @pytest.fixture
 async def client(store: Store, clock: HandClock) -> AsyncIterator[httpx.AsyncClient]:
     """The application with its clock as an argument, called without a network."""
-    _, token = await create_token(TokenMaker(store, clock, secrets.token_bytes), "demo", "test")
-    service = Service(store, clock, SessionIds(clock, secrets.randbits), HORIZON)
+    _, token = await create_token(TokenIssuer(store, clock, secrets.token_bytes), "demo", "test")
+    service = Service(store, clock, SessionIdGenerator(clock, secrets.randbits), HORIZON)
     application = Application(service, request_ids=lambda: "id", on_answer=lambda _: None)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(application),

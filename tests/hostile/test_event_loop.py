@@ -20,8 +20,8 @@ from sessionary.constants import BODY_BYTES_MAX, MILLISECONDS_PER_DAY, VALUES_MA
 from sessionary.server.clock import request_ids, steady_clock
 from sessionary.server.http.application import Application
 from sessionary.server.operations.context import Service
-from sessionary.server.operations.session_ids import SessionIds
-from sessionary.server.operations.tokens import TokenMaker, create_first_token
+from sessionary.server.operations.session_ids import SessionIdGenerator
+from sessionary.server.operations.tokens import TokenIssuer, create_first_token
 from sessionary.server.store.opening import migrate, open_store
 
 TURN_SECONDS_MAX: Final = 0.1
@@ -182,9 +182,9 @@ async def loop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     clock = steady_clock()
     await migrate(url, clock())
     store = await open_store(url, clock)
-    token = await create_first_token(TokenMaker(store, clock, secrets.token_bytes), "acme")
+    token = await create_first_token(TokenIssuer(store, clock, secrets.token_bytes), "acme")
     assert token is not None
-    service = Service(store, clock, SessionIds(clock, secrets.randbits), 30 * MILLISECONDS_PER_DAY)
+    service = Service(store, clock, SessionIdGenerator(clock, secrets.randbits), 30 * MILLISECONDS_PER_DAY)
     yield Loop(Application(service, request_ids=request_ids(), on_answer=lambda _: None), token)
     await store.close()
 

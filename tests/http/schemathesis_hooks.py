@@ -44,7 +44,7 @@ UNSAID = (
     ),
     Unsaid(
         "INVALID_REQUEST",
-        r"/metadata: must not hold the NUL character\.",
+        r"/metadata: must not contain the NUL character\.",
         "Metadata is any JSON object; only a schema of all JSON, written out, could bound the texts within.",
     ),
     Unsaid(
@@ -64,7 +64,7 @@ UNSAID = (
     ),
     Unsaid(
         "INVALID_REQUEST",
-        r"/createdAt: must not lie (before 1970|in the future)\.",
+        r"/createdAt: must not be (before 1970|in the future)\.",
         "It depends on the clock.",
     ),
     Unsaid(

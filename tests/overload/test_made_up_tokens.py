@@ -17,8 +17,8 @@ from sessionary.server.http.application import Application
 from sessionary.server.operations.context import Service
 from sessionary.server.operations.limits import Limits, RateLimit
 from sessionary.server.operations.rate_limiter import RateLimiter
-from sessionary.server.operations.session_ids import SessionIds
-from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.operations.session_ids import SessionIdGenerator
+from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.queries import read_queries
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.store import SqliteStore
@@ -56,9 +56,9 @@ def application_on(store: SqliteStore) -> Application:
     service = Service(
         store=store,
         clock=clock,
-        session_ids=SessionIds(clock, secrets.randbits),
+        session_ids=SessionIdGenerator(clock, secrets.randbits),
         expiry_horizon=0,
-        rates=RateLimiter(limits, HandTimer()),
+        rate_limiter=RateLimiter(limits, HandTimer()),
     )
     return Application(service, request_ids=lambda: "id", on_answer=lambda _: None)
 
@@ -92,7 +92,7 @@ def resident_bytes() -> int:
 @pytest.mark.slow
 async def test_a_hundred_thousand_made_up_tokens_cost_a_look_up_each_and_bounded_memory(store: Counting) -> None:
     application = application_on(store)
-    _, good = await create_token(TokenMaker(store, HandClock(), secrets.token_bytes), "acme", "good")
+    _, good = await create_token(TokenIssuer(store, HandClock(), secrets.token_bytes), "acme", "good")
     assert await status_of(application, good) == 200
     store.asked = 0
     before = resident_bytes()

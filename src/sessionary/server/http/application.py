@@ -170,8 +170,8 @@ class Application:
         token = await self._authenticator.authenticate(headers.get(b"authorization"))
         exchange.token_id = token.id
         authorize(token, place.organisation, route.scope)
-        if self._service.rates is not None:
-            _admit(exchange, self._service.rates.admit(token.id, place.organisation))
+        if self._service.rate_limiter is not None:
+            _admit(exchange, self._service.rate_limiter.try_acquire(token.id, place.organisation))
         exchange.strict = is_strict(headers)
         query: bytes = scope["query_string"]
         check_size(headers, query)
@@ -223,9 +223,9 @@ def _change(route: Route, ctx: Context, request: Request) -> Change:
 
 
 def _admit(exchange: Exchange, admission: RateLimitDecision) -> None:
-    exchange.rate_limit_headers = rate_limit_headers(admission.standings)
-    if admission.wait:
-        raise RateLimitError(retry_after=admission.wait)
+    exchange.rate_limit_headers = rate_limit_headers(admission.statuses)
+    if admission.retry_after:
+        raise RateLimitError(retry_after=admission.retry_after)
 
 
 _PLAIN_PATHS: Final = frozenset({health.LIVE, health.READY, document.PATH})

@@ -11,6 +11,6 @@ def rate_limit_headers(standings: Iterable[RateLimitStatus]) -> list[Header]:
     standings = tuple(standings)
     if not standings:
         return []
-    left = ", ".join(f'"{each.counted}";r={each.left};t={each.seconds}' for each in standings)
-    policy = ", ".join(f'"{each.counted}";q={each.at_once};w={each.window_seconds}' for each in standings)
+    left = ", ".join(f'"{each.name}";r={each.remaining};t={each.reset_seconds}' for each in standings)
+    policy = ", ".join(f'"{each.name}";q={each.limit};w={each.window_seconds}' for each in standings)
     return [(b"ratelimit", left.encode()), (b"ratelimit-policy", policy.encode())]
