@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from sessionary.errors import (
+    InternalServerError,
     OverloadedError,
     PreconditionFailedError,
     QuotaExceededError,
@@ -211,4 +212,4 @@ class QuotaEnforcer:
 
 def _is_unknown(outcome: Outcome) -> bool:
     """Whether it is unknown if a command was applied; an internal error counts as unknown too."""
-    return isinstance(outcome, StoreUnavailableError) or type(outcome) is SessionaryError
+    return isinstance(outcome, StoreUnavailableError | InternalServerError)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 
 from sessionary.errors import (
+    InternalServerError,
     OverloadedError,
     QuotaExceededError,
     SessionaryError,
@@ -312,18 +313,21 @@ class UnknownOutcomeStore(SqliteStore):
     """A store that reports every outcome as unknown; ``applies`` says whether it applies commands nevertheless."""
 
     applies = True
+    error: type[SessionaryError] = StoreUnavailableError
 
     async def apply(self, commands: Sequence[Command]) -> list[Outcome]:
         if self.applies:
             await super().apply(commands)
-        return [StoreUnavailableError() for _ in commands]
+        return [self.error() for _ in commands]
 
 
+@pytest.mark.parametrize("error", [StoreUnavailableError, InternalServerError])
 async def test_a_change_of_unknown_outcome_counts_as_applied(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer, error: type[SessionaryError]
 ) -> None:
     migrate(tmp_path / "unsure.db", NOVEMBER)
     store = await UnknownOutcomeStore.open(tmp_path / "unsure.db", clock, 10.0)
+    store.error = error
     enforcer = enforcer_with(store, timer, sessions=5)
 
     outcomes: list[Outcome] = []
@@ -331,7 +335,7 @@ async def test_a_change_of_unknown_outcome_counts_as_applied(
         outcomes.append(await try_apply(enforcer, making.create()))
         timer.now += 0.5
 
-    assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 5 + [QuotaExceededError] * 10
+    assert [type(outcome) for outcome in outcomes] == [error] * 5 + [QuotaExceededError] * 10
     assert (await store.measure_usage("demo")).sessions == 5
     await store.close()
 
