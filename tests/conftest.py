@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.clock import find_faketime
-from tests.harness.injecting import FIU_LIBRARIES
+from tests.harness.fault_injection import FIU_LIBRARIES
+from tests.harness.machine_lock import turn
 from tests.harness.postgres import PostgresServer, postgres_or_skip
-from tests.harness.turns import turn
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller, first_token
+from tests.e2e.api_client import ApiClient, first_token
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 
@@ -38,7 +38,7 @@ def server(database: str, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def caller(server: ServerProcess) -> Iterator[Caller]:
+def api(server: ServerProcess) -> Iterator[ApiClient]:
     """A connection to the server, with a token."""
-    with Caller(server.base_url, first_token(server)) as connected:
+    with ApiClient(server.base_url, first_token(server)) as connected:
         yield connected

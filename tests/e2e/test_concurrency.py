@@ -2,29 +2,29 @@
 
 import threading
 
-from tests.e2e.calling import Caller, first_token
+from tests.e2e.api_client import ApiClient, first_token
 from tests.harness.server import ServerProcess
 
 WRITERS = 32
 APPENDS = 20
 
 
-def test_32_writers_of_one_session_lose_and_mix_nothing(server: ServerProcess, caller: Caller) -> None:
-    session = caller.create()
+def test_32_writers_of_one_session_lose_and_mix_nothing(server: ServerProcess, api: ApiClient) -> None:
+    session = api.create()
     token = first_token(server)
     totals: list[int] = []
     failures: list[BaseException] = []
 
     def write(writer: int) -> None:
         try:
-            with Caller(server.base_url, token) as own:
+            with ApiClient(server.base_url, token) as own:
                 for number in range(APPENDS):
                     messages = [
                         {"role": "user", "content": f"{writer}:{number}"},
                         {"role": "assistant", "content": f"{writer}:{number}", "id": "answer"},
                     ]
-                    answer = own.update(session, newMessages=messages, tokensUsed=writer).expect(200).json
-                    totals.append(answer["totalMessages"])
+                    response = own.update(session, newMessages=messages, tokensUsed=writer).expect(200).json
+                    totals.append(response["totalMessages"])
         except BaseException as error:  # noqa: BLE001 - told by the main thread
             failures.append(error)
 
@@ -35,7 +35,7 @@ def test_32_writers_of_one_session_lose_and_mix_nothing(server: ServerProcess, c
         thread.join()
 
     assert failures == []
-    stored = caller.get(session)
+    stored = api.get(session)
     messages = stored["messages"]
     asked, answered = messages[::2], messages[1::2]
     assert [message["content"] for message in asked] == [message["content"] for message in answered]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller, first_token
-from tests.e2e.tracing import READS, SYNCS, WRITES, answers_before_their_sync, exchanges, read_calls, traced
+from tests.e2e.api_client import ApiClient, first_token
+from tests.e2e.strace import READS, SYNCS, WRITES, answers_before_their_sync, exchanges, read_calls, traced
 from tests.harness.postgres import PostgresServer
 from tests.harness.processes import children_of
 from tests.harness.server import ServerProcess
@@ -29,8 +29,8 @@ def is_postgres_log(path: str) -> bool:
 
 def test_sqlite_syncs_its_log_between_each_commit_and_its_answer(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path, trace=SYSTEM_CALLS) as server:
-        with Caller(server.base_url, first_token(server)) as caller:
-            change_everything(caller)
+        with ApiClient(server.base_url, first_token(server)) as api:
+            change_everything(api)
         assert server.terminate() == 0
         lines = server.trace_lines()
 
@@ -46,11 +46,11 @@ def test_sqlite_syncs_its_log_between_each_commit_and_its_answer(tmp_path: Path)
 def test_sqlite_syncs_its_log_before_the_answers_to_writers_who_share_a_commit(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path, trace=SYSTEM_CALLS) as server:
         token = first_token(server)
-        with Caller(server.base_url, token) as caller:
-            session = caller.create()
+        with ApiClient(server.base_url, token) as api:
+            session = api.create()
 
         def write(writer: int) -> None:
-            with Caller(server.base_url, token) as own:
+            with ApiClient(server.base_url, token) as own:
                 for number in range(APPENDS):
                     own.append(session, f"{writer}:{number}").expect(200)
 
@@ -77,19 +77,19 @@ def test_postgresql_syncs_its_log_between_each_commit_and_our_answer(
         watched = [server.pid, own_postgres.pid, *children_of(own_postgres.pid)]
         with (
             traced(watched, SYSTEM_CALLS, record),
-            Caller(server.base_url, first_token(server)) as caller,
+            ApiClient(server.base_url, first_token(server)) as api,
         ):
-            change_everything(caller)
+            change_everything(api)
         calls = read_calls(record.read_text(encoding="utf-8", errors="replace").splitlines())
 
     assert len(exchanges(calls)) == APPENDS + 4
     assert answers_before_their_sync(calls, is_postgres_log, alone=False) == []
 
 
-def change_everything(caller: Caller) -> None:
-    session = caller.create("hello")
+def change_everything(api: ApiClient) -> None:
+    session = api.create("hello")
     for number in range(APPENDS):
-        caller.append(session, f"{number}").expect(200)
-    caller.update(session, metadata={"a": 1}, status="completed").expect(200)
-    caller.call("PUT", f"{caller.path}/{session}/extend").expect(200)
-    caller.call("DELETE", f"{caller.path}/{session}").expect(200)
+        api.append(session, f"{number}").expect(200)
+    api.update(session, metadata={"a": 1}, status="completed").expect(200)
+    api.call("PUT", f"{api.path}/{session}/extend").expect(200)
+    api.call("DELETE", f"{api.path}/{session}").expect(200)

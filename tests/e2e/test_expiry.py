@@ -19,8 +19,8 @@ from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.base import Store
 from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import DAY, HORIZON, MINUTE, NOVEMBER, HandClock
-from tests.e2e.calling import Caller, first_token
-from tests.e2e.looking import count, orphans
+from tests.e2e.api_client import ApiClient, first_token
+from tests.e2e.database import count_orphans, count_rows
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -91,38 +91,38 @@ async def client(store: Store, clock: HandClock) -> AsyncIterator[httpx.AsyncCli
 
 
 async def create(client: httpx.AsyncClient, minutes: int) -> str:
-    answer = await client.post(COLLECTION, json=described(minutes))
-    assert answer.status_code == 201
-    return str(answer.json()["sessionId"])
+    response = await client.post(COLLECTION, json=described(minutes))
+    assert response.status_code == 201
+    return str(response.json()["sessionId"])
 
 
 async def listed_by_offset(client: httpx.AsyncClient, filters: str) -> list[str]:
     found: list[str] = []
     while True:
-        answer = await client.get(f"{COLLECTION}?{filters}&limit=2&offset={len(found)}".replace("?&", "?"))
-        assert answer.status_code == 200
-        page = [session["id"] for session in answer.json()]
-        assert ("link" in answer.headers) == (len(page) == 2 and await _more(client, filters, len(found) + 2))
+        response = await client.get(f"{COLLECTION}?{filters}&limit=2&offset={len(found)}".replace("?&", "?"))
+        assert response.status_code == 200
+        page = [session["id"] for session in response.json()]
+        assert ("link" in response.headers) == (len(page) == 2 and await _more(client, filters, len(found) + 2))
         found += page
         if len(page) < 2:
             return found
 
 
 async def _more(client: httpx.AsyncClient, filters: str, offset: int) -> bool:
-    answer = await client.get(f"{COLLECTION}?{filters}&limit=1&offset={offset}".replace("?&", "?"))
-    return bool(answer.json())
+    response = await client.get(f"{COLLECTION}?{filters}&limit=1&offset={offset}".replace("?&", "?"))
+    return bool(response.json())
 
 
 async def listed_by_cursor(client: httpx.AsyncClient, filters: str) -> list[str]:
     found: list[str] = []
     path = f"{COLLECTION}?{filters}&limit=2".replace("?&", "?")
     while True:
-        answer = await client.get(path)
-        assert answer.status_code == 200
-        found += [session["id"] for session in answer.json()]
-        if "next" not in answer.links:
+        response = await client.get(path)
+        assert response.status_code == 200
+        found += [session["id"] for session in response.json()]
+        if "next" not in response.links:
             return found
-        path = answer.links["next"]["url"]
+        path = response.links["next"]["url"]
 
 
 async def assert_seen(client: httpx.AsyncClient, expected: list[str]) -> None:
@@ -198,47 +198,47 @@ async def test_expired_rows_lie_there_unseen_until_a_sweep_removes_them_with_the
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
 def test_a_running_server_whose_clock_moves_sees_no_expired_session(database: str, tmp_path: Path) -> None:
     unswept = ServerProcess(database, "--sweep-seconds", "3600", directory=tmp_path, movable_clock=True)
-    with unswept as server, Caller(server.base_url, first_token(server)) as caller:
-        dying = caller.create(**described(5))
-        staying = caller.create(**described(60))
-        extended = caller.create(**described(5))
-        caller.call("PUT", f"{caller.path}/{extended}/extend").expect(200)
+    with unswept as server, ApiClient(server.base_url, first_token(server)) as api:
+        dying = api.create(**described(5))
+        staying = api.create(**described(60))
+        extended = api.create(**described(5))
+        api.call("PUT", f"{api.path}/{extended}/extend").expect(200)
         assert server.clock is not None
-        assert listed(caller) == [extended, staying, dying]
+        assert listed(api) == [extended, staying, dying]
 
         server.clock.move(5 * 60 + 1)
 
         for method, end, body in WAYS:
-            answer = caller.call(method, f"{caller.path}/{dying}{end}", body)
-            assert answer.status == 404, (method, end, body)
-            assert method == "HEAD" or answer.json["code"] == "SESSION_NOT_FOUND"
+            response = api.call(method, f"{api.path}/{dying}{end}", body)
+            assert response.status == 404, (method, end, body)
+            assert method == "HEAD" or response.json["code"] == "SESSION_NOT_FOUND"
         for filters in FILTERS:
-            assert listed(caller, filters) == [extended, staying], filters
-            assert listed(caller, f"{filters}&offset=1".lstrip("&")) == [staying], filters
-        first_page = caller.call("GET", f"{caller.path}?limit=1").expect(200)
+            assert listed(api, filters) == [extended, staying], filters
+            assert listed(api, f"{filters}&offset=1".lstrip("&")) == [staying], filters
+        first_page = api.call("GET", f"{api.path}?limit=1").expect(200)
         following = str(first_page.headers["Link"]).partition("<")[2].partition(">")[0]
-        last_page = caller.call("GET", following).expect(200)
+        last_page = api.call("GET", following).expect(200)
         assert [session["id"] for session in first_page.json + last_page.json] == [extended, staying]
         assert last_page.headers["Link"] is None
-        assert count(database, "sessions") == 3, "the sweeper has not been here"
+        assert count_rows(database, "sessions") == 3, "the sweeper has not been here"
 
 
 @pytest.mark.usefixtures("needs_faketime")
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
 def test_the_sweeper_removes_children_with_their_parents(database: str, tmp_path: Path) -> None:
     sweeping = ServerProcess(database, "--sweep-seconds", "0.1", directory=tmp_path, movable_clock=True)
-    with sweeping as server, Caller(server.base_url, first_token(server)) as caller:
-        staying = caller.create("one", expirationMinutes=60)
+    with sweeping as server, ApiClient(server.base_url, first_token(server)) as api:
+        staying = api.create("one", expirationMinutes=60)
         for _ in range(8):
-            caller.append(caller.create("one", expirationMinutes=5), "two").expect(200)
+            api.append(api.create("one", expirationMinutes=5), "two").expect(200)
         assert rows(database) == (9, 17, 0)
         assert server.clock is not None
 
         server.clock.move(5 * 60 + 1)
 
-        poll(lambda: count(database, "sessions") == 1, "a sweep", pause=0.05)
+        poll(lambda: count_rows(database, "sessions") == 1, "a sweep", pause=0.05)
         assert rows(database) == (1, 1, 0)
-        assert caller.contents(staying) == ["one"]
+        assert api.contents(staying) == ["one"]
 
 
 @pytest.mark.usefixtures("needs_faketime")
@@ -254,10 +254,10 @@ def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: P
             for name in ("one", "two")
         ]
         token = first_token(servers[0])
-        callers = [stack.enter_context(Caller(server.base_url, token)) for server in servers]
-        staying = [caller.create("one", expirationMinutes=1440) for caller in callers]
+        callers = [stack.enter_context(ApiClient(server.base_url, token)) for server in servers]
+        staying = [api.create("one", expirationMinutes=1440) for api in callers]
         _fill(servers, token, 1_200)
-        assert count(database, "sessions") == 1_202
+        assert count_rows(database, "sessions") == 1_202
 
         stopped = threading.Event()
         appended = [0, 0]
@@ -274,7 +274,7 @@ def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: P
             assert server.clock is not None
             server.clock.move(5 * 60 + 1)
         try:
-            poll(lambda: count(database, "sessions") == 2, "the end of both sweeps", seconds=20, pause=0.05)
+            poll(lambda: count_rows(database, "sessions") == 2, "the end of both sweeps", seconds=20, pause=0.05)
         finally:
             stopped.set()
             for writer in writers:
@@ -287,14 +287,14 @@ def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: P
         assert sum(int(line.partition("Swept ")[2].split()[0]) for line in logged if "Swept " in line) == 1_200
 
 
-def listed(caller: Caller, query: str = "") -> list[str]:
-    answer = caller.call("GET", f"{caller.path}?{query}".rstrip("?")).expect(200)
-    return [session["id"] for session in answer.json]
+def listed(api: ApiClient, query: str = "") -> list[str]:
+    response = api.call("GET", f"{api.path}?{query}".rstrip("?")).expect(200)
+    return [session["id"] for session in response.json]
 
 
 def rows(database: str) -> tuple[int, int, int]:
     """Count sessions, turns, and turns whose session is gone."""
-    return count(database, "sessions"), count(database, "turns"), orphans(database)
+    return count_rows(database, "sessions"), count_rows(database, "turns"), count_orphans(database)
 
 
 def _directory(parent: Path, name: str) -> Path:
@@ -307,9 +307,9 @@ def _fill(servers: list[ServerProcess], token: str, sessions: int) -> None:
     writers = 8
 
     def write(number: int) -> None:
-        with Caller(servers[number % len(servers)].base_url, token) as caller:
+        with ApiClient(servers[number % len(servers)].base_url, token) as api:
             for _ in range(sessions // writers):
-                caller.create("one", expirationMinutes=5)
+                api.create("one", expirationMinutes=5)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
     for thread in threads:

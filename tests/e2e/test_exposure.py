@@ -14,7 +14,7 @@ import pytest
 
 from sessionary import Client
 from sessionary.errors import APIConnectionError
-from tests.e2e.starting import started, wait_for_text
+from tests.e2e.terminal import run_in_terminal, wait_for_text
 from tests.harness.certificates import self_signed
 from tests.harness.processes import free_port
 from tests.harness.server import run_sessionary
@@ -39,7 +39,7 @@ def test_beyond_the_loopback_a_server_without_tls_does_not_start(tmp_path: Path,
 @pytest.mark.parametrize("words", [*((host,) for host in OF_THIS_MACHINE), (EVERYWHERE, "--behind-proxy")])
 def test_on_the_loopback_or_behind_a_proxy_it_starts(tmp_path: Path, words: tuple[str, ...]) -> None:
     port = free_port()
-    with started(tmp_path, "serve", "--port", str(port), "--host", *words, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, "serve", "--port", str(port), "--host", *words, stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
         address = {EVERYWHERE: "127.0.0.1", "::1": "[::1]"}.get(words[0], words[0])
         assert httpx.get(f"http://{address}:{port}/health/live", trust_env=False).status_code == 200
@@ -50,7 +50,7 @@ def test_with_a_certificate_it_speaks_tls_and_the_client_checks_it(tmp_path: Pat
     port = free_port()
     words = ("serve", "--host", EVERYWHERE, "--port", str(port))
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
-    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, *words, *files, stdout=tmp_path / "printed"):
         printed = wait_for_text(tmp_path / "printed", "-d '{")
         assert f"listens on https://{EVERYWHERE}:{port} " in printed
         token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
@@ -73,7 +73,7 @@ def test_of_tls_only_what_keeps_secrets_is_spoken(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
-    with started(tmp_path, "serve", "--port", str(port), *files, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, "serve", "--port", str(port), *files, stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
         assert negotiated(port, certificate, "1.3", "ALL") == "TLSv1.3"
         assert negotiated(port, certificate, "1.2", "ECDHE+AESGCM") == "TLSv1.2"
@@ -102,7 +102,7 @@ def test_a_handshake_takes_no_longer_than_headers_may(tmp_path: Path) -> None:
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
     words = ("serve", "--port", str(port), "--header-seconds", "0.6")
-    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, *words, *files, stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
         with socket.create_connection(("127.0.0.1", port), timeout=5) as silent:
             begun = time.monotonic()
@@ -115,7 +115,7 @@ def test_a_caller_over_tls_that_does_not_read_its_answer_is_hung_up_on(tmp_path:
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
     words = ("serve", "--port", str(port), "--idle-seconds", "1", "--body-seconds", "1")
-    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, *words, *files, stdout=tmp_path / "printed"):
         printed = wait_for_text(tmp_path / "printed", "-d '{")
         token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
         trusting = ssl.create_default_context(cafile=str(certificate))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller
-from tests.e2e.looking import count, look
-from tests.e2e.starting import started, wait_for_text
+from tests.e2e.api_client import ApiClient
+from tests.e2e.database import count_rows, query
+from tests.e2e.terminal import run_in_terminal, wait_for_text
 from tests.harness.postgres import PostgresServer
 from tests.harness.processes import free_port
 from tests.harness.server import ServerProcess, run_sessionary
@@ -29,7 +29,7 @@ def empty(tmp_path: Path) -> Path:
 
 def test_the_first_start_in_an_empty_directory_leads_to_a_first_session(empty: Path, tmp_path: Path) -> None:
     port = free_port()
-    with started(empty, "serve", "--port", str(port), stdout=tmp_path / "printed") as server:
+    with run_in_terminal(empty, "serve", "--port", str(port), stdout=tmp_path / "printed") as server:
         printed = wait_for_text(tmp_path / "printed", "-d '{")
 
         place = empty / "sessionary.db"
@@ -49,25 +49,25 @@ def test_the_first_start_in_an_empty_directory_leads_to_a_first_session(empty: P
         assert pasted.returncode == 0, pasted.stderr
         session = json.loads(pasted.stdout)["sessionId"]
 
-        with Caller(f"http://127.0.0.1:{port}", tokens[0]) as caller:
-            assert caller.contents(session) == ["Hello"]
+        with ApiClient(f"http://127.0.0.1:{port}", tokens[0]) as api:
+            assert api.contents(session) == ["Hello"]
         assert server.poll() is None
 
-    with started(empty, "serve", "--port", str(port), stdout=tmp_path / "printed"):
+    with run_in_terminal(empty, "serve", "--port", str(port), stdout=tmp_path / "printed"):
         printed = wait_for_text(tmp_path / "printed", "listens on")
-        with Caller(f"http://127.0.0.1:{port}", tokens[0]) as caller:
-            assert caller.contents(session) == ["Hello"], "a second start finds the data"
+        with ApiClient(f"http://127.0.0.1:{port}", tokens[0]) as api:
+            assert api.contents(session) == ["Hello"], "a second start finds the data"
         printed = (tmp_path / "printed").read_text()
         assert "sny_" not in printed
         assert "curl" not in printed
         assert str(place) in printed
-    assert count(f"sqlite:///{place}", "tokens") == 1
+    assert count_rows(f"sqlite:///{place}", "tokens") == 1
 
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_the_greeting_and_the_log_share_a_terminal_and_no_line(empty: Path, tmp_path: Path, attempt: int) -> None:
     del attempt  # Which one is first was a race.
-    with started(empty, "serve", "--port", "0", stdout=tmp_path / "printed"):
+    with run_in_terminal(empty, "serve", "--port", "0", stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
     logged, greeted, after = (tmp_path / "printed").read_text().partition("sessionary listens on ")
     assert greeted
@@ -82,10 +82,10 @@ def test_the_greeting_and_the_log_share_a_terminal_and_no_line(empty: Path, tmp_
 def test_a_first_token_is_not_made_if_it_is_not_wanted(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/store.db"
     words = ("serve", "--port", "0", "--no-first-token", "--database", database)
-    with started(tmp_path, *words, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, *words, stdout=tmp_path / "printed"):
         printed = wait_for_text(tmp_path / "printed", "listens on")
     assert "sny_" not in printed
-    assert count(database, "tokens") == 0
+    assert count_rows(database, "tokens") == 0
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
@@ -97,9 +97,9 @@ def test_where_nobody_looks_no_token_is_made_or_printed_and_the_log_says_how_to_
         printed = "\n".join(server.log_lines())
         assert "sny_" not in printed
         assert "sessionary tokens create --organisation NAME" in printed
-        assert count(database, "tokens") == 0
-        with Caller(server.base_url, server.first_token) as caller:
-            caller.create("one")
+        assert count_rows(database, "tokens") == 0
+        with ApiClient(server.base_url, server.first_token) as api:
+            api.create("one")
         assert server.terminate() == 0
         server.start()
         assert "\n".join(server.log_lines()).count("tokens create") == 1, "there is one now"
@@ -110,14 +110,14 @@ def test_a_first_token_is_not_made_where_there_is_another(tmp_path: Path) -> Non
     run_sessionary("tokens", "create", "--organisation", "mine", "--database", database)
     with ServerProcess(database, directory=tmp_path) as server:
         assert "sny_" not in "\n".join(server.log_lines())
-    assert look(database, "SELECT organisation FROM tokens") == [("mine",)]
+    assert query(database, "SELECT organisation FROM tokens") == [("mine",)]
 
 
 def test_the_printed_curl_works_behind_a_path_and_on_ipv6(empty: Path, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     words = ("serve", "--host", "::1", "--port", str(free_port()), "--path-prefix", "/chat")
-    with started(empty, *words, stdout=tmp_path / "printed"):
+    with run_in_terminal(empty, *words, stdout=tmp_path / "printed"):
         printed = wait_for_text(tmp_path / "printed", "-d '{")
         command = printed[printed.index("curl ") :]
         assert "http://[::1]:" in command
@@ -128,12 +128,12 @@ def test_the_printed_curl_works_behind_a_path_and_on_ipv6(empty: Path, tmp_path:
 def test_the_address_that_is_told_is_the_one_listened_on_also_where_the_port_was_left_open(
     empty: Path, tmp_path: Path
 ) -> None:
-    with started(empty, "serve", "--port", "0", stdout=tmp_path / "printed"):
+    with run_in_terminal(empty, "serve", "--port", "0", stdout=tmp_path / "printed"):
         printed = wait_for_text(tmp_path / "printed", "-d '{")
         base_url = printed.partition("sessionary listens on ")[2].split()[0]
         token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
-        with Caller(base_url, token) as caller:
-            caller.create("one")
+        with ApiClient(base_url, token) as api:
+            api.create("one")
 
 
 def test_a_port_that_is_taken_is_told_and_nothing_is_made(empty: Path, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_two_servers_that_start_at_once_on_an_empty_store_both_serve(database: s
         for server in servers:
             server.wait_until_ready()
         token = servers[0].create_token("demo")
-        with Caller(servers[0].base_url, token) as one, Caller(servers[1].base_url, token) as other:
+        with ApiClient(servers[0].base_url, token) as one, ApiClient(servers[1].base_url, token) as other:
             session = one.create("one")
             other.append(session, "two").expect(200)
             assert one.contents(session) == ["one", "two"]
@@ -226,15 +226,17 @@ def test_of_servers_that_start_at_once_on_an_empty_store_one_prints_a_first_toke
     files = [tmp_path / f"printed-{port}" for port in ports]
     with contextlib.ExitStack() as stack:
         for port, file in zip(ports, files, strict=True):
-            stack.enter_context(started(tmp_path, "serve", "--port", str(port), "--database", database, stdout=file))
+            stack.enter_context(
+                run_in_terminal(tmp_path, "serve", "--port", str(port), "--database", database, stdout=file)
+            )
         poll(lambda: all("listens on" in file.read_text() for file in files), "four greetings")
         tokens = poll(lambda: tokens_in(files), "a token")
         for port in ports:
-            with Caller(f"http://127.0.0.1:{port}", tokens[0]) as caller:
-                caller.create("one")
+            with ApiClient(f"http://127.0.0.1:{port}", tokens[0]) as api:
+                api.create("one")
         assert tokens_in(files) == tokens
         assert len(tokens) == 1
-        assert count(database, "tokens") == 1
+        assert count_rows(database, "tokens") == 1
 
 
 def tokens_in(files: list[Path]) -> list[str]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.calling import Caller, first_token
-from tests.e2e.looking import look
-from tests.e2e.starting import started, wait_for_text
+from tests.e2e.api_client import ApiClient, first_token
+from tests.e2e.database import query
+from tests.e2e.terminal import run_in_terminal, wait_for_text
 from tests.harness.processes import free_port
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -35,11 +35,11 @@ def entry_of(server: ServerProcess, request_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_every_request_is_one_json_line_that_says_who_what_and_how(server: ServerProcess, caller: Caller) -> None:
-    answer = caller.call("POST", caller.path, {"userId": "ada"}, {"X-Request-Id": "mine-1"}).expect(201)
-    caller.call("GET", f"{caller.path}/{answer.json['sessionId']}", headers={"X-Request-Id": "mine-2"}).expect(200)
-    caller.call("GET", "/nowhere", headers={"X-Request-Id": "mine-3"}).expect(404)
-    unnamed = caller.call("PATCH", caller.path).expect(405).headers["X-Request-Id"]
+def test_every_request_is_one_json_line_that_says_who_what_and_how(server: ServerProcess, api: ApiClient) -> None:
+    response = api.call("POST", api.path, {"userId": "ada"}, {"X-Request-Id": "mine-1"}).expect(201)
+    api.call("GET", f"{api.path}/{response.json['sessionId']}", headers={"X-Request-Id": "mine-2"}).expect(200)
+    api.call("GET", "/nowhere", headers={"X-Request-Id": "mine-3"}).expect(404)
+    unnamed = api.call("PATCH", api.path).expect(405).headers["X-Request-Id"]
 
     told = entry_of(server, "mine-1")
     assert set(told) == {
@@ -48,26 +48,26 @@ def test_every_request_is_one_json_line_that_says_who_what_and_how(server: Serve
     }
     assert told["client"] == "127.0.0.1"
     assert told["token_id"] == first_token(server).split("_")[1]
-    assert told["session_id"] == answer.json["sessionId"]
-    assert (told["request_bytes"], told["response_bytes"]) == (len(b'{"userId": "ada"}'), len(answer.body))
+    assert told["session_id"] == response.json["sessionId"]
+    assert (told["request_bytes"], told["response_bytes"]) == (len(b'{"userId": "ada"}'), len(response.body))
     assert (told["level"], told["logger"]) == ("info", "sessionary.access")
     assert (told["organisation"], told["route"], told["method"]) == ("demo", "create_session", "POST")
     assert told["status"] == 201
     assert 0 < told["milliseconds"] < 10_000
     assert entry_of(server, "mine-2")["route"] == "get_session"
-    assert entry_of(server, "mine-2")["session_id"] == answer.json["sessionId"]
+    assert entry_of(server, "mine-2")["session_id"] == response.json["sessionId"]
     assert (entry_of(server, "mine-3")["route"], entry_of(server, "mine-3")["status"]) == (None, 404)
     assert entry_of(server, "mine-3")["path"] == "/nowhere"
     assert (entry_of(server, unnamed)["organisation"], entry_of(server, unnamed)["status"]) == ("demo", 405)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_token_in_the_place_of_an_organisation_is_not_logged(server: ServerProcess, caller: Caller) -> None:
+def test_a_token_in_the_place_of_an_organisation_is_not_logged(server: ServerProcess, api: ApiClient) -> None:
     token = first_token(server)
-    for number, path in enumerate((f"/api/v3/organizations/{token}/ai/sessions", f"{caller.path}/{token}")):
-        caller.call("GET", path, headers={"X-Request-Id": f"swapped-{number}"})
+    for number, path in enumerate((f"/api/v3/organizations/{token}/ai/sessions", f"{api.path}/{token}")):
+        api.call("GET", path, headers={"X-Request-Id": f"swapped-{number}"})
         entry_of(server, f"swapped-{number}")
-    caller.call("GET", caller.path, headers={"X-Request-Id": token}).expect(200)
+    api.call("GET", api.path, headers={"X-Request-Id": token}).expect(200)
     assert entry_of(server, "sny_***")["status"] == 200
     assert token[:30] not in "\n".join(map(str, entries(server)))
 
@@ -88,14 +88,14 @@ def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
     watcher = threading.Thread(target=watch)
     with os.fdopen(theirs, "wb") as terminal:
         words = ("serve", "--port", str(port))
-        with started(tmp_path, *words, stdout=tmp_path / "printed", stderr=terminal):
+        with run_in_terminal(tmp_path, *words, stdout=tmp_path / "printed", stderr=terminal):
             terminal.close()
             watcher.start()
             printed = wait_for_text(tmp_path / "printed", "-d '{")
             token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
-            with Caller(f"http://127.0.0.1:{port}", token) as caller:
-                caller.create("one")
-                caller.call("GET", "/nowhere").expect(404)
+            with ApiClient(f"http://127.0.0.1:{port}", token) as api:
+                api.create("one")
+                api.call("GET", "/nowhere").expect(404)
             poll(lambda: b" 404 GET " in shown.getvalue(), "a line on the terminal")
     watcher.join(timeout=10)
     os.close(ours)
@@ -121,26 +121,26 @@ def talkative(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> 
 def test_no_body_token_or_message_is_ever_logged(talkative: ServerProcess) -> None:
     printed = talkative.log.stat().st_size
     token = first_token(talkative)
-    with Caller(talkative.base_url, token) as caller:
-        session = caller.create(
+    with ApiClient(talkative.base_url, token) as api:
+        session = api.create(
             CANARY, metadata={CANARY: CANARY, "title": CANARY}, userId=CANARY, sessionGroup=CANARY, model=CANARY
         )
-        caller.update(session, newMessages=[{"role": "user", "content": CANARY, CANARY: CANARY}], title=CANARY)
-        caller.update(session, newMessages=[{"role": CANARY, "content": CANARY}]).expect(400)
-        caller.update(session, metadata={CANARY: "\0"}).expect(400)
-        caller.update(session, tokensUsed=CANARY).expect(400)
-        caller.call("PUT", f"{caller.path}/{session}", b'{"' + CANARY.encode()).expect(400)
-        caller.call("PUT", f"{caller.path}/{session}", b"\xff" + CANARY.encode()).expect(400)
-        caller.call("POST", caller.path, b'{"userId": "\\ud800' + CANARY.encode() + b'"}').expect(400)
-        caller.call("GET", f"{caller.path}?userId={CANARY}&limit={CANARY}").expect(400)
-        caller.call("GET", f"{caller.path}?cursor={CANARY}").expect(400)
-        caller.call("GET", f"/nowhere?{CANARY}").expect(404)
-        caller.call("GET", f"/{token}").expect(404)
-        caller.call("GET", f"/a/{token.replace('_', '%5F')}").expect(404)
-        caller.call("GET", caller.path, headers={"Authorization": f"Bearer {CANARY}"}).expect(401)
-        caller.call("GET", caller.path, headers={"Authorization": f"Basic {CANARY}"}).expect(401)
-        caller.call("GET", caller.path, headers={"Cookie": CANARY, "User-Agent": CANARY, "X-Request-Id": f"{CANARY} ä"})
-        caller.call("DELETE", f"{caller.path}/{session}").expect(200)
+        api.update(session, newMessages=[{"role": "user", "content": CANARY, CANARY: CANARY}], title=CANARY)
+        api.update(session, newMessages=[{"role": CANARY, "content": CANARY}]).expect(400)
+        api.update(session, metadata={CANARY: "\0"}).expect(400)
+        api.update(session, tokensUsed=CANARY).expect(400)
+        api.call("PUT", f"{api.path}/{session}", b'{"' + CANARY.encode()).expect(400)
+        api.call("PUT", f"{api.path}/{session}", b"\xff" + CANARY.encode()).expect(400)
+        api.call("POST", api.path, b'{"userId": "\\ud800' + CANARY.encode() + b'"}').expect(400)
+        api.call("GET", f"{api.path}?userId={CANARY}&limit={CANARY}").expect(400)
+        api.call("GET", f"{api.path}?cursor={CANARY}").expect(400)
+        api.call("GET", f"/nowhere?{CANARY}").expect(404)
+        api.call("GET", f"/{token}").expect(404)
+        api.call("GET", f"/a/{token.replace('_', '%5F')}").expect(404)
+        api.call("GET", api.path, headers={"Authorization": f"Bearer {CANARY}"}).expect(401)
+        api.call("GET", api.path, headers={"Authorization": f"Basic {CANARY}"}).expect(401)
+        api.call("GET", api.path, headers={"Cookie": CANARY, "User-Agent": CANARY, "X-Request-Id": f"{CANARY} ä"})
+        api.call("DELETE", f"{api.path}/{session}").expect(200)
     assert talkative.terminate() == 0
     logged = talkative.log.read_bytes()[printed:]
     assert logged.count(b"sessionary.access") >= 16
@@ -151,17 +151,17 @@ def test_no_body_token_or_message_is_ever_logged(talkative: ServerProcess) -> No
 
 def test_an_internal_error_is_logged_with_its_traceback_and_tells_the_caller_nothing(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/store.db"
-    with ServerProcess(database, directory=tmp_path) as server, Caller(server.base_url, first_token(server)) as caller:
-        session, healthy = caller.create("one"), caller.create("one")
+    with ServerProcess(database, directory=tmp_path) as server, ApiClient(server.base_url, first_token(server)) as api:
+        session, healthy = api.create("one"), api.create("one")
         # Nothing we write looks like this: the file was changed behind our back.
-        look(
+        query(
             database,
             f"UPDATE sessions SET metadata = X'{CANARY.encode().hex()}' WHERE id = X'{session.replace('-', '')}'",
         )
 
-        answer = caller.update(session, metadata={"a": 1}).expect(500)
+        response = api.update(session, metadata={"a": 1}).expect(500)
 
-        assert answer.json == {
+        assert response.json == {
             "type": "about:blank",
             "title": "Internal error",
             "status": 500,
@@ -169,16 +169,16 @@ def test_an_internal_error_is_logged_with_its_traceback_and_tells_the_caller_not
             "code": "INTERNAL",
             "message": "Something went wrong inside the service.",
         }
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        caller.update(healthy, metadata={"a": 1}).expect(200)
-        caller.append(session, "two").expect(200)
+        assert response.headers["Content-Type"] == "application/problem+json"
+        api.update(healthy, metadata={"a": 1}).expect(200)
+        api.append(session, "two").expect(200)
         failures = [entry for entry in entries(server) if "exception" in entry]
         assert len(failures) == 1
         assert failures[0]["level"] == "error"
         assert "Traceback (most recent call last)" in failures[0]["exception"]
         assert "DecodeError" in failures[0]["exception"]
         assert CANARY not in server.log.read_text()
-        assert entry_of(server, answer.headers["X-Request-Id"])["level"] == "error"
+        assert entry_of(server, response.headers["X-Request-Id"])["level"] == "error"
 
 
 def test_a_log_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> None:
@@ -186,16 +186,16 @@ def test_a_log_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as log:
         words = ("serve", "--port", str(port))
-        with started(tmp_path, *words, stdout=tmp_path / "printed", stderr=log):
+        with run_in_terminal(tmp_path, *words, stdout=tmp_path / "printed", stderr=log):
             log.close()
             printed = wait_for_text(tmp_path / "printed", "-d '{")
             token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
-            with Caller(f"http://127.0.0.1:{port}", token) as caller:
-                caller.create("one")
+            with ApiClient(f"http://127.0.0.1:{port}", token) as api:
+                api.create("one")
                 os.close(reading)
-                session = caller.create("two")
+                session = api.create("two")
                 for _ in range(5):
-                    caller.append(session, "more").expect(200)
+                    api.append(session, "more").expect(200)
 
 
 def test_a_log_that_is_full_stops_nothing(tmp_path: Path) -> None:
@@ -204,15 +204,15 @@ def test_a_log_that_is_full_stops_nothing(tmp_path: Path) -> None:
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
     with os.fdopen(writing, "wb") as log:
         words = ("serve", "--port", str(port))
-        with started(tmp_path, *words, stdout=tmp_path / "printed", stderr=log):
+        with run_in_terminal(tmp_path, *words, stdout=tmp_path / "printed", stderr=log):
             log.close()
             printed = wait_for_text(tmp_path / "printed", "-d '{")
             token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
-            with Caller(f"http://127.0.0.1:{port}", token) as caller:
-                session = caller.create("one")
+            with ApiClient(f"http://127.0.0.1:{port}", token) as api:
+                session = api.create("one")
                 for _ in range(300):
-                    caller.append(session, "more").expect(200)
-                    caller.call("GET", "/nowhere").expect(404)
+                    api.append(session, "more").expect(200)
+                    api.call("GET", "/nowhere").expect(404)
     os.close(reading)
 
 
@@ -254,9 +254,9 @@ def test_probes_are_not_logged_and_whom_a_proxy_asks_for_only_where_there_is_one
     for words, told in (((), None), (("--behind-proxy",), "203.0.113.7, 10.0.0.1")):
         with ServerProcess(f"sqlite:///{tmp_path}/s.db", *words, directory=tmp_path) as server:
             (server.directory / "server.log").write_text("")
-            with Caller(server.base_url, "x") as caller:
-                caller.call("GET", "/health/live").expect(200)
-                caller.call("GET", "/nowhere", headers=forwarded).expect(404)
+            with ApiClient(server.base_url, "x") as api:
+                api.call("GET", "/health/live").expect(200)
+                api.call("GET", "/nowhere", headers=forwarded).expect(404)
             entry = entry_of(server, "mine")
             assert entry.get("forwarded_for") == told
             assert entry["client"] == "127.0.0.1"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller
+from tests.e2e.api_client import ApiClient
 from tests.harness.binaries import NOBODY
 from tests.harness.certificates import self_signed
 from tests.harness.postgres import postgres_or_skip
@@ -47,8 +47,8 @@ def place(certificate: Path) -> Iterator[str]:
 )
 def test_a_server_serves_over_tls(place: str, certificate: Path, parameters: str) -> None:
     url = f"{place}?{parameters.format(certificate=certificate)}"
-    with ServerProcess(url) as server, Caller(server.base_url, server.first_token) as caller:
-        assert caller.contents(caller.create("one")) == ["one"]
+    with ServerProcess(url) as server, ApiClient(server.base_url, server.first_token) as api:
+        assert api.contents(api.create("one")) == ["one"]
 
 
 @pytest.mark.parametrize(

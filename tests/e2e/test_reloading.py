@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller
-from tests.e2e.starting import terminal
+from tests.e2e.api_client import ApiClient
+from tests.e2e.terminal import open_terminal
 from tests.e2e.test_stopping import wait_for_end
 from tests.harness.certificates import self_signed
 from tests.harness.postgres import PostgresServer
@@ -57,10 +57,10 @@ def test_limits_and_log_level_are_read_again_under_load_and_no_request_fails(
 
     def load() -> None:
         # A connection that were lost would be an error here: it is opened once.
-        with Caller(server.base_url, token) as caller:
-            session = caller.create("one")
+        with ApiClient(server.base_url, token) as api:
+            session = api.create("one")
             while not stopped.is_set():
-                statuses.append(caller.append(session, "more").status)
+                statuses.append(api.append(session, "more").status)
 
     threads = [threading.Thread(target=load) for _ in range(4)]
     for thread in threads:
@@ -77,27 +77,27 @@ def test_limits_and_log_level_are_read_again_under_load_and_no_request_fails(
     assert set(statuses) == {200}
 
     other = server.create_token("other")
-    with Caller(server.base_url, other, organisation="other") as caller:
+    with ApiClient(server.base_url, other, organisation="other") as api:
         for _ in range(10):
-            caller.create()
-        assert caller.call("POST", caller.path, {"userId": "ada"}).json["code"] == "QUOTA_EXCEEDED"
+            api.create()
+        assert api.call("POST", api.path, {"userId": "ada"}).json["code"] == "QUOTA_EXCEEDED"
         settings.write_text("token_rate = 0.001\n")
         reload(server)
-        caller.create()
-        assert caller.call("POST", caller.path, {"userId": "ada"}).json["code"] == "RATE_LIMITED"
+        api.create()
+        assert api.call("POST", api.path, {"userId": "ada"}).json["code"] == "RATE_LIMITED"
         settings.write_text("")
         reload(server)
-        caller.create()
+        api.create()
 
 
 def test_what_was_used_up_stays_used_up(server: ServerProcess, settings: Path) -> None:
     settings.write_text("token_rate = 0.001\ntoken_burst = 2\n")
     reload(server)
-    with Caller(server.base_url, server.first_token) as caller:
-        caller.create()
-        caller.create()
+    with ApiClient(server.base_url, server.first_token) as api:
+        api.create()
+        api.create()
         reload(server)
-        assert caller.call("POST", caller.path, {"userId": "ada"}).status == 429
+        assert api.call("POST", api.path, {"userId": "ada"}).status == 429
 
 
 BAD = [
@@ -111,12 +111,12 @@ BAD = [
 
 
 def test_what_is_wrong_changes_nothing_and_is_told(server: ServerProcess, settings: Path) -> None:
-    with Caller(server.base_url, server.first_token) as caller:
+    with ApiClient(server.base_url, server.first_token) as api:
         for content, said in BAD:
             settings.write_text(f"organisation_sessions = 1\n{content}\n")
             reload(server, NOT_READ)
             assert logged(server, said), (said, server.log_lines()[-3:])
-            caller.create()
+            api.create()
 
 
 def test_what_takes_a_restart_is_named(server: ServerProcess, settings: Path) -> None:
@@ -219,7 +219,7 @@ main()
 
 
 def test_a_server_ends_with_its_terminal(tmp_path: Path) -> None:
-    ours, theirs = terminal()
+    ours, theirs = open_terminal()
     program = (
         "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
         "os.execv(sys.executable, [sys.executable, '-m', 'sessionary', 'serve', '--port', '0'])"

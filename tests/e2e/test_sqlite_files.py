@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller, first_token
-from tests.e2e.loading import assert_all_there, load, wait_for_acknowledged
-from tests.e2e.looking import count
+from tests.e2e.api_client import ApiClient, first_token
+from tests.e2e.database import count_rows
+from tests.e2e.load import assert_all_there, load, wait_for_acknowledged
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.harness.waiting import poll
 
@@ -85,24 +85,24 @@ def test_what_other_programs_do_to_the_file_loses_nothing_that_was_acknowledged(
     server: ServerProcess, file: Path, tmp_path: Path, words: list[str]
 ) -> None:
     token = first_token(server)
-    with Caller(server.base_url, token) as caller:
-        sessions = [caller.create() for _ in range(2)]
+    with ApiClient(server.base_url, token) as api:
+        sessions = [api.create() for _ in range(2)]
         with load(server, token, sessions, "beside", 3) as writers:
             for number in range(ROUNDS):
                 run_beside(words, file, tmp_path / f"copy-{number}")
                 wait_for_acknowledged(server, writers, sum(len(writer.acknowledged) for writer in writers) + 5)
         # Once more while nobody writes: the last to close a file is who deletes its log.
         run_beside(words, file, tmp_path / "copy-last")
-        quiet = caller.create()
+        quiet = api.create()
         for number in range(APPENDS):
-            caller.append(quiet, f"{number}").expect(200)
+            api.append(quiet, f"{number}").expect(200)
         assert locks_of(server.pid, file) >= {file.name, f"{file.name}-shm"}
         server.kill9()
 
         server.start()
-        caller.close()
-        assert caller.contents(quiet) == [f"{number}" for number in range(APPENDS)]
-        assert_all_there(caller, sessions, writers)
+        api.close()
+        assert api.contents(quiet) == [f"{number}" for number in range(APPENDS)]
+        assert_all_there(api, sessions, writers)
     server.terminate()
     with contextlib.closing(sqlite3.connect(file)) as left:
         assert left.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -111,14 +111,14 @@ def test_what_other_programs_do_to_the_file_loses_nothing_that_was_acknowledged(
 def test_a_server_holds_its_locks_from_its_start_to_its_end(server: ServerProcess, file: Path) -> None:
     expected = {file.name, f"{file.name}-shm"}
     assert locks_of(server.pid, file) == expected
-    with Caller(server.base_url, first_token(server)) as caller:
-        session = caller.create()
+    with ApiClient(server.base_url, first_token(server)) as api:
+        session = api.create()
         for _ in range(APPENDS):
-            caller.append(session, "x" * 200_000).expect(200)
-            caller.get(session)
-            caller.call("GET", "/health/ready").expect(200)
+            api.append(session, "x" * 200_000).expect(200)
+            api.get(session)
+            api.call("GET", "/health/ready").expect(200)
             assert locks_of(server.pid, file) == expected
-        caller.call("DELETE", f"{caller.path}/{session}").expect(200)
+        api.call("DELETE", f"{api.path}/{session}").expect(200)
     assert locks_of(server.pid, file) == expected
 
 
@@ -128,16 +128,16 @@ def test_a_server_that_serves_neither_opens_nor_closes_the_database_files(tmp_pa
     file = tmp_path / "sessionary.db"
     with ServerProcess(f"sqlite:///{file}", "--sweep-seconds", "0.2", directory=tmp_path, trace=calls) as server:
         token = first_token(server)
-        with Caller(server.base_url, token) as caller:
+        with ApiClient(server.base_url, token) as api:
             started = len(server.trace_lines())
-            session = caller.create("one")
-            caller.append(session, "x" * 300_000).expect(200)
-            caller.get(session)
-            caller.call("GET", f"{caller.path}?limit=5&status=active").expect(200)
-            caller.call("GET", "/health/ready").expect(200)
-            caller.append(session, "two").expect(200)
-            caller.call("DELETE", f"{caller.path}/{session}").expect(200)
-            caller.call("GET", "/health/ready").expect(200)
+            session = api.create("one")
+            api.append(session, "x" * 300_000).expect(200)
+            api.get(session)
+            api.call("GET", f"{api.path}?limit=5&status=active").expect(200)
+            api.call("GET", "/health/ready").expect(200)
+            api.append(session, "two").expect(200)
+            api.call("DELETE", f"{api.path}/{session}").expect(200)
+            api.call("GET", "/health/ready").expect(200)
         ended = len(server.trace_lines())
         server.terminate()
         lines = server.trace_lines()
@@ -178,28 +178,28 @@ def other_names(file: Path, tmp_path: Path) -> dict[str, str]:
 def test_a_second_server_on_the_file_is_refused_by_whatever_name(
     server: ServerProcess, file: Path, tmp_path: Path
 ) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        session = caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        session = api.create("one")
         for name, database in other_names(file, tmp_path).items():
             completed = run_sessionary("serve", "--port", "0", "--database", database, directory=tmp_path)
             assert completed.returncode == 1, name
             assert re.fullmatch(refusal(file, server.pid), last_line(completed)), (name, completed.stderr)
             assert completed.stdout == "", name
-        caller.append(session, "two").expect(200)
-        assert caller.contents(session) == ["one", "two"]
+        api.append(session, "two").expect(200)
+        assert api.contents(session) == ["one", "two"]
     assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
 
 
 def test_a_second_server_is_refused_though_the_lock_file_was_removed(server: ServerProcess, file: Path) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        session = caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        session = api.create("one")
         for _ in range(2):
             file.with_name(f"{file.name}-lock").unlink(missing_ok=True)
             # It would serve until it is ended.
             completed = run_sessionary("serve", "--port", "0", "--database", f"sqlite:///{file}", seconds=30)
             assert completed.returncode == 1
             assert "is in use by another server (which one is not known)" in completed.stderr.splitlines()[-1]
-        caller.append(session, "two").expect(200)
+        api.append(session, "two").expect(200)
         assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
     server.restart()
 
@@ -243,7 +243,7 @@ def test_of_servers_that_start_at_once_on_one_file_one_serves(tmp_path: Path) ->
             thread.join(20)
     assert all("is in use by another server (" in told for told in refused), refused
     assert sorted(process.returncode for process in servers) == [0, 1, 1, 1]
-    assert count(database, "tokens") == 0, "the first one is only made on a terminal"
+    assert count_rows(database, "tokens") == 0, "the first one is only made on a terminal"
 
 
 def test_a_file_with_a_second_name_is_refused(server: ServerProcess, file: Path, tmp_path: Path) -> None:

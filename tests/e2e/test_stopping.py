@@ -15,8 +15,8 @@ from typing import Self
 import asyncpg
 import pytest
 
-from tests.e2e.calling import Answer, Caller, first_token, spoken
-from tests.e2e.looking import write_lock
+from tests.e2e.api_client import ApiClient, Response, first_token, user_messages
+from tests.e2e.database import write_lock
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline, poll
@@ -32,7 +32,7 @@ class SlowRequest:
     """A request whose body arrives in pieces."""
 
     def __init__(self, server: ServerProcess, token: str, session: str, content: str) -> None:
-        self._body = json.dumps({"newMessages": spoken(content)}).encode()
+        self._body = json.dumps({"newMessages": user_messages(content)}).encode()
         self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
         head = (
             f"PUT /api/v3/organizations/demo/ai/sessions/{session} HTTP/1.1\r\nHost: x\r\n"
@@ -85,23 +85,23 @@ def stays(server: ServerProcess, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-def test_a_request_in_progress_is_finished_and_no_new_one_accepted(server: ServerProcess, caller: Caller) -> None:
-    session = caller.create("one")
+def test_a_request_in_progress_is_finished_and_no_new_one_accepted(server: ServerProcess, api: ApiClient) -> None:
+    session = api.create("one")
     with SlowRequest(server, first_token(server), session, "two") as slow:
-        caller.call("GET", "/health/live").expect(200)  # by now the server has seen the slow one's head
+        api.call("GET", "/health/live").expect(200)  # by now the server has seen the slow one's head
 
         os.kill(server.pid, signal.SIGTERM)
         wait_until_nothing_is_accepted(server)
         stays(server, 0.7)
-        answer = slow.finish()
+        response = slow.finish()
 
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b"connection: close" in answer.lower()
-    assert b'"totalMessages":2' in answer
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"connection: close" in response.lower()
+    assert b'"totalMessages":2' in response
     assert wait_for_end(server, SECONDS_MAX) == 0
     server.start()
-    caller.close()
-    assert caller.contents(session) == ["one", "two"]
+    api.close()
+    assert api.contents(session) == ["one", "two"]
 
 
 @pytest.fixture
@@ -113,15 +113,15 @@ def patient(database: str, tmp_path: Path) -> Iterator[ServerProcess]:
 
 def test_a_burst_that_waits_for_the_store_is_answered_and_kept(patient: ServerProcess, database: str) -> None:
     server, token = patient, first_token(patient)
-    caller = Caller(server.base_url, token)
-    session = caller.create()
-    callers = [Caller(server.base_url, token) for _ in range(BURST)]
+    api = ApiClient(server.base_url, token)
+    session = api.create()
+    callers = [ApiClient(server.base_url, token) for _ in range(BURST)]
     for each in callers:
         each.call("GET", "/health/live").expect(200)  # open
-    answers: dict[int, Answer] = {}
+    responses: dict[int, Response] = {}
 
     def append(number: int) -> None:
-        answers[number] = callers[number].append(session, f"{number}")
+        responses[number] = callers[number].append(session, f"{number}")
 
     threads = [threading.Thread(target=append, args=(number,)) for number in range(BURST)]
     with write_lock(database):
@@ -130,26 +130,26 @@ def test_a_burst_that_waits_for_the_store_is_answered_and_kept(patient: ServerPr
         deadline = Deadline(0.2)
         while not deadline.passed:
             # Each answer here shows that the server has read what was sent before.
-            caller.call("GET", "/health/live").expect(200)
+            api.call("GET", "/health/live").expect(200)
         os.kill(server.pid, signal.SIGTERM)
         wait_until_nothing_is_accepted(server)
         stays(server, 0.4)
-        assert answers == {}, "nothing can have been stored yet"
+        assert responses == {}, "nothing can have been stored yet"
     for thread in threads:
         thread.join()
 
-    assert [answers[number].status for number in sorted(answers)] == [200] * BURST
+    assert [responses[number].status for number in sorted(responses)] == [200] * BURST
     assert wait_for_end(server, SECONDS_MAX) == 0
     server.start()
-    caller.close()
-    assert sorted(caller.contents(session)) == sorted(map(str, range(BURST)))
-    caller.close()
+    api.close()
+    assert sorted(api.contents(session)) == sorted(map(str, range(BURST)))
+    api.close()
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_server_ends_at_once_with_0(server: ServerProcess, caller: Caller, number: signal.Signals) -> None:
-    caller.create()  # a connection that stays open, and something to checkpoint
+def test_an_idle_server_ends_at_once_with_0(server: ServerProcess, api: ApiClient, number: signal.Signals) -> None:
+    api.create()  # a connection that stays open, and something to checkpoint
     started = time.monotonic()
     os.kill(server.pid, number)
     assert wait_for_end(server, SECONDS_MAX) == 0
@@ -163,15 +163,15 @@ def test_a_body_that_never_comes_and_a_database_that_never_answers_do_not_hold_u
 ) -> None:
     with (
         ServerProcess(own_database) as server,
-        Caller(server.base_url, first_token(server)) as caller,
+        ApiClient(server.base_url, first_token(server)) as api,
     ):
-        session = caller.create("one")
+        session = api.create("one")
         with (
             SlowRequest(server, first_token(server), session, "two") as stalled,
             SlowRequest(server, first_token(server), session, "three") as late,
             own_postgres.frozen(),
         ):
-            waiting = threading.Thread(target=caller.append, args=(session, "four"))
+            waiting = threading.Thread(target=api.append, args=(session, "four"))
             # Its command reaches the store just before the requests' time is up.
             finishing = threading.Timer(4.5, late.finish_in_vain)
             waiting.start()

@@ -11,9 +11,9 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.e2e.calling import first_token, spoken
-from tests.e2e.looking import look
-from tests.faults.doses import dose, note
+from tests.e2e.api_client import first_token, user_messages
+from tests.e2e.database import query
+from tests.faults.soak import dose, note
 from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline
@@ -65,7 +65,7 @@ class Requests:
         self._asked: list[tuple[str, str, Mapping[str, Any] | None]] = [
             ("GET", f"{COLLECTION}/{session}", None),
             ("GET", COLLECTION, None),
-            ("POST", COLLECTION, {"userId": "ada", "initialMessages": spoken("hello")}),
+            ("POST", COLLECTION, {"userId": "ada", "initialMessages": user_messages("hello")}),
             ("PUT", f"{COLLECTION}/{session}", {"tokensUsed": 1}),
             ("PUT", f"{COLLECTION}/{session}/extend", {"additionalMinutes": 1}),
             ("DELETE", f"{COLLECTION}/{session}", None),
@@ -81,9 +81,9 @@ class Requests:
     async def _ask_until(self, deadline: Deadline, method: str, path: str, body: Mapping[str, Any] | None) -> None:
         while not deadline.passed:
             started = time.monotonic()
-            answer = await self._client.request(method, path, json=body)
+            response = await self._client.request(method, path, json=body)
             self.slowest = max(self.slowest, time.monotonic() - started)
-            self.ends[answer.status_code, answer.json().get("code", "")] += 1
+            self.ends[response.status_code, response.json().get("code", "")] += 1
 
 
 async def test_a_black_hole_costs_each_request_its_deadline_and_nothing_more(
@@ -144,7 +144,7 @@ def blocks_since(server: ServerProcess, line: int) -> list[str]:
 
 
 async def connections_of(database: str) -> int:
-    rows = await asyncio.to_thread(look, database, CONNECTIONS)
+    rows = await asyncio.to_thread(query, database, CONNECTIONS)
     return int(rows[0][0])
 
 
@@ -171,10 +171,10 @@ async def served_again(clients: list[httpx.AsyncClient], session: str) -> None:
 
 
 async def everything_works(client: httpx.AsyncClient, session: str) -> bool:
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         client.get(f"{COLLECTION}/{session}"),
         *(client.get(COLLECTION) for _ in range(4)),
         client.put(f"{COLLECTION}/{session}", json={"tokensUsed": 1}),
         client.get("/health/ready"),
     )
-    return all(answer.status_code == 200 for answer in answers)
+    return all(response.status_code == 200 for response in responses)

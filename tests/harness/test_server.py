@@ -20,16 +20,16 @@ def _create_session(server: ServerProcess, token: str) -> datetime:
         data=b'{"userId": "someone"}',
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
-        assert answer.status == 201
-        return datetime.fromisoformat(json.load(answer)["createdAt"])
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - as above
+        assert response.status == 201
+        return datetime.fromisoformat(json.load(response)["createdAt"])
 
 
 def test_a_server_is_ready_once_started_and_exits_with_0(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as server:
         assert server.running
-        with urllib.request.urlopen(f"{server.base_url}/health/live", timeout=10) as answer:  # noqa: S310
-            assert answer.status == 200
+        with urllib.request.urlopen(f"{server.base_url}/health/live", timeout=10) as response:  # noqa: S310
+            assert response.status == 200
         assert server.terminate() == 0
         assert server.exit_code == 0
     assert server.log_lines()

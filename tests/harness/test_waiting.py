@@ -8,8 +8,8 @@ from tests.harness.waiting import Deadline, DeadlineExceededError, poll
 
 
 def test_polling_returns_the_first_answer_that_counts() -> None:
-    answers = iter([None, "", "here"])
-    assert poll(lambda: next(answers), "an answer") == "here"
+    responses = iter([None, "", "here"])
+    assert poll(lambda: next(responses), "an answer") == "here"
 
 
 def test_polling_in_vain_names_what_was_awaited() -> None:

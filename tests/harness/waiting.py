@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class DeadlineExceededError(AssertionError):
@@ -40,17 +40,17 @@ class Deadline:
 
 
 def poll(
-    question: Callable[[], Answer | None],
+    question: Callable[[], Result | None],
     what: str,
     *,
     seconds: float = 10.0,
     pause: float = 0.01,
-) -> Answer:
+) -> Result:
     """Ask until the answer is truthy, and return it; `what` names it when time runs out."""
     deadline = Deadline(seconds)
     while True:
-        answer = question()
-        if answer:
-            return answer
+        result = question()
+        if result:
+            return result
         deadline.check(what)
         time.sleep(pause)

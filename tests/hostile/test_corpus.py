@@ -12,7 +12,7 @@ from msgspec import Struct
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.hostile import corpus
-from tests.hostile.comparing import Both, exactly, on_a_wire
+from tests.hostile.differential import Both, exactly, on_a_wire
 from tests.http.calling import JSON, Answer, Caller, unknown_id
 from tests.http.wires import head
 
@@ -102,16 +102,16 @@ OF_UPDATE = [
 
 
 def creating(body: bytes) -> Callable[[Caller], Answer]:
-    return lambda caller: caller.create_raw(body)
+    return lambda api: api.create_raw(body)
 
 
-def see_it_come_back(both: Both, place: Place, text: bytes, answers: tuple[Answer, Answer], what: object) -> None:
+def see_it_come_back(both: Both, place: Place, text: bytes, responses: tuple[Answer, Answer], what: object) -> None:
     """Read a session on both servers, whole, by a window and in a list, and see the value as it was sent."""
     given = json.loads(text) if place.shown else None
-    for caller, answer in zip(both, answers, strict=True):
-        session_id = answer.json["sessionId"]
-        session = caller.read(session_id)
-        window = caller.get(session_id, "?messagesOffset=0&messagesLimit=1000")
+    for api, response in zip(both, responses, strict=True):
+        session_id = response.json["sessionId"]
+        session = api.read(session_id)
+        window = api.get(session_id, "?messagesOffset=0&messagesLimit=1000")
         if place.shown is None or given is None:
             continue
         expected = {} if place.name == "metadata" and given == [] else given
@@ -120,9 +120,9 @@ def see_it_come_back(both: Both, place: Place, text: bytes, answers: tuple[Answe
         assert exactly(place.shown(session)) == exactly(expected), what
         assert exactly(window.json["messages"]) == exactly(session["messages"]), what
         if place.listed:
-            (shown,) = [each for each in caller.list("?limit=1").json if each["id"] == session_id]
+            (shown,) = [each for each in api.list("?limit=1").json if each["id"] == session_id]
             assert exactly(place.shown(shown)) == exactly(expected), what
-    both.alike(lambda caller: caller.get(answers[caller is both.postgres].json["sessionId"]), what)
+    both.alike(lambda api: api.get(responses[api is both.postgres].json["sessionId"]), what)
 
 
 @pytest.mark.parametrize("place", [*OF_CREATE, *IN_BOTH], ids=lambda place: place.name)
@@ -132,9 +132,9 @@ def test_create_session_takes_any_value_or_refuses_it_alike(both: Both, place: P
     taken = 0
     for name, text in corpus.values():
         body = template.replace(b"%b", text)
-        answers = both.alike(creating(body), name)
-        if answers[0].status == 201:
-            see_it_come_back(both, place, text, answers, name)
+        responses = both.alike(creating(body), name)
+        if responses[0].status == 201:
+            see_it_come_back(both, place, text, responses, name)
             taken += 1
     assert taken
 
@@ -144,27 +144,27 @@ def test_update_session_takes_any_value_or_refuses_it_alike(both: Both, place: P
     template = b"{%b}" % place.body.replace(b"MESSAGES", b"newMessages")
     taken = 0
     for name, text in corpus.values():
-        ids = [caller.begin() for caller in both]
+        ids = [api.begin() for api in both]
         body = template.replace(b"%b", text)
 
-        def ask(caller: Caller, body: bytes = body, ids: list[str] = ids) -> Answer:
-            return caller.update_raw(ids[caller is both.postgres], body)
+        def ask(api: Caller, body: bytes = body, ids: list[str] = ids) -> Answer:
+            return api.update_raw(ids[api is both.postgres], body)
 
-        answers = both.alike(ask, name)
-        if answers[0].status == 200:
-            see_it_come_back(both, place, text, answers, name)
+        responses = both.alike(ask, name)
+        if responses[0].status == 200:
+            see_it_come_back(both, place, text, responses, name)
             taken += 1
     assert taken
 
 
 def test_extend_session_takes_any_value_or_refuses_it_alike(both: Both) -> None:
-    ids = [caller.begin() for caller in both]
+    ids = [api.begin() for api in both]
     for name, text in corpus.values():
         for template in (b'{"additionalMinutes":%b}', b'{"unknown":%b}', b"%b"):
             body = template.replace(b"%b", text)
 
-            def ask(caller: Caller, body: bytes = body) -> Answer:
-                return caller.extend_raw(ids[caller is both.postgres], body)
+            def ask(api: Caller, body: bytes = body) -> Answer:
+                return api.extend_raw(ids[api is both.postgres], body)
 
             both.alike(ask, name)
 
@@ -175,12 +175,12 @@ def test_a_key_of_any_form_is_taken_or_refused_alike(both: Both) -> None:
             continue
         for template in (b'"metadata":{%b:1}', b'"initialMessages":[{"role":"user","content":"a",%b:1}]', b"%b:1"):
             body = CREATE % template.replace(b"%b", text)
-            answers = both.alike(creating(body), name)
-            if answers[0].status != 201 or template == b"%b:1":
+            responses = both.alike(creating(body), name)
+            if responses[0].status != 201 or template == b"%b:1":
                 continue
             key = json.loads(text)
-            for caller, answer in zip(both, answers, strict=True):
-                session = caller.read(answer.json["sessionId"])
+            for api, response in zip(both, responses, strict=True):
+                session = api.read(response.json["sessionId"])
                 holder = session["metadata"] if b"metadata" in template else session["messages"][0]
                 assert key in holder, name
 
@@ -188,12 +188,12 @@ def test_a_key_of_any_form_is_taken_or_refused_alike(both: Both) -> None:
 @pytest.mark.parametrize("name", corpus.BODIES)
 def test_any_body_is_taken_or_refused_alike(both: Both, name: str) -> None:
     body = corpus.BODIES[name]
-    ids = [caller.begin() for caller in both]
+    ids = [api.begin() for api in both]
     for method, path in (("POST", ""), ("PUT", "/ID"), ("PUT", "/ID/extend"), ("DELETE", f"/{unknown_id()}")):
 
-        def ask(caller: Caller, method: str = method, path: str = path) -> Answer:
-            mine = path.replace("ID", ids[caller is both.postgres])
-            return caller.send(method, caller.sessions + mine, body, JSON)
+        def ask(api: Caller, method: str = method, path: str = path) -> Answer:
+            mine = path.replace("ID", ids[api is both.postgres])
+            return api.send(method, api.sessions + mine, body, JSON)
 
         both.alike(ask, (name, method))
 
@@ -208,11 +208,11 @@ def test_what_was_taken_is_exported_as_it_is_read(both: Both, servers: Any, tmp_
         }
         both.alike(creating(json.dumps(body).encode()), text[:20])
     found = []
-    for caller, server in zip(both, servers, strict=True):
+    for api, server in zip(both, servers, strict=True):
         environment = {
             "SESSIONARY_URL": server.base_url,
-            "SESSIONARY_TOKEN": str(caller.token),
-            "SESSIONARY_ORGANISATION": caller.organisation,
+            "SESSIONARY_TOKEN": str(api.token),
+            "SESSIONARY_ORGANISATION": api.organisation,
         }
         file = tmp_path / f"{server.port}.jsonl"
         completed = run_sessionary("export", "--output", str(file), environment=environment)
@@ -220,7 +220,7 @@ def test_what_was_taken_is_exported_as_it_is_read(both: Both, servers: Any, tmp_
         sessions = [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
         assert len(sessions) == len(texts)
         for session in sessions:
-            assert exactly(session) == exactly(caller.read(session["id"]))
+            assert exactly(session) == exactly(api.read(session["id"]))
         found.append([said["content"] for session in sessions for said in session["messages"]])
     assert found == [texts[::-1]] * 2
 
@@ -237,14 +237,14 @@ def test_a_path_of_any_form_is_answered_alike(both: Both, place: str) -> None:
         }[place]
         for method in ("GET", "PUT", "DELETE"):
 
-            def ask(caller: Caller, path: str = path, method: str = method) -> Answer:
+            def ask(api: Caller, path: str = path, method: str = method) -> Answer:
                 body = {"Content-Length": "2"} if method == "PUT" else {}
-                sent = head(method, path, {"Authorization": f"Bearer {caller.token}", **body, "Connection": "close"})
-                return on_a_wire(caller, sent + (b"{}" if body else b""))
+                sent = head(method, path, {"Authorization": f"Bearer {api.token}", **body, "Connection": "close"})
+                return on_a_wire(api, sent + (b"{}" if body else b""))
 
-            answer, _ = both.alike(ask, (segment[:40], method))
-            assert answer.status in {200, 400, 404, 405, 414}, (segment[:40], method)
-            assert "x-evil" not in answer.headers
+            response, _ = both.alike(ask, (segment[:40], method))
+            assert response.status in {200, 400, 404, 405, 414}, (segment[:40], method)
+            assert "x-evil" not in response.headers
 
 
 LISTS = ["userId", "sessionGroup", "model", "status", "limit", "offset", "cursor", "unknown", "__proto__"]
@@ -253,16 +253,16 @@ WINDOWS = ["messagesLimit", "messagesOffset", "unknown"]
 
 @pytest.mark.parametrize("name", [*LISTS, *WINDOWS])
 def test_a_parameter_of_any_form_is_answered_alike(both: Both, name: str) -> None:
-    ids = [caller.begin(userId="ada", model="m") for caller in both]
+    ids = [api.begin(userId="ada", model="m") for api in both]
     for value in corpus.QUERY_VALUES:
         for query in (f"?{name}={value}", f"?{name}", f"?{name}={value}&{name}={value}", f"?{value}={name}"):
 
-            def ask(caller: Caller, query: str = query) -> Answer:
-                mine = f"/{ids[caller is both.postgres]}" if name in WINDOWS else ""
-                return caller.send("GET", caller.sessions + mine + query)
+            def ask(api: Caller, query: str = query) -> Answer:
+                mine = f"/{ids[api is both.postgres]}" if name in WINDOWS else ""
+                return api.send("GET", api.sessions + mine + query)
 
-            answer, _ = both.alike(ask, query[:60])
-            assert answer.status in {200, 400}, query[:60]
+            response, _ = both.alike(ask, query[:60])
+            assert response.status in {200, 400}, query[:60]
 
 
 HEADERS = ["Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id", "Content-Type", "Accept", "Authorization"]
@@ -271,30 +271,30 @@ HEADERS += ["Cookie", "Origin", "X-Forwarded-For", "X-Forwarded-Proto", "Forward
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_a_header_of_any_form_is_answered_alike(both: Both, name: str) -> None:
-    ids = [caller.begin() for caller in both]
+    ids = [api.begin() for api in both]
     for value in corpus.HEADER_VALUES:
         for method, body in (("GET", b""), ("PUT", b"{}")):
 
-            def ask(caller: Caller, value: bytes = value, method: str = method, body: bytes = body) -> Answer:
-                given = {} if name == "Authorization" else {"Authorization": f"Bearer {caller.token}"}
+            def ask(api: Caller, value: bytes = value, method: str = method, body: bytes = body) -> Answer:
+                given = {} if name == "Authorization" else {"Authorization": f"Bearer {api.token}"}
                 given |= {"Content-Length": str(len(body)), "Connection": "close"}
-                path = f"{caller.sessions}/{ids[caller is both.postgres]}"
+                path = f"{api.sessions}/{ids[api is both.postgres]}"
                 begun = head(method, path, given)[:-2]
-                return on_a_wire(caller, begun + name.encode() + b": " + value + b"\r\n\r\n" + body)
+                return on_a_wire(api, begun + name.encode() + b": " + value + b"\r\n\r\n" + body)
 
-            answer, _ = both.alike(ask, (value[:40], method))
-            assert answer.status in {200, 304, 400, 401, 412, 415}, (value[:40], method)
+            response, _ = both.alike(ask, (value[:40], method))
+            assert response.status in {200, 304, 400, 401, 412, 415}, (value[:40], method)
 
 
 @pytest.mark.parametrize("name", corpus.BAD_LINES)
 def test_a_header_line_that_two_readers_could_part_differently_changes_nothing(both: Both, name: str) -> None:
-    def ask(caller: Caller) -> Answer:
-        begun = head("POST", caller.sessions, {"Authorization": f"Bearer {caller.token}"})[:-2]
+    def ask(api: Caller) -> Answer:
+        begun = head("POST", api.sessions, {"Authorization": f"Bearer {api.token}"})[:-2]
         hidden = b'{"userId":"hidden"}'
-        inner = head("POST", caller.sessions, {"Authorization": f"Bearer {caller.token}", "Content-Length": "19"})
-        return on_a_wire(caller, begun + corpus.BAD_LINES[name] + b"\r\n" + b"0\r\n\r\n" + inner + hidden)
+        inner = head("POST", api.sessions, {"Authorization": f"Bearer {api.token}", "Content-Length": "19"})
+        return on_a_wire(api, begun + corpus.BAD_LINES[name] + b"\r\n" + b"0\r\n\r\n" + inner + hidden)
 
-    answer, _ = both.alike(ask, name)
-    assert answer.status == 400, name
-    both.alike(lambda caller: caller.list(), name)
+    response, _ = both.alike(ask, name)
+    assert response.status == 400, name
+    both.alike(lambda api: api.list(), name)
     assert both.sqlite.list().json == []

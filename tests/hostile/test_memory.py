@@ -11,7 +11,7 @@ import pytest
 from tests.harness.certificates import self_signed
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
-from tests.hostile.measuring import MEBIBYTE, memory_of, reset_peak_of
+from tests.hostile.process_stats import MEBIBYTE, memory_of, reset_peak_of
 from tests.http.wires import HungUpError, Wire, head
 
 ROOM = 24 * MEBIBYTE

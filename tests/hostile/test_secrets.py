@@ -35,12 +35,12 @@ def server(
             yield server
 
 
-def wronged(caller: Caller) -> list[Answer]:
+def wronged(api: Caller) -> list[Answer]:
     """Go wrong in every way with the canary in every place."""
-    session_id = caller.begin(
+    session_id = api.begin(
         userId=CANARY, sessionGroup=CANARY, metadata={CANARY: CANARY}, initialMessages=[message(CANARY)]
     )
-    path = f"{caller.sessions}/{session_id}"
+    path = f"{api.sessions}/{session_id}"
     said = message(CANARY, **{CANARY: CANARY})
     bad_members: list[dict[str, Any]] = [
         {"newMessages": [message(CANARY, CANARY)]},
@@ -71,34 +71,34 @@ def wronged(caller: Caller) -> list[Answer]:
         b'{"metadata":{"%b":1e999}}' % raw,
         b'"%b"' % raw,
     ]
-    tokens = [f"sny_{CANARY}", f"{caller.token}{CANARY}", str(caller.token)[:-1] + "x"]
+    tokens = [f"sny_{CANARY}", f"{api.token}{CANARY}", str(api.token)[:-1] + "x"]
     return [
-        *(caller.update(session_id, **members) for members in bad_members),
-        *(caller.create(**{**members, "userId": "ada\n" + CANARY}) for members in bad_members),
-        *(caller.update_raw(session_id, body) for body in bad_bodies),
-        *(caller.create_raw(body) for body in bad_bodies),
-        *(caller.extend_raw(session_id, body) for body in bad_bodies[:1] + bad_bodies[3:4]),
-        *(caller.bearing(token).list() for token in tokens),
-        caller.bearing(None).list(f"?access_token={caller.token}"),
-        caller.send("PUT", path, as_json({"newMessages": [said]}), {**JSON, "If-Match": f'"{CANARY}"'}),
-        caller.send("PUT", path, b"{}", {**JSON, "Idempotency-Key": f"é{CANARY}"}),
-        caller.send("PUT", path, as_json({"metadata": {CANARY: 1}}), {"Content-Type": f"text/{CANARY}"}),
-        caller.get(unknown_id()),
-        caller.send("PATCH", path, as_json(said), JSON),
-        *connections_refused(caller),
+        *(api.update(session_id, **members) for members in bad_members),
+        *(api.create(**{**members, "userId": "ada\n" + CANARY}) for members in bad_members),
+        *(api.update_raw(session_id, body) for body in bad_bodies),
+        *(api.create_raw(body) for body in bad_bodies),
+        *(api.extend_raw(session_id, body) for body in bad_bodies[:1] + bad_bodies[3:4]),
+        *(api.bearing(token).list() for token in tokens),
+        api.bearing(None).list(f"?access_token={api.token}"),
+        api.send("PUT", path, as_json({"newMessages": [said]}), {**JSON, "If-Match": f'"{CANARY}"'}),
+        api.send("PUT", path, b"{}", {**JSON, "Idempotency-Key": f"é{CANARY}"}),
+        api.send("PUT", path, as_json({"metadata": {CANARY: 1}}), {"Content-Type": f"text/{CANARY}"}),
+        api.get(unknown_id()),
+        api.send("PATCH", path, as_json(said), JSON),
+        *connections_refused(api),
     ]
 
 
-def connections_refused(caller: Caller) -> Iterator[Answer]:
+def connections_refused(api: Caller) -> Iterator[Answer]:
     """Be refused before there is a request."""
-    bearing = {"Authorization": f"Bearer {caller.token}", "X-A": CANARY}
+    bearing = {"Authorization": f"Bearer {api.token}", "X-A": CANARY}
     for sent in (
-        head("GET", caller.sessions, bearing)[:-2] + b"no colon " + CANARY.encode() + b"\r\n\r\n",
-        head("GET", caller.sessions, bearing)[:-2],
-        head("GET", caller.sessions, {**bearing, "X-B": CANARY * 30_000}),
-        head("GET", f"{caller.sessions}?x={CANARY * 8_000}", bearing),
+        head("GET", api.sessions, bearing)[:-2] + b"no colon " + CANARY.encode() + b"\r\n\r\n",
+        head("GET", api.sessions, bearing)[:-2],
+        head("GET", api.sessions, {**bearing, "X-B": CANARY * 30_000}),
+        head("GET", f"{api.sessions}?x={CANARY * 8_000}", bearing),
     ):
-        with Wire(caller.port) as wire:
+        with Wire(api.port) as wire:
             wire.send(sent)
             yield wire.receive()
 
@@ -106,16 +106,16 @@ def connections_refused(caller: Caller) -> Iterator[Answer]:
 def test_no_canary_is_in_an_error_a_log_or_what_the_command_line_prints(server: ServerProcess) -> None:
     token = server.create_token_object("demo")
     secret = token["token"].rpartition("_")[2]
-    with Caller(server.port, token["token"], "demo") as caller:
-        answers = wronged(caller)
-        assert CANARY in json.dumps(caller.list().json), "it was kept, and is told to who may read it"
+    with Caller(server.port, token["token"], "demo") as api:
+        responses = wronged(api)
+        assert CANARY in json.dumps(api.list().json), "it was kept, and is told to who may read it"
     revoked = run_sessionary("tokens", "revoke", token["id"], "--database", server.database)
     shown = run_sessionary("tokens", "list", "--json", "--database", server.database)
     assert server.terminate() == 0
 
-    for answer in answers:
-        assert answer.status >= 400, answer
-        told = answer.body.decode() + json.dumps(dict(answer.headers))
+    for response in responses:
+        assert response.status >= 400, response
+        told = response.body.decode() + json.dumps(dict(response.headers))
         assert CANARY not in told
         assert secret[:32] not in told
     for printed in (server.log.read_text(), revoked.stdout + revoked.stderr, shown.stdout + shown.stderr):
@@ -136,8 +136,8 @@ def test_no_token_is_in_the_databases_files(server: ServerProcess, postgres_18: 
     directory = tmp_path if server.database.startswith("sqlite") else postgres_18.directory
     tokens = [server.create_token("demo", name=f"name-{CANARY}") for _ in range(3)]
     for token in tokens:
-        with Caller(server.port, token, "demo") as caller:
-            caller.begin(userId=f"user-{CANARY}")
+        with Caller(server.port, token, "demo") as api:
+            api.begin(userId=f"user-{CANARY}")
     assert files_with(directory, f"user-{CANARY}"), "we look where things are kept"
 
     def kept() -> list[str]:

@@ -33,26 +33,26 @@ def caller_of(server: ServerProcess, organisation: str = "acme") -> Caller:
     return Caller(server.port, server.create_token(organisation), organisation)
 
 
-def statuses(answers: list[Answer]) -> Counter[int]:
-    return Counter(answer.status for answer in answers)
+def statuses(responses: list[Answer]) -> Counter[int]:
+    return Counter(response.status for response in responses)
 
 
 def test_without_limits_nothing_is_counted_or_said(tmp_path: Path) -> None:
-    with serving(tmp_path) as server, caller_of(server) as caller:
-        answers = [caller.list() for _ in range(300)]
+    with serving(tmp_path) as server, caller_of(server) as api:
+        responses = [api.list() for _ in range(300)]
 
-    assert statuses(answers) == {200: 300}
-    assert not any(name.startswith("ratelimit") for answer in answers for name in answer.headers)
+    assert statuses(responses) == {200: 300}
+    assert not any(name.startswith("ratelimit") for response in responses for name in response.headers)
 
 
 def test_a_token_over_its_rate_is_refused_and_told_when_to_come_back(tmp_path: Path) -> None:
-    with serving(tmp_path, token_rate=FOREVER, token_burst=5) as server, caller_of(server) as caller:
-        answers = [caller.list() for _ in range(8)]
+    with serving(tmp_path, token_rate=FOREVER, token_burst=5) as server, caller_of(server) as api:
+        responses = [api.list() for _ in range(8)]
 
-    assert [answer.status for answer in answers] == [200] * 5 + [429] * 3
-    assert answers[0].headers["ratelimit"] == '"token";r=4;t=100'
-    assert answers[0].headers["ratelimit-policy"] == '"token";q=5;w=500'
-    refused = answers[-1]
+    assert [response.status for response in responses] == [200] * 5 + [429] * 3
+    assert responses[0].headers["ratelimit"] == '"token";r=4;t=100'
+    assert responses[0].headers["ratelimit-policy"] == '"token";q=5;w=500'
+    refused = responses[-1]
     assert refused.refusal == (429, "RATE_LIMITED")
     assert 90 <= int(refused.headers["retry-after"]) <= 100
     assert refused.headers["ratelimit"].startswith('"token";r=0;t=')
@@ -62,43 +62,43 @@ def test_an_organisation_is_counted_over_all_its_tokens_exactly(tmp_path: Path) 
     with serving(tmp_path, organisation_rate=FOREVER, organisation_burst=50) as server:
         callers = [caller_of(server) for _ in range(4)]
 
-        def call(caller: Caller) -> list[Answer]:
-            with caller:
-                return [caller.list() for _ in range(30)]
+        def call(api: Caller) -> list[Answer]:
+            with api:
+                return [api.list() for _ in range(30)]
 
         with ThreadPoolExecutor(4) as pool:
-            answers = [answer for told in pool.map(call, callers) for answer in told]
+            responses = [response for told in pool.map(call, callers) for response in told]
         with caller_of(server, "other") as other:
             assert other.list().status == 200
 
-    assert statuses(answers) == {200: 50, 429: 70}
+    assert statuses(responses) == {200: 50, 429: 70}
 
 
 def test_a_refused_request_has_no_effect_and_waiting_as_told_helps(tmp_path: Path) -> None:
-    with serving(tmp_path, token_rate=1, token_burst=2) as server, caller_of(server) as caller:
-        session_id = caller.begin()
-        assert caller.update(session_id, tokensUsed=1).status == 200
-        refused = caller.update(session_id, tokensUsed=1)
+    with serving(tmp_path, token_rate=1, token_burst=2) as server, caller_of(server) as api:
+        session_id = api.begin()
+        assert api.update(session_id, tokensUsed=1).status == 200
+        refused = api.update(session_id, tokensUsed=1)
         assert refused.status == 429
 
         time.sleep(int(refused.headers["retry-after"]))
 
-        assert caller.read(session_id)["total_tokens"] == 1
+        assert api.read(session_id)["total_tokens"] == 1
 
 
 def test_the_health_checks_are_never_counted(tmp_path: Path) -> None:
-    with serving(tmp_path, organisation_rate=FOREVER) as server, caller_of(server) as caller:
-        assert [caller.list().status for _ in range(2)] == [200, 429]
-        assert {caller.send("GET", "/health/ready").status for _ in range(20)} == {200}
+    with serving(tmp_path, organisation_rate=FOREVER) as server, caller_of(server) as api:
+        assert [api.list().status for _ in range(2)] == [200, 429]
+        assert {api.send("GET", "/health/ready").status for _ in range(20)} == {200}
 
 
 def test_who_is_not_let_in_uses_up_nobodys_rate(tmp_path: Path) -> None:
     with serving(tmp_path, organisation_rate=FOREVER, organisation_burst=2) as server:
         with Caller(server.port, server.create_token("stranger"), "acme") as stranger:
             assert {stranger.list().status for _ in range(20)} == {403}
-        with caller_of(server) as caller:
-            assert [caller.bearing("nonsense").list().status for _ in range(20)] == [401] * 20
-            assert [caller.list().status for _ in range(3)] == [200, 200, 429]
+        with caller_of(server) as api:
+            assert [api.bearing("nonsense").list().status for _ in range(20)] == [401] * 20
+            assert [api.list().status for _ in range(3)] == [200, 200, 429]
 
 
 def test_the_file_gives_some_more_and_others_less(tmp_path: Path) -> None:
@@ -117,42 +117,42 @@ def test_a_quota_of_sessions_is_exact_under_concurrent_creates(tmp_path: Path) -
     with serving(tmp_path, organisation_sessions=20) as server:
         callers = [caller_of(server) for _ in range(4)]
 
-        def call(caller: Caller) -> list[Answer]:
-            with caller:
-                return [caller.create() for _ in range(15)]
+        def call(api: Caller) -> list[Answer]:
+            with api:
+                return [api.create() for _ in range(15)]
 
         with ThreadPoolExecutor(4) as pool:
-            answers = [answer for told in pool.map(call, callers) for answer in told]
-        with caller_of(server) as caller:
-            listed = caller.list("?limit=100").json
-            assert statuses(answers) == {201: 20, 429: 40}
+            responses = [response for told in pool.map(call, callers) for response in told]
+        with caller_of(server) as api:
+            listed = api.list("?limit=100").json
+            assert statuses(responses) == {201: 20, 429: 40}
             assert len(listed) == 20
-            assert caller.delete(listed[0]["id"]).status == 200
-            assert [caller.create().status for _ in range(2)] == [201, 429]
+            assert api.delete(listed[0]["id"]).status == 200
+            assert [api.create().status for _ in range(2)] == [201, 429]
 
-    refused = next(answer for answer in answers if answer.status == 429)
+    refused = next(response for response in responses if response.status == 429)
     assert refused.refusal == (429, "QUOTA_EXCEEDED")
     assert "retry-after" not in refused.headers
     assert "at most 20 live sessions" in refused.problem["detail"]
 
 
 def test_a_quota_of_bytes_stops_what_appends_and_nothing_else(tmp_path: Path) -> None:
-    with serving(tmp_path, "[organisations.acme]\nstored_bytes = 3_000\n") as server, caller_of(server) as caller:
-        session_id = caller.begin(initialMessages=[message("a" * 2_000)])
+    with serving(tmp_path, "[organisations.acme]\nstored_bytes = 3_000\n") as server, caller_of(server) as api:
+        session_id = api.begin(initialMessages=[message("a" * 2_000)])
 
-        assert caller.update(session_id, newMessages=[message("a" * 2_000)]).refusal == (429, "QUOTA_EXCEEDED")
-        assert caller.update(session_id, newMessages=[message("a" * 500)]).status == 200
-        assert caller.update(session_id, metadata={"a": 1}, tokensUsed=3).status == 200
-        assert caller.extend(session_id).status == 200
-        assert len(caller.read(session_id)["messages"]) == 2
-        assert caller.delete(session_id).status == 200
+        assert api.update(session_id, newMessages=[message("a" * 2_000)]).refusal == (429, "QUOTA_EXCEEDED")
+        assert api.update(session_id, newMessages=[message("a" * 500)]).status == 200
+        assert api.update(session_id, metadata={"a": 1}, tokensUsed=3).status == 200
+        assert api.extend(session_id).status == 200
+        assert len(api.read(session_id)["messages"]) == 2
+        assert api.delete(session_id).status == 200
 
 
 def test_a_quota_outlives_the_server(tmp_path: Path) -> None:
-    with serving(tmp_path, organisation_sessions=2) as server, caller_of(server) as caller:
-        assert [caller.create().status for _ in range(3)] == [201, 201, 429]
+    with serving(tmp_path, organisation_sessions=2) as server, caller_of(server) as api:
+        assert [api.create().status for _ in range(3)] == [201, 201, 429]
         server.restart()
-        with Caller(server.port, caller.token, "acme") as anew:
+        with Caller(server.port, api.token, "acme") as anew:
             assert anew.create().status == 429
 
 

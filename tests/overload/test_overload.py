@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.faults.doses import dose, note
+from tests.faults.soak import dose, note
 from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess
 from tests.http.calling import Caller, as_json, message
-from tests.overload.loading import Load, Spell, Tally, percentile
+from tests.overload.load_generator import Load, Spell, Tally, percentile
 
 ACCEPTED_SECONDS_MAX = 1.0
 SECONDS = dose(8, 60)
@@ -36,8 +36,8 @@ async def server(proxy: Proxy, tmp_path: Path) -> AsyncIterator[ServerProcess]:
 
 
 def begin(server: ServerProcess, token: str) -> list[str]:
-    with Caller(server.port, token, "acme") as caller:
-        return [caller.begin() for _ in range(SESSIONS)]
+    with Caller(server.port, token, "acme") as api:
+        return [api.begin() for _ in range(SESSIONS)]
 
 
 def request_of(method: str, path: str, token: str, body: bytes = b"") -> bytes:

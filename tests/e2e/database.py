@@ -16,7 +16,7 @@ WHERE NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.organisation = t.organisat
 _SQLITE = "sqlite:///"
 
 
-def look(database: str, statement: str) -> list[tuple[Any, ...]]:
+def query(database: str, statement: str) -> list[tuple[Any, ...]]:
     """Run a statement and return its rows."""
     if database.startswith(_SQLITE):
         # With the library the store uses: two SQLites in one process drop each other's locks.
@@ -35,14 +35,14 @@ async def _look(database: str, statement: str) -> list[tuple[Any, ...]]:
         await connection.close()
 
 
-def count(database: str, table: str) -> int:
+def count_rows(database: str, table: str) -> int:
     """Count the rows of a table."""
-    return int(look(database, f"SELECT count(*) FROM {table}")[0][0])
+    return int(query(database, f"SELECT count(*) FROM {table}")[0][0])
 
 
-def orphans(database: str) -> int:
+def count_orphans(database: str) -> int:
     """Count the turns whose session is gone."""
-    return int(look(database, ORPHANS)[0][0])
+    return int(query(database, ORPHANS)[0][0])
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller
+from tests.e2e.api_client import ApiClient
 from tests.e2e.test_stopping import wait_for_end
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess, run_sessionary
@@ -27,8 +27,8 @@ def test_a_database_that_comes_later_is_waited_for(own_postgres: PostgresServer,
         own_postgres.start()
         server.wait_until_ready(30)
         assert sum(WAITING in line for line in server.log_lines()) == 1, "not again and again"
-        with Caller(server.base_url, server.first_token) as caller:
-            caller.create("one")
+        with ApiClient(server.base_url, server.first_token) as api:
+            api.create("one")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

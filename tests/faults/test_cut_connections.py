@@ -17,8 +17,8 @@ from sessionary import Client
 from tests.client import faults
 from tests.client.answering import impatient
 from tests.client.faults import FaultProxy, FieldError
-from tests.e2e.calling import Caller, first_token, spoken
-from tests.faults.doses import dose, note
+from tests.e2e.api_client import ApiClient, first_token, user_messages
+from tests.faults.soak import dose, note
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 
@@ -56,7 +56,7 @@ def test_a_call_whose_connection_is_cut_has_one_effect(server: ServerProcess) ->
         client.list_sessions()  # by now it knows that keys are honoured
         for number in range(calls):
             proxy.plan = [chance.choice(FAULTS) for _ in range(1 + number % 2)]
-            client.update_session(lasting, new_messages=spoken(f"{number}"), tokens_used=1)
+            client.update_session(lasting, new_messages=user_messages(f"{number}"), tokens_used=1)
             assert proxy.plan == [], "every fault has struck"
             if number % 10 == 0:
                 proxy.plan = [chance.choice(FAULTS)]
@@ -117,43 +117,41 @@ class Cutter:
 def test_a_request_that_is_cut_is_applied_whole_or_not_at_all(server: ServerProcess) -> None:
     token, chance = first_token(server), Random(5)  # noqa: S311 - no secret
     cutter, applied, cuts = Cutter(server, token, chance), 0, dose(150, 1_500)
-    with Caller(server.base_url, token) as caller:
+    with ApiClient(server.base_url, token) as api:
         for number in range(cuts):
-            create = {"userId": f"cut {number}", "initialMessages": spoken(*map(str, range(MESSAGES)))}
-            whole = cutter.cut("POST", caller.path, create, f"create {number}")
-            seen = sessions_of(caller, f"cut+{number}")
+            create = {"userId": f"cut {number}", "initialMessages": user_messages(*map(str, range(MESSAGES)))}
+            whole = cutter.cut("POST", api.path, create, f"create {number}")
+            seen = sessions_of(api, f"cut+{number}")
             assert seen in ([], [MESSAGES]) if whole else seen == []
             applied += len(seen)
-            repeated = caller.call("POST", caller.path, create, {"Idempotency-Key": f'"create {number}"'}).expect(201)
-            assert sessions_of(caller, f"cut+{number}") == [MESSAGES], "and once, when it is repeated"
+            repeated = api.call("POST", api.path, create, {"Idempotency-Key": f'"create {number}"'}).expect(201)
+            assert sessions_of(api, f"cut+{number}") == [MESSAGES], "and once, when it is repeated"
 
             session = repeated.json["sessionId"]
             update = {
-                "newMessages": spoken(*map(str, range(MESSAGES))),
+                "newMessages": user_messages(*map(str, range(MESSAGES))),
                 "tokensUsed": 7,
                 "status": "completed",
                 "metadata": {"number": number},
             }
-            whole = cutter.cut("PUT", f"{caller.path}/{session}", update, f"update {number}")
+            whole = cutter.cut("PUT", f"{api.path}/{session}", update, f"update {number}")
             before: State = (MESSAGES, 0, "active", {})
             after: State = (2 * MESSAGES, 7, "completed", {"number": number})
-            seen_now = state_of(caller, session)
+            seen_now = state_of(api, session)
             assert seen_now in (before, after) if whole else seen_now == before
             applied += seen_now == after
-            caller.call("PUT", f"{caller.path}/{session}", update, {"Idempotency-Key": f'"update {number}"'}).expect(
-                200
-            )
-            assert state_of(caller, session) == after
+            api.call("PUT", f"{api.path}/{session}", update, {"Idempotency-Key": f'"update {number}"'}).expect(200)
+            assert state_of(api, session) == after
     note(cuts=2 * cuts, **{"applied by then": applied, "applied in part": 0, "doubled by the repetition": 0})
 
 
-def sessions_of(caller: Caller, user: str) -> list[int]:
+def sessions_of(api: ApiClient, user: str) -> list[int]:
     """Tell how many messages each of someone's sessions has."""
-    listed = caller.call("GET", f"{caller.path}?userId={user}").expect(200).json
+    listed = api.call("GET", f"{api.path}?userId={user}").expect(200).json
     return [item["total_messages"] for item in listed]
 
 
-def state_of(caller: Caller, session: str) -> State:
-    now = caller.get(session)
+def state_of(api: ApiClient, session: str) -> State:
+    now = api.get(session)
     assert now["total_messages"] == len(now["messages"])
     return now["total_messages"], now["total_tokens"], now["status"], now["metadata"]

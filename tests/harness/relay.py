@@ -30,7 +30,7 @@ class Relay:
         self.cut = threading.Event()
         self.passed: list[bytes] = []
         """The requests that were passed on."""
-        self.answers: list[bytes] = []
+        self.responses: list[bytes] = []
         """The answers that were read."""
         self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -107,12 +107,12 @@ class Relay:
             self.cut.wait(_SECONDS)
         if cut in {"under way", "reset", "unread"}:
             return False
-        answer = _read_message(server)
-        self.answers.append(answer)
+        response = _read_message(server)
+        self.responses.append(response)
         if cut == "swallowed":
             return False
-        client.sendall(answer[: len(answer) // 2] if cut == "inside" else answer)
-        return cut != "inside" and bool(answer)
+        client.sendall(response[: len(response) // 2] if cut == "inside" else response)
+        return cut != "inside" and bool(response)
 
 
 def _close_all(opened: list[socket.socket]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.turns import turn
+from tests.harness.machine_lock import turn
 
 
 def test_whoever_is_alone_is_and_has_its_turn(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
-from tests.e2e.calling import Caller
-from tests.faults.doses import dose
-from tests.faults.writing import Load, note_loads
+from tests.e2e.api_client import ApiClient
+from tests.faults.retrying_writers import Load, note_loads
+from tests.faults.soak import dose
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -116,8 +116,8 @@ def seconds_until_served(postgres: PostgresServer, servers: Sequence[ServerProce
     poll(lambda: takes_connections(postgres), "a database that is back", seconds=30)
     started = time.monotonic()
     for server in servers:
-        with Caller(server.base_url, token) as caller:
-            poll(lambda caller=caller: serves(caller), "a server that serves again", seconds=30)  # type: ignore[misc]
+        with ApiClient(server.base_url, token) as api:
+            poll(lambda api=api: serves(api), "a server that serves again", seconds=30)  # type: ignore[misc]
     return time.monotonic() - started
 
 
@@ -128,7 +128,7 @@ def takes_connections(postgres: PostgresServer) -> bool:
         return False
 
 
-def serves(caller: Caller) -> bool:
+def serves(api: ApiClient) -> bool:
     """Tell whether a server both reads and writes."""
-    begun = caller.call("POST", caller.path, {"userId": "after"})
-    return begun.status == 201 and caller.call("GET", f"{caller.path}/{begun.json['sessionId']}").status == 200
+    begun = api.call("POST", api.path, {"userId": "after"})
+    return begun.status == 201 and api.call("GET", f"{api.path}/{begun.json['sessionId']}").status == 200

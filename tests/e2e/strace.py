@@ -38,7 +38,7 @@ class Exchange(Struct):
     """A request to the server and its answer, as the server's own calls show them."""
 
     request: Call
-    answer: Call
+    response: Call
 
 
 def read_calls(lines: Sequence[str]) -> list[Call]:
@@ -96,11 +96,11 @@ def answers_before_their_sync(calls: Sequence[Call], is_log: Callable[[str], boo
     synced = [call for call in calls if call.name in SYNCS and is_log(call.path) and call.result == 0]
     early: list[str] = []
     for exchange in exchanges(calls):
-        since, until = exchange.request.began, exchange.answer.began
+        since, until = exchange.request.began, exchange.response.began
         written = [call.ended for call in logged if since < call.began < until]
         last = (max(written) if alone else min(written)) if written else until
         if not any(last < sync.began and -1 < sync.ended < until for sync in synced):
-            early.append(f"line {until + 1}: {exchange.answer.arguments[:80]}")
+            early.append(f"line {until + 1}: {exchange.response.arguments[:80]}")
     return early
 
 

@@ -31,7 +31,7 @@ def test_a_revoked_token_dies_within_five_seconds_on_every_server(servers: list[
     token, other = (servers[0].create_token_object("demo") for _ in range(2))
     with contextlib.ExitStack() as opened:
         callers = [opened.enter_context(Caller(server.port, token["token"], "demo")) for server in servers]
-        assert [caller.list().status for caller in callers] == [200] * len(servers)
+        assert [api.list().status for api in callers] == [200] * len(servers)
 
         revoked = run_sessionary("tokens", "revoke", token["id"], "--database", servers[0].database)
         assert revoked.returncode == 0, revoked.stderr
@@ -39,13 +39,13 @@ def test_a_revoked_token_dies_within_five_seconds_on_every_server(servers: list[
         lived = [0.0] * len(callers)
         # Used all the while: what is asked again and again must not be remembered again and again.
         while (now := time.monotonic() - started) < SECONDS_MAX + 1.5:
-            for number, caller in enumerate(callers):
-                if caller.list().status == 200:
+            for number, api in enumerate(callers):
+                if api.list().status == 200:
                     lived[number] = now
             time.sleep(0.02)
 
         assert max(lived) < SECONDS_MAX
-        for caller in callers:
-            assert caller.list().refusal == (401, "UNAUTHENTICATED")
-            assert caller.bearing(other["token"]).list().status == 200
-            assert caller.create().refusal == (401, "UNAUTHENTICATED")
+        for api in callers:
+            assert api.list().refusal == (401, "UNAUTHENTICATED")
+            assert api.bearing(other["token"]).list().status == 200
+            assert api.create().refusal == (401, "UNAUTHENTICATED")

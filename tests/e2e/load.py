@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tests.e2e.calling import Caller, spoken
+from tests.e2e.api_client import ApiClient, user_messages
 from tests.harness.processes import tail
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -20,12 +20,12 @@ _PADDING = "." * 3_000
 class Writer:
     """Appends numbered turns to sessions, one after another, over a connection of its own."""
 
-    def __init__(self, name: str, caller: Caller, sessions: Sequence[str]) -> None:
+    def __init__(self, name: str, api: ApiClient, sessions: Sequence[str]) -> None:
         self.name = name
         self.acknowledged: list[str] = []
         self.sent: list[str] = []
         self.refused: Counter[int] = Counter()
-        self._caller = caller
+        self._caller = api
         self._sessions = sessions
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name)
@@ -47,22 +47,24 @@ class Writer:
             session = self._sessions[len(self.sent) % len(self._sessions)]
             self.sent.append(turn)
             try:
-                answer = self._caller.update(
-                    session, newMessages=spoken(f"{turn}:asked", f"{turn}:answered{_PADDING}"), tokensUsed=1
+                response = self._caller.update(
+                    session, newMessages=user_messages(f"{turn}:asked", f"{turn}:answered{_PADDING}"), tokensUsed=1
                 )
             except (OSError, http.client.HTTPException):
                 return
-            if answer.status == 200:
+            if response.status == 200:
                 self.acknowledged.append(turn)
             else:
-                self.refused[answer.status] += 1
+                self.refused[response.status] += 1
 
 
 @contextlib.contextmanager
 def load(server: ServerProcess, token: str, sessions: Sequence[str], name: str, writers: int) -> Iterator[list[Writer]]:
     """Write over several connections at once, each to the sessions in another order, until the block ends."""
     places = [[*sessions[number % len(sessions) :], *sessions[: number % len(sessions)]] for number in range(writers)]
-    running = [Writer(f"{name}.{number}", Caller(server.base_url, token), places[number]) for number in range(writers)]
+    running = [
+        Writer(f"{name}.{number}", ApiClient(server.base_url, token), places[number]) for number in range(writers)
+    ]
     for writer in running:
         writer.start()
     try:
@@ -85,9 +87,9 @@ def wait_for_acknowledged(server: ServerProcess, writers: Sequence[Writer], coun
         raise AssertionError(f"{error}\n{tail(server.log)}") from error
 
 
-def assert_all_there(caller: Caller, sessions: Sequence[str], writers: Sequence[Writer]) -> None:
+def assert_all_there(api: ApiClient, sessions: Sequence[str], writers: Sequence[Writer]) -> None:
     """Check that what was acknowledged is stored once, whole and in each writer's order, and nothing unsent is."""
-    stored = [turn for session in sessions for turn in _turns_in(caller.get(session))]
+    stored = [turn for session in sessions for turn in _turns_in(api.get(session))]
     counted = Counter(stored)
     assert [turn for turn, times in counted.items() if times > 1] == [], "nothing is doubled"
     acknowledged = {turn for writer in writers for turn in writer.acknowledged}

@@ -17,12 +17,12 @@ from tests.harness.waiting import poll
 
 
 @contextlib.contextmanager
-def started(
+def run_in_terminal(
     directory: Path, *words: str, stdout: Path, stderr: int | IO[bytes] = subprocess.STDOUT
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `sessionary WORDS` in a directory, on a terminal, until the block ends; what it prints goes to a file too."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
-    ours, theirs = terminal()
+    ours, theirs = open_terminal()
     process = subprocess.Popen(
         [sys.executable, "-m", "sessionary", *words],
         cwd=directory,
@@ -34,7 +34,7 @@ def started(
     )
     os.close(theirs)
     stdout.write_bytes(b"")
-    watcher = threading.Thread(target=copy, args=(ours, stdout))
+    watcher = threading.Thread(target=copy_output, args=(ours, stdout))
     watcher.start()
     try:
         yield process
@@ -47,7 +47,7 @@ def started(
         os.close(ours)
 
 
-def terminal() -> tuple[int, int]:
+def open_terminal() -> tuple[int, int]:
     """Open a terminal that changes no line end: the end of who looks at it, and that of the program."""
     ours, theirs = pty.openpty()
     modes = termios.tcgetattr(theirs)
@@ -56,7 +56,7 @@ def terminal() -> tuple[int, int]:
     return ours, theirs
 
 
-def copy(terminal: int, file: Path) -> None:
+def copy_output(terminal: int, file: Path) -> None:
     """Copy what is shown on a terminal to a file, until its other end is closed."""
     # Then reading is an error.
     with file.open("ab", buffering=0) as copied, contextlib.suppress(OSError):

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import pytest
 
-from tests.e2e.calling import Answer, Caller, spoken
-from tests.e2e.looking import count
-from tests.faults.doses import dose, note
+from tests.e2e.api_client import ApiClient, Response, user_messages
+from tests.e2e.database import count_rows
+from tests.faults.soak import dose, note
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -42,8 +42,8 @@ class Chronicler:
     def __init__(self, server: ServerProcess, token: str) -> None:
         self.created: list[dict[str, Any]] = []
         self.updated: list[str] = []
-        self.refused: list[Answer] = []
-        self._caller = Caller(server.base_url, token)
+        self.refused: list[Response] = []
+        self._caller = ApiClient(server.base_url, token)
         self._session = self._caller.create(expirationMinutes=1440)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -72,7 +72,7 @@ class Chronicler:
         while not self._stopped.is_set() and not self.refused:
             created = self._caller.call("POST", self._caller.path, {"userId": "w", "expirationMinutes": 1440})
             updated = self._caller.append(self._session, f"{len(self.updated)}")
-            self.refused += [answer for answer in (created, updated) if answer.status not in {200, 201}]
+            self.refused += [response for response in (created, updated) if response.status not in {200, 201}]
             if not self.refused:
                 self.created.append(created.json)
                 self.updated.append(updated.json["updatedAt"])
@@ -84,27 +84,27 @@ def test_a_clock_put_back_and_forth_brings_nothing_back_and_takes_nothing_early(
     clock = server.clock
     assert clock is not None
     expired: list[str] = []
-    with Caller(server.base_url, token) as caller, Chronicler(server, token) as chronicler:
+    with ApiClient(server.base_url, token) as api, Chronicler(server, token) as chronicler:
 
         def move(seconds: float) -> None:
             """Move the clock under load; whatever was seen expired stays so."""
             chronicler.wait_for_more()
             clock.move(seconds)
             chronicler.wait_for_more()
-            assert visible(caller, expired) == []
+            assert visible(api, expired) == []
 
         for _ in range(dose(1, 5)):
-            five, hour, two_hours = (caller.create(expirationMinutes=minutes) for minutes in (5, 60, 120))
+            five, hour, two_hours = (api.create(expirationMinutes=minutes) for minutes in (5, 60, 120))
             move(6 * MINUTE)
-            assert visible(caller, [five, hour, two_hours]) == [hour, two_hours]
+            assert visible(api, [five, hour, two_hours]) == [hour, two_hours]
             expired.append(five)
             move(-HOUR)
-            assert visible(caller, [hour, two_hours]) == [hour, two_hours]
-            lately = caller.create(expirationMinutes=60)  # on a clock that has not gone back
+            assert visible(api, [hour, two_hours]) == [hour, two_hours]
+            lately = api.create(expirationMinutes=60)  # on a clock that has not gone back
             move(+HOUR)
-            assert visible(caller, [hour, two_hours, lately]) == [hour, two_hours, lately]
+            assert visible(api, [hour, two_hours, lately]) == [hour, two_hours, lately]
             move(+HOUR)
-            assert visible(caller, [hour, two_hours, lately]) == [two_hours], "what its date says, and no more"
+            assert visible(api, [hour, two_hours, lately]) == [two_hours], "what its date says, and no more"
             expired += [hour, lately]
         assert_order(chronicler)
         chronicler.__exit__()
@@ -113,10 +113,10 @@ def test_a_clock_put_back_and_forth_brings_nothing_back_and_takes_nothing_early(
     note(writes=2 * len(chronicler.updated), jumps=4 * dose(1, 5), errors=0, **{"seen expired and came back": 0})
 
 
-def visible(caller: Caller, sessions: Iterable[str]) -> list[str]:
+def visible(api: ApiClient, sessions: Iterable[str]) -> list[str]:
     """Tell which of these sessions can be read, and check that the list says the same."""
-    read = [name for name in sessions if caller.call("GET", f"{caller.path}/{name}").status == 200]
-    listed = {item["id"] for item in caller.call("GET", f"{caller.path}?userId=ada&limit=100").expect(200).json}
+    read = [name for name in sessions if api.call("GET", f"{api.path}/{name}").status == 200]
+    listed = {item["id"] for item in api.call("GET", f"{api.path}?userId=ada&limit=100").expect(200).json}
     assert [name for name in sessions if name in listed] == read
     return read
 
@@ -138,29 +138,29 @@ def test_an_answer_is_given_again_after_its_session_expired_until_its_key_is_a_d
 ) -> None:
     clock = server.clock
     assert clock is not None
-    with Caller(server.base_url, token) as caller:
-        body = {"userId": "ada", "expirationMinutes": 5, "initialMessages": spoken("hello")}
-        first = keyed(caller, "POST", caller.path, body).expect(201)
-        session = f"{caller.path}/{first.json['sessionId']}"
-        updated = keyed(caller, "PUT", session, {"tokensUsed": 1}).expect(200)
+    with ApiClient(server.base_url, token) as api:
+        body = {"userId": "ada", "expirationMinutes": 5, "initialMessages": user_messages("hello")}
+        first = keyed(api, "POST", api.path, body).expect(201)
+        session = f"{api.path}/{first.json['sessionId']}"
+        updated = keyed(api, "PUT", session, {"tokensUsed": 1}).expect(200)
         clock.move(6 * MINUTE)
-        caller.call("GET", session).expect(404)
-        poll(lambda: count(server.database, "sessions") == 0, "a session that is swept")
-        for method, path, asked, answer in (
-            ("POST", caller.path, body, first),
+        api.call("GET", session).expect(404)
+        poll(lambda: count_rows(server.database, "sessions") == 0, "a session that is swept")
+        for method, path, asked, response in (
+            ("POST", api.path, body, first),
             ("PUT", session, {"tokensUsed": 1}, updated),
         ):
-            again = keyed(caller, method, path, asked)
-            assert (again.status, again.body) == (answer.status, answer.body)
+            again = keyed(api, method, path, asked)
+            assert (again.status, again.body) == (response.status, response.body)
             assert again.headers["Idempotent-Replayed"] == "true"
-        assert count(server.database, "keys") == 2
+        assert count_rows(server.database, "keys") == 2
 
         clock.move(DAY)
-        poll(lambda: count(server.database, "keys") == 0, "keys that are swept")
-        anew = keyed(caller, "POST", caller.path, body).expect(201)
+        poll(lambda: count_rows(server.database, "keys") == 0, "keys that are swept")
+        anew = keyed(api, "POST", api.path, body).expect(201)
         assert anew.headers["Idempotent-Replayed"] is None
         assert anew.json["sessionId"] != first.json["sessionId"]
 
 
-def keyed(caller: Caller, method: str, path: str, body: object) -> Answer:
-    return caller.call(method, path, body, {"Idempotency-Key": '"the same"'})
+def keyed(api: ApiClient, method: str, path: str, body: object) -> Response:
+    return api.call(method, path, body, {"Idempotency-Key": '"the same"'})

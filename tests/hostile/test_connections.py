@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline, poll
-from tests.hostile.measuring import MEBIBYTE, memory_of, sockets_of
+from tests.hostile.process_stats import MEBIBYTE, memory_of, sockets_of
 from tests.http.calling import Caller, message
 from tests.http.wires import head
 
@@ -54,19 +54,19 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def caller(server: ServerProcess) -> Iterator[Caller]:
-    with Caller(server.port, server.create_token(all_organisations=True), "demo") as caller:
-        yield caller
+def api(server: ServerProcess) -> Iterator[Caller]:
+    with Caller(server.port, server.create_token(all_organisations=True), "demo") as api:
+        yield api
 
 
 class HalfOpen:
     """One of a crowd: says a beginning, and then drips byte after byte or nothing."""
 
-    def __init__(self, caller: Caller, beginning: bytes, drop: bytes) -> None:
+    def __init__(self, api: Caller, beginning: bytes, drop: bytes) -> None:
         self.drop = drop
         self.opened = time.monotonic()
         self.seconds_open: float | None = None
-        self.wire = socket.create_connection(("127.0.0.1", caller.port), timeout=10)
+        self.wire = socket.create_connection(("127.0.0.1", api.port), timeout=10)
         self.wire.sendall(beginning)
         self.wire.settimeout(0)
 
@@ -82,32 +82,32 @@ class HalfOpen:
             self.seconds_open = time.monotonic() - self.opened
 
 
-def crowd_of(caller: Caller) -> list[HalfOpen]:
-    body = {"Authorization": f"Bearer {caller.token}", "Content-Type": "application/json"}
+def crowd_of(api: Caller) -> list[HalfOpen]:
+    body = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
     ways = [
         (b"", b""),
         (b"GET /api/v3/organizations/demo/ai/sessions HTTP/1.1\r\nHost: here\r\nX-Slow: ", b""),
         (b"GET / HTTP/1.1\r\nX-Slow: ", b"x"),
-        (head("POST", caller.sessions, {**body, "Content-Length": "100000"}) + b'{"userId": "', b"x"),
-        (head("POST", caller.sessions, {**body, "Transfer-Encoding": "chunked"}), b"1\r\n \r\n"),
+        (head("POST", api.sessions, {**body, "Content-Length": "100000"}) + b'{"userId": "', b"x"),
+        (head("POST", api.sessions, {**body, "Transfer-Encoding": "chunked"}), b"1\r\n \r\n"),
     ]
-    return [HalfOpen(caller, *ways[number % len(ways)]) for number in range(CROWD)]
+    return [HalfOpen(api, *ways[number % len(ways)]) for number in range(CROWD)]
 
 
 def test_a_thousand_half_open_connections_are_closed_in_time_while_a_good_caller_is_served(
-    server: ServerProcess, caller: Caller
+    server: ServerProcess, api: Caller
 ) -> None:
-    session_id = caller.begin(initialMessages=[message()])
+    session_id = api.begin(initialMessages=[message()])
     before = memory_of(server.pid)
-    crowd = crowd_of(caller)
+    crowd = crowd_of(api)
     most, waits, deadline = before, [], Deadline(SECONDS + SLACK_SECONDS + 10)
     while waiting := [one for one in crowd if one.seconds_open is None]:
         deadline.check(f"the end of {len(waiting)} half-open connections")
         for one in waiting:
             one.go_on()
         started = time.monotonic()
-        assert caller.update(session_id, newMessages=[message()]).status == 200
-        assert caller.get(session_id, "?messagesLimit=1").status == 200
+        assert api.update(session_id, newMessages=[message()]).status == 200
+        assert api.get(session_id, "?messagesLimit=1").status == 200
         waits.append(time.monotonic() - started)
         most = max(most, memory_of(server.pid))
         time.sleep(0.02)
@@ -119,22 +119,22 @@ def test_a_thousand_half_open_connections_are_closed_in_time_while_a_good_caller
     longest = max(one.seconds_open or 0.0 for one in crowd)
     assert SECONDS * 0.9 < longest < SECONDS + SLACK_SECONDS
     assert most - before < 80 * MEBIBYTE
-    assert [each["id"] for each in caller.list().json] == [session_id], "nothing half said was done"
-    assert len(caller.read(session_id)["messages"]) == 1 + len(waits)
+    assert [each["id"] for each in api.list().json] == [session_id], "nothing half said was done"
+    assert len(api.read(session_id)["messages"]) == 1 + len(waits)
 
 
 def test_callers_that_do_not_read_their_answers_are_hung_up_on_and_cost_no_memory_for_long(
-    server: ServerProcess, caller: Caller
+    server: ServerProcess, api: Caller
 ) -> None:
-    session_id = caller.begin(initialMessages=[message("x" * 1_000_000) for _ in range(8)])
-    asked = head("GET", f"{caller.sessions}/{session_id}", {"Authorization": f"Bearer {caller.token}"})
+    session_id = api.begin(initialMessages=[message("x" * 1_000_000) for _ in range(8)])
+    asked = head("GET", f"{api.sessions}/{session_id}", {"Authorization": f"Bearer {api.token}"})
     small = head("GET", "/openapi.json")
     before, idle = memory_of(server.pid), sockets_of(server.pid)
     with contextlib.ExitStack() as opened:
-        deaf = [opened.enter_context(deaf_to(caller.port, asked)) for _ in range(10)]
-        deaf += [opened.enter_context(deaf_to(caller.port, small * 200)) for _ in range(10)]
-        deaf += [opened.enter_context(deaf_to(caller.port, small.replace(b"here", b"x\r\nConnection: close") * 50))]
-        assert caller.get(session_id).status == 200
+        deaf = [opened.enter_context(deaf_to(api.port, asked)) for _ in range(10)]
+        deaf += [opened.enter_context(deaf_to(api.port, small * 200)) for _ in range(10)]
+        deaf += [opened.enter_context(deaf_to(api.port, small.replace(b"here", b"x\r\nConnection: close") * 50))]
+        assert api.get(session_id).status == 200
         poll(lambda: memory_of(server.pid) > before + 20 * MEBIBYTE, "answers that nobody reads")
         # One of the crowd or of the test before may be gone by now.
         assert sockets_of(server.pid) >= 20
@@ -142,18 +142,18 @@ def test_callers_that_do_not_read_their_answers_are_hung_up_on_and_cost_no_memor
         seconds = 2 * SECONDS + SLACK_SECONDS
         poll(lambda: sockets_of(server.pid) <= idle, "the end of who does not read", seconds=seconds)
         poll(lambda: all(map(is_reset, deaf[:20])), "what the kernel held for them to be gone too")
-        with Caller(caller.port, caller.token, "demo") as other:
+        with Caller(api.port, api.token, "demo") as other:
             assert other.get(session_id).status == 200
     poll(lambda: memory_of(server.pid) < before + 60 * MEBIBYTE, "memory that is given back")
     assert "Exception" not in server.log.read_text()
 
 
-def test_a_caller_that_reads_slowly_gets_the_whole_answer(caller: Caller) -> None:
+def test_a_caller_that_reads_slowly_gets_the_whole_answer(api: Caller) -> None:
     text = "x" * 1_000_000
-    session_id = caller.begin(initialMessages=[message(text) for _ in range(8)])
-    asked = head("GET", f"{caller.sessions}/{session_id}", {"Authorization": f"Bearer {caller.token}"})
+    session_id = api.begin(initialMessages=[message(text) for _ in range(8)])
+    asked = head("GET", f"{api.sessions}/{session_id}", {"Authorization": f"Bearer {api.token}"})
     started, received = time.monotonic(), 0
-    with deaf_to(caller.port, asked, buffer_bytes=64 * 1024) as wire:
+    with deaf_to(api.port, asked, buffer_bytes=64 * 1024) as wire:
         while received < 8 * len(text):
             received += len(wire.recv(50_000, socket.MSG_WAITALL))
             time.sleep(0.025)

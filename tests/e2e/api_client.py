@@ -11,7 +11,7 @@ from tests.harness.server import ServerProcess
 ORGANISATION = "demo"
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What came back, whole."""
 
     status: int
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
         return self
 
 
-class Caller:
+class ApiClient:
     """A connection with a token, opened when it is needed and again after it was lost."""
 
     def __init__(self, base_url: str, token: str, *, organisation: str = ORGANISATION, seconds: float = 20) -> None:
@@ -45,33 +45,33 @@ class Caller:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
         """Send a request to an absolute path and read its answer; raises OSError or HTTPException if none comes."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         try:
             self._connection.request(method, path, content, {**self._headers, **(headers or {})})
-            answer = self._connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            response = self._connection.getresponse()
+            return Response(response.status, response.headers, response.read())
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise
 
     def create(self, *contents: str, **fields: Any) -> str:
         """Begin a session that holds these user messages and return its id."""
-        body = {"userId": "ada", "initialMessages": spoken(*contents), **fields}
+        body = {"userId": "ada", "initialMessages": user_messages(*contents), **fields}
         return str(self.call("POST", self.path, body).expect(201).json["sessionId"])
 
     def get(self, session_id: str) -> Any:
         """Read a session."""
         return self.call("GET", f"{self.path}/{session_id}").expect(200).json
 
-    def update(self, session_id: str, **fields: Any) -> Answer:
+    def update(self, session_id: str, **fields: Any) -> Response:
         """Change a session."""
         return self.call("PUT", f"{self.path}/{session_id}", fields)
 
-    def append(self, session_id: str, *contents: str) -> Answer:
+    def append(self, session_id: str, *contents: str) -> Response:
         """Append user messages to a session."""
-        return self.update(session_id, newMessages=spoken(*contents))
+        return self.update(session_id, newMessages=user_messages(*contents))
 
     def contents(self, session_id: str) -> list[str]:
         """Read what the messages of a session say."""
@@ -82,7 +82,7 @@ class Caller:
         self._connection.close()
 
 
-def spoken(*contents: str) -> list[dict[str, str]]:
+def user_messages(*contents: str) -> list[dict[str, str]]:
     """Make user messages."""
     return [{"role": "user", "content": content} for content in contents]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess
 from tests.http.calling import Answer, Caller, message
-from tests.overload.loading import Load, Tally
+from tests.overload.load_generator import Load, Tally
 from tests.overload.test_overload import begin, updates_of
 
 SECONDS = 6.0
@@ -38,7 +38,7 @@ async def test_a_flood_refuses_or_delays_nobody_else(proxy: Proxy, server: Serve
     loud_token = await asyncio.to_thread(server.create_token, "acme")
     quiet_token = await asyncio.to_thread(server.create_token, "quiet")
     sessions = await asyncio.to_thread(begin, server, loud_token)
-    answers: list[Answer] = []
+    responses: list[Answer] = []
     batches: list[int] = []
     with Caller(server.port, quiet_token, "quiet") as quiet:
         session_id = await asyncio.to_thread(quiet.begin)
@@ -50,11 +50,11 @@ async def test_a_flood_refuses_or_delays_nobody_else(proxy: Proxy, server: Serve
             while not flood.done():
                 before = proxy.sent.count(READ_BATCH)
                 update = lambda: quiet.update(session_id, newMessages=[message("a")])  # noqa: E731
-                answers.append(await asyncio.to_thread(update))
+                responses.append(await asyncio.to_thread(update))
                 batches.append(proxy.sent.count(READ_BATCH) - before)
             tally: Tally = flood.result()
 
     assert tally.statuses[503] > 5 * tally.statuses[200] > 0, tally.statuses
-    assert [answer.status for answer in answers] == [200] * len(answers)
-    assert len(answers) >= 5
+    assert [response.status for response in responses] == [200] * len(responses)
+    assert len(responses) >= 5
     assert 1 <= max(batches) <= BATCHES_MAX, batches

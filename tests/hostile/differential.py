@@ -29,26 +29,26 @@ class Both(Struct, frozen=True):
 
     def alike(self, ask: Callable[[Caller], Answer], what: object) -> tuple[Answer, Answer]:
         """Ask each server, see that both answer alike and without a fault of theirs, and return the answers."""
-        answers = ask(self.sqlite), ask(self.postgres)
-        seen = [spelled(answer) for answer in answers]
+        responses = ask(self.sqlite), ask(self.postgres)
+        seen = [spelled(response) for response in responses]
         assert seen[0] == seen[1], what
-        assert answers[0].status < _SERVER_ERROR, what
-        return answers
+        assert responses[0].status < _SERVER_ERROR, what
+        return responses
 
 
-def spelled(answer: Answer) -> tuple[Any, ...]:
+def spelled(response: Answer) -> tuple[Any, ...]:
     """Spell an answer without what differs by its nature: ids, instants, cursors."""
-    headers = [(name, _without_chance((answer.headers.get(name) or "").encode())) for name in _COMPARED]
-    return answer.status, headers, _without_chance(answer.body)
+    headers = [(name, _without_chance((response.headers.get(name) or "").encode())) for name in _COMPARED]
+    return response.status, headers, _without_chance(response.body)
 
 
 def _without_chance(text: bytes) -> bytes:
     return _CURSOR.sub(b"CURSOR", _INSTANT.sub(b"INSTANT", _ID.sub(b"ID", text)))
 
 
-def on_a_wire(caller: Caller, sent: bytes) -> Answer:
+def on_a_wire(api: Caller, sent: bytes) -> Answer:
     """Send bytes over a connection of their own; hanging up without a word is answered by 0."""
-    with Wire(caller.port, seconds=5) as wire:
+    with Wire(api.port, seconds=5) as wire:
         wire.send(sent)
         try:
             return wire.receive()

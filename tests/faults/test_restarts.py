@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
-from tests.e2e.calling import Caller
-from tests.e2e.loading import assert_all_there, load, wait_for_acknowledged
-from tests.faults.doses import dose, note
+from tests.e2e.api_client import ApiClient
+from tests.e2e.load import assert_all_there, load, wait_for_acknowledged
+from tests.faults.soak import dose, note
 from tests.harness.server import ServerProcess
 
 SECONDS_MAX = 10
@@ -26,17 +26,17 @@ def stop_and_start(servers: list[ServerProcess], times: int) -> None:
     seconds: list[float] = []
     for cycle in range(times):
         server = servers[cycle % len(servers)]
-        with Caller(server.base_url, token) as caller:
-            sessions = [caller.create() for _ in range(3)]
+        with ApiClient(server.base_url, token) as api:
+            sessions = [api.create() for _ in range(3)]
         with load(server, token, sessions, f"{cycle}", 8) as writers:
             wait_for_acknowledged(server, writers, 50)
             started = time.monotonic()
             assert server.terminate(SECONDS_MAX) == 0
             seconds.append(time.monotonic() - started)
         server.start()
-        with Caller(server.base_url, token) as caller:
-            assert_all_there(caller, sessions, writers)
-            stored = {asked for session in sessions for asked in caller.contents(session)[::2]}
+        with ApiClient(server.base_url, token) as api:
+            assert_all_there(api, sessions, writers)
+            stored = {asked for session in sessions for asked in api.contents(session)[::2]}
         assert sum(writer.refused.total() for writer in writers) == 0, "what was answered was done"
         answered = {f"{turn}:asked" for writer in writers for turn in writer.acknowledged}
         assert stored == answered, "what was done was answered"

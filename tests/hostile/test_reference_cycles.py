@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
-from tests.hostile.measuring import sockets_of
+from tests.hostile.process_stats import sockets_of
 from tests.http.calling import as_json, message, unknown_id
 from tests.http.wires import Wire, head
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from tests.e2e.calling import Answer, Caller, spoken
-from tests.faults.doses import note
+from tests.e2e.api_client import ApiClient, Response, user_messages
+from tests.faults.soak import note
 from tests.harness.processes import tail
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline, poll
@@ -27,7 +27,7 @@ _PASSING = frozenset({409, 503})
 class Writer:
     """Makes numbered requests one after another, at one server until it fails and then at the next."""
 
-    def __init__(self, name: str, callers: Sequence[Caller], sessions: Sequence[str]) -> None:
+    def __init__(self, name: str, callers: Sequence[ApiClient], sessions: Sequence[str]) -> None:
         self.name = name
         self.acknowledged = 0
         self.repeated = 0
@@ -51,8 +51,8 @@ class Writer:
         """Return when the last request is answered."""
         self._thread.join(timeout=_SECONDS_MAX + 10)
         assert not self._thread.is_alive()
-        for caller in self._callers:
-            caller.close()
+        for api in self._callers:
+            api.close()
 
     def appended_to(self, session: str) -> list[int]:
         """Tell which of the requests answered so far appended to a session, in their order."""
@@ -74,26 +74,26 @@ class Writer:
         deadline = Deadline(_SECONDS_MAX)
         while not deadline.passed:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                answer = self._request(self._callers[self._turn % len(self._callers)], number)
-                if answer.status in {200, 201}:
-                    self.replayed += answer.headers["Idempotent-Replayed"] == "true"
+                response = self._request(self._callers[self._turn % len(self._callers)], number)
+                if response.status in {200, 201}:
+                    self.replayed += response.headers["Idempotent-Replayed"] == "true"
                     return
-                if answer.status not in _PASSING:
-                    self.unexpected.append(f"{self.name}:{number}: {answer.status} {answer.body[:200]!r}")
+                if response.status not in _PASSING:
+                    self.unexpected.append(f"{self.name}:{number}: {response.status} {response.body[:200]!r}")
                     return
             self.repeated += 1
             self._turn += 1
             self._stopped.wait(_PAUSE)
         self.unexpected.append(f"{self.name}:{number}: no answer in {_SECONDS_MAX} s")
 
-    def _request(self, caller: Caller, number: int) -> Answer:
+    def _request(self, api: ApiClient, number: int) -> Response:
         turn = f"{self.name}:{number}"
         key = {"Idempotency-Key": f'"{turn}"'}
-        messages = spoken(f"{turn}:asked", f"{turn}:answered{_PADDING}")
+        messages = user_messages(f"{turn}:asked", f"{turn}:answered{_PADDING}")
         if _creates(number):
-            return caller.call("POST", caller.path, {"userId": turn, "initialMessages": messages}, key)
+            return api.call("POST", api.path, {"userId": turn, "initialMessages": messages}, key)
         body = {"newMessages": messages, "tokensUsed": 1}
-        return caller.call("PUT", f"{caller.path}/{self._place_of(number)}", body, key)
+        return api.call("PUT", f"{api.path}/{self._place_of(number)}", body, key)
 
 
 class Load:
@@ -106,8 +106,8 @@ class Load:
         self.organisation = organisation
         self._servers = servers
         self._token = token
-        with self._caller(servers[0]) as caller:
-            self.sessions = [caller.create() for _ in range(_SESSIONS)]
+        with self._caller(servers[0]) as api:
+            self.sessions = [api.create() for _ in range(_SESSIONS)]
         self.writers = [self._writer(number) for number in range(writers)]
 
     def __enter__(self) -> Self:
@@ -142,9 +142,9 @@ class Load:
     def assert_exactly_once(self, server: ServerProcess) -> None:
         """Check that every request had one effect, whole, and each writer's turns stand in their order, gap-free."""
         assert self._unexpected() == []
-        with self._caller(server) as caller:
-            stored = {session: _turns_in(caller.get(session)) for session in self.sessions}
-            begun = Counter(user for user in _users(caller) if ":" in user)
+        with self._caller(server) as api:
+            stored = {session: _turns_in(api.get(session)) for session in self.sessions}
+            begun = Counter(user for user in _users(api) if ":" in user)
         for writer in self.writers:
             for session in self.sessions:
                 # Equal lists: none is lost, none doubled, none out of order and none from nowhere.
@@ -154,8 +154,8 @@ class Load:
     def _unexpected(self) -> list[str]:
         return [wrong for writer in self.writers for wrong in writer.unexpected]
 
-    def _caller(self, server: ServerProcess) -> Caller:
-        return Caller(server.base_url, self._token, organisation=self.organisation)
+    def _caller(self, server: ServerProcess) -> ApiClient:
+        return ApiClient(server.base_url, self._token, organisation=self.organisation)
 
     def _writer(self, number: int) -> Writer:
         first, place = number % len(self._servers), number % len(self.sessions)
@@ -193,10 +193,10 @@ def _turns_in(session: dict[str, Any]) -> dict[str, list[int]]:
     return turns
 
 
-def _users(caller: Caller) -> Iterator[str]:
+def _users(api: ApiClient) -> Iterator[str]:
     """Whose sessions are listed, page by page, by the offset: nobody writes meanwhile."""
     offset = 0
-    while page := caller.call("GET", f"{caller.path}?limit=100&offset={offset}").expect(200).json:
+    while page := api.call("GET", f"{api.path}?limit=100&offset={offset}").expect(200).json:
         for session in page:
             yield session["user_id"]
         offset += len(page)
