@@ -1,4 +1,4 @@
-"""One connection to a running server, kept as an official client would: bare HTTP, nothing of ours in between."""
+"""A minimal HTTP client for a running server, without the code of our own client."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ ORGANISATION = "demo"
 
 
 class Response(NamedTuple):
-    """What came back, whole."""
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -20,18 +20,18 @@ class Response(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body, decoded."""
+        """The body, decoded from JSON."""
         return json.loads(self.body)
 
     def expect(self, status: int) -> Self:
-        """Return the answer if its status is this one."""
+        """Return the response if it has this status, and fail otherwise."""
         if self.status != status:
             raise AssertionError(f"expected {status}, got {self.status}: {self.body[:500]!r}")
         return self
 
 
 class ApiClient:
-    """A connection with a token, opened when it is needed and again after it was lost."""
+    """Calls the API with a token over one connection, which is opened when needed and reopened after it was lost."""
 
     def __init__(self, base_url: str, token: str, *, organisation: str = ORGANISATION, seconds: float = 20) -> None:
         address = urlsplit(base_url)
@@ -46,7 +46,7 @@ class ApiClient:
         self.close()
 
     def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
-        """Send a request to an absolute path and read its answer; raises OSError or HTTPException if none comes."""
+        """Send a request to an absolute path and read the response; raises OSError or HTTPException without one."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         try:
             self._connection.request(method, path, content, {**self._headers, **(headers or {})})
@@ -57,7 +57,7 @@ class ApiClient:
             raise
 
     def create(self, *contents: str, **fields: Any) -> str:
-        """Begin a session that holds these user messages and return its id."""
+        """Create a session with these user messages and return its id."""
         body = {"userId": "ada", "initialMessages": user_messages(*contents), **fields}
         return str(self.call("POST", self.path, body).expect(201).json["sessionId"])
 
@@ -66,7 +66,7 @@ class ApiClient:
         return self.call("GET", f"{self.path}/{session_id}").expect(200).json
 
     def update(self, session_id: str, **fields: Any) -> Response:
-        """Change a session."""
+        """Update a session."""
         return self.call("PUT", f"{self.path}/{session_id}", fields)
 
     def append(self, session_id: str, *contents: str) -> Response:
@@ -74,7 +74,7 @@ class ApiClient:
         return self.update(session_id, newMessages=user_messages(*contents))
 
     def contents(self, session_id: str) -> list[str]:
-        """Read what the messages of a session say."""
+        """Return the contents of the messages of a session."""
         return [message["content"] for message in self.get(session_id)["messages"]]
 
     def close(self) -> None:
@@ -83,10 +83,10 @@ class ApiClient:
 
 
 def user_messages(*contents: str) -> list[dict[str, str]]:
-    """Make user messages."""
+    """Return user messages with these contents."""
     return [{"role": "user", "content": content} for content in contents]
 
 
 def first_token(server: ServerProcess) -> str:
-    """Return the token of a server's first user, made when it is first asked for."""
+    """Return a token for the default organisation, which is created at the first call."""
     return server.first_token

@@ -1,4 +1,4 @@
-"""Load for a server that may die under it: writers that remember what was acknowledged, and look for it later."""
+"""Load for a server that may crash: writers that remember which appends were acknowledged, and check them later."""
 
 import contextlib
 import http.client
@@ -11,14 +11,14 @@ from tests.harness.processes import tail
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
-# A turn is two messages, so that half a turn is seen.
+# An append is two messages, so that a partial append is detected.
 _PAIR = 2
-# Long enough to reach over a page of every database: a turn torn there is seen.
+# Longer than a page of every database, so that an append that is torn at a page is detected.
 _PADDING = "." * 3_000
 
 
 class Writer:
-    """Appends numbered turns to sessions, one after another, over a connection of its own."""
+    """Appends numbered pairs of messages to sessions, one after another, over its own connection."""
 
     def __init__(self, name: str, api: ApiClient, sessions: Sequence[str]) -> None:
         self.name = name
@@ -31,11 +31,11 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=name)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start writing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the answer to the last turn, if one comes."""
+        """Stop after the response to the last append, if there is one."""
         self._stopped.set()
         self._thread.join(timeout=30)
         assert not self._thread.is_alive()
@@ -60,7 +60,7 @@ class Writer:
 
 @contextlib.contextmanager
 def load(server: ServerProcess, token: str, sessions: Sequence[str], name: str, writers: int) -> Iterator[list[Writer]]:
-    """Write over several connections at once, each to the sessions in another order, until the block ends."""
+    """Write over several connections at once until the block ends, each to the sessions in a different order."""
     places = [[*sessions[number % len(sessions) :], *sessions[: number % len(sessions)]] for number in range(writers)]
     running = [
         Writer(f"{name}.{number}", ApiClient(server.base_url, token), places[number]) for number in range(writers)
@@ -75,11 +75,11 @@ def load(server: ServerProcess, token: str, sessions: Sequence[str], name: str, 
 
 
 def wait_for_acknowledged(server: ServerProcess, writers: Sequence[Writer], count: int, seconds: float = 20) -> None:
-    """Return when the writers together have had this many turns acknowledged."""
+    """Wait until the writers together have this many acknowledged appends."""
     try:
         poll(
             lambda: sum(len(writer.acknowledged) for writer in writers) >= count,
-            f"{count} acknowledged turns",
+            f"{count} acknowledged appends",
             seconds=seconds,
             pause=0.002,
         )
@@ -88,26 +88,26 @@ def wait_for_acknowledged(server: ServerProcess, writers: Sequence[Writer], coun
 
 
 def assert_all_there(api: ApiClient, sessions: Sequence[str], writers: Sequence[Writer]) -> None:
-    """Check that what was acknowledged is stored once, whole and in each writer's order, and nothing unsent is."""
+    """Check that each acknowledged append is stored once, complete and in the order of its writer, and nothing else."""
     stored = [turn for session in sessions for turn in _turns_in(api.get(session))]
     counted = Counter(stored)
-    assert [turn for turn, times in counted.items() if times > 1] == [], "nothing is doubled"
+    assert [turn for turn, times in counted.items() if times > 1] == [], "no append is stored twice"
     acknowledged = {turn for writer in writers for turn in writer.acknowledged}
-    assert sorted(acknowledged - counted.keys()) == [], "nothing acknowledged is missing"
+    assert sorted(acknowledged - counted.keys()) == [], "no acknowledged append is missing"
     sent = {turn for writer in writers for turn in writer.sent}
-    assert sorted(counted.keys() - sent) == [], "nothing comes from nowhere"
+    assert sorted(counted.keys() - sent) == [], "nothing is stored that was not sent"
 
 
 def _turns_in(session: dict[str, object]) -> list[str]:
     messages = session["messages"]
     assert isinstance(messages, list)
     assert len(messages) == session["total_messages"]
-    assert session["total_tokens"] == len(messages) // _PAIR, "the totals are those of the turns that are there"
+    assert session["total_tokens"] == len(messages) // _PAIR, "the totals match the messages"
     contents = [message["content"] for message in messages]
     turns = []
     for asked, answered in zip(contents[::_PAIR], contents[1::_PAIR], strict=True):
         turn = asked.removesuffix(":asked")
-        assert answered == f"{turn}:answered{_PADDING}", "no turn is torn"
+        assert answered == f"{turn}:answered{_PADDING}", "no append is torn"
         turns.append(turn)
     _assert_in_each_writers_order(turns)
     return turns

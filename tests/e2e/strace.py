@@ -1,4 +1,4 @@
-"""What strace writes down: which system calls began and ended before which others."""
+"""Reading the output of strace: which system calls started and ended before which others."""
 
 import contextlib
 import re
@@ -23,7 +23,7 @@ _RESULT = re.compile(r".*\) += (?P<result>-?\d+)")
 
 
 class Call(Struct):
-    """A system call: by which thread, on which file, and the lines at which it began and ended."""
+    """A system call: its thread, its file, and the lines where it started and ended."""
 
     pid: int
     name: str
@@ -35,14 +35,14 @@ class Call(Struct):
 
 
 class Exchange(Struct):
-    """A request to the server and its answer, as the server's own calls show them."""
+    """A request and its response, as seen in the system calls of the server."""
 
     request: Call
     response: Call
 
 
 def read_calls(lines: Sequence[str]) -> list[Call]:
-    """Read a trace of several threads, in the order in which the calls began."""
+    """Parse the trace of several threads, in the order in which the calls started."""
     calls: list[Call] = []
     open_calls: dict[int, Call] = {}
     for number, line in enumerate(lines):
@@ -76,7 +76,7 @@ def _end(call: Call, number: int, rest: str) -> None:
 
 
 def exchanges(calls: Sequence[Call]) -> list[Exchange]:
-    """Find the requests that change something and their answers; one at a time on each connection."""
+    """Find the write requests and their responses; one at a time on each connection."""
     found: list[Exchange] = []
     asked: dict[str, Call] = {}
     for call in calls:
@@ -87,10 +87,10 @@ def exchanges(calls: Sequence[Call]) -> list[Exchange]:
     return found
 
 
-def answers_before_their_sync(calls: Sequence[Call], is_log: Callable[[str], bool], *, alone: bool = True) -> list[str]:
-    """Name the answers that went out before a sync of the log had completed that began after the log was written.
+def responses_before_sync(calls: Sequence[Call], is_log: Callable[[str], bool], *, alone: bool = True) -> list[str]:
+    """Return the responses that were sent before the log was synced after its last write.
 
-    If one request ran at a time (`alone`), every write of the log since the request belongs to it and must be synced.
+    If only one request runs at a time (`alone`), every write to the log since the request belongs to it.
     """
     logged = [call for call in calls if call.name in WRITES and is_log(call.path)]
     synced = [call for call in calls if call.name in SYNCS and is_log(call.path) and call.result == 0]
@@ -106,7 +106,7 @@ def answers_before_their_sync(calls: Sequence[Call], is_log: Callable[[str], boo
 
 @contextlib.contextmanager
 def traced(pids: Sequence[int], system_calls: Sequence[str], record: Path) -> Iterator[None]:
-    """Trace processes that run already, and all they start, into one record, so that their calls are in order."""
+    """Trace running processes and all that they start into one file, so that their calls are in order."""
     strace = shutil.which("strace")
     assert strace is not None
     watched = [word for pid in pids for word in ("-p", str(pid))]
@@ -128,7 +128,7 @@ def traced(pids: Sequence[int], system_calls: Sequence[str], record: Path) -> It
             stderr=errors,
         )
     try:
-        poll(lambda: all(f"Process {pid} attached" in chatter.read_text() for pid in pids), "strace at its work")
+        poll(lambda: all(f"Process {pid} attached" in chatter.read_text() for pid in pids), "strace to attach")
         yield
     except AssertionError as error:
         raise AssertionError(f"{error}\n{tail(chatter)}") from error

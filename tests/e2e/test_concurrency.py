@@ -1,4 +1,4 @@
-"""Many writers at once over HTTP: every acknowledged pair is stored once, whole, in each writer's order."""
+"""Concurrent writers over HTTP: every acknowledged append is stored once, complete and in order."""
 
 import threading
 
@@ -9,7 +9,7 @@ WRITERS = 32
 APPENDS = 20
 
 
-def test_32_writers_of_one_session_lose_and_mix_nothing(server: ServerProcess, api: ApiClient) -> None:
+def test_concurrent_appends_of_32_writers_are_all_stored_in_order(server: ServerProcess, api: ApiClient) -> None:
     session = api.create()
     token = first_token(server)
     totals: list[int] = []
@@ -25,7 +25,7 @@ def test_32_writers_of_one_session_lose_and_mix_nothing(server: ServerProcess, a
                     ]
                     response = own.update(session, newMessages=messages, tokensUsed=writer).expect(200).json
                     totals.append(response["totalMessages"])
-        except BaseException as error:  # noqa: BLE001 - told by the main thread
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             failures.append(error)
 
     writers = [threading.Thread(target=write, args=(writer,)) for writer in range(WRITERS)]

@@ -1,4 +1,4 @@
-"""Durability, as the kernel sees it: kill -9 proves none, because the page cache survives the process."""
+"""Durability, checked by system calls: kill -9 does not test it, because the page cache survives the process."""
 
 import re
 import threading
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.api_client import ApiClient, first_token
-from tests.e2e.strace import READS, SYNCS, WRITES, answers_before_their_sync, exchanges, read_calls, traced
+from tests.e2e.strace import READS, SYNCS, WRITES, exchanges, read_calls, responses_before_sync, traced
 from tests.harness.postgres import PostgresServer
 from tests.harness.processes import children_of
 from tests.harness.server import ServerProcess
@@ -27,7 +27,7 @@ def is_postgres_log(path: str) -> bool:
     return re.search(r"/pg_wal/[0-9A-F]{24}$", path) is not None
 
 
-def test_sqlite_syncs_its_log_between_each_commit_and_its_answer(tmp_path: Path) -> None:
+def test_sqlite_syncs_its_log_between_each_commit_and_the_response(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path, trace=SYSTEM_CALLS) as server:
         with ApiClient(server.base_url, first_token(server)) as api:
             change_everything(api)
@@ -36,14 +36,14 @@ def test_sqlite_syncs_its_log_between_each_commit_and_its_answer(tmp_path: Path)
 
     calls = read_calls(lines)
     assert len(exchanges(calls)) == APPENDS + 4
-    assert answers_before_their_sync(calls, is_sqlite_log) == []
+    assert responses_before_sync(calls, is_sqlite_log) == []
 
     unsynced = [line for line in lines if "fdatasync(" not in line and "fsync(" not in line]
-    early = answers_before_their_sync(read_calls(unsynced), is_sqlite_log)
+    early = responses_before_sync(read_calls(unsynced), is_sqlite_log)
     assert len(early) == APPENDS + 4, "without the syncs the same record would have failed"
 
 
-def test_sqlite_syncs_its_log_before_the_answers_to_writers_who_share_a_commit(tmp_path: Path) -> None:
+def test_sqlite_syncs_its_log_before_the_responses_of_a_shared_commit(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path, trace=SYSTEM_CALLS) as server:
         token = first_token(server)
         with ApiClient(server.base_url, token) as api:
@@ -63,14 +63,14 @@ def test_sqlite_syncs_its_log_before_the_answers_to_writers_who_share_a_commit(t
         calls = read_calls(server.trace_lines())
 
     assert len(exchanges(calls)) == 1 + WRITERS * APPENDS
-    assert answers_before_their_sync(calls, is_sqlite_log, alone=False) == []
+    assert responses_before_sync(calls, is_sqlite_log, alone=False) == []
 
 
 @pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
-def test_postgresql_syncs_its_log_between_each_commit_and_our_answer(
+def test_postgresql_syncs_its_log_between_each_commit_and_the_response(
     own_postgres: PostgresServer, own_database: str, tmp_path: Path
 ) -> None:
-    """PostgreSQL's processes and ours in one record: that its log is synced is its doing, that we wait for it ours."""
+    """The processes of PostgreSQL and of the server are traced together: one syncs the log, the other waits for it."""
     assert own_postgres.run_sql("SHOW wal_sync_method") == "fdatasync"
     with ServerProcess(own_database, directory=tmp_path) as server:
         record = tmp_path / "record.strace"
@@ -83,7 +83,7 @@ def test_postgresql_syncs_its_log_between_each_commit_and_our_answer(
         calls = read_calls(record.read_text(encoding="utf-8", errors="replace").splitlines())
 
     assert len(exchanges(calls)) == APPENDS + 4
-    assert answers_before_their_sync(calls, is_postgres_log, alone=False) == []
+    assert responses_before_sync(calls, is_postgres_log, alone=False) == []
 
 
 def change_everything(api: ApiClient) -> None:

@@ -1,4 +1,4 @@
-"""With the sweeper as good as off and the clock moved, nothing sees an expired session; with it on, none is kept."""
+"""Expired sessions are invisible to every operation even without the sweeper, and the sweeper deletes them."""
 
 import asyncio
 import secrets
@@ -26,7 +26,7 @@ from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
 COLLECTION = "/api/v3/organizations/demo/ai/sessions"
-# Every way to a session, as method, end of the path and body.
+# All requests for a session: method, end of the path, and body.
 WAYS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "", None),
     ("HEAD", "", None),
@@ -60,7 +60,7 @@ def described(minutes: int) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------ in this process, to the millisecond
+# ------------------------------------------------------------------- in this process, with a clock in milliseconds
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def store(database: str, clock: HandClock) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def client(store: Store, clock: HandClock) -> AsyncIterator[httpx.AsyncClient]:
-    """The application with its clock as an argument, called without a network."""
+    """The application, called without a network, and with the test's clock."""
     _, token = await create_token(TokenIssuer(store, clock, secrets.token_bytes), "demo", "test")
     service = Service(store, clock, SessionIdGenerator(clock, secrets.randbits), HORIZON)
     application = Application(service, request_ids=lambda: "id", on_answer=lambda _: None)
@@ -132,7 +132,7 @@ async def assert_seen(client: httpx.AsyncClient, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0]} {way[1]} {list(way[2] or ())}")
-async def test_no_operation_sees_a_session_from_the_instant_it_expires(
+async def test_no_operation_finds_a_session_after_it_expired(
     client: httpx.AsyncClient, clock: HandClock, way: tuple[str, str, dict[str, Any] | None]
 ) -> None:
     method, end, body = way
@@ -159,9 +159,7 @@ async def test_lists_by_offset_and_cursor_agree_while_sessions_expire(
         await assert_seen(client, [session for session, live in reversed(lives) if live > now])
 
 
-async def test_a_cursor_page_after_an_expired_session_goes_on_behind_it(
-    client: httpx.AsyncClient, clock: HandClock
-) -> None:
+async def test_the_cursor_of_an_expired_session_still_works(client: httpx.AsyncClient, clock: HandClock) -> None:
     lives = [await create(client, minutes) for minutes in (60, 60, 5, 60)]
     first = await client.get(f"{COLLECTION}?limit=2")
     assert [session["id"] for session in first.json()] == [lives[3], lives[2]]
@@ -172,7 +170,7 @@ async def test_a_cursor_page_after_an_expired_session_goes_on_behind_it(
     assert [session["id"] for session in second.json()] == [lives[1], lives[0]]
 
 
-async def test_expired_rows_lie_there_unseen_until_a_sweep_removes_them_with_their_children(
+async def test_expired_rows_are_invisible_until_a_sweep_deletes_them_with_their_messages(
     client: httpx.AsyncClient, clock: HandClock, store: Store, database: str
 ) -> None:
     dying, staying, extended = [await create(client, minutes) for minutes in (5, 60, 5)]
@@ -191,12 +189,12 @@ async def test_expired_rows_lie_there_unseen_until_a_sweep_removes_them_with_the
     assert dying not in await listed_by_cursor(client, "")
 
 
-# ------------------------------------------------------------------------------ real processes under libfaketime
+# ------------------------------------------------------------------------------ real servers under libfaketime
 
 
 @pytest.mark.usefixtures("needs_faketime")
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-def test_a_running_server_whose_clock_moves_sees_no_expired_session(database: str, tmp_path: Path) -> None:
+def test_a_running_server_finds_no_expired_session_after_its_clock_moved(database: str, tmp_path: Path) -> None:
     unswept = ServerProcess(database, "--sweep-seconds", "3600", directory=tmp_path, movable_clock=True)
     with unswept as server, ApiClient(server.base_url, first_token(server)) as api:
         dying = api.create(**described(5))
@@ -225,7 +223,7 @@ def test_a_running_server_whose_clock_moves_sees_no_expired_session(database: st
 
 @pytest.mark.usefixtures("needs_faketime")
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-def test_the_sweeper_removes_children_with_their_parents(database: str, tmp_path: Path) -> None:
+def test_the_sweeper_deletes_messages_with_their_sessions(database: str, tmp_path: Path) -> None:
     sweeping = ServerProcess(database, "--sweep-seconds", "0.1", directory=tmp_path, movable_clock=True)
     with sweeping as server, ApiClient(server.base_url, first_token(server)) as api:
         staying = api.create("one", expirationMinutes=60)
@@ -242,7 +240,7 @@ def test_the_sweeper_removes_children_with_their_parents(database: str, tmp_path
 
 
 @pytest.mark.usefixtures("needs_faketime")
-def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: PostgresServer, tmp_path: Path) -> None:
+def test_two_servers_can_sweep_one_postgresql_database_at_once(postgres_18: PostgresServer, tmp_path: Path) -> None:
     with ExitStack() as stack:
         database = stack.enter_context(postgres_18.database())
         servers = [
@@ -293,7 +291,7 @@ def listed(api: ApiClient, query: str = "") -> list[str]:
 
 
 def rows(database: str) -> tuple[int, int, int]:
-    """Count sessions, turns, and turns whose session is gone."""
+    """Count sessions, message blocks, and message blocks without a session."""
     return count_rows(database, "sessions"), count_rows(database, "turns"), count_orphans(database)
 
 

@@ -1,4 +1,4 @@
-"""A server is seen beyond its own machine only over TLS, its own or that of a proxy that was named."""
+"""A server listens beyond the loopback only with TLS, or behind a proxy that terminates TLS."""
 
 import contextlib
 import http.client
@@ -20,7 +20,7 @@ from tests.harness.processes import free_port
 from tests.harness.server import run_sessionary
 from tests.http.wires import head
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - what these tests are about
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - the subject of these tests
 BEYOND = [EVERYWHERE, "::", "::ffff:0.0.0.0"]
 OF_THIS_MACHINE = ["127.0.0.1", "127.0.0.7", "localhost", "::1"]
 
@@ -37,7 +37,7 @@ def test_beyond_the_loopback_a_server_without_tls_does_not_start(tmp_path: Path,
 
 
 @pytest.mark.parametrize("words", [*((host,) for host in OF_THIS_MACHINE), (EVERYWHERE, "--behind-proxy")])
-def test_on_the_loopback_or_behind_a_proxy_it_starts(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_server_without_tls_starts_on_the_loopback_or_behind_a_proxy(tmp_path: Path, words: tuple[str, ...]) -> None:
     port = free_port()
     with run_in_terminal(tmp_path, "serve", "--port", str(port), "--host", *words, stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
@@ -45,7 +45,7 @@ def test_on_the_loopback_or_behind_a_proxy_it_starts(tmp_path: Path, words: tupl
         assert httpx.get(f"http://{address}:{port}/health/live", trust_env=False).status_code == 200
 
 
-def test_with_a_certificate_it_speaks_tls_and_the_client_checks_it(tmp_path: Path) -> None:
+def test_a_server_with_a_certificate_uses_tls_and_the_client_verifies_it(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     words = ("serve", "--host", EVERYWHERE, "--port", str(port))
@@ -69,7 +69,7 @@ def test_with_a_certificate_it_speaks_tls_and_the_client_checks_it(tmp_path: Pat
             httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False)
 
 
-def test_of_tls_only_what_keeps_secrets_is_spoken(tmp_path: Path) -> None:
+def test_only_tls_versions_and_ciphers_with_forward_secrecy_are_accepted(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
@@ -84,7 +84,7 @@ def test_of_tls_only_what_keeps_secrets_is_spoken(tmp_path: Path) -> None:
 
 
 def negotiated(port: int, certificate: Path, version: str, ciphers: str) -> str | None:
-    """Shake hands with exactly this version and these ciphers, and return what came of it."""
+    """Connect with exactly this TLS version and these ciphers, and return the negotiated version, None if refused."""
     context = ssl.create_default_context(cafile=str(certificate))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -97,7 +97,7 @@ def negotiated(port: int, certificate: Path, version: str, ciphers: str) -> str 
         return secured.version()
 
 
-def test_a_handshake_takes_no_longer_than_headers_may(tmp_path: Path) -> None:
+def test_a_tls_handshake_has_the_time_limit_of_headers(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
@@ -110,7 +110,7 @@ def test_a_handshake_takes_no_longer_than_headers_may(tmp_path: Path) -> None:
             assert 0.5 < time.monotonic() - begun < 4
 
 
-def test_a_caller_over_tls_that_does_not_read_its_answer_is_hung_up_on(tmp_path: Path) -> None:
+def test_a_tls_client_that_does_not_read_its_response_is_disconnected(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
@@ -133,19 +133,19 @@ def test_a_caller_over_tls_that_does_not_read_its_answer_is_hung_up_on(tmp_path:
 
 
 def pieces_from(wire: ssl.SSLSocket) -> Iterator[bytes]:
-    """Read what comes until the connection ends, in whatever way."""
+    """Read until the connection ends in any way."""
     with contextlib.suppress(OSError):
         while piece := wire.recv(1 << 20):
             yield piece
 
 
-def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+def test_an_unusable_certificate_is_refused_with_the_reason(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     _, other_key = self_signed(tmp_path, "other")
     before = sorted(tmp_path.iterdir())
     for files, said in (
-        (("--tls-certificate", str(certificate)), "TLS takes both"),
-        (("--tls-key", str(key)), "TLS takes both"),
+        (("--tls-certificate", str(certificate)), "TLS needs both"),
+        (("--tls-key", str(key)), "TLS needs both"),
         (("--tls-certificate", "nowhere.pem", "--tls-key", str(key)), "nowhere.pem"),
         (("--tls-certificate", str(certificate), "--tls-key", str(other_key)), "cannot be used"),
         (("--tls-certificate", str(key), "--tls-key", str(key)), "cannot be used"),

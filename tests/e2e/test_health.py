@@ -1,4 +1,4 @@
-"""An outage of the database: the server lives, says that it is not ready, and serves again by itself."""
+"""An outage of the database: the server stays up, is not ready, and recovers by itself."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
 STORE_SECONDS = 2.0
-# The deadline is the store's; the rest is the road there and back on a busy machine.
+# The time limit of the store, and some time for HTTP on a busy machine.
 ANSWER_SECONDS_MAX = STORE_SECONDS + 1.5
 
 
@@ -28,44 +28,44 @@ def api(server: ServerProcess) -> Iterator[ApiClient]:
 
 
 @pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
-def test_a_server_outlives_a_stopped_database(
+def test_a_server_survives_a_stopped_database(
     own_postgres: PostgresServer, server: ServerProcess, api: ApiClient
 ) -> None:
     session = api.create("one")
     assert api.call("GET", "/health/ready").expect(200).json == {"status": "ready"}
 
     own_postgres.stop()
-    assert_out_of_service(api, session)
+    assert_unavailable(api, session)
     for _ in range(20):
-        assert_says_unavailable(api.call("GET", "/health/ready"))
+        assert_is_503(api.call("GET", "/health/ready"))
     said = [line for line in server.log_lines() if "answered with 503" in line]
     assert 1 <= len(said) < 10, "one for each cause, not one for each request"
     assert len(set(said)) == len(said)
 
     own_postgres.start()
-    assert_in_service_again(api, session)
+    assert_recovered(api, session)
 
 
-def test_a_server_outlives_a_database_that_does_not_answer(own_postgres: PostgresServer, api: ApiClient) -> None:
+def test_a_server_survives_a_frozen_database(own_postgres: PostgresServer, api: ApiClient) -> None:
     session = api.create("one")
 
     with own_postgres.frozen():
-        assert_out_of_service(api, session)
+        assert_unavailable(api, session)
 
-    assert_in_service_again(api, session)
+    assert_recovered(api, session)
 
 
-def test_a_server_outlives_a_killed_database(own_postgres: PostgresServer, api: ApiClient) -> None:
+def test_a_server_survives_a_killed_database(own_postgres: PostgresServer, api: ApiClient) -> None:
     session = api.create("one")
 
     own_postgres.kill9()
-    assert_out_of_service(api, session)
+    assert_unavailable(api, session)
 
     own_postgres.start()
-    assert_in_service_again(api, session)
+    assert_recovered(api, session)
 
 
-def assert_out_of_service(api: ApiClient, session: str) -> None:
+def assert_unavailable(api: ApiClient, session: str) -> None:
     requests = [
         ("GET", "/health/ready", None),
         ("GET", f"{api.path}/{session}", None),
@@ -78,18 +78,18 @@ def assert_out_of_service(api: ApiClient, session: str) -> None:
         started = time.monotonic()
         refused = api.call(method, path, body)
         assert time.monotonic() - started < ANSWER_SECONDS_MAX, (method, path)
-        assert_says_unavailable(refused, is_read=method == "GET")
+        assert_is_503(refused, is_read=method == "GET")
 
         started = time.monotonic()
         assert api.call("GET", "/health/live").expect(200).json == {"status": "live"}
         assert time.monotonic() - started < 1
 
 
-def assert_says_unavailable(response: Response, *, is_read: bool = True) -> None:
+def assert_is_503(response: Response, *, is_read: bool = True) -> None:
     assert response.status == 503
     assert response.headers["Content-Type"] == "application/problem+json"
     problem = response.json
-    # A change without a key whose outcome is unknown is not to be repeated.
+    # A write without a key whose outcome is unknown must not be retried.
     repeatable = is_read or problem["code"] == "OVERLOADED"
     assert response.headers["Retry-After"] == ("1" if repeatable else None)
     assert problem["code"] in {"STORE_UNAVAILABLE", "OVERLOADED"}
@@ -98,7 +98,7 @@ def assert_says_unavailable(response: Response, *, is_read: bool = True) -> None
     assert not {"postgres", "127.0.0.1", "asyncpg", "connect"} & set(response.body.decode().lower().split())
 
 
-def assert_in_service_again(api: ApiClient, session: str) -> None:
+def assert_recovered(api: ApiClient, session: str) -> None:
     poll(lambda: api.call("GET", "/health/ready").status == 200, "a server that is ready again", seconds=15)
     api.append(session, "two").expect(200)
     assert api.contents(session) == ["one", "two"]

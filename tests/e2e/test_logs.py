@@ -1,4 +1,4 @@
-"""What a real server logs: who asked what and how it went, and never a body, a token or a message."""
+"""The log of a real server: one entry for each request, and never a body, a token or a message."""
 
 import fcntl
 import io
@@ -35,7 +35,7 @@ def entry_of(server: ServerProcess, request_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_every_request_is_one_json_line_that_says_who_what_and_how(server: ServerProcess, api: ApiClient) -> None:
+def test_every_request_is_one_line_of_json(server: ServerProcess, api: ApiClient) -> None:
     response = api.call("POST", api.path, {"userId": "ada"}, {"X-Request-Id": "mine-1"}).expect(201)
     api.call("GET", f"{api.path}/{response.json['sessionId']}", headers={"X-Request-Id": "mine-2"}).expect(200)
     api.call("GET", "/nowhere", headers={"X-Request-Id": "mine-3"}).expect(404)
@@ -62,7 +62,7 @@ def test_every_request_is_one_json_line_that_says_who_what_and_how(server: Serve
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_token_in_the_place_of_an_organisation_is_not_logged(server: ServerProcess, api: ApiClient) -> None:
+def test_a_token_sent_as_the_organisation_is_not_logged(server: ServerProcess, api: ApiClient) -> None:
     token = first_token(server)
     for number, path in enumerate((f"/api/v3/organizations/{token}/ai/sessions", f"{api.path}/{token}")):
         api.call("GET", path, headers={"X-Request-Id": f"swapped-{number}"})
@@ -77,7 +77,7 @@ def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
     shown = io.BytesIO()
 
     def watch() -> None:
-        # A terminal whose other end was closed is an error to the reader.
+        # Reading fails when the other end is closed.
         try:
             while piece := os.read(ours, 65_536):
                 shown.write(piece)
@@ -110,18 +110,18 @@ def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
 
 
 @pytest.fixture(params=["debug", "info"])
-def talkative(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server that logs at this level."""
+def verbose_server(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that logs at a verbose level."""
     with ServerProcess(database, "--log-level", request.param, directory=tmp_path) as running:
         yield running
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-@pytest.mark.parametrize("talkative", ["debug"], indirect=True)
-def test_no_body_token_or_message_is_ever_logged(talkative: ServerProcess) -> None:
-    printed = talkative.log.stat().st_size
-    token = first_token(talkative)
-    with ApiClient(talkative.base_url, token) as api:
+@pytest.mark.parametrize("verbose_server", ["debug"], indirect=True)
+def test_no_body_token_or_message_is_ever_logged(verbose_server: ServerProcess) -> None:
+    printed = verbose_server.log.stat().st_size
+    token = first_token(verbose_server)
+    with ApiClient(verbose_server.base_url, token) as api:
         session = api.create(
             CANARY, metadata={CANARY: CANARY, "title": CANARY}, userId=CANARY, sessionGroup=CANARY, model=CANARY
         )
@@ -141,19 +141,19 @@ def test_no_body_token_or_message_is_ever_logged(talkative: ServerProcess) -> No
         api.call("GET", api.path, headers={"Authorization": f"Basic {CANARY}"}).expect(401)
         api.call("GET", api.path, headers={"Cookie": CANARY, "User-Agent": CANARY, "X-Request-Id": f"{CANARY} ä"})
         api.call("DELETE", f"{api.path}/{session}").expect(200)
-    assert talkative.terminate() == 0
-    logged = talkative.log.read_bytes()[printed:]
+    assert verbose_server.terminate() == 0
+    logged = verbose_server.log.read_bytes()[printed:]
     assert logged.count(b"sessionary.access") >= 16
     assert CANARY.encode() not in logged
     assert token.encode() not in logged
     assert token.rpartition("_")[2][:32].encode() not in logged
 
 
-def test_an_internal_error_is_logged_with_its_traceback_and_tells_the_caller_nothing(tmp_path: Path) -> None:
+def test_an_internal_error_is_logged_with_its_traceback_and_not_sent_to_the_client(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/store.db"
     with ServerProcess(database, directory=tmp_path) as server, ApiClient(server.base_url, first_token(server)) as api:
         session, healthy = api.create("one"), api.create("one")
-        # Nothing we write looks like this: the file was changed behind our back.
+        # As if another program had damaged the stored data.
         query(
             database,
             f"UPDATE sessions SET metadata = X'{CANARY.encode().hex()}' WHERE id = X'{session.replace('-', '')}'",
@@ -181,7 +181,7 @@ def test_an_internal_error_is_logged_with_its_traceback_and_tells_the_caller_not
         assert entry_of(server, response.headers["X-Request-Id"])["level"] == "error"
 
 
-def test_a_log_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> None:
+def test_a_closed_log_does_not_stop_the_server(tmp_path: Path) -> None:
     port = free_port()
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as log:
@@ -198,7 +198,7 @@ def test_a_log_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> None:
                     api.append(session, "more").expect(200)
 
 
-def test_a_log_that_is_full_stops_nothing(tmp_path: Path) -> None:
+def test_a_full_log_does_not_stop_the_server(tmp_path: Path) -> None:
     port = free_port()
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
@@ -217,7 +217,7 @@ def test_a_log_that_is_full_stops_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_a_server_tells_of_its_life_from_start_to_stop(tmp_path: Path, log_format: str) -> None:
+def test_a_server_logs_its_start_and_stop(tmp_path: Path, log_format: str) -> None:
     database = f"sqlite:///{tmp_path}/store.db"
     with ServerProcess(database, "--log-format", log_format, directory=tmp_path) as server:
         assert server.terminate() == 0
@@ -226,8 +226,8 @@ def test_a_server_tells_of_its_life_from_start_to_stop(tmp_path: Path, log_forma
         f"Starting sessionary {version('sessionary')} for {server.base_url} with the database {database}.",
         "The database is open; migrations applied: 0001_sessions, ",
         f"Listening on {server.base_url}.",
-        "Told to stop by SIGTERM; 0 requests are being answered.",
-        "Stopped; 0 requests were cut.",
+        "Received SIGTERM; finishing 0 requests.",
+        "Stopped; 0 requests were aborted.",
     ]
     found = [number for text in said for number, line in enumerate(lines) if text in line]
     assert found == sorted(found)
@@ -241,7 +241,7 @@ def test_a_server_tells_of_its_life_from_start_to_stop(tmp_path: Path, log_forma
         assert told[-1]["requests_cut"] == 0
 
 
-def test_what_is_not_obeyed_is_told_when_it_starts(tmp_path: Path) -> None:
+def test_ignored_variables_are_logged_at_startup(tmp_path: Path) -> None:
     environment = {"SESSIONARY_LOGLEVEL": "debug", "SESSIONARY_SERVICE_HOST": "10.0.0.1"}
     with ServerProcess(f"sqlite:///{tmp_path}/s.db", environment=environment, directory=tmp_path) as server:
         warned = [entry["message"] for entry in entries(server) if entry["level"] == "warning"]
@@ -249,7 +249,7 @@ def test_what_is_not_obeyed_is_told_when_it_starts(tmp_path: Path) -> None:
     assert warned[0].endswith("Is SESSIONARY_LOG_LEVEL meant?")
 
 
-def test_probes_are_not_logged_and_whom_a_proxy_asks_for_only_where_there_is_one(tmp_path: Path) -> None:
+def test_health_checks_are_not_logged_and_forwarded_addresses_only_behind_a_proxy(tmp_path: Path) -> None:
     forwarded = {"X-Forwarded-For": "203.0.113.7, 10.0.0.1", "X-Request-Id": "mine"}
     for words, told in (((), None), (("--behind-proxy",), "203.0.113.7, 10.0.0.1")):
         with ServerProcess(f"sqlite:///{tmp_path}/s.db", *words, directory=tmp_path) as server:

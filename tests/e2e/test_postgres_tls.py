@@ -1,4 +1,4 @@
-"""PostgreSQL over TLS, with a certificate that nobody else vouches for."""
+"""PostgreSQL over TLS, with a self-signed certificate."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def place(certificate: Path) -> Iterator[str]:
-    """Run a PostgreSQL that speaks TLS, as the one from PyPI does not; its URL without parameters."""
+    """The URL, without parameters, of a PostgreSQL with TLS, which the one from PyPI does not support."""
     with postgres_or_skip(15) as server:
         for name, source in (("server.crt", certificate), ("server.key", certificate.with_name("server-key.pem"))):
             copy = server.directory / "data" / name
@@ -45,7 +45,7 @@ def place(certificate: Path) -> Iterator[str]:
         "sslmode=require&channel_binding=require&sslrootcert={certificate}",
     ],
 )
-def test_a_server_serves_over_tls(place: str, certificate: Path, parameters: str) -> None:
+def test_a_server_connects_to_postgresql_over_tls(place: str, certificate: Path, parameters: str) -> None:
     url = f"{place}?{parameters.format(certificate=certificate)}"
     with ServerProcess(url) as server, ApiClient(server.base_url, server.first_token) as api:
         assert api.contents(api.create("one")) == ["one"]
@@ -60,7 +60,7 @@ def test_a_server_serves_over_tls(place: str, certificate: Path, parameters: str
     ],
 )
 @pytest.mark.parametrize("words", [("serve", "--port", "0"), ("migrate",)], ids=lambda words: words[0])
-def test_a_certificate_that_is_not_trusted_is_told_with_what_asks_for_trust(
+def test_an_untrusted_certificate_is_reported_with_the_parameter_that_requires_it(
     place: str, tmp_path: Path, parameters: str, words: tuple[str, ...]
 ) -> None:
     other = self_signed(tmp_path, "other")[0]

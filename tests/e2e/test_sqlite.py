@@ -1,4 +1,4 @@
-"""The embedded store under a running server: other programs' locks, and disks that refuse."""
+"""A running server on SQLite: locks of other programs, and disks that refuse writes."""
 
 import contextlib
 import resource
@@ -29,7 +29,7 @@ def server(database: str, tmp_path: Path) -> Iterator[ServerProcess]:
         yield running
 
 
-def test_another_programs_lock_refuses_writes_in_time_and_reads_never(
+def test_a_lock_of_another_program_refuses_writes_in_time_and_never_reads(
     server: ServerProcess, api: ApiClient, database: str
 ) -> None:
     session = api.create("one")
@@ -54,7 +54,7 @@ def test_another_programs_lock_refuses_writes_in_time_and_reads_never(
     assert "database is locked" in server.log.read_text(), "the operator is told why"
 
 
-def test_a_file_that_may_not_grow_refuses_writes_and_serves_reads(server: ServerProcess, api: ApiClient) -> None:
+def test_a_file_size_limit_refuses_writes_and_not_reads(server: ServerProcess, api: ApiClient) -> None:
     token = first_token(server)
     sessions = [api.create("one") for _ in range(3)]
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -82,24 +82,24 @@ def test_a_file_that_may_not_grow_refuses_writes_and_serves_reads(server: Server
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Make the folder read-only for whoever looks from now on, as a file system with errors becomes."""
+    """Return a function that makes the folder read-only, as a file system with errors becomes."""
     place = tmp_path / "data"
     place.mkdir()
     mounted: list[Path] = []
 
-    def lay_over() -> None:
+    def mount_read_only() -> None:
         for words in (["--bind", str(place), str(place)], ["-o", "remount,bind,ro", str(place)]):
             done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
             mounted.append(place)
 
-    yield lay_over
+    yield mount_read_only
     if mounted:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_folder_that_became_read_only_is_told_by_readiness_though_nothing_is_written(
+def test_readiness_reports_a_folder_that_became_read_only_without_any_write(
     tmp_path: Path, read_only: Callable[[], None]
 ) -> None:
     database = f"sqlite:///{tmp_path}/data/store.db"
@@ -109,7 +109,7 @@ def test_a_folder_that_became_read_only_is_told_by_readiness_though_nothing_is_w
     ):
         api.call("GET", "/health/ready").expect(200)
         read_only()
-        # Once the last write proves nothing any more.
+        # After the last write is too long ago to count.
         poll(lambda: api.call("GET", "/health/ready").status == 503, "a server that is not ready", seconds=30)
         assert api.call("GET", "/health/ready").json["detail"] == "The database may only be read."
         api.call("GET", api.path).expect(200)
@@ -117,7 +117,7 @@ def test_a_folder_that_became_read_only_is_told_by_readiness_though_nothing_is_w
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a few MiB, where we may mount one."""
+    """A file system of a few MiB; skips if mounting is not allowed."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
@@ -131,7 +131,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_full_disk_is_told_and_nothing_acknowledged_is_lost_on_it(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_no_acknowledged_write_is_lost(small_disk: Path, tmp_path: Path) -> None:
     with (
         ServerProcess(f"sqlite:///{small_disk}/store.db", directory=tmp_path) as server,
         ApiClient(server.base_url, first_token(server)) as api,

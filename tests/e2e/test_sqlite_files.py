@@ -1,4 +1,4 @@
-"""The database file between a server and everybody else: its locks, other programs beside it, a second server."""
+"""The database file of a server: its locks, other programs that use it, and a second server."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ def server(file: Path, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def locks_of(pid: int, file: Path) -> set[str]:
-    """Name those of the database's files that a process has POSIX locks on, as the kernel tells."""
+    """Return which of the database's files a process has POSIX locks on, according to the kernel."""
     names = {str(place.stat().st_ino): place.name for place in file.parent.iterdir()}
     held = re.findall(rf"POSIX +ADVISORY +\w+ {pid} \w+:\w+:(\d+) ", Path("/proc/locks").read_text())
     return {names[inode] for inode in held if inode in names}
@@ -71,7 +71,7 @@ def run_beside(words: Sequence[str], file: Path, copy: Path) -> None:
 
 @pytest.fixture
 def needs_shell(request: pytest.FixtureRequest) -> None:
-    """Skip the test where SQLite's shell is wanted and not installed."""
+    """Skip the test if it needs SQLite's shell and that is not installed."""
     if request.getfixturevalue("words")[0] == "sqlite3":
         try:
             subprocess.run(["sqlite3", "-version"], capture_output=True, check=True)
@@ -81,7 +81,7 @@ def needs_shell(request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.usefixtures("needs_shell")
 @pytest.mark.parametrize("words", BESIDE.values(), ids=BESIDE)
-def test_what_other_programs_do_to_the_file_loses_nothing_that_was_acknowledged(
+def test_no_acknowledged_write_is_lost_when_other_programs_use_the_file(
     server: ServerProcess, file: Path, tmp_path: Path, words: list[str]
 ) -> None:
     token = first_token(server)
@@ -91,7 +91,7 @@ def test_what_other_programs_do_to_the_file_loses_nothing_that_was_acknowledged(
             for number in range(ROUNDS):
                 run_beside(words, file, tmp_path / f"copy-{number}")
                 wait_for_acknowledged(server, writers, sum(len(writer.acknowledged) for writer in writers) + 5)
-        # Once more while nobody writes: the last to close a file is who deletes its log.
+        # Once more without writers: the last program to close the file would delete its log.
         run_beside(words, file, tmp_path / "copy-last")
         quiet = api.create()
         for number in range(APPENDS):
@@ -108,7 +108,7 @@ def test_what_other_programs_do_to_the_file_loses_nothing_that_was_acknowledged(
         assert left.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_a_server_holds_its_locks_from_its_start_to_its_end(server: ServerProcess, file: Path) -> None:
+def test_a_server_holds_its_locks_from_start_to_stop(server: ServerProcess, file: Path) -> None:
     expected = {file.name, f"{file.name}-shm"}
     assert locks_of(server.pid, file) == expected
     with ApiClient(server.base_url, first_token(server)) as api:
@@ -123,7 +123,7 @@ def test_a_server_holds_its_locks_from_its_start_to_its_end(server: ServerProces
 
 
 @pytest.mark.usefixtures("needs_strace")
-def test_a_server_that_serves_neither_opens_nor_closes_the_database_files(tmp_path: Path) -> None:
+def test_a_running_server_neither_opens_nor_closes_the_database_files(tmp_path: Path) -> None:
     calls = ("open", "openat", "openat2", "creat", "close", "close_range", "dup", "dup2", "dup3")
     file = tmp_path / "sessionary.db"
     with ServerProcess(f"sqlite:///{file}", "--sweep-seconds", "0.2", directory=tmp_path, trace=calls) as server:
@@ -149,7 +149,7 @@ def test_a_server_that_serves_neither_opens_nor_closes_the_database_files(tmp_pa
 
 
 def last_line(completed: subprocess.CompletedProcess[str]) -> str:
-    """Take the sentence that a command ended with; a server logs its start before."""
+    """Return the last line that a command printed; a server logs its start before."""
     return completed.stderr.splitlines(keepends=True)[-1]
 
 
@@ -162,7 +162,7 @@ def refusal(file: Path, pid: int) -> str:
 
 
 def other_names(file: Path, tmp_path: Path) -> dict[str, str]:
-    """Give the file in other words."""
+    """Return other paths of the same file."""
     (tmp_path / "link.db").symlink_to(file)
     (tmp_path / "folder").symlink_to(file.parent)
     return {
@@ -175,7 +175,7 @@ def other_names(file: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_a_second_server_on_the_file_is_refused_by_whatever_name(
+def test_a_second_server_on_the_file_is_refused_under_any_path(
     server: ServerProcess, file: Path, tmp_path: Path
 ) -> None:
     with ApiClient(server.base_url, first_token(server)) as api:
@@ -195,7 +195,7 @@ def test_a_second_server_is_refused_though_the_lock_file_was_removed(server: Ser
         session = api.create("one")
         for _ in range(2):
             file.with_name(f"{file.name}-lock").unlink(missing_ok=True)
-            # It would serve until it is ended.
+            # Without the check it would run until it is stopped.
             completed = run_sessionary("serve", "--port", "0", "--database", f"sqlite:///{file}", seconds=30)
             assert completed.returncode == 1
             assert "is in use by another server (which one is not known)" in completed.stderr.splitlines()[-1]
@@ -204,7 +204,7 @@ def test_a_second_server_is_refused_though_the_lock_file_was_removed(server: Ser
     server.restart()
 
 
-def test_a_killed_server_leaves_no_lock_and_a_new_one_takes_its_place(server: ServerProcess, file: Path) -> None:
+def test_a_killed_server_leaves_no_lock_behind(server: ServerProcess, file: Path) -> None:
     for _ in range(3):
         server.kill9()
         server.start()
@@ -212,7 +212,7 @@ def test_a_killed_server_leaves_no_lock_and_a_new_one_takes_its_place(server: Se
         assert re.fullmatch(refusal(file, server.pid), last_line(completed)), completed.stderr
 
 
-def test_of_servers_that_start_at_once_on_one_file_one_serves(tmp_path: Path) -> None:
+def test_of_several_servers_that_start_at_once_on_one_file_one_starts(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/sessionary.db"
     servers = [
         subprocess.Popen(
@@ -246,7 +246,7 @@ def test_of_servers_that_start_at_once_on_one_file_one_serves(tmp_path: Path) ->
     assert count_rows(database, "tokens") == 0, "the first one is only made on a terminal"
 
 
-def test_a_file_with_a_second_name_is_refused(server: ServerProcess, file: Path, tmp_path: Path) -> None:
+def test_a_file_with_a_hard_link_is_refused(server: ServerProcess, file: Path, tmp_path: Path) -> None:
     server.terminate()
     (tmp_path / "hard.db").hardlink_to(file)
     for name in (file, tmp_path / "hard.db"):

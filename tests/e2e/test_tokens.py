@@ -1,4 +1,4 @@
-"""Tokens at a running server: made beside it, good at once, dead within five seconds of being revoked."""
+"""Tokens of a running server: valid at once after they are created, and invalid 5 seconds after being revoked."""
 
 import json
 import time
@@ -14,11 +14,11 @@ SECONDS_MAX = 5.0
 
 
 @pytest.mark.parametrize("engine", ["postgres-18"], indirect=True)
-def test_a_revoked_token_dies_within_five_seconds(server: ServerProcess) -> None:
+def test_a_revoked_token_is_refused_within_five_seconds(server: ServerProcess) -> None:
     token = server.create_token_object("demo")
     other = server.create_token("demo")
     with ApiClient(server.base_url, token["token"]) as api:
-        session = api.create("one")  # from now on the server remembers the token
+        session = api.create("one")  # from now on the server has cached the token
 
         revoked = run_sessionary("tokens", "revoke", token["id"], "--database", server.database)
         assert revoked.returncode == 0
@@ -34,14 +34,14 @@ def test_a_revoked_token_dies_within_five_seconds(server: ServerProcess) -> None
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-def test_a_token_made_beside_a_running_server_is_good_at_once(server: ServerProcess) -> None:
+def test_a_token_created_beside_a_running_server_is_valid_at_once(server: ServerProcess) -> None:
     made = server.create_token("elsewhere")
     with ApiClient(server.base_url, made, organisation="elsewhere") as api:
         api.create("one")
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_token_may_do_what_its_scopes_say(server: ServerProcess, api: ApiClient) -> None:
+def test_a_token_is_limited_to_its_scopes(server: ServerProcess, api: ApiClient) -> None:
     session = api.create("one")
     reading = server.create_token("demo", scopes=["sessions:read"])
     writing = server.create_token("demo", scopes=["sessions:write"])
@@ -54,7 +54,7 @@ def test_a_token_may_do_what_its_scopes_say(server: ServerProcess, api: ApiClien
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_an_operators_token_is_good_for_any_organisation(server: ServerProcess) -> None:
+def test_an_operators_token_is_valid_for_every_organisation(server: ServerProcess) -> None:
     token = server.create_token(all_organisations=True)
     for organisation in ("demo", "other"):
         with ApiClient(server.base_url, token, organisation=organisation) as api:
@@ -63,7 +63,7 @@ def test_an_operators_token_is_good_for_any_organisation(server: ServerProcess) 
 
 
 @pytest.mark.usefixtures("needs_faketime")
-def test_a_token_is_dead_from_the_instant_it_expires(tmp_path: Path) -> None:
+def test_a_token_is_refused_once_it_has_expired(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path, movable_clock=True) as server:
         token = server.create_token("demo", expires="10m")
         with ApiClient(server.base_url, token) as api:
@@ -76,7 +76,7 @@ def test_a_token_is_dead_from_the_instant_it_expires(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-def test_when_a_token_was_last_used_is_kept_by_the_end_of_the_server(server: ServerProcess) -> None:
+def test_the_last_use_of_a_token_is_stored_when_the_server_stops(server: ServerProcess) -> None:
     used, unused = server.create_token_object("demo"), server.create_token_object("demo")
     with ApiClient(server.base_url, used["token"]) as api:
         api.create("one")
