@@ -43,17 +43,17 @@ class Writer:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            turn = f"{self.name}:{len(self.sent)}"
+            append = f"{self.name}:{len(self.sent)}"
             session = self._sessions[len(self.sent) % len(self._sessions)]
-            self.sent.append(turn)
+            self.sent.append(append)
             try:
                 response = self._caller.update(
-                    session, newMessages=user_messages(f"{turn}:asked", f"{turn}:answered{_PADDING}"), tokensUsed=1
+                    session, newMessages=user_messages(f"{append}:asked", f"{append}:answered{_PADDING}"), tokensUsed=1
                 )
             except (OSError, http.client.HTTPException):
                 return
             if response.status == 200:
-                self.acknowledged.append(turn)
+                self.acknowledged.append(append)
             else:
                 self.refused[response.status] += 1
 
@@ -89,34 +89,34 @@ def wait_for_acknowledged(server: ServerProcess, writers: Sequence[Writer], coun
 
 def assert_all_there(api: ApiClient, sessions: Sequence[str], writers: Sequence[Writer]) -> None:
     """Check that each acknowledged append is stored once, complete and in the order of its writer, and nothing else."""
-    stored = [turn for session in sessions for turn in _turns_in(api.get(session))]
+    stored = [append for session in sessions for append in _appends_in(api.get(session))]
     counted = Counter(stored)
-    assert [turn for turn, times in counted.items() if times > 1] == [], "no append is stored twice"
-    acknowledged = {turn for writer in writers for turn in writer.acknowledged}
+    assert [append for append, times in counted.items() if times > 1] == [], "no append is stored twice"
+    acknowledged = {append for writer in writers for append in writer.acknowledged}
     assert sorted(acknowledged - counted.keys()) == [], "no acknowledged append is missing"
-    sent = {turn for writer in writers for turn in writer.sent}
+    sent = {append for writer in writers for append in writer.sent}
     assert sorted(counted.keys() - sent) == [], "nothing is stored that was not sent"
 
 
-def _turns_in(session: dict[str, object]) -> list[str]:
+def _appends_in(session: dict[str, object]) -> list[str]:
     messages = session["messages"]
     assert isinstance(messages, list)
     assert len(messages) == session["total_messages"]
     assert session["total_tokens"] == len(messages) // _PAIR, "the totals match the messages"
     contents = [message["content"] for message in messages]
-    turns = []
-    for asked, answered in zip(contents[::_PAIR], contents[1::_PAIR], strict=True):
-        turn = asked.removesuffix(":asked")
-        assert answered == f"{turn}:answered{_PADDING}", "no append is torn"
-        turns.append(turn)
-    _assert_in_each_writers_order(turns)
-    return turns
+    appends = []
+    for question, reply in zip(contents[::_PAIR], contents[1::_PAIR], strict=True):
+        append = question.removesuffix(":asked")
+        assert reply == f"{append}:answered{_PADDING}", "no append is torn"
+        appends.append(append)
+    _assert_order_of_each_writer(appends)
+    return appends
 
 
-def _assert_in_each_writers_order(turns: Sequence[str]) -> None:
+def _assert_order_of_each_writer(appends: Sequence[str]) -> None:
     by_writer: dict[str, list[int]] = {}
-    for turn in turns:
-        name, _, number = turn.rpartition(":")
+    for append in appends:
+        name, _, number = append.rpartition(":")
         by_writer.setdefault(name, []).append(int(number))
     for numbers in by_writer.values():
         assert numbers == sorted(numbers)

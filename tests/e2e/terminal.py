@@ -22,19 +22,19 @@ def run_in_terminal(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `sessionary WORDS` in a directory, on a terminal, until the block ends, and copy its output to a file."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
-    ours, theirs = open_terminal()
+    controller, program_end = open_terminal()
     process = subprocess.Popen(
         [sys.executable, "-m", "sessionary", *words],
         cwd=directory,
         stdin=subprocess.DEVNULL,
-        stdout=theirs,
+        stdout=program_end,
         stderr=stderr,
         env=environment,
         preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 - only calls prctl
     )
-    os.close(theirs)
+    os.close(program_end)
     stdout.write_bytes(b"")
-    watcher = threading.Thread(target=copy_output, args=(ours, stdout))
+    watcher = threading.Thread(target=copy_output, args=(controller, stdout))
     watcher.start()
     try:
         yield process
@@ -44,16 +44,16 @@ def run_in_terminal(
         process.kill()
         process.wait(timeout=10)
         watcher.join(timeout=10)
-        os.close(ours)
+        os.close(controller)
 
 
 def open_terminal() -> tuple[int, int]:
     """Open a pseudo-terminal that keeps line ends; returns its controlling end and that of the program."""
-    ours, theirs = pty.openpty()
-    modes = termios.tcgetattr(theirs)
+    controller, program_end = pty.openpty()
+    modes = termios.tcgetattr(program_end)
     modes[1] &= ~termios.OPOST
-    termios.tcsetattr(theirs, termios.TCSANOW, modes)
-    return ours, theirs
+    termios.tcsetattr(program_end, termios.TCSANOW, modes)
+    return controller, program_end
 
 
 def copy_output(terminal: int, file: Path) -> None:

@@ -37,13 +37,13 @@ def test_concurrent_appends_of_32_writers_are_all_stored_in_order(server: Server
     assert failures == []
     stored = api.get(session)
     messages = stored["messages"]
-    asked, answered = messages[::2], messages[1::2]
-    assert [message["content"] for message in asked] == [message["content"] for message in answered]
-    assert {message["role"] for message in asked} == {"user"}
-    assert {(message["role"], message["id"]) for message in answered} == {("assistant", "answer")}
+    questions, replies = messages[::2], messages[1::2]
+    assert [message["content"] for message in questions] == [message["content"] for message in replies]
+    assert {message["role"] for message in questions} == {"user"}
+    assert {(message["role"], message["id"]) for message in replies} == {("assistant", "answer")}
     for writer in range(WRITERS):
-        own = [message["content"] for message in asked if message["content"].startswith(f"{writer}:")]
+        own = [message["content"] for message in questions if message["content"].startswith(f"{writer}:")]
         assert own == [f"{writer}:{number}" for number in range(APPENDS)]
     assert stored["total_messages"] == len(messages) == 2 * WRITERS * APPENDS
     assert stored["total_tokens"] == APPENDS * sum(range(WRITERS))
-    assert sorted(totals) == list(range(2, 2 * WRITERS * APPENDS + 2, 2)), "each answer told its own total"
+    assert sorted(totals) == list(range(2, 2 * WRITERS * APPENDS + 2, 2)), "each response has its own total"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.api_client import ApiClient, first_token
-from tests.e2e.strace import READS, SYNCS, WRITES, exchanges, read_calls, responses_before_sync, traced
+from tests.e2e.strace import READS, SYNCS, WRITES, read_calls, request_response_pairs, responses_before_sync, traced
 from tests.harness.postgres import PostgresServer
 from tests.harness.processes import children_of
 from tests.harness.server import ServerProcess
@@ -35,7 +35,7 @@ def test_sqlite_syncs_its_log_between_each_commit_and_the_response(tmp_path: Pat
         lines = server.trace_lines()
 
     calls = read_calls(lines)
-    assert len(exchanges(calls)) == APPENDS + 4
+    assert len(request_response_pairs(calls)) == APPENDS + 4
     assert responses_before_sync(calls, is_sqlite_log) == []
 
     unsynced = [line for line in lines if "fdatasync(" not in line and "fsync(" not in line]
@@ -62,8 +62,8 @@ def test_sqlite_syncs_its_log_before_the_responses_of_a_shared_commit(tmp_path: 
         assert server.terminate() == 0
         calls = read_calls(server.trace_lines())
 
-    assert len(exchanges(calls)) == 1 + WRITERS * APPENDS
-    assert responses_before_sync(calls, is_sqlite_log, alone=False) == []
+    assert len(request_response_pairs(calls)) == 1 + WRITERS * APPENDS
+    assert responses_before_sync(calls, is_sqlite_log, one_at_a_time=False) == []
 
 
 @pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
@@ -82,8 +82,8 @@ def test_postgresql_syncs_its_log_between_each_commit_and_the_response(
             change_everything(api)
         calls = read_calls(record.read_text(encoding="utf-8", errors="replace").splitlines())
 
-    assert len(exchanges(calls)) == APPENDS + 4
-    assert responses_before_sync(calls, is_postgres_log, alone=False) == []
+    assert len(request_response_pairs(calls)) == APPENDS + 4
+    assert responses_before_sync(calls, is_postgres_log, one_at_a_time=False) == []
 
 
 def change_everything(api: ApiClient) -> None:

@@ -141,12 +141,12 @@ async def test_no_operation_finds_a_session_after_it_expired(
     clock.move(5 * MINUTE - 1)
     seen = await client.request(method, f"{COLLECTION}/{early}{end}", json=body)
     clock.move(1)
-    gone = await client.request(method, f"{COLLECTION}/{late}{end}", json=body)
-    never = await client.request(method, f"{COLLECTION}/{UNKNOWN}{end}", json=body)
+    expired = await client.request(method, f"{COLLECTION}/{late}{end}", json=body)
+    missing = await client.request(method, f"{COLLECTION}/{UNKNOWN}{end}", json=body)
 
     assert seen.status_code == 200
-    assert gone.status_code == 404
-    assert (gone.content, gone.headers) == (never.content, never.headers), "as if it had never existed"
+    assert expired.status_code == 404
+    assert (expired.content, expired.headers) == (missing.content, missing.headers), "as if it had never existed"
 
 
 async def test_lists_by_offset_and_cursor_agree_while_sessions_expire(

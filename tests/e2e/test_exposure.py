@@ -57,9 +57,9 @@ def test_a_server_with_a_certificate_uses_tls_and_the_client_verifies_it(tmp_pat
         url = f"https://localhost:{port}"
         trusting = ssl.create_default_context(cafile=str(certificate))
         with Client(url, token=token, organisation="demo", verify=trusting) as client:
-            said = {"role": "user", "content": "x" * 500_000}
-            session = client.create_session("ada", initial_messages=[said])
-            assert client.get_session(session.session_id).messages[0]["content"] == said["content"]
+            message = {"role": "user", "content": "x" * 500_000}
+            session = client.create_session("ada", initial_messages=[message])
+            assert client.get_session(session.session_id).messages[0]["content"] == message["content"]
         with (
             Client(url, token=token, organisation="demo", retries=0) as distrusting,
             pytest.raises(APIConnectionError, match=r"(?i)certificate"),
@@ -105,9 +105,9 @@ def test_a_tls_handshake_has_the_time_limit_of_headers(tmp_path: Path) -> None:
     with run_in_terminal(tmp_path, *words, *files, stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
         with socket.create_connection(("127.0.0.1", port), timeout=5) as silent:
-            begun = time.monotonic()
+            started = time.monotonic()
             assert silent.recv(100) == b""
-            assert 0.5 < time.monotonic() - begun < 4
+            assert 0.5 < time.monotonic() - started < 4
 
 
 def test_a_tls_client_that_does_not_read_its_response_is_disconnected(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_a_tls_client_that_does_not_read_its_response_is_disconnected(tmp_path: 
         token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
         trusting = ssl.create_default_context(cafile=str(certificate))
         with Client(f"https://localhost:{port}", token=token, organisation="demo", verify=trusting) as client:
-            said = [{"role": "user", "content": "x" * 1_000_000}] * 7
-            session_id = client.create_session("ada", initial_messages=said).session_id
+            messages = [{"role": "user", "content": "x" * 1_000_000}] * 7
+            session_id = client.create_session("ada", initial_messages=messages).session_id
         path = f"/api/v3/organizations/demo/ai/sessions/{session_id}"
         with socket.socket() as wire:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -143,7 +143,7 @@ def test_an_unusable_certificate_is_refused_with_the_reason(tmp_path: Path) -> N
     certificate, key = self_signed(tmp_path)
     _, other_key = self_signed(tmp_path, "other")
     before = sorted(tmp_path.iterdir())
-    for files, said in (
+    for files, expected in (
         (("--tls-certificate", str(certificate)), "TLS needs both"),
         (("--tls-key", str(key)), "TLS needs both"),
         (("--tls-certificate", "nowhere.pem", "--tls-key", str(key)), "nowhere.pem"),
@@ -152,7 +152,7 @@ def test_an_unusable_certificate_is_refused_with_the_reason(tmp_path: Path) -> N
     ):
         completed = run_sessionary("serve", "--port", "0", *files, directory=tmp_path)
         assert completed.returncode == 2
-        assert said in completed.stderr
+        assert expected in completed.stderr
         assert completed.stderr.count("\n") == 1
         assert "PRIVATE" not in completed.stderr
     assert sorted(tmp_path.iterdir()) == before, "nothing was touched"

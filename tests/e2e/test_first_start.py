@@ -32,8 +32,8 @@ def test_the_first_start_prints_a_command_that_creates_a_session(empty: Path, tm
     with run_in_terminal(empty, "serve", "--port", str(port), stdout=tmp_path / "printed") as server:
         printed = wait_for_text(tmp_path / "printed", "-d '{")
 
-        place = empty / "sessionary.db"
-        assert f"listens on http://127.0.0.1:{port} and stores its data in {place}\n" in printed
+        location = empty / "sessionary.db"
+        assert f"listens on http://127.0.0.1:{port} and stores its data in {location}\n" in printed
         tokens = [line.strip() for line in printed.splitlines() if line.strip().startswith("sny_")]
         assert len(tokens) == 1
         assert {file.name for file in empty.iterdir()} == {
@@ -60,8 +60,8 @@ def test_the_first_start_prints_a_command_that_creates_a_session(empty: Path, tm
         printed = (tmp_path / "printed").read_text()
         assert "sny_" not in printed
         assert "curl" not in printed
-        assert str(place) in printed
-    assert count_rows(f"sqlite:///{place}", "tokens") == 1
+        assert str(location) in printed
+    assert count_rows(f"sqlite:///{location}", "tokens") == 1
 
 
 @pytest.mark.parametrize("attempt", range(3))
@@ -138,9 +138,9 @@ def test_a_port_in_use_is_reported_and_no_file_is_created(empty: Path, tmp_path:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as server:
         completed = run_sessionary("serve", "--port", str(server.port), directory=empty)
     assert completed.returncode == 1
-    said = f"Cannot listen on 127.0.0.1:{server.port}: Address already in use."
-    assert json.loads(completed.stderr.splitlines()[0])["message"] == f"The server did not start: {said}"
-    assert completed.stderr.splitlines()[1:] == [f"sessionary: {said}"]
+    expected = f"Cannot listen on 127.0.0.1:{server.port}: Address already in use."
+    assert json.loads(completed.stderr.splitlines()[0])["message"] == f"The server did not start: {expected}"
+    assert completed.stderr.splitlines()[1:] == [f"sessionary: {expected}"]
     assert completed.stdout == ""
     assert list(empty.iterdir()) == []
 
@@ -191,8 +191,8 @@ def test_an_invalid_database_url_is_reported_without_the_password(empty: Path, u
 def assert_refused_without_the_password(completed: subprocess.CompletedProcess[str]) -> None:
     assert completed.returncode in {1, 2}
     assert completed.stdout == ""
-    *logged, told = completed.stderr.splitlines()
-    assert told.startswith("sessionary: ")
+    *logged, printed = completed.stderr.splitlines()
+    assert printed.startswith("sessionary: ")
     assert {json.loads(line)["level"] for line in logged} <= {"info", "error"}, "it did not wait"
     assert "geheim" not in completed.stderr
 

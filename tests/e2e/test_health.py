@@ -38,9 +38,9 @@ def test_a_server_survives_a_stopped_database(
     assert_unavailable(api, session)
     for _ in range(20):
         assert_is_503(api.call("GET", "/health/ready"))
-    said = [line for line in server.log_lines() if "answered with 503" in line]
-    assert 1 <= len(said) < 10, "one for each cause, not one for each request"
-    assert len(set(said)) == len(said)
+    lines = [line for line in server.log_lines() if "answered with 503" in line]
+    assert 1 <= len(lines) < 10, "one for each cause, not one for each request"
+    assert len(set(lines)) == len(lines)
 
     own_postgres.start()
     assert_recovered(api, session)

@@ -41,19 +41,19 @@ def test_every_request_is_one_line_of_json(server: ServerProcess, api: ApiClient
     api.call("GET", "/nowhere", headers={"X-Request-Id": "mine-3"}).expect(404)
     unnamed = api.call("PATCH", api.path).expect(405).headers["X-Request-Id"]
 
-    told = entry_of(server, "mine-1")
-    assert set(told) == {
+    entry = entry_of(server, "mine-1")
+    assert set(entry) == {
         *("time", "level", "logger", "request_id", "organisation", "route", "method", "status", "milliseconds"),
         *("client", "token_id", "session_id", "request_bytes", "response_bytes"),
     }
-    assert told["client"] == "127.0.0.1"
-    assert told["token_id"] == first_token(server).split("_")[1]
-    assert told["session_id"] == response.json["sessionId"]
-    assert (told["request_bytes"], told["response_bytes"]) == (len(b'{"userId": "ada"}'), len(response.body))
-    assert (told["level"], told["logger"]) == ("info", "sessionary.access")
-    assert (told["organisation"], told["route"], told["method"]) == ("demo", "create_session", "POST")
-    assert told["status"] == 201
-    assert 0 < told["milliseconds"] < 10_000
+    assert entry["client"] == "127.0.0.1"
+    assert entry["token_id"] == first_token(server).split("_")[1]
+    assert entry["session_id"] == response.json["sessionId"]
+    assert (entry["request_bytes"], entry["response_bytes"]) == (len(b'{"userId": "ada"}'), len(response.body))
+    assert (entry["level"], entry["logger"]) == ("info", "sessionary.access")
+    assert (entry["organisation"], entry["route"], entry["method"]) == ("demo", "create_session", "POST")
+    assert entry["status"] == 201
+    assert 0 < entry["milliseconds"] < 10_000
     assert entry_of(server, "mine-2")["route"] == "get_session"
     assert entry_of(server, "mine-2")["session_id"] == response.json["sessionId"]
     assert (entry_of(server, "mine-3")["route"], entry_of(server, "mine-3")["status"]) == (None, 404)
@@ -73,20 +73,20 @@ def test_a_token_sent_as_the_organisation_is_not_logged(server: ServerProcess, a
 
 
 def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
+    controller, program_end = pty.openpty()
     shown = io.BytesIO()
 
     def watch() -> None:
         # Reading fails when the other end is closed.
         try:
-            while piece := os.read(ours, 65_536):
+            while piece := os.read(controller, 65_536):
                 shown.write(piece)
         except OSError:
             pass
 
     port = free_port()
     watcher = threading.Thread(target=watch)
-    with os.fdopen(theirs, "wb") as terminal:
+    with os.fdopen(program_end, "wb") as terminal:
         words = ("serve", "--port", str(port))
         with run_in_terminal(tmp_path, *words, stdout=tmp_path / "printed", stderr=terminal):
             terminal.close()
@@ -98,7 +98,7 @@ def test_on_a_terminal_the_log_is_readable_text(tmp_path: Path) -> None:
                 api.call("GET", "/nowhere").expect(404)
             poll(lambda: b" 404 GET " in shown.getvalue(), "a line on the terminal")
     watcher.join(timeout=10)
-    os.close(ours)
+    os.close(controller)
 
     lines = shown.getvalue().decode().replace("\r\n", "\n").splitlines()
     requests = [line for line in lines if " INFO " not in line]
@@ -222,23 +222,23 @@ def test_a_server_logs_its_start_and_stop(tmp_path: Path, log_format: str) -> No
     with ServerProcess(database, "--log-format", log_format, directory=tmp_path) as server:
         assert server.terminate() == 0
         lines = server.log_lines()
-    said = [
+    expected = [
         f"Starting sessionary {version('sessionary')} for {server.base_url} with the database {database}.",
         "The database is open; migrations applied: 0001_sessions, ",
         f"Listening on {server.base_url}.",
         "Received SIGTERM; finishing 0 requests.",
         "Stopped; 0 requests were aborted.",
     ]
-    found = [number for text in said for number, line in enumerate(lines) if text in line]
+    found = [number for text in expected for number, line in enumerate(lines) if text in line]
     assert found == sorted(found)
-    assert len(found) == len(said)
+    assert len(found) == len(expected)
     if log_format == "json":
-        told = [json.loads(line) for line in lines]
-        assert {entry["level"] for entry in told} == {"info"}
-        assert told[0]["version"] == version("sessionary")
-        assert told[0]["address"] == server.base_url
-        assert told[0]["database"] == database
-        assert told[-1]["requests_cut"] == 0
+        logged = [json.loads(line) for line in lines]
+        assert {entry["level"] for entry in logged} == {"info"}
+        assert logged[0]["version"] == version("sessionary")
+        assert logged[0]["address"] == server.base_url
+        assert logged[0]["database"] == database
+        assert logged[-1]["requests_cut"] == 0
 
 
 def test_ignored_variables_are_logged_at_startup(tmp_path: Path) -> None:
@@ -246,18 +246,18 @@ def test_ignored_variables_are_logged_at_startup(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/s.db", environment=environment, directory=tmp_path) as server:
         warned = [entry["message"] for entry in entries(server) if entry["level"] == "warning"]
     assert len(warned) == 1
-    assert warned[0].endswith("Is SESSIONARY_LOG_LEVEL meant?")
+    assert warned[0].endswith("Did you mean SESSIONARY_LOG_LEVEL?")
 
 
 def test_health_checks_are_not_logged_and_forwarded_addresses_only_behind_a_proxy(tmp_path: Path) -> None:
     forwarded = {"X-Forwarded-For": "203.0.113.7, 10.0.0.1", "X-Request-Id": "mine"}
-    for words, told in (((), None), (("--behind-proxy",), "203.0.113.7, 10.0.0.1")):
+    for words, expected in (((), None), (("--behind-proxy",), "203.0.113.7, 10.0.0.1")):
         with ServerProcess(f"sqlite:///{tmp_path}/s.db", *words, directory=tmp_path) as server:
             (server.directory / "server.log").write_text("")
             with ApiClient(server.base_url, "x") as api:
                 api.call("GET", "/health/live").expect(200)
                 api.call("GET", "/nowhere", headers=forwarded).expect(404)
             entry = entry_of(server, "mine")
-            assert entry.get("forwarded_for") == told
+            assert entry.get("forwarded_for") == expected
             assert entry["client"] == "127.0.0.1"
             assert not any(entry.get("route") == "/health/live" for entry in entries(server))

@@ -25,11 +25,11 @@ RELOADED = "The settings were reloaded: certificates, limits and log level"
 NOT_RELOADED = "The settings were not reloaded, the old ones stay in force: "
 
 
-def reload(server: ServerProcess, said: str = RELOADED) -> None:
+def reload(server: ServerProcess, expected: str = RELOADED) -> None:
     """Send SIGHUP and wait until the server has logged the expected line."""
-    before = logged(server, said)
+    before = logged(server, expected)
     os.kill(server.pid, signal.SIGHUP)
-    poll(lambda: logged(server, said) > before, f"{said!r} in the log")
+    poll(lambda: logged(server, expected) > before, f"{expected!r} in the log")
 
 
 def logged(server: ServerProcess, text: str) -> int:
@@ -100,7 +100,7 @@ def test_used_up_rate_limits_stay_used_up_after_a_reload(server: ServerProcess, 
         assert api.call("POST", api.path, {"userId": "ada"}).status == 429
 
 
-BAD = [
+INVALID = [
     ("port = ", "cannot be read"),
     ("log_level = 'loud'", "The setting log_level"),
     ("prot = 1", "There is no setting"),
@@ -112,10 +112,10 @@ BAD = [
 
 def test_invalid_settings_change_nothing_and_are_logged(server: ServerProcess, settings: Path) -> None:
     with ApiClient(server.base_url, server.first_token) as api:
-        for content, said in BAD:
+        for content, expected in INVALID:
             settings.write_text(f"organisation_sessions = 1\n{content}\n")
             reload(server, NOT_RELOADED)
-            assert logged(server, said), (said, server.log_lines()[-3:])
+            assert logged(server, expected), (expected, server.log_lines()[-3:])
             api.create()
 
 
@@ -138,8 +138,8 @@ def test_new_connections_get_the_new_certificate_and_old_ones_stay_open(tmp_path
         server.start(wait=False)
         poll(lambda: logged(server, "Listening on https://"), "a server that listens")
         before = certificate.read_bytes()
-        with connect_tls(server.port, "localhost") as standing:
-            assert certificate_of(standing) == before
+        with connect_tls(server.port, "localhost") as connection:
+            assert certificate_of(connection) == before
             self_signed(tmp_path)
             reload(server)
             after = certificate.read_bytes()
@@ -147,8 +147,8 @@ def test_new_connections_get_the_new_certificate_and_old_ones_stay_open(tmp_path
             for name in ("localhost", None):
                 with connect_tls(server.port, name) as fresh:
                     assert certificate_of(fresh) == after
-            standing.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert standing.recv(100).startswith(b"HTTP/1.1 200 OK")
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
         key.write_text("no key")
         reload(server, NOT_RELOADED)
         with connect_tls(server.port, "localhost") as fresh:
@@ -219,7 +219,7 @@ main()
 
 
 def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path) -> None:
-    ours, theirs = open_terminal()
+    controller, program_end = open_terminal()
     program = (
         "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
         "os.execv(sys.executable, [sys.executable, '-m', 'sessionary', 'serve', '--port', '0'])"
@@ -227,16 +227,21 @@ def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", program], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=log, env=environment
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            stdin=program_end,
+            stdout=program_end,
+            stderr=log,
+            env=environment,
         )
-    os.close(theirs)
+    os.close(program_end)
     try:
         shown = b""
         while b"curl" not in shown:
-            shown += os.read(ours, 65_536)
+            shown += os.read(controller, 65_536)
         process.send_signal(signal.SIGHUP)
         poll(lambda: RELOADED in (tmp_path / "log").read_text(), "a reload")
-        os.close(ours)
+        os.close(controller)
         assert process.wait(timeout=20) == 0
         assert "Received SIGTERM" in (tmp_path / "log").read_text()
     finally:

@@ -51,7 +51,7 @@ def test_a_lock_of_another_program_refuses_writes_in_time_and_never_reads(
     api.call("GET", "/health/ready").expect(200)
     assert api.contents(session) == ["one", "two"]
     assert count_rows(database, "sessions") == 1
-    assert "database is locked" in server.log.read_text(), "the operator is told why"
+    assert "database is locked" in server.log.read_text(), "the log says why"
 
 
 def test_a_file_size_limit_refuses_writes_and_not_reads(server: ServerProcess, api: ApiClient) -> None:
@@ -67,17 +67,17 @@ def test_a_file_size_limit_refuses_writes_and_not_reads(server: ServerProcess, a
             pause=0,
         )
         assert (refused.status, refused.json["code"]) == (503, "STORE_UNAVAILABLE")
-        kept = reader.contents(sessions[0])
-        assert set(kept) == {"one", "x" * 30_000}
+        stored = reader.contents(sessions[0])
+        assert set(stored) == {"one", "x" * 30_000}
         api.call("POST", api.path, {"userId": "x", "initialMessages": user_messages("x" * 600_000)}).expect(503)
         assert server.running
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, unlimited)
 
         api.append(sessions[0], "room again").expect(200)
-        assert reader.contents(sessions[0]) == [*kept, "room again"]
+        assert reader.contents(sessions[0]) == [*stored, "room again"]
     server.restart()
     api.close()
-    assert api.contents(sessions[0]) == [*kept, "room again"]
+    assert api.contents(sessions[0]) == [*stored, "room again"]
 
 
 @pytest.fixture

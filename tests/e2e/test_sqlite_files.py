@@ -64,8 +64,8 @@ BESIDE: dict[str, list[str]] = {
 
 
 def run_beside(words: Sequence[str], file: Path, copy: Path) -> None:
-    told = [word.replace("FILE", str(file)).replace("COPY", str(copy)) for word in words]
-    completed = subprocess.run(told, capture_output=True, text=True, timeout=60, check=False)
+    output = [word.replace("FILE", str(file)).replace("COPY", str(copy)) for word in words]
+    completed = subprocess.run(output, capture_output=True, text=True, timeout=60, check=False)
     assert completed.returncode == 0, completed.stderr
 
 
@@ -144,7 +144,7 @@ def test_a_running_server_neither_opens_nor_closes_the_database_files(tmp_path: 
     touched = re.compile(rf"{re.escape(str(file))}(-wal|-shm)?[\">]")
     assert [line for line in lines[started:ended] if touched.search(line)] == []
     opened = [line for line in lines if re.match(r"\d+ +[\d.]+ open", line) and touched.search(line)]
-    assert opened, "the record shows what it is asked for"
+    assert opened, "the trace is complete"
     assert [line for line in opened if "O_NOFOLLOW" not in line] == [], "SQLite opens all of its files like this"
 
 
@@ -226,9 +226,9 @@ def test_of_several_servers_that_start_at_once_on_one_file_one_starts(tmp_path: 
     refused: list[str] = []
 
     def wait(process: subprocess.Popen[str]) -> None:
-        _, told = process.communicate()
+        _, output = process.communicate()
         if process.returncode == 1:
-            refused.append(told)
+            refused.append(output)
 
     waiting = [threading.Thread(target=wait, args=(process,)) for process in servers]
     for thread in waiting:
@@ -241,7 +241,7 @@ def test_of_several_servers_that_start_at_once_on_one_file_one_starts(tmp_path: 
             process.terminate()
         for thread in waiting:
             thread.join(20)
-    assert all("is in use by another server (" in told for told in refused), refused
+    assert all("is in use by another server (" in output for output in refused), refused
     assert sorted(process.returncode for process in servers) == [0, 1, 1, 1]
     assert count_rows(database, "tokens") == 0, "the first one is only made on a terminal"
 

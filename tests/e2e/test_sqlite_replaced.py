@@ -117,7 +117,7 @@ def test_without_its_file_a_server_refuses_writes_until_the_file_is_back(
         assert_refused(api, session)
         assert api.contents(session) == ["one"], "reads go on"
     assert len(errors_in(server)) == 1, errors_in(server)
-    assert str(file.parent.parent) in errors_in(server)[0], "the operator is told where"
+    assert str(file.parent.parent) in errors_in(server)[0], "the log names the folder"
 
     move_back(file)
     api.call("GET", "/health/ready").expect(200)

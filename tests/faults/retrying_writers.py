@@ -1,4 +1,4 @@
-"""Writers that take no for an answer from nobody: each request is repeated under its key until it is answered."""
+"""Writers that repeat each request with its idempotency key until it is acknowledged."""
 
 import contextlib
 import http.client
@@ -8,73 +8,73 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from tests.e2e.api_client import ApiClient, Response, user_messages
-from tests.faults.soak import note
+from tests.faults.soak import log_figures
 from tests.harness.processes import tail
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline, poll
 
-# Every so many requests one begins a session instead of appending a turn.
+# One of this many requests creates a session instead of appending messages.
 _CREATES_EVERY = 6
 _SESSIONS = 3
 _SECONDS_MAX = 60
 _PAUSE = 0.01
-# Long enough to reach over a page of every database: a turn torn there is seen.
+# Longer than a page of every database, so that an append that is torn at a page is detected.
 _PADDING = "." * 3_000
-# Of a refusal with one of these the same request may be repeated.
+# After one of these statuses the same request may be repeated.
 _PASSING = frozenset({409, 503})
 
 
 class Writer:
-    """Makes numbered requests one after another, at one server until it fails and then at the next."""
+    """Sends numbered requests one after another, to one server until it fails and then to the next."""
 
-    def __init__(self, name: str, callers: Sequence[ApiClient], sessions: Sequence[str]) -> None:
+    def __init__(self, name: str, apis: Sequence[ApiClient], sessions: Sequence[str]) -> None:
         self.name = name
         self.acknowledged = 0
         self.repeated = 0
         self.replayed = 0
         self.unexpected: list[str] = []
-        self._callers = callers
+        self._apis = apis
         self._turn = 0
         self._sessions = sessions
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start writing."""
         self._thread.start()
 
-    def tell_to_stop(self) -> None:
-        """Let the request under way be answered, and make no other."""
+    def request_stop(self) -> None:
+        """Send no new request after the current one."""
         self._stopped.set()
 
     def wait(self) -> None:
-        """Return when the last request is answered."""
+        """Wait until the last request is answered."""
         self._thread.join(timeout=_SECONDS_MAX + 10)
         assert not self._thread.is_alive()
-        for api in self._callers:
+        for api in self._apis:
             api.close()
 
     def appended_to(self, session: str) -> list[int]:
-        """Tell which of the requests answered so far appended to a session, in their order."""
-        return [n for n in range(self.acknowledged) if not _creates(n) and self._place_of(n) == session]
+        """Return the numbers of the answered requests that appended to a session, in order."""
+        return [n for n in range(self.acknowledged) if not _creates(n) and self._session_for(n) == session]
 
-    def begun(self) -> list[str]:
-        """Tell for whom the requests answered so far began sessions."""
+    def created_users(self) -> list[str]:
+        """Return the users for whom the answered requests created sessions."""
         return [f"{self.name}:{n}" for n in range(self.acknowledged) if _creates(n)]
 
-    def _place_of(self, number: int) -> str:
+    def _session_for(self, number: int) -> str:
         return self._sessions[number % len(self._sessions)]
 
     def _run(self) -> None:
         while not self._stopped.is_set() and not self.unexpected:
-            self._insist(self.acknowledged)
+            self._send_until_answered(self.acknowledged)
             self.acknowledged += 1
 
-    def _insist(self, number: int) -> None:
+    def _send_until_answered(self, number: int) -> None:
         deadline = Deadline(_SECONDS_MAX)
         while not deadline.passed:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                response = self._request(self._callers[self._turn % len(self._callers)], number)
+                response = self._request(self._apis[self._turn % len(self._apis)], number)
                 if response.status in {200, 201}:
                     self.replayed += response.headers["Idempotent-Replayed"] == "true"
                     return
@@ -87,17 +87,17 @@ class Writer:
         self.unexpected.append(f"{self.name}:{number}: no answer in {_SECONDS_MAX} s")
 
     def _request(self, api: ApiClient, number: int) -> Response:
-        turn = f"{self.name}:{number}"
-        key = {"Idempotency-Key": f'"{turn}"'}
-        messages = user_messages(f"{turn}:asked", f"{turn}:answered{_PADDING}")
+        append = f"{self.name}:{number}"
+        key = {"Idempotency-Key": f'"{append}"'}
+        messages = user_messages(f"{append}:asked", f"{append}:answered{_PADDING}")
         if _creates(number):
-            return api.call("POST", api.path, {"userId": turn, "initialMessages": messages}, key)
+            return api.call("POST", api.path, {"userId": append, "initialMessages": messages}, key)
         body = {"newMessages": messages, "tokensUsed": 1}
-        return api.call("PUT", f"{api.path}/{self._place_of(number)}", body, key)
+        return api.call("PUT", f"{api.path}/{self._session_for(number)}", body, key)
 
 
 class Load:
-    """Writers over several connections at once, in an organisation of their own; use it with `with`.
+    """Several concurrent writers in a new organisation; use it with `with`.
 
     At the end of the block every request has been answered.
     """
@@ -106,7 +106,7 @@ class Load:
         self.organisation = organisation
         self._servers = servers
         self._token = token
-        with self._caller(servers[0]) as api:
+        with self._api(servers[0]) as api:
             self.sessions = [api.create() for _ in range(_SESSIONS)]
         self.writers = [self._writer(number) for number in range(writers)]
 
@@ -117,17 +117,17 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         for writer in self.writers:
-            writer.tell_to_stop()
+            writer.request_stop()
         for writer in self.writers:
             writer.wait()
 
     @property
     def acknowledged(self) -> int:
-        """How many requests were answered with success."""
+        """The number of requests that succeeded."""
         return sum(writer.acknowledged for writer in self.writers)
 
     def wait_for_more(self, count: int, seconds: float = 30) -> None:
-        """Return when so many requests more have been acknowledged."""
+        """Wait until ``count`` more requests have been acknowledged."""
         wanted = self.acknowledged + count
 
         def enough() -> bool:
@@ -140,33 +140,33 @@ class Load:
             raise AssertionError("\n".join([f"{error}", *(tail(server.log) for server in self._servers)])) from error
 
     def assert_exactly_once(self, server: ServerProcess) -> None:
-        """Check that every request had one effect, whole, and each writer's turns stand in their order, gap-free."""
+        """Check that every request had exactly one effect, and that the appends of each writer are complete and in order."""
         assert self._unexpected() == []
-        with self._caller(server) as api:
-            stored = {session: _turns_in(api.get(session)) for session in self.sessions}
-            begun = Counter(user for user in _users(api) if ":" in user)
+        with self._api(server) as api:
+            stored = {session: _appends_in(api.get(session)) for session in self.sessions}
+            created_users = Counter(user for user in _users(api) if ":" in user)
         for writer in self.writers:
             for session in self.sessions:
-                # Equal lists: none is lost, none doubled, none out of order and none from nowhere.
+                # Equal lists: no append is lost, doubled, out of order or unexpected.
                 assert stored[session].get(writer.name, []) == writer.appended_to(session), writer.name
-        assert begun == Counter(user for writer in self.writers for user in writer.begun())
+        assert created_users == Counter(user for writer in self.writers for user in writer.created_users())
 
     def _unexpected(self) -> list[str]:
         return [wrong for writer in self.writers for wrong in writer.unexpected]
 
-    def _caller(self, server: ServerProcess) -> ApiClient:
+    def _api(self, server: ServerProcess) -> ApiClient:
         return ApiClient(server.base_url, self._token, organisation=self.organisation)
 
     def _writer(self, number: int) -> Writer:
-        first, place = number % len(self._servers), number % len(self.sessions)
-        callers = [self._caller(server) for server in (*self._servers[first:], *self._servers[:first])]
-        return Writer(f"{number}", callers, [*self.sessions[place:], *self.sessions[:place]])
+        first, start = number % len(self._servers), number % len(self.sessions)
+        apis = [self._api(server) for server in (*self._servers[first:], *self._servers[:first])]
+        return Writer(f"{number}", apis, [*self.sessions[start:], *self.sessions[:start]])
 
 
 def note_loads(loads: Sequence[Load], **figures: object) -> None:
-    """Write down how much the writers did and suffered, once it was checked."""
+    """Log the figures of the writers, after their results were checked."""
     writers = [writer for load in loads for writer in load.writers]
-    note(
+    log_figures(
         acknowledged=sum(writer.acknowledged for writer in writers),
         repeated=sum(writer.repeated for writer in writers),
         replayed=sum(writer.replayed for writer in writers),
@@ -179,22 +179,20 @@ def _creates(number: int) -> bool:
     return number % _CREATES_EVERY == 0
 
 
-def _turns_in(session: dict[str, Any]) -> dict[str, list[int]]:
+def _appends_in(session: dict[str, Any]) -> dict[str, list[int]]:
     messages = [message["content"] for message in session["messages"]]
-    assert len(messages) == session["total_messages"] == 2 * session["total_tokens"], (
-        "the totals are those of the turns"
-    )
-    turns: dict[str, list[int]] = {}
+    assert len(messages) == session["total_messages"] == 2 * session["total_tokens"], "the totals match the messages"
+    appends: dict[str, list[int]] = {}
     for asked, answered in zip(messages[::2], messages[1::2], strict=True):
-        turn = asked.removesuffix(":asked")
-        assert answered == f"{turn}:answered{_PADDING}", "no turn is torn"
-        name, _, number = turn.rpartition(":")
-        turns.setdefault(name, []).append(int(number))
-    return turns
+        append = asked.removesuffix(":asked")
+        assert answered == f"{append}:answered{_PADDING}", "no append is torn"
+        name, _, number = append.rpartition(":")
+        appends.setdefault(name, []).append(int(number))
+    return appends
 
 
 def _users(api: ApiClient) -> Iterator[str]:
-    """Whose sessions are listed, page by page, by the offset: nobody writes meanwhile."""
+    """Yield the users of all sessions, page by page; offsets are safe because nobody writes meanwhile."""
     offset = 0
     while page := api.call("GET", f"{api.path}?limit=100&offset={offset}").expect(200).json:
         for session in page:

@@ -1,20 +1,20 @@
-"""How much of a fault a run gets: a little with every change, much with `make soak`."""
+"""How long the fault tests run: briefly by default, long with `make soak`."""
 
 import logging
 import os
 from typing import Final
 
-# How far from the small dose to the long one: 0 unless the environment says more, 1 with `make soak`.
+# The share of the long run: 0 by default, 1 with `make soak`.
 SOAK: Final = float(os.environ.get("SOAK", "0"))
 
 _logger: Final = logging.getLogger("tests.faults")
 
 
-def dose(small: int, long: int) -> int:
-    """Choose between the dose of every day and the long one."""
+def soak_scaled(small: int, long: int) -> int:
+    """Return a number between the small one and that of a long run."""
     return round(small + (long - small) * SOAK)
 
 
-def note(**figures: object) -> None:
-    """Write down what a test saw; `make soak` shows it."""
+def log_figures(**figures: object) -> None:
+    """Log the figures of a test; `make soak` shows them."""
     _logger.warning("%s", ", ".join(f"{name} {figure}" for name, figure in figures.items()))

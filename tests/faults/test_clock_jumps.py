@@ -1,4 +1,4 @@
-"""The machine's clock put back an hour and forth again, under load: nothing comes back, nothing goes before its time."""
+"""The system clock jumps back and forth by an hour, under load: expired sessions stay expired, others stay alive."""
 
 import contextlib
 import threading
@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.api_client import ApiClient, Response, user_messages
 from tests.e2e.database import count_rows
-from tests.faults.soak import dose, note
+from tests.faults.soak import log_figures, soak_scaled
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -36,15 +36,15 @@ def token(server: ServerProcess) -> str:
     return server.create_token("demo")
 
 
-class Chronicler:
-    """Begins sessions and appends to one, without a pause, and keeps every answer."""
+class SequenceWriter:
+    """Creates sessions and appends to one, without a pause, and records every response."""
 
     def __init__(self, server: ServerProcess, token: str) -> None:
         self.created: list[dict[str, Any]] = []
         self.updated: list[str] = []
         self.refused: list[Response] = []
-        self._caller = ApiClient(server.base_url, token)
-        self._session = self._caller.create(expirationMinutes=1440)
+        self._api = ApiClient(server.base_url, token)
+        self._session = self._api.create(expirationMinutes=1440)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -55,85 +55,89 @@ class Chronicler:
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join(30)
-        self._caller.close()
+        self._api.close()
 
     def wait_for_more(self) -> None:
-        """Return when some more writes are acknowledged."""
+        """Wait for some more acknowledged writes."""
         wanted = len(self.updated) + WRITES_A_STEP
         poll(lambda: self.refused or len(self.updated) >= wanted, "more writes", seconds=30)
 
     def listed(self) -> list[str]:
-        """Every session begun here, in the order of the list."""
-        with_offsets = (f"{self._caller.path}?userId=w&limit=100&offset={first}" for first in range(0, 100_000, 100))
-        pages = iter(lambda: self._caller.call("GET", next(with_offsets)).expect(200).json, [])
+        """Return all sessions created here, in the order of the list."""
+        with_offsets = (f"{self._api.path}?userId=w&limit=100&offset={first}" for first in range(0, 100_000, 100))
+        pages = iter(lambda: self._api.call("GET", next(with_offsets)).expect(200).json, [])
         return [item["id"] for page in pages for item in page]
 
     def _run(self) -> None:
         while not self._stopped.is_set() and not self.refused:
-            created = self._caller.call("POST", self._caller.path, {"userId": "w", "expirationMinutes": 1440})
-            updated = self._caller.append(self._session, f"{len(self.updated)}")
+            created = self._api.call("POST", self._api.path, {"userId": "w", "expirationMinutes": 1440})
+            updated = self._api.append(self._session, f"{len(self.updated)}")
             self.refused += [response for response in (created, updated) if response.status not in {200, 201}]
             if not self.refused:
                 self.created.append(created.json)
                 self.updated.append(updated.json["updatedAt"])
 
 
-def test_a_clock_put_back_and_forth_brings_nothing_back_and_takes_nothing_early(
+def test_a_clock_that_jumps_revives_no_expired_session_and_expires_none_early(
     server: ServerProcess, token: str
 ) -> None:
     clock = server.clock
     assert clock is not None
     expired: list[str] = []
-    with ApiClient(server.base_url, token) as api, Chronicler(server, token) as chronicler:
+    with ApiClient(server.base_url, token) as api, SequenceWriter(server, token) as writer:
 
         def move(seconds: float) -> None:
-            """Move the clock under load; whatever was seen expired stays so."""
-            chronicler.wait_for_more()
+            """Move the clock under load, and check that expired sessions stay expired."""
+            writer.wait_for_more()
             clock.move(seconds)
-            chronicler.wait_for_more()
+            writer.wait_for_more()
             assert visible(api, expired) == []
 
-        for _ in range(dose(1, 5)):
+        for _ in range(soak_scaled(1, 5)):
             five, hour, two_hours = (api.create(expirationMinutes=minutes) for minutes in (5, 60, 120))
             move(6 * MINUTE)
             assert visible(api, [five, hour, two_hours]) == [hour, two_hours]
             expired.append(five)
             move(-HOUR)
             assert visible(api, [hour, two_hours]) == [hour, two_hours]
-            lately = api.create(expirationMinutes=60)  # on a clock that has not gone back
+            created_later = api.create(expirationMinutes=60)  # the server's clock has not gone back
             move(+HOUR)
-            assert visible(api, [hour, two_hours, lately]) == [hour, two_hours, lately]
+            assert visible(api, [hour, two_hours, created_later]) == [hour, two_hours, created_later]
             move(+HOUR)
-            assert visible(api, [hour, two_hours, lately]) == [two_hours], "what its date says, and no more"
-            expired += [hour, lately]
-        assert_order(chronicler)
-        chronicler.__exit__()
-        ids = [created["sessionId"] for created in chronicler.created]
-        assert chronicler.listed() == ids[::-1], "newest first is the order in which they were begun"
-    note(writes=2 * len(chronicler.updated), jumps=4 * dose(1, 5), errors=0, **{"seen expired and came back": 0})
+            assert visible(api, [hour, two_hours, created_later]) == [two_hours], (
+                "exactly the sessions that have expired"
+            )
+            expired += [hour, created_later]
+        assert_order(writer)
+        writer.__exit__()
+        ids = [created["sessionId"] for created in writer.created]
+        assert writer.listed() == ids[::-1], "newest first is the order in which they were begun"
+    log_figures(
+        writes=2 * len(writer.updated), jumps=4 * soak_scaled(1, 5), errors=0, **{"seen expired and came back": 0}
+    )
 
 
 def visible(api: ApiClient, sessions: Iterable[str]) -> list[str]:
-    """Tell which of these sessions can be read, and check that the list says the same."""
+    """Return which of these sessions can be read, and check that the list has the same ones."""
     read = [name for name in sessions if api.call("GET", f"{api.path}/{name}").status == 200]
     listed = {item["id"] for item in api.call("GET", f"{api.path}?userId=ada&limit=100").expect(200).json}
     assert [name for name in sessions if name in listed] == read
     return read
 
 
-def assert_order(chronicler: Chronicler) -> None:
-    """Check that no instant and no id lies before an earlier one, and that nothing was refused."""
-    assert chronicler.refused == []
+def assert_order(writer: SequenceWriter) -> None:
+    """Check that timestamps and ids never decrease, and that nothing was refused."""
+    assert writer.refused == []
     for instants in (
-        chronicler.updated,
-        [created["createdAt"] for created in chronicler.created],
-        [created["expiresAt"] for created in chronicler.created],
-        [created["sessionId"] for created in chronicler.created],
+        writer.updated,
+        [created["createdAt"] for created in writer.created],
+        [created["expiresAt"] for created in writer.created],
+        [created["sessionId"] for created in writer.created],
     ):
         assert instants == sorted(instants)
 
 
-def test_an_answer_is_given_again_after_its_session_expired_until_its_key_is_a_day_old(
+def test_an_idempotency_key_is_replayed_for_a_day_also_after_its_session_expired(
     server: ServerProcess, token: str
 ) -> None:
     clock = server.clock

@@ -1,4 +1,4 @@
-"""A disk that is full: writes are refused with the reason, reads go on, and writes resume by themselves."""
+"""A full disk: writes are refused with the reason, reads continue, and writes resume when there is room."""
 
 import os
 import time
@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.api_client import ApiClient, Response, user_messages
 from tests.faults.disks import fill, small_disk_at
-from tests.faults.soak import dose, note
+from tests.faults.soak import log_figures, soak_scaled
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
@@ -22,10 +22,10 @@ REASON: Final = "The disk is full."
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    with small_disk_at(place, DISK_BYTES):
-        yield place
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    with small_disk_at(directory, DISK_BYTES):
+        yield directory
 
 
 @pytest.fixture
@@ -41,21 +41,21 @@ def api(server: ServerProcess) -> Iterator[ApiClient]:
 
 
 def append(api: ApiClient, session: str, number: int) -> Response:
-    """Append a turn of several pages under its key."""
+    """Append messages of several pages with an idempotency key."""
     body = {"newMessages": user_messages(f"{number}:{'.' * 20_000}")}
     return api.call("PUT", f"{api.path}/{session}", body, {"Idempotency-Key": f'"{number}"'})
 
 
-def test_a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself(
+def test_a_full_disk_refuses_writes_only_and_they_resume_by_themselves(
     small_disk: Path, server: ServerProcess, api: ApiClient
 ) -> None:
     session, other = api.create("zero"), api.create("first")
     pid, seconds_back, refused, number = server.pid, [], 0, 0
-    for _ in range(dose(3, 30)):
+    for _ in range(soak_scaled(3, 30)):
         append(api, session, number).expect(200)
         ballast = fill(small_disk)
         while (response := append(api, session, number + 1)).status == 200:
-            number += 1  # what still fitted into the log
+            number += 1  # some writes still fitted into the log
         refused += 1
         assert (response.status, response.json["code"], response.json["detail"]) == (503, "STORE_UNAVAILABLE", REASON)
         for method, path, body in changes(api, other):
@@ -76,11 +76,13 @@ def test_a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself(
 
     assert server.pid == pid, "ours was not restarted"
     assert max(seconds_back) <= SECONDS_BACK_MAX
-    note(refused=refused, **{"writes again after at most": f"{max(seconds_back):.2f} s", "acknowledged and lost": 0})
+    log_figures(
+        refused=refused, **{"writes again after at most": f"{max(seconds_back):.2f} s", "acknowledged and lost": 0}
+    )
 
 
 def changes(api: ApiClient, session: str) -> list[tuple[str, str, object]]:
-    """Every other way to change something."""
+    """Return the other write requests."""
     return [
         ("POST", api.path, {"userId": "ada"}),
         ("PUT", f"{api.path}/{session}/extend", None),
@@ -89,7 +91,7 @@ def changes(api: ApiClient, session: str) -> list[tuple[str, str, object]]:
 
 
 def renewed(api: ApiClient, session: str, number: int) -> tuple[str, int]:
-    """Check what is stored, and take its place away for the next round."""
+    """Check what is stored, and start a new session for the next round."""
     assert numbers_in(api, session) == list(range(number + 1))
     return session, number
 
@@ -98,11 +100,11 @@ def numbers_in(api: ApiClient, session: str) -> list[int]:
     return [int(content.partition(":")[0]) for content in api.contents(session)[1:]]
 
 
-def test_what_was_acknowledged_before_the_disk_was_full_is_there_after_a_crash(
+def test_writes_acknowledged_before_the_disk_was_full_survive_a_crash(
     small_disk: Path, server: ServerProcess, api: ApiClient
 ) -> None:
     session, acknowledged = api.create("zero"), 0
-    # No ballast: it is our own data that fills the disk.
+    # The server's own data fills the disk.
     while (response := append(api, session, acknowledged)).status == 200:
         acknowledged += 1
     assert response.json["detail"] == REASON

@@ -1,4 +1,4 @@
-"""PostgreSQL on a disk that is full: as on SQLite, writes are refused, reads go on, and writes resume by themselves."""
+"""PostgreSQL on a full disk: as on SQLite, writes are refused, reads continue, and writes resume by themselves."""
 
 import os
 import secrets
@@ -19,14 +19,14 @@ DISK_BYTES: Final = 48 * 1024 * 1024
 
 @pytest.fixture
 def disk(own_postgres: PostgresServer) -> Iterator[Path]:
-    """A file system of a few megabytes, where PostgreSQL may keep a database but not its log."""
-    place = own_postgres.directory / f"disk-{secrets.token_hex(4)}"
-    place.mkdir()
-    with small_disk_at(place, DISK_BYTES):
+    """A file system of a few megabytes for a database of PostgreSQL, but not for its log."""
+    directory = own_postgres.directory / f"disk-{secrets.token_hex(4)}"
+    directory.mkdir()
+    with small_disk_at(directory, DISK_BYTES):
         owner = own_postgres.directory.stat()
-        os.chown(place, owner.st_uid, owner.st_gid)
-        place.chmod(0o700)
-        yield place
+        os.chown(directory, owner.st_uid, owner.st_gid)
+        directory.chmod(0o700)
+        yield directory
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def database(own_postgres: PostgresServer, disk: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
-def test_a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself(disk: Path, database: str) -> None:
+def test_a_full_disk_refuses_writes_only_and_they_resume_by_themselves(disk: Path, database: str) -> None:
     with ServerProcess(database) as server, ApiClient(server.base_url, server.create_token("demo")) as api:
         session, pid, stored = api.create("zero"), server.pid, 0
         for _ in range(3):
             _append(api, session, stored).expect(200)
             stored += 1
             ballast = fill(disk)
-            # Some still fit into the pages that the tables have.
+            # Some writes still fit into the existing pages of the tables.
             while (response := _append(api, session, stored)).status == 200:
                 stored += 1
             assert (response.status, response.json["code"]) == (503, "STORE_UNAVAILABLE")
@@ -67,7 +67,7 @@ def test_a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself(disk: 
 
 
 def _append(api: ApiClient, session: str, number: int) -> Response:
-    """Append a message of several pages, which PostgreSQL cannot compress."""
+    """Append a message of several pages that PostgreSQL cannot compress."""
     return api.append(session, f"{number}:{secrets.token_hex(10_000)}")
 
 

@@ -1,24 +1,24 @@
-"""SIGTERM under load, again and again: what was accepted is answered, what was not answered was not done."""
+"""SIGTERM under load, repeatedly: accepted requests are answered, and requests without a response are not applied."""
 
 import time
 from pathlib import Path
 
 from tests.e2e.api_client import ApiClient
 from tests.e2e.load import assert_all_there, load, wait_for_acknowledged
-from tests.faults.soak import dose, note
+from tests.faults.soak import log_figures, soak_scaled
 from tests.harness.server import ServerProcess
 
 SECONDS_MAX = 10
 
 
-def test_no_accepted_request_fails_when_a_server_is_told_to_stop(tmp_path: Path) -> None:
+def test_no_accepted_request_fails_when_a_server_is_stopped(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as server:
-        stop_and_start([server], dose(3, 10))
+        stop_and_start([server], soak_scaled(3, 10))
 
 
-def test_no_accepted_request_fails_when_one_of_two_servers_is_told_to_stop(postgres_18_database: str) -> None:
+def test_no_accepted_request_fails_when_one_of_two_servers_is_stopped(postgres_18_database: str) -> None:
     with ServerProcess(postgres_18_database) as first, ServerProcess(postgres_18_database) as second:
-        stop_and_start([first, second], dose(3, 10))
+        stop_and_start([first, second], soak_scaled(3, 10))
 
 
 def stop_and_start(servers: list[ServerProcess], times: int) -> None:
@@ -37,7 +37,7 @@ def stop_and_start(servers: list[ServerProcess], times: int) -> None:
         with ApiClient(server.base_url, token) as api:
             assert_all_there(api, sessions, writers)
             stored = {asked for session in sessions for asked in api.contents(session)[::2]}
-        assert sum(writer.refused.total() for writer in writers) == 0, "what was answered was done"
-        answered = {f"{turn}:asked" for writer in writers for turn in writer.acknowledged}
-        assert stored == answered, "what was done was answered"
-    note(stops=times, **{"accepted and failed": 0, "seconds to the end, at most": round(max(seconds), 2)})
+        assert sum(writer.refused.total() for writer in writers) == 0, "no request was refused"
+        answered = {f"{append}:asked" for writer in writers for append in writer.acknowledged}
+        assert stored == answered, "exactly the acknowledged requests were applied"
+    log_figures(stops=times, **{"accepted and failed": 0, "seconds to the end, at most": round(max(seconds), 2)})

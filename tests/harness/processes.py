@@ -1,4 +1,4 @@
-"""Starting and ending the programs that tests run, so that none outlives the tests."""
+"""Starting and stopping the programs of tests, so that none survives the tests."""
 
 import contextlib
 import ctypes
@@ -68,7 +68,7 @@ def state_of(pid: int) -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether a process still runs; one that is dead and not yet buried by its parent does not."""
+    """Whether a process is running; a zombie is not."""
     return state_of(pid) not in "XZ"
 
 
@@ -84,7 +84,7 @@ def freeze_family(pid: int) -> list[int]:
 
 
 def thaw(pids: Sequence[int]) -> None:
-    """Let stopped processes go on."""
+    """Resume stopped processes."""
     for pid in pids:
         _send(pid, signal.SIGCONT)
 

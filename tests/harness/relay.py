@@ -1,4 +1,4 @@
-"""A relay that cuts connections at a chosen place of one exchange, with threads of its own: for clients that block."""
+"""A proxy that cuts connections at a chosen point of one request, in its own threads, for blocking clients."""
 
 import contextlib
 import socket
@@ -29,9 +29,9 @@ class Relay:
         self.plan: list[Cut] = []
         self.cut = threading.Event()
         self.passed: list[bytes] = []
-        """The requests that were passed on."""
+        """The requests that were forwarded."""
         self.responses: list[bytes] = []
-        """The answers that were read."""
+        """The responses that were read."""
         self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
@@ -49,7 +49,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self.cut.set()
-        # Closing alone does not wake who waits in it.
+        # Closing alone does not wake threads that are blocked on the socket.
         for each in (self._listener, *self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -59,7 +59,7 @@ class Relay:
 
     @property
     def base_url(self) -> str:
-        """The origin that leads to the server through here."""
+        """The base URL of the server through this proxy."""
         return f"{'https' if self._inwards else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def _start(self, run: object, *given: object) -> None:
@@ -80,7 +80,7 @@ class Relay:
             client = accepted if self._inwards is None else self._inwards.wrap_socket(accepted, server_side=True)
             opened[0] = client
             server = self._connect()
-            # The server hears of it first.
+            # The server's connection is closed first.
             opened.insert(0, server)
             self._open |= {client, server}
             stack.callback(lambda: self._open.difference_update((client, server)))
@@ -121,7 +121,7 @@ def _close_all(opened: list[socket.socket]) -> None:
 
 
 def _read_message(connection: socket.socket) -> bytes:
-    """Read a request or an answer that says its length; nothing if the connection has ended."""
+    """Read a request or response with a content-length; returns nothing if the connection has ended."""
     message = b""
     while b"\r\n\r\n" not in message:
         part = connection.recv(65_536)

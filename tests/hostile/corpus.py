@@ -1,4 +1,4 @@
-"""What a stranger may send: values as JSON spells them, whole bodies, pieces of paths and queries, and headers."""
+"""A corpus of inputs: JSON values, bodies, parts of paths and queries, and headers."""
 
 import json
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ NO_TEXTS: Final = {
 
 
 def values() -> Iterator[tuple[str, bytes]]:
-    """Spell every value as JSON, or as what somebody may take for it."""
+    """Yield every value by its name, encoded as JSON or as something similar."""
     for name, text in TEXTS.items():
         yield name, json.dumps(text).encode()
         if not text.isascii():

@@ -1,4 +1,4 @@
-"""The same request to a server on each store: both must answer alike."""
+"""Sending the same request to a server on each store, and comparing the responses."""
 
 import json
 import re
@@ -11,43 +11,43 @@ from tests.http.calling import Answer, Caller
 from tests.http.wires import HungUpError, Wire
 
 _ID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
-_INSTANT: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_TIMESTAMP: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _CURSOR: Final = re.compile(rb"(?<=cursor=)[\w-]{22}")
 _COMPARED: Final = ("content-type", "etag", "link", "allow", "cache-control", "www-authenticate", "idempotent-replayed")
 _SERVER_ERROR: Final = 500
 
 
-class Both(Struct, frozen=True):
-    """A caller of each server, both for one organisation."""
+class ServerPair(Struct, frozen=True):
+    """A client of each server, both for the same organisation."""
 
     sqlite: Caller
     postgres: Caller
 
     def __iter__(self) -> Any:
-        """Go through both."""
+        """Iterate over both clients."""
         return iter((self.sqlite, self.postgres))
 
-    def alike(self, ask: Callable[[Caller], Answer], what: object) -> tuple[Answer, Answer]:
-        """Ask each server, see that both answer alike and without a fault of theirs, and return the answers."""
-        responses = ask(self.sqlite), ask(self.postgres)
-        seen = [spelled(response) for response in responses]
-        assert seen[0] == seen[1], what
-        assert responses[0].status < _SERVER_ERROR, what
+    def assert_same_response(self, send: Callable[[Caller], Answer], context: object) -> tuple[Answer, Answer]:
+        """Send a request to both servers, check that the responses are equal and not a 5xx, and return them."""
+        responses = send(self.sqlite), send(self.postgres)
+        seen = [comparable(response) for response in responses]
+        assert seen[0] == seen[1], context
+        assert responses[0].status < _SERVER_ERROR, context
         return responses
 
 
-def spelled(response: Answer) -> tuple[Any, ...]:
-    """Spell an answer without what differs by its nature: ids, instants, cursors."""
-    headers = [(name, _without_chance((response.headers.get(name) or "").encode())) for name in _COMPARED]
-    return response.status, headers, _without_chance(response.body)
+def comparable(response: Answer) -> tuple[Any, ...]:
+    """Return a response without what always differs: ids, timestamps and cursors."""
+    headers = [(name, _mask((response.headers.get(name) or "").encode())) for name in _COMPARED]
+    return response.status, headers, _mask(response.body)
 
 
-def _without_chance(text: bytes) -> bytes:
-    return _CURSOR.sub(b"CURSOR", _INSTANT.sub(b"INSTANT", _ID.sub(b"ID", text)))
+def _mask(text: bytes) -> bytes:
+    return _CURSOR.sub(b"CURSOR", _TIMESTAMP.sub(b"TIMESTAMP", _ID.sub(b"ID", text)))
 
 
-def on_a_wire(api: Caller, sent: bytes) -> Answer:
-    """Send bytes over a connection of their own; hanging up without a word is answered by 0."""
+def send_raw(api: Caller, sent: bytes) -> Answer:
+    """Send bytes over a new connection; a connection that is closed without a response has the status 0."""
     with Wire(api.port, seconds=5) as wire:
         wire.send(sent)
         try:
@@ -56,6 +56,6 @@ def on_a_wire(api: Caller, sent: bytes) -> Answer:
             return Answer(0, {}, b"")
 
 
-def exactly(value: Any) -> str:
-    """Spell a value so that 1, 1.0, true and -0.0 differ."""
+def canonical_json(value: Any) -> str:
+    """Encode a value so that 1, 1.0, true and -0.0 differ."""
     return json.dumps(value, sort_keys=True)

@@ -1,4 +1,4 @@
-"""A revoked token dies within five seconds on every server, however busy it is."""
+"""A revoked token is refused within five seconds on every server, however busy it is."""
 
 import contextlib
 import time
@@ -18,7 +18,7 @@ SECONDS_MAX = 5.0
 def servers(
     request: pytest.FixtureRequest, postgres_18: PostgresServer, tmp_path: Path
 ) -> Iterator[list[ServerProcess]]:
-    """Every server on a store: one on SQLite, two on PostgreSQL."""
+    """The servers on a store: one on SQLite, two on PostgreSQL."""
     with contextlib.ExitStack() as opened:
         if request.param == "sqlite":
             yield [opened.enter_context(ServerProcess(f"sqlite:///{tmp_path}/store.db"))]
@@ -27,7 +27,7 @@ def servers(
             yield [opened.enter_context(ServerProcess(url)) for _ in range(2)]
 
 
-def test_a_revoked_token_dies_within_five_seconds_on_every_server(servers: list[ServerProcess]) -> None:
+def test_a_revoked_token_is_refused_within_five_seconds_on_every_server(servers: list[ServerProcess]) -> None:
     token, other = (servers[0].create_token_object("demo") for _ in range(2))
     with contextlib.ExitStack() as opened:
         callers = [opened.enter_context(Caller(server.port, token["token"], "demo")) for server in servers]
@@ -37,7 +37,7 @@ def test_a_revoked_token_dies_within_five_seconds_on_every_server(servers: list[
         assert revoked.returncode == 0, revoked.stderr
         started = time.monotonic()
         lived = [0.0] * len(callers)
-        # Used all the while: what is asked again and again must not be remembered again and again.
+        # Used all the time, because using a token must not extend the time for which it is cached.
         while (now := time.monotonic() - started) < SECONDS_MAX + 1.5:
             for number, api in enumerate(callers):
                 if api.list().status == 200:

@@ -1,4 +1,4 @@
-"""What callers entrust to a server stands in no log, no error and, of tokens, in no file of the database."""
+"""Messages, metadata and tokens are in no log and no error, and tokens in no file of the database."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def log_format(request: pytest.FixtureRequest) -> str:
 def server(
     request: pytest.FixtureRequest, postgres_18: PostgresServer, log_format: str, tmp_path: Path
 ) -> Iterator[ServerProcess]:
-    """A server on each store that logs all it can."""
+    """A server on each store that logs at the level debug."""
     words = ("--no-first-token", "--log-level=debug", f"--log-format={log_format}", "--header-seconds=1")
     if request.param == "sqlite":
         with ServerProcess(f"sqlite:///{tmp_path}/store.db", *words, directory=tmp_path) as server:
@@ -35,8 +35,8 @@ def server(
             yield server
 
 
-def wronged(api: Caller) -> list[Answer]:
-    """Go wrong in every way with the canary in every place."""
+def failed_requests(api: Caller) -> list[Answer]:
+    """Send requests that fail in every way, with the canary in every field."""
     session_id = api.begin(
         userId=CANARY, sessionGroup=CANARY, metadata={CANARY: CANARY}, initialMessages=[message(CANARY)]
     )
@@ -85,12 +85,12 @@ def wronged(api: Caller) -> list[Answer]:
         api.send("PUT", path, as_json({"metadata": {CANARY: 1}}), {"Content-Type": f"text/{CANARY}"}),
         api.get(unknown_id()),
         api.send("PATCH", path, as_json(said), JSON),
-        *connections_refused(api),
+        *refused_connections(api),
     ]
 
 
-def connections_refused(api: Caller) -> Iterator[Answer]:
-    """Be refused before there is a request."""
+def refused_connections(api: Caller) -> Iterator[Answer]:
+    """Send bytes that are refused before they are a request."""
     bearing = {"Authorization": f"Bearer {api.token}", "X-A": CANARY}
     for sent in (
         head("GET", api.sessions, bearing)[:-2] + b"no colon " + CANARY.encode() + b"\r\n\r\n",
@@ -103,11 +103,11 @@ def connections_refused(api: Caller) -> Iterator[Answer]:
             yield wire.receive()
 
 
-def test_no_canary_is_in_an_error_a_log_or_what_the_command_line_prints(server: ServerProcess) -> None:
+def test_no_secret_is_in_an_error_a_log_or_the_output_of_the_command_line(server: ServerProcess) -> None:
     token = server.create_token_object("demo")
     secret = token["token"].rpartition("_")[2]
     with Caller(server.port, token["token"], "demo") as api:
-        responses = wronged(api)
+        responses = failed_requests(api)
         assert CANARY in json.dumps(api.list().json), "it was kept, and is told to who may read it"
     revoked = run_sessionary("tokens", "revoke", token["id"], "--database", server.database)
     shown = run_sessionary("tokens", "list", "--json", "--database", server.database)
@@ -125,7 +125,7 @@ def test_no_canary_is_in_an_error_a_log_or_what_the_command_line_prints(server: 
 
 
 def files_with(directory: Path, secret: str) -> list[str]:
-    """Name the files below a directory in whose bytes a secret stands."""
+    """Return the files below a directory that contain a secret."""
     found = subprocess.run(["grep", "-rlaF", secret, directory], capture_output=True, text=True, check=False)
     assert found.returncode < 2, found.stderr
     return found.stdout.splitlines()
@@ -140,12 +140,12 @@ def test_no_token_is_in_the_databases_files(server: ServerProcess, postgres_18: 
             api.begin(userId=f"user-{CANARY}")
     assert files_with(directory, f"user-{CANARY}"), "we look where things are kept"
 
-    def kept() -> list[str]:
+    def stored() -> list[str]:
         secrets = [token.rpartition("_")[2] for token in tokens]
         pieces = [piece for secret in secrets for piece in (secret[:64], secret[16:48])]
         pieces += [bytes.fromhex(secret[:64]).hex() for secret in secrets]
         return [file for piece in pieces for file in files_with(directory, piece)]
 
-    assert kept() == []
+    assert stored() == []
     assert server.terminate() == 0
-    assert kept() == []
+    assert stored() == []
