@@ -183,9 +183,9 @@ def _appends_in(session: dict[str, Any]) -> dict[str, list[int]]:
     messages = [message["content"] for message in session["messages"]]
     assert len(messages) == session["total_messages"] == 2 * session["total_tokens"], "the totals match the messages"
     appends: dict[str, list[int]] = {}
-    for asked, answered in zip(messages[::2], messages[1::2], strict=True):
-        append = asked.removesuffix(":asked")
-        assert answered == f"{append}:answered{_PADDING}", "no append is torn"
+    for question, reply in zip(messages[::2], messages[1::2], strict=True):
+        append = question.removesuffix(":asked")
+        assert reply == f"{append}:answered{_PADDING}", "no append is torn"
         name, _, number = append.rpartition(":")
         appends.setdefault(name, []).append(int(number))
     return appends

@@ -76,7 +76,7 @@ class Requests:
 
     async def ask_until(self, deadline: Deadline) -> None:
         """Send each kind of request repeatedly, all kinds at the same time."""
-        await asyncio.gather(*(self._ask_until(deadline, *asked) for asked in self._asked))
+        await asyncio.gather(*(self._ask_until(deadline, *question) for question in self._asked))
 
     async def _ask_until(self, deadline: Deadline, method: str, path: str, body: Mapping[str, Any] | None) -> None:
         while not deadline.passed:

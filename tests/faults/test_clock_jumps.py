@@ -111,7 +111,7 @@ def test_a_clock_that_jumps_revives_no_expired_session_and_expires_none_early(
         assert_order(writer)
         writer.__exit__()
         ids = [created["sessionId"] for created in writer.created]
-        assert writer.listed() == ids[::-1], "newest first is the order in which they were begun"
+        assert writer.listed() == ids[::-1], "the list is in order of creation, newest first"
     log_figures(
         writes=2 * len(writer.updated), jumps=4 * soak_scaled(1, 5), errors=0, **{"seen expired and came back": 0}
     )
@@ -150,11 +150,11 @@ def test_an_idempotency_key_is_replayed_for_a_day_also_after_its_session_expired
         clock.move(6 * MINUTE)
         api.call("GET", session).expect(404)
         poll(lambda: count_rows(server.database, "sessions") == 0, "a session that is swept")
-        for method, path, asked, response in (
+        for method, path, question, response in (
             ("POST", api.path, body, first),
             ("PUT", session, {"tokensUsed": 1}, updated),
         ):
-            again = keyed(api, method, path, asked)
+            again = keyed(api, method, path, question)
             assert (again.status, again.body) == (response.status, response.body)
             assert again.headers["Idempotent-Replayed"] == "true"
         assert count_rows(server.database, "keys") == 2

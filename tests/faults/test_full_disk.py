@@ -74,7 +74,7 @@ def test_a_full_disk_refuses_writes_only_and_they_resume_by_themselves(
         api.call("GET", "/health/ready").expect(200)
         session, number = renewed(api, session, number)
 
-    assert server.pid == pid, "ours was not restarted"
+    assert server.pid == pid, "the server was not restarted"
     assert max(seconds_back) <= SECONDS_BACK_MAX
     log_figures(
         refused=refused, **{"writes again after at most": f"{max(seconds_back):.2f} s", "acknowledged and lost": 0}

@@ -62,7 +62,7 @@ def test_a_full_disk_refuses_writes_only_and_they_resume_by_themselves(disk: Pat
             stored += 1
             poll(lambda: api.call("GET", "/health/ready").status == 200, "a server that is ready")
             assert _numbers(api, session) == list(range(stored))
-        assert server.pid == pid, "ours was not restarted"
+        assert server.pid == pid, "the server was not restarted"
         assert any("could not extend file" in line for line in server.log_lines()), "the log says why"
 
 

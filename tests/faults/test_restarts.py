@@ -36,8 +36,8 @@ def stop_and_start(servers: list[ServerProcess], times: int) -> None:
         server.start()
         with ApiClient(server.base_url, token) as api:
             assert_all_there(api, sessions, writers)
-            stored = {asked for session in sessions for asked in api.contents(session)[::2]}
+            stored = {question for session in sessions for question in api.contents(session)[::2]}
         assert sum(writer.refused.total() for writer in writers) == 0, "no request was refused"
-        answered = {f"{append}:asked" for writer in writers for append in writer.acknowledged}
-        assert stored == answered, "exactly the acknowledged requests were applied"
+        reply = {f"{append}:asked" for writer in writers for append in writer.acknowledged}
+        assert stored == reply, "exactly the acknowledged requests were applied"
     log_figures(stops=times, **{"accepted and failed": 0, "seconds to the end, at most": round(max(seconds), 2)})

@@ -39,7 +39,7 @@ class PostgresServer:
     """A new cluster on a free port of 127.0.0.1; use it with `with`, or `start()` and `close()`.
 
     Without `fsync` only a crash of the machine would lose data, a crash of the server does not. `settings`
-    are further server settings, by name. Start it from a thread that lives as long as it shall (see
+    are further server settings, by name. Start it from a thread that lives as long as the server (see
     `dies_with_parent`).
     """
 

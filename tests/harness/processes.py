@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.harness.waiting import poll
 
 # Below Linux's ephemeral range: a port from inside it may become the source port of a connection that another
-# test opens, in the instant between choosing the port and listening on it.
+# test opens, in the time between choosing the port and listening on it.
 _PORTS = range(20_000, 32_000)
 _PR_SET_PDEATHSIG = 1
 

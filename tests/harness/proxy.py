@@ -15,10 +15,10 @@ _CHUNK = 64 * 1024
 class Proxy:
     """Forwards bytes in both directions, unless a fault is set.
 
-    `cut_at(marker, "before")` ends the connection on which a client sends the marker, and does not pass it on;
-    "after" passes it on, waits for the server's answer, and ends the connection without passing that on. Each is
-    done once. `hold_at(marker)` keeps the marker, and what follows it, until it is let go. In `black_hole()` every
-    connection stays open, new ones are taken, and nothing is passed on.
+    `cut_at(marker, "before")` closes the connection on which a client sends the marker, without forwarding it;
+    "after" forwards it, waits for the server's response, and closes the connection without forwarding that. Each is
+    done once. `hold_at(marker)` holds the marker, and what follows it, until it is released. In `black_hole()` all
+    connections stay open, new ones are accepted, and nothing is forwarded.
     """
 
     def __init__(self, url: str) -> None:

@@ -11,18 +11,18 @@ from typing import Final, Literal, Self
 Cut = Literal["before", "under way", "reset", "unread", "swallowed", "inside"]
 
 _SECONDS: Final = 60
-_LINGER_NOT: Final = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _FILLER: Final = b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n"
 _RECEIVE_BYTES: Final = 2048
 
 
 class Relay:
-    """Passes requests and answers on, whole, one after another; `plan` says how to cut each of the next ones.
+    """Forwards complete requests and responses, one after another; `plan` lists how to cut the next ones.
 
-    `before`: the request is not passed on. `under way`, `reset`: it is passed on, and both connections are closed, or
-    reset, at once. `unread`: it is passed on behind another one, of whose answer nothing is read, so that its own waits
-    in the server's kernel; once `cut` is set both connections are closed. `swallowed`: the answer is read and not passed
-    on; `inside`: half of it is. With a certificate it speaks TLS on both sides.
+    `before`: the request is not forwarded. `under way`, `reset`: it is forwarded, and both connections are closed, or
+    reset, at once. `unread`: it is forwarded behind another request whose response is not read, so that its response
+    waits in the server's kernel; once `cut` is set both connections are closed. `swallowed`: the response is read and
+    not forwarded. `inside`: half of the response is forwarded. With a certificate both sides use TLS.
     """
 
     def __init__(self, port: int, certificate: Path | None = None, key: Path | None = None) -> None:
@@ -102,7 +102,7 @@ class Relay:
         server.sendall(_FILLER + request if cut == "unread" else request)
         self.passed.append(request)
         if cut == "reset":
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         if cut == "unread":
             self.cut.wait(_SECONDS)
         if cut in {"under way", "reset", "unread"}:

@@ -38,8 +38,8 @@ def test_every_test_has_its_own_database(postgres: PostgresServer) -> None:
         tables = "SELECT count(*) FROM pg_tables WHERE tablename = 'mine'"
         assert postgres.run_sql(tables, _name(first)) == "1"
         assert postgres.run_sql(tables, _name(second)) == "0"
-    gone = f"SELECT count(*) FROM pg_database WHERE datname IN ('{_name(first)}', '{_name(second)}')"
-    assert postgres.run_sql(gone) == "0"
+    remaining = f"SELECT count(*) FROM pg_database WHERE datname IN ('{_name(first)}', '{_name(second)}')"
+    assert postgres.run_sql(remaining) == "0"
 
 
 def test_a_database_created_from_a_template_has_its_rows(postgres: PostgresServer) -> None:

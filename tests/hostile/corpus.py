@@ -45,7 +45,7 @@ CONTAINERS: Final = {
     "a message": b'{"role":"user","content":"a"}',
     "empty keys": b'{"":{"":{"":[""]}}}',
     "prototype-like": b'{"__proto__":{"a":1},"constructor":{"prototype":{"b":[]}},"toString":null,"hasOwnProperty":1}',
-    "keys of ours": b'{"id":"x","created_at":"x","organisation":"x","role":"x","$ref":"#","@type":"x"}',
+    "reserved keys": b'{"id":"x","created_at":"x","organisation":"x","role":"x","$ref":"#","@type":"x"}',
     "hostile keys": b'{"\\u202e":1,"\\u200b":2,"a.b":3,"$where":4,"a b":5,"\\ud83d\\udcac":6,"\\u0001":7}',
     "nul key": b'{"\\u0000":1}',
     "twice": b'{"a":1,"a":2}',

@@ -131,9 +131,9 @@ def test_clients_that_do_not_read_their_responses_are_disconnected_and_their_mem
     small = head("GET", "/openapi.json")
     before, idle = memory_bytes(server.pid), socket_count(server.pid)
     with contextlib.ExitStack() as opened:
-        deaf = [opened.enter_context(connect_without_reading(api.port, request)) for _ in range(10)]
-        deaf += [opened.enter_context(connect_without_reading(api.port, small * 200)) for _ in range(10)]
-        deaf += [
+        unread = [opened.enter_context(connect_without_reading(api.port, request)) for _ in range(10)]
+        unread += [opened.enter_context(connect_without_reading(api.port, small * 200)) for _ in range(10)]
+        unread += [
             opened.enter_context(
                 connect_without_reading(api.port, small.replace(b"here", b"x\r\nConnection: close") * 50)
             )
@@ -145,7 +145,7 @@ def test_clients_that_do_not_read_their_responses_are_disconnected_and_their_mem
         # Nothing was read by the end of the first period, or of the second.
         seconds = 2 * SECONDS + SLACK_SECONDS
         poll(lambda: socket_count(server.pid) <= idle, "the end of the connections that do not read", seconds=seconds)
-        poll(lambda: all(map(is_reset, deaf[:20])), "what the kernel held for them to be gone too")
+        poll(lambda: all(map(is_reset, unread[:20])), "the kernel to discard its buffers too")
         with Caller(api.port, api.token, "demo") as other:
             assert other.get(session_id).status == 200
     poll(lambda: memory_bytes(server.pid) < before + 60 * MEBIBYTE, "memory that is given back")

@@ -90,7 +90,7 @@ COMMON_FIELDS = [
     ),
     Field("member", b'"MESSAGES":%b' % message_with(b'"k":%b').replace(b"%b}]", b"%b}]"), last(member_of("k"))),
     Field("deep member", b'"MESSAGES":%b' % message_with(b'"k":[{"":%b}]'), last(lambda message: message["k"][0][""])),
-    Field("instant", b'"MESSAGES":%b' % message_with(b'"created_at":%b')),
+    Field("timestamp", b'"MESSAGES":%b' % message_with(b'"created_at":%b')),
 ]
 CREATE_FIELDS = [
     Field("userId", b'"sessionGroup":"g","userId":%b', member_of("user_id"), listed=True),
@@ -283,8 +283,8 @@ def test_any_header_has_equal_responses(pair: ServerPair, name: str) -> None:
                 given = {} if name == "Authorization" else {"Authorization": f"Bearer {api.token}"}
                 given |= {"Content-Length": str(len(body)), "Connection": "close"}
                 path = f"{api.sessions}/{ids[api is pair.postgres]}"
-                begun = head(method, path, given)[:-2]
-                return send_raw(api, begun + name.encode() + b": " + value + b"\r\n\r\n" + body)
+                start = head(method, path, given)[:-2]
+                return send_raw(api, start + name.encode() + b": " + value + b"\r\n\r\n" + body)
 
             response, _ = pair.assert_same_response(send, (value[:40], method))
             assert response.status in {200, 304, 400, 401, 412, 415}, (value[:40], method)
@@ -293,10 +293,10 @@ def test_any_header_has_equal_responses(pair: ServerPair, name: str) -> None:
 @pytest.mark.parametrize("name", corpus.BAD_LINES)
 def test_an_ambiguous_header_line_changes_nothing(pair: ServerPair, name: str) -> None:
     def send(api: Caller) -> Answer:
-        begun = head("POST", api.sessions, {"Authorization": f"Bearer {api.token}"})[:-2]
+        start = head("POST", api.sessions, {"Authorization": f"Bearer {api.token}"})[:-2]
         hidden = b'{"userId":"hidden"}'
         inner = head("POST", api.sessions, {"Authorization": f"Bearer {api.token}", "Content-Length": "19"})
-        return send_raw(api, begun + corpus.BAD_LINES[name] + b"\r\n" + b"0\r\n\r\n" + inner + hidden)
+        return send_raw(api, start + corpus.BAD_LINES[name] + b"\r\n" + b"0\r\n\r\n" + inner + hidden)
 
     response, _ = pair.assert_same_response(send, name)
     assert response.status == 400, name

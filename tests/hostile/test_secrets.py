@@ -41,14 +41,14 @@ def failed_requests(api: Caller) -> list[Answer]:
         userId=CANARY, sessionGroup=CANARY, metadata={CANARY: CANARY}, initialMessages=[message(CANARY)]
     )
     path = f"{api.sessions}/{session_id}"
-    said = message(CANARY, **{CANARY: CANARY})
+    canary_message = message(CANARY, **{CANARY: CANARY})
     bad_members: list[dict[str, Any]] = [
         {"newMessages": [message(CANARY, CANARY)]},
         {"newMessages": [{CANARY: CANARY}]},
         {"newMessages": [CANARY]},
         {"newMessages": [message({CANARY: CANARY})]},
         {"newMessages": [message([CANARY])]},
-        {"newMessages": [said] * 1_001},
+        {"newMessages": [canary_message] * 1_001},
         {"newMessages": [message(CANARY * 100_000)]},
         {"metadata": {CANARY: "\0"}},
         {"metadata": {CANARY: CANARY * 10_000}},
@@ -80,11 +80,11 @@ def failed_requests(api: Caller) -> list[Answer]:
         *(api.extend_raw(session_id, body) for body in bad_bodies[:1] + bad_bodies[3:4]),
         *(api.bearing(token).list() for token in tokens),
         api.bearing(None).list(f"?access_token={api.token}"),
-        api.send("PUT", path, as_json({"newMessages": [said]}), {**JSON, "If-Match": f'"{CANARY}"'}),
+        api.send("PUT", path, as_json({"newMessages": [canary_message]}), {**JSON, "If-Match": f'"{CANARY}"'}),
         api.send("PUT", path, b"{}", {**JSON, "Idempotency-Key": f"é{CANARY}"}),
         api.send("PUT", path, as_json({"metadata": {CANARY: 1}}), {"Content-Type": f"text/{CANARY}"}),
         api.get(unknown_id()),
-        api.send("PATCH", path, as_json(said), JSON),
+        api.send("PATCH", path, as_json(canary_message), JSON),
         *refused_connections(api),
     ]
 
@@ -108,17 +108,17 @@ def test_no_secret_is_in_an_error_a_log_or_the_output_of_the_command_line(server
     secret = token["token"].rpartition("_")[2]
     with Caller(server.port, token["token"], "demo") as api:
         responses = failed_requests(api)
-        assert CANARY in json.dumps(api.list().json), "it was kept, and is told to who may read it"
+        assert CANARY in json.dumps(api.list().json), "it is stored, and returned to authorized clients"
     revoked = run_sessionary("tokens", "revoke", token["id"], "--database", server.database)
-    shown = run_sessionary("tokens", "list", "--json", "--database", server.database)
+    listed = run_sessionary("tokens", "list", "--json", "--database", server.database)
     assert server.terminate() == 0
 
     for response in responses:
         assert response.status >= 400, response
-        told = response.body.decode() + json.dumps(dict(response.headers))
-        assert CANARY not in told
-        assert secret[:32] not in told
-    for printed in (server.log.read_text(), revoked.stdout + revoked.stderr, shown.stdout + shown.stderr):
+        text = response.body.decode() + json.dumps(dict(response.headers))
+        assert CANARY not in text
+        assert secret[:32] not in text
+    for printed in (server.log.read_text(), revoked.stdout + revoked.stderr, listed.stdout + listed.stderr):
         assert printed
         assert CANARY not in printed
         assert secret[:32] not in printed
@@ -138,7 +138,7 @@ def test_no_token_is_in_the_databases_files(server: ServerProcess, postgres_18: 
     for token in tokens:
         with Caller(server.port, token, "demo") as api:
             api.begin(userId=f"user-{CANARY}")
-    assert files_with(directory, f"user-{CANARY}"), "we look where things are kept"
+    assert files_with(directory, f"user-{CANARY}"), "these files contain the data"
 
     def stored() -> list[str]:
         secrets = [token.rpartition("_")[2] for token in tokens]

@@ -34,11 +34,11 @@ PATH = b"/api/v3/organizations/acme/ai/sessions"
 class CountingStore(SqliteStore):
     """A store that counts its look-ups of tokens."""
 
-    asked = 0
+    look_ups = 0
 
     async def find_token(self, token_id: str) -> Any:
         """Count the call."""
-        self.asked += 1
+        self.look_ups += 1
         return await super().find_token(token_id)
 
 
@@ -94,7 +94,7 @@ async def test_a_hundred_thousand_invalid_tokens_cost_a_look_up_each_and_bounded
     application = application_on(store)
     _, good = await create_token(TokenIssuer(store, HandClock(), secrets.token_bytes), "acme", "good")
     assert await status_of(application, good) == 200
-    store.asked = 0
+    store.look_ups = 0
     before = memory_bytes()
 
     statuses: Counter[int] = Counter()
@@ -103,7 +103,7 @@ async def test_a_hundred_thousand_invalid_tokens_cost_a_look_up_each_and_bounded
         statuses.update(await asyncio.gather(*asking))
 
     assert statuses == {401: TOKENS}
-    assert store.asked == TOKENS
+    assert store.look_ups == TOKENS
     assert memory_bytes() - before < 50 * MEBIBYTE
     assert await status_of(application, good) == 200
 
@@ -114,7 +114,7 @@ async def test_a_token_of_the_wrong_form_is_never_looked_up(store: CountingStore
     for number in range(100):
         assert await status_of(application, f"sny_{number:020x}_{'0' * 72}") == 401
 
-    assert store.asked == 0
+    assert store.look_ups == 0
 
 
 def test_a_look_up_reads_one_row_by_its_index(tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ def test_health_checks_are_not_rate_limited(tmp_path: Path) -> None:
 
 def test_unauthorized_requests_do_not_count_towards_rate_limits(tmp_path: Path) -> None:
     with running_server(tmp_path, organisation_rate=FOREVER, organisation_burst=2) as server:
-        with Caller(server.port, server.create_token("stranger"), "acme") as stranger:
-            assert {stranger.list().status for _ in range(20)} == {403}
+        with Caller(server.port, server.create_token("stranger"), "acme") as unauthorized:
+            assert {unauthorized.list().status for _ in range(20)} == {403}
         with api_of(server) as api:
             assert [api.bearing("nonsense").list().status for _ in range(20)] == [401] * 20
             assert [api.list().status for _ in range(3)] == [200, 200, 429]
@@ -205,7 +205,7 @@ def test_our_client_raises_a_rate_limit_error_if_the_wait_is_too_long(tmp_path: 
         ("burst = \n", "cannot be read"),
     ],
 )
-def test_a_server_with_an_invalid_limits_file_does_not_start(tmp_path: Path, limits: str, said: str) -> None:
+def test_a_server_with_an_invalid_limits_file_does_not_start(tmp_path: Path, limits: str, expected: str) -> None:
     (tmp_path / "limits.toml").write_text(limits)
 
     done = run_sessionary(
@@ -220,5 +220,5 @@ def test_a_server_with_an_invalid_limits_file_does_not_start(tmp_path: Path, lim
     )
 
     assert done.returncode == 2
-    assert said in done.stderr
+    assert expected in done.stderr
     assert not (tmp_path / "s.db").exists()

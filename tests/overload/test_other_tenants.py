@@ -1,8 +1,6 @@
 """One organisation floods the server: other tenants are never refused, and wait for at most three batches."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -16,20 +14,6 @@ SECONDS = 6.0
 READ_BATCH = b"\0read_batch\0"
 BATCHES_MAX = 3
 """The batch that runs when the request arrives, one that it may just miss, and its own."""
-
-
-@pytest.fixture
-async def proxy(postgres_18_database: str) -> AsyncIterator[Proxy]:
-    async with Proxy(postgres_18_database) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def server(proxy: Proxy, tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    server = ServerProcess(proxy.url, "--no-first-token", "--log-level", "warning", directory=tmp_path)
-    await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.close)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,20 +18,6 @@ SECONDS = soak_scaled(8, 60)
 """How long the server is overloaded."""
 MEBIBYTE = 1024 * 1024
 SESSIONS = 40
-
-
-@pytest.fixture
-async def proxy(postgres_18_database: str) -> AsyncIterator[Proxy]:
-    async with Proxy(postgres_18_database) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def server(proxy: Proxy, tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    server = ServerProcess(proxy.url, "--no-first-token", "--log-level", "warning", directory=tmp_path)
-    await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.close)
 
 
 def create_sessions(server: ServerProcess, token: str) -> list[str]:

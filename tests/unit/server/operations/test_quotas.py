@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol, TypeVar
 
 import pytest
 
@@ -38,6 +38,8 @@ from tests.unit.server.operations.test_rate_limiter import HandTimer
 
 ALLOWED = 10
 
+StoreType = TypeVar("StoreType", bound=SqliteStore)
+
 
 @pytest.fixture
 def clock() -> HandClock:
@@ -54,12 +56,30 @@ def timer() -> HandTimer:
     return HandTimer()
 
 
+class OpenStore(Protocol):
+    """Opens an empty store of a class, which is closed after the test."""
+
+    async def __call__(self, kind: type[StoreType], /) -> StoreType: ...
+
+
 @pytest.fixture
-async def store(tmp_path: Path, clock: HandClock) -> AsyncIterator[SqliteStore]:
-    migrate(tmp_path / "store.db", NOVEMBER)
-    store = await SqliteStore.open(tmp_path / "store.db", clock, 10.0)
-    yield store
-    await store.close()
+async def open_store(tmp_path: Path, clock: HandClock) -> AsyncIterator[OpenStore]:
+    opened: list[SqliteStore] = []
+
+    async def open_one(kind: type[StoreType], /) -> StoreType:
+        migrate(tmp_path / "store.db", NOVEMBER)
+        store = await kind.open(tmp_path / "store.db", clock, 10.0)
+        opened.append(store)
+        return store
+
+    yield open_one
+    for store in opened:
+        await store.close()
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> SqliteStore:
+    return await open_store(SqliteStore)
 
 
 class SlowMeasurementStore(SqliteStore):
@@ -202,11 +222,8 @@ async def test_changes_by_other_servers_count_after_five_seconds(
     assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
 
 
-async def test_changes_during_a_measurement_count(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
-) -> None:
-    migrate(tmp_path / "slow.db", NOVEMBER)
-    store = await SlowMeasurementStore.open(tmp_path / "slow.db", clock, 10.0)
+async def test_changes_during_a_measurement_count(open_store: OpenStore, making: Making, timer: HandTimer) -> None:
+    store = await open_store(SlowMeasurementStore)
     enforcer = enforcer_with(store, timer, sessions=ALLOWED)
     await try_apply(enforcer, making.create())
     timer.now += 5.0
@@ -220,7 +237,6 @@ async def test_changes_during_a_measurement_count(
 
     assert count_type(Created, await apply_all(enforcer, [making.create() for _ in range(20)])) == ALLOWED - 7
     assert (await store.measure_usage("demo")).sessions == ALLOWED
-    await store.close()
 
 
 async def test_refused_and_replayed_commands_use_no_quota(store: SqliteStore, making: Making, timer: HandTimer) -> None:
@@ -323,10 +339,9 @@ class UnknownOutcomeStore(SqliteStore):
 
 @pytest.mark.parametrize("error", [StoreUnavailableError, InternalServerError])
 async def test_a_change_of_unknown_outcome_counts_as_applied(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer, error: type[SessionaryError]
+    open_store: OpenStore, making: Making, timer: HandTimer, error: type[SessionaryError]
 ) -> None:
-    migrate(tmp_path / "unsure.db", NOVEMBER)
-    store = await UnknownOutcomeStore.open(tmp_path / "unsure.db", clock, 10.0)
+    store = await open_store(UnknownOutcomeStore)
     store.error = error
     enforcer = enforcer_with(store, timer, sessions=5)
 
@@ -337,14 +352,12 @@ async def test_a_change_of_unknown_outcome_counts_as_applied(
 
     assert [type(outcome) for outcome in outcomes] == [error] * 5 + [QuotaExceededError] * 10
     assert (await store.measure_usage("demo")).sessions == 5
-    await store.close()
 
 
 async def test_a_change_of_unknown_outcome_that_was_not_applied_makes_room_after_a_while(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+    open_store: OpenStore, making: Making, timer: HandTimer
 ) -> None:
-    migrate(tmp_path / "unsure.db", NOVEMBER)
-    store = await UnknownOutcomeStore.open(tmp_path / "unsure.db", clock, 10.0)
+    store = await open_store(UnknownOutcomeStore)
     store.applies = False
     enforcer = enforcer_with(store, timer, sessions=3)
     assert count_type(StoreUnavailableError, await apply_all(enforcer, [making.create() for _ in range(5)])) == 3
@@ -353,14 +366,12 @@ async def test_a_change_of_unknown_outcome_that_was_not_applied_makes_room_after
     assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
     timer.now += 1.1
     assert isinstance(await try_apply(enforcer, making.create()), StoreUnavailableError)
-    await store.close()
 
 
 async def test_a_deletion_during_a_measurement_is_counted_once(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+    open_store: OpenStore, making: Making, timer: HandTimer
 ) -> None:
-    migrate(tmp_path / "slow.db", NOVEMBER)
-    store = await SlowMeasurementStore.open(tmp_path / "slow.db", clock, 10.0)
+    store = await open_store(SlowMeasurementStore)
     enforcer = enforcer_with(store, timer, sessions=3)
     first, second, _ = [making.create() for _ in range(3)]
     await apply_all(enforcer, [first, second, making.create()])
@@ -380,14 +391,12 @@ async def test_a_deletion_during_a_measurement_is_counted_once(
 
     assert count_type(Created, outcomes) <= 1
     assert (await store.measure_usage("demo")).sessions == 3
-    await store.close()
 
 
 async def test_a_deletion_that_ends_after_a_measurement_is_counted_once(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+    open_store: OpenStore, making: Making, timer: HandTimer
 ) -> None:
-    migrate(tmp_path / "late.db", NOVEMBER)
-    store = await LateDeletionStore.open(tmp_path / "late.db", clock, 10.0)
+    store = await open_store(LateDeletionStore)
     enforcer = enforcer_with(store, timer, sessions=3)
     sessions = [making.create() for _ in range(3)]
     await apply_all(enforcer, sessions)
@@ -406,7 +415,6 @@ async def test_a_deletion_that_ends_after_a_measurement_is_counted_once(
     await apply_all(enforcer, [making.create() for _ in range(10)])
 
     assert (await store.measure_usage("demo")).sessions == 3
-    await store.close()
 
 
 class LateDeletionStore(SqliteStore):
@@ -452,10 +460,9 @@ class PagedStore(SqliteStore):
 
 
 async def test_pages_of_a_measurement_are_retried_and_none_is_counted_twice(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+    open_store: OpenStore, making: Making, timer: HandTimer
 ) -> None:
-    migrate(tmp_path / "large.db", NOVEMBER)
-    store = await PagedStore.open(tmp_path / "large.db", clock, 10.0)
+    store = await open_store(PagedStore)
     await store.apply([making.create() for _ in range(20)])
     store.requested.clear()
     store.failures = 2
@@ -466,14 +473,12 @@ async def test_pages_of_a_measurement_are_retried_and_none_is_counted_twice(
     assert count_type(Created, outcomes) == 2
     assert store.requested[:3] == [CURSOR_START] * 3, "a failed page is requested again"
     assert len(set(store.requested)) == 7
-    await store.close()
 
 
 async def test_during_a_slow_first_measurement_nothing_is_allowed_and_no_second_one_starts(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+    open_store: OpenStore, making: Making, timer: HandTimer
 ) -> None:
-    migrate(tmp_path / "slow.db", NOVEMBER)
-    store = await SlowMeasurementStore.open(tmp_path / "slow.db", clock, 10.0)
+    store = await open_store(SlowMeasurementStore)
     store.released.clear()
     enforcer = enforcer_with(store, timer, sessions=2)
 
@@ -488,11 +493,10 @@ async def test_during_a_slow_first_measurement_nothing_is_allowed_and_no_second_
         assert len([task for task in asyncio.all_tasks() if task.get_name() == MEASUREMENT_TASK_NAME]) == 1
         store.released.set()
     assert count_type(Created, waiting.result()) == 2
-    await store.close()
 
 
 async def test_a_command_that_the_store_refused_as_overloaded_uses_no_quota(
-    tmp_path: Path, clock: HandClock, making: Making, timer: HandTimer
+    open_store: OpenStore, making: Making, timer: HandTimer
 ) -> None:
     class Busy(SqliteStore):
         busy = True
@@ -502,8 +506,7 @@ async def test_a_command_that_the_store_refused_as_overloaded_uses_no_quota(
                 raise OverloadedError
             return await super().apply(commands)
 
-    migrate(tmp_path / "busy.db", NOVEMBER)
-    store = await Busy.open(tmp_path / "busy.db", clock, 10.0)
+    store = await open_store(Busy)
     enforcer = enforcer_with(store, timer, sessions=1)
     for _ in range(3):
         with pytest.raises(OverloadedError):
@@ -511,4 +514,3 @@ async def test_a_command_that_the_store_refused_as_overloaded_uses_no_quota(
     store.busy = False
 
     assert isinstance(await try_apply(enforcer, making.create()), Created)
-    await store.close()
