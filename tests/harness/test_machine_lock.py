@@ -44,7 +44,7 @@ def test_an_exclusive_holder_is_alone_and_is_not_starved(tmp_path: Path) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("exclusive", [False, True])
 def test_a_process_forked_while_holding_the_lock_does_not_keep_it(tmp_path: Path, *, exclusive: bool) -> None:
     with machine_lock(tmp_path, exclusive=exclusive):
         child = os.fork()

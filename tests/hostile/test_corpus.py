@@ -129,7 +129,7 @@ def assert_reads_back(
     pair.assert_same_response(lambda api: api.get(responses[api is pair.postgres].json["sessionId"]), context)
 
 
-@pytest.mark.parametrize("place", [*CREATE_FIELDS, *COMMON_FIELDS], ids=lambda field: field.name)
+@pytest.mark.parametrize("field", [*CREATE_FIELDS, *COMMON_FIELDS], ids=lambda field: field.name)
 def test_create_session_accepts_or_refuses_any_value_equally(pair: ServerPair, field: Field) -> None:
     template = field.body.replace(b"MESSAGES", b"initialMessages")
     template = b"{%b}" % template if field in CREATE_FIELDS else CREATE % template
@@ -143,7 +143,7 @@ def test_create_session_accepts_or_refuses_any_value_equally(pair: ServerPair, f
     assert taken
 
 
-@pytest.mark.parametrize("place", [*UPDATE_FIELDS, *COMMON_FIELDS], ids=lambda field: field.name)
+@pytest.mark.parametrize("field", [*UPDATE_FIELDS, *COMMON_FIELDS], ids=lambda field: field.name)
 def test_update_session_accepts_or_refuses_any_value_equally(pair: ServerPair, field: Field) -> None:
     template = b"{%b}" % field.body.replace(b"MESSAGES", b"newMessages")
     taken = 0
@@ -229,7 +229,7 @@ def test_an_export_has_the_values_of_a_read(pair: ServerPair, servers: Any, tmp_
     assert found == [texts[::-1]] * 2
 
 
-@pytest.mark.parametrize("place", ["organisation", "session", "behind the session", "before"])
+@pytest.mark.parametrize("field", ["organisation", "session", "behind the session", "before"])
 def test_any_path_has_equal_responses(pair: ServerPair, field: str) -> None:
     session_id = unknown_id()
     for segment in corpus.SEGMENTS:

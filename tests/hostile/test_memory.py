@@ -59,7 +59,7 @@ TRAILERS = {
 }
 
 
-@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("kind", TRAILERS)
 @pytest.mark.parametrize("path", [PATH, "/x", "/health/live"])
 def test_trailers_take_no_memory(server: ServerProcess, kind: str, path: str) -> None:
     with memory_stays_flat(server):
@@ -94,7 +94,7 @@ FRAMING = {
 }
 
 
-@pytest.mark.parametrize("way", FRAMING)
+@pytest.mark.parametrize("kind", FRAMING)
 def test_the_framing_of_chunks_takes_no_memory_and_is_limited(server: ServerProcess, kind: str) -> None:
     with memory_stays_flat(server):
         for _ in range(2):
@@ -114,7 +114,7 @@ PIPELINES = {
 }
 
 
-@pytest.mark.parametrize("way", PIPELINES)
+@pytest.mark.parametrize("kind", PIPELINES)
 def test_pipelined_requests_wait_in_the_connection_and_not_in_memory(server: ServerProcess, kind: str) -> None:
     one = PIPELINES[kind]
     piece = one * (65_536 // len(one) + 1)
@@ -153,7 +153,7 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("way", HEADS)
+@pytest.mark.parametrize("kind", HEADS)
 def test_refused_headers_leave_no_memory_allocated(server: ServerProcess, kind: str) -> None:
     beginning = b"GET /x HTTP/1.1\r\nHost: here\r\n"
     with memory_stays_flat(server):
@@ -183,7 +183,7 @@ HALVES = {
 }
 
 
-@pytest.mark.parametrize("way", HALVES)
+@pytest.mark.parametrize("kind", HALVES)
 def test_unfinished_heads_that_are_too_long_take_no_memory(server: ServerProcess, kind: str) -> None:
     with contextlib.ExitStack() as opened, memory_stays_flat(server, 25 * MEBIBYTE):
         for _ in range(300):

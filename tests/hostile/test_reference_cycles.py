@@ -170,7 +170,7 @@ CUT_KINDS: dict[str, Callable[[CycleServer], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("way", [_send_and_reset, _send_and_close], ids=["reset", "closed"])
+@pytest.mark.parametrize("send", [_send_and_reset, _send_and_close], ids=["reset", "closed"])
 @pytest.mark.parametrize("kind", CUT_KINDS)
 def test_a_connection_that_is_cut_leaves_no_cycle(
     cycle_server: CycleServer, kind: str, send: Callable[[CycleServer, bytes], None]

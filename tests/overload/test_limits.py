@@ -195,7 +195,7 @@ def test_our_client_raises_a_rate_limit_error_if_the_wait_is_too_long(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
+    ("limits", "expected"),
     [
         (
             "[organisations.acme]\nrequests = 5\n",
