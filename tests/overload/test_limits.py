@@ -94,7 +94,7 @@ def test_health_checks_are_not_rate_limited(tmp_path: Path) -> None:
 
 def test_unauthorized_requests_do_not_count_towards_rate_limits(tmp_path: Path) -> None:
     with running_server(tmp_path, organisation_rate=FOREVER, organisation_burst=2) as server:
-        with Caller(server.port, server.create_token("stranger"), "acme") as unauthorized:
+        with Caller(server.port, server.create_token("other"), "acme") as unauthorized:
             assert {unauthorized.list().status for _ in range(20)} == {403}
         with api_of(server) as api:
             assert [api.bearing("nonsense").list().status for _ in range(20)] == [401] * 20
@@ -201,7 +201,7 @@ def test_our_client_raises_a_rate_limit_error_if_the_wait_is_too_long(tmp_path: 
             "[organisations.acme]\nrequests = 5\n",
             "organisations.acme is not valid: there is no 'requests'.",
         ),
-        ("[token.x]\n", "knows organisations and tokens, not 'token'"),
+        ("[token.x]\n", "there is no table 'token'. Did you mean tokens?"),
         ("burst = \n", "cannot be read"),
     ],
 )
