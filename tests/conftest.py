@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.clock import find_faketime
-from tests.harness.injecting import FIU_LIBRARIES
+from tests.harness.fault_injection import FIU_LIBRARIES
+from tests.harness.machine_lock import machine_lock
 from tests.harness.postgres import PostgresServer, postgres_or_skip
-from tests.harness.turns import turn
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -19,7 +19,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     # Each worker has a directory of its own within that of the run.
     own = Path(item.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # noqa: SLF001
     directory = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    with turn(directory, alone=item.get_closest_marker("alone") is not None):
+    with machine_lock(directory, exclusive=item.get_closest_marker("alone") is not None):
         return (yield)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller, first_token
-from tests.e2e.loading import load, wait_for_acknowledged
+from tests.e2e.api_client import ApiClient, first_token
+from tests.e2e.load import load, wait_for_acknowledged
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.harness.waiting import poll
 
@@ -92,8 +92,8 @@ def test_a_backup_under_load_is_of_one_instant_and_its_owners_only(
     token = first_token(server)
     before = os.umask(0)
     try:
-        with Caller(server.base_url, token) as caller:
-            sessions = [caller.create() for _ in range(2)]
+        with ApiClient(server.base_url, token) as api:
+            sessions = [api.create() for _ in range(2)]
         with load(server, token, sessions, "beside", 3) as writers:
             for number in range(3):
                 acknowledged = sum(len(writer.acknowledged) for writer in writers)
@@ -109,12 +109,12 @@ def test_a_backup_under_load_is_of_one_instant_and_its_owners_only(
 
 
 def test_a_restored_copy_is_what_was_backed_up(server: ServerProcess, file: Path, place: Path) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        session = caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        session = api.create("one")
         ok(run("backup", file, place / "copy.db"))
-        caller.append(session, "two").expect(200)
+        api.append(session, "two").expect(200)
         assert "is in use by another server" in refused(run("restore", file, place / "copy.db", "--replace"))
-        caller.append(session, "three").expect(200)
+        api.append(session, "three").expect(200)
         server.terminate()
         assert "--replace" in wrong(run("restore", file, place / "copy.db"))
 
@@ -125,8 +125,8 @@ def test_a_restored_copy_is_what_was_backed_up(server: ServerProcess, file: Path
         assert names_in(file.parent) == {file.name, aside.name, f"{file.name}-lock"}
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         server.start()
-        caller.close()
-        assert caller.contents(session) == ["one"]
+        api.close()
+        assert api.contents(session) == ["one"]
     server.terminate()
     assert (rows(aside, "message_blocks"), rows(file, "message_blocks")) == (3, 1)
     assert rows(place / "copy.db", "message_blocks") == 1
@@ -135,10 +135,10 @@ def test_a_restored_copy_is_what_was_backed_up(server: ServerProcess, file: Path
 def test_a_copy_is_restored_where_there_is_nothing_and_by_a_killed_servers_log_too(
     server: ServerProcess, file: Path, place: Path, tmp_path: Path
 ) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        api.create("one")
         ok(run("backup", file, place / "copy.db"))
-        caller.create("two")
+        api.create("two")
     server.kill9()
     new = tmp_path / "elsewhere.db"
     assert "kept as" not in ok(run("restore", new, place / "copy.db"))
@@ -159,10 +159,10 @@ def beside(file: Path) -> list[Path]:
 def test_what_lies_beside_the_name_of_a_database_is_never_mixed_with_a_restored_one(
     server: ServerProcess, file: Path, place: Path, ending: str
 ) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        api.create("one")
         ok(run("backup", file, place / "copy.db"))
-        caller.create("two")
+        api.create("two")
     left = file.with_name(f"{file.name}{ending}")
     content = left.read_bytes() if left.exists() else b"journal" * 1000
     server.terminate()
@@ -211,10 +211,10 @@ def test_the_log_of_a_database_that_is_not_there_is_left_alone(tmp_path: Path, w
 def test_a_copy_with_several_names_is_restored_and_stays_as_it_is(
     server: ServerProcess, file: Path, place: Path
 ) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        api.create("one")
         ok(run("backup", file, place / "copy.db"))
-        caller.create("two")
+        api.create("two")
     server.kill9()
     (place / "linked.db").hardlink_to(place / "copy.db")
     ok(run("restore", file, place / "linked.db", "--replace"))
@@ -263,8 +263,8 @@ def test_another_programs_database_is_refused_as_it_is(tmp_path: Path, place: Pa
 def test_what_may_only_be_read_is_backed_up(
     server: ServerProcess, file: Path, place: Path, read_only: Callable[[Path], None]
 ) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        api.create("one")
         read_only(file.parent)
         ok(run("backup", file, place / "running.db"))
     server.terminate()
@@ -301,8 +301,8 @@ def test_nothing_is_overwritten(server: ServerProcess, file: Path, place: Path) 
         assert "already: nothing is overwritten" in wrong(run("backup", file, target))
     assert (place / "there.db").read_text() == "mine"
     assert names_in(place) == {"there.db", "link.db"}
-    with Caller(server.base_url, first_token(server)) as caller:
-        caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        api.create("one")
 
 
 def test_what_is_no_copy_is_refused_and_changes_nothing(server: ServerProcess, file: Path, place: Path) -> None:
@@ -345,10 +345,10 @@ def test_a_database_that_another_program_has_open_is_not_replaced(
 def test_a_backup_that_is_interrupted_leaves_nothing_half(
     server: ServerProcess, file: Path, place: Path, number: signal.Signals
 ) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        session = caller.create()
+    with ApiClient(server.base_url, first_token(server)) as api:
+        session = api.create()
         for _ in range(15):
-            caller.append(session, "x" * 1_000_000).expect(200)
+            api.append(session, "x" * 1_000_000).expect(200)
     words = [sys.executable, "-m", "sessionary", "backup", str(place / "copy.db"), "--database", f"sqlite:///{file}"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     poll(lambda: process.poll() is not None or names_in(place), "a copy that has begun", pause=0)
@@ -366,8 +366,8 @@ def test_a_backup_to_a_full_disk_says_so_and_leaves_nothing(server: ServerProces
     if mounting.returncode:
         pytest.skip("a file system can only be mounted by root, where the container lets it")
     try:
-        with Caller(server.base_url, first_token(server)) as caller:
-            caller.create(*["x" * 500_000] * 4)
+        with ApiClient(server.base_url, first_token(server)) as api:
+            api.create(*["x" * 500_000] * 4)
         assert refused(run("backup", file, disk / "copy.db")) == "sessionary: The disk is full.\n"
         assert names_in(disk) == set()
     finally:

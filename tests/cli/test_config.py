@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import validate
 
-from sessionary.server.config import Settings, descriptions, variable_of
+from sessionary.server.config import Settings, setting_descriptions, variable_name
 from tests.cli.conftest import Run
 from tests.harness.server import run_sessionary
 
@@ -110,9 +110,9 @@ def test_help_tells_every_setting_with_its_variable_and_default(run: Run) -> Non
     completed = run("serve", "--help")
     assert completed.returncode == 0
     told = " ".join(completed.stdout.split())
-    for name, description in descriptions().items():
+    for name, description in setting_descriptions().items():
         assert f"--{name.replace('_', '-')}" in told
-        assert variable_of(name) in told
+        assert variable_name(name) in told
         assert description in told
 
 

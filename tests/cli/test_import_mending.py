@@ -11,7 +11,7 @@ from sessionary.cli.transfer.losttimes import move_times
 from sessionary.cli.transfer.reasons import refusal_of
 from sessionary.cli.transfer.steps import steps_of, values_at_most
 from sessionary.errors import FieldError
-from sessionary.server.operations.validation import invalid
+from sessionary.server.operations.validation import validation_error
 from tests.cli.test_import_formats import NOW, read
 
 encode = msgspec.json.encode
@@ -316,5 +316,5 @@ def test_a_message_as_long_as_a_server_takes_stays_whole(time: dict[str, str]) -
 
 def test_a_refusal_says_each_thing_once() -> None:
     faults = [FieldError("/userId", "is too long."), FieldError("/title", "is too long.")]
-    assert refusal_of(invalid(faults[:1])) == "/userId: is too long."
-    assert refusal_of(invalid(faults)) == "/userId: is too long. (/title is too long.)"
+    assert refusal_of(validation_error(faults[:1])) == "/userId: is too long."
+    assert refusal_of(validation_error(faults)) == "/userId: is too long. (/title is too long.)"

@@ -9,7 +9,7 @@ import pytest
 
 from sessionary.server.store.migrate import read_migrations
 from tests.cli.conftest import Run
-from tests.e2e.looking import count, look
+from tests.e2e.database import count_rows, query
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import run_sessionary
 
@@ -43,8 +43,8 @@ def test_migrations_are_applied_once(database: str, tmp_path: Path) -> None:
     assert (second.returncode, second.stdout) == (0, "Nothing was pending.\n")
     check = run_sessionary("migrate", "--check", "--database", database)
     assert (check.returncode, check.stdout) == (0, "Nothing is pending.\n")
-    assert look(database, "SELECT number, name FROM schema_migrations") == list(enumerate(NAMES, 1))
-    assert count(database, "sessions") == 0
+    assert query(database, "SELECT number, name FROM schema_migrations") == list(enumerate(NAMES, 1))
+    assert count_rows(database, "sessions") == 0
 
 
 def test_many_who_migrate_at_once_do_it_once(database: str) -> None:
@@ -70,7 +70,7 @@ def test_many_who_migrate_at_once_do_it_once(database: str) -> None:
 def test_a_database_from_a_newer_program_is_refused_and_left_alone(run: Run, database: str, words: list[str]) -> None:
     run("migrate", "--database", database)
     columns = "number, name, applied_at, serves_from"
-    look(database, f"INSERT INTO schema_migrations ({columns}) VALUES (9999, '9999_later', 0, 9999)")
+    query(database, f"INSERT INTO schema_migrations ({columns}) VALUES (9999, '9999_later', 0, 9999)")
 
     completed = run(*words, "--database", database)
 
@@ -78,7 +78,7 @@ def test_a_database_from_a_newer_program_is_refused_and_left_alone(run: Run, dat
     assert completed.stderr.splitlines()[-1] == (
         f"sessionary: The database was migrated by a newer sessionary (migration 9999; this one knows {len(NAMES)})."
     )
-    assert count(database, "tokens") == 0
+    assert count_rows(database, "tokens") == 0
 
 
 def test_a_server_told_not_to_migrate_refuses_what_is_not_up_to_date(run: Run, database: str, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_server_told_not_to_migrate_refuses_what_is_not_up_to_date(run: Run, d
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(run: Run, database: str) -> None:
-    look(database, "CREATE TABLE turns (mine integer)")
+    query(database, "CREATE TABLE turns (mine integer)")
 
     completed = run("migrate", "--database", database)
 
@@ -101,4 +101,4 @@ def test_a_migration_that_fails_leaves_nothing_behind(run: Run, database: str) -
     check = run("migrate", "--check", "--database", database)
     assert (check.returncode, check.stdout) == (1, PENDING)
     names = "SELECT name FROM sqlite_schema" if database.startswith("sqlite") else "SELECT tablename FROM pg_tables"
-    assert ("sessions",) not in look(database, names)
+    assert ("sessions",) not in query(database, names)

@@ -343,7 +343,7 @@ def test_a_misspelt_variable_is_told_by_a_command_that_talks_to_a_server(session
     assert completed.returncode == 0
     (warning, _) = completed.stderr.splitlines()
     assert warning.startswith("sessionary: The variable SESSIONARY_TOKN is ignored")
-    assert "Is SESSIONARY_TOKEN meant?" in warning
+    assert "Did you mean SESSIONARY_TOKEN?" in warning
 
 
 @pytest.mark.parametrize("metadata", ["[1]", "1", "null", '"x"', "{", "[" * 5_000, ""])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run
-from tests.e2e.looking import look
+from tests.e2e.database import query
 from tests.harness.server import run_sessionary
 
 TOKEN = r"sny_[0-9a-f]{20}_[0-9a-f]{72}"
@@ -125,7 +125,7 @@ def test_without_tokens_the_list_says_how_to_make_one(tokens: Tokens) -> None:
 )
 def test_a_token_has_the_scopes_asked_for(tokens: Tokens, flags: Sequence[str], scopes: list[str]) -> None:
     assert tokens.create("--organisation", "demo", *flags)["scopes"] == scopes
-    assert look(tokens.database, "SELECT scopes FROM tokens") == [(" ".join(scopes),)]
+    assert query(tokens.database, "SELECT scopes FROM tokens") == [(" ".join(scopes),)]
 
 
 def test_a_token_expires_when_it_was_told_to(tokens: Tokens) -> None:
@@ -154,7 +154,7 @@ def test_revoke_is_for_good_and_is_told(tokens: Tokens) -> None:
 
 def test_an_expired_token_is_listed_as_such(tokens: Tokens) -> None:
     tokens.create("--organisation", "demo", "--expires", "1m")
-    look(tokens.database, "UPDATE tokens SET expires_at = created_at + 1")
+    query(tokens.database, "UPDATE tokens SET expires_at = created_at + 1")
     assert tokens.run("list").stdout.splitlines()[1].split()[1] == "expired"
 
 
@@ -183,7 +183,7 @@ def test_what_is_refused_is_explained_and_changes_nothing(
     tokens: Tokens, words: list[str], code: int, said: str
 ) -> None:
     tokens.create("--organisation", "demo")
-    before = look(tokens.database, "SELECT * FROM tokens")
+    before = query(tokens.database, "SELECT * FROM tokens")
 
     completed = tokens.run(*words)
 
@@ -191,7 +191,7 @@ def test_what_is_refused_is_explained_and_changes_nothing(
     assert said in completed.stderr
     assert completed.stdout == ""
     assert "Traceback" not in completed.stderr
-    assert look(tokens.database, "SELECT * FROM tokens") == before
+    assert query(tokens.database, "SELECT * FROM tokens") == before
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_tokens_are_kept_in_postgresql_too(run: Run, postgres_database: str) -> 
     assert [(token["id"], bool(token["revoked_at"])) for token in told] == [(one["id"], True), (two["id"], False)]
     assert told[0]["expires_at"] == one["expires_at"]
     secret = two["token"].rpartition("_")[2][:64]
-    assert secret not in str(look(postgres_database, "SELECT * FROM tokens"))
+    assert secret not in str(query(postgres_database, "SELECT * FROM tokens"))
 
 
 def test_a_token_is_made_and_refused_in_a_process_of_its_own(database: str) -> None:

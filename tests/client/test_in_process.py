@@ -10,8 +10,8 @@ from sessionary.constants import EXPIRY_HORIZON_DAYS_DEFAULT, MILLISECONDS_PER_D
 from sessionary.server.clock import request_ids, steady_clock
 from sessionary.server.http.application import Application
 from sessionary.server.operations.context import Service
-from sessionary.server.operations.session_ids import SessionIds
-from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.operations.session_ids import SessionIdGenerator
+from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.opening import migrate, open_store
 
 
@@ -22,10 +22,10 @@ async def test_an_application_is_called_in_process(tmp_path: Path) -> None:
     service = Service(
         store=store,
         clock=clock,
-        session_ids=SessionIds(clock, secrets.randbits),
+        session_ids=SessionIdGenerator(clock, secrets.randbits),
         expiry_horizon=EXPIRY_HORIZON_DAYS_DEFAULT * MILLISECONDS_PER_DAY,
     )
-    _, token = await create_token(TokenMaker(store, clock, secrets.token_bytes), "acme", "test")
+    _, token = await create_token(TokenIssuer(store, clock, secrets.token_bytes), "acme", "test")
     application = Application(service, request_ids=request_ids(), on_response=lambda _: None)
     transport = httpx2.ASGITransport(application)
     try:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from tests.e2e.looking import write_lock
+from tests.e2e.database import write_lock
 from tests.harness.certificates import self_signed
 from tests.harness.postgres import PostgresServer
-from tests.harness.relays import Cut, Relay
+from tests.harness.relay import Cut, Relay
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
@@ -100,7 +100,7 @@ def client(place: Place, relay: Relay) -> Iterator[Any]:
     client = place.client(relay.base_url)
     client.list_ai_sessions(ORGANISATION, user_id="nobody")
     relay.passed.clear()
-    relay.answers.clear()
+    relay.responses.clear()
     yield client
     client.api_client.rest_client.pool_manager.clear()
 
@@ -158,7 +158,7 @@ def test_an_update_that_is_cut_appends_once(place: Place, relay: Relay, client: 
     )
     assert (updated.session_id, updated.total_messages, updated.total_tokens) == (session_id, 1, 5)
     assert contents(direct, session_id) == ["Hello"]
-    assert [REPLAYED in answer for answer in relay.answers] == [cut != "before"]
+    assert [REPLAYED in answer for answer in relay.responses] == [cut != "before"]
     # What arrived is forgotten: the same said again is another message.
     again = client.update_ai_session(ORGANISATION, session_id, spoken("Hello"))
     assert (again.total_messages, again.total_tokens) == (2, 10)

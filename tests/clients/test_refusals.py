@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.looking import write_lock
+from tests.e2e.database import write_lock
 from tests.harness.postgres import PostgresServer
-from tests.harness.relays import Relay
+from tests.harness.relay import Relay
 from tests.harness.server import ServerProcess
 
 quantcdn: Any = importlib.import_module("quantcdn")

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sessionary.errors import StoreUnavailableError, TokenNotFoundError
-from sessionary.server.operations.tokens import TokenMaker, create_first_token, find_token
+from sessionary.server.operations.tokens import TokenIssuer, create_first_token, find_token
 from sessionary.server.store.base import Store
 from tests.conformance.conftest import Reopen
 from tests.conformance.making import DAY, MINUTE, HandClock, Making, sweep_all
@@ -52,7 +52,7 @@ async def test_a_token_does_not_replace_another(store: Store, making: Making) ->
 
 
 async def test_of_several_servers_one_makes_the_first_token(store: Store, reopen: Reopen, making: Making) -> None:
-    makers = [TokenMaker(place, making.clock, secrets.token_bytes) for place in (store, await reopen())]
+    makers = [TokenIssuer(place, making.clock, secrets.token_bytes) for place in (store, await reopen())]
 
     made = await asyncio.gather(*(create_first_token(maker, "demo") for maker in makers * 4))
 

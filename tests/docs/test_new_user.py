@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import Block, blocks, pasted, run_shell
-from tests.e2e.starting import copy, terminal
+from tests.e2e.terminal import copy_output, open_terminal
 from tests.harness.processes import dies_with_parent, free_port
 from tests.harness.waiting import poll
 from tests.layout.documents import tracked_files
@@ -46,8 +46,8 @@ def started(clone: Path) -> Iterator[tuple[int, Path]]:
     printed = clone / "printed.txt"
     first = blocks("README.md", "sh")[0].text
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    ours, theirs = terminal()
-    watcher = threading.Thread(target=copy, args=(ours, printed))
+    ours, theirs = open_terminal()
+    watcher = threading.Thread(target=copy_output, args=(ours, printed))
     printed.write_bytes(b"")
     with os.fdopen(theirs, "wb") as output:
         process = subprocess.Popen(

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from sessionary import models
-from sessionary.server.config import Settings, effective
-from sessionary.server.limits_file import limits_from
+from sessionary.server.config import Settings, load_settings
+from sessionary.server.limits_file import load_limits
 from tests.docs.blocks import blocks, pasted, run_shell
 from tests.harness.server import ServerProcess
 from tests.layout.paths import DOCS, ROOT
@@ -70,11 +70,11 @@ def test_every_settings_file_that_is_shown_is_accepted(tmp_path: Path) -> None:
         file.write_text(block.text)
         shown = tomllib.loads(block.text)
         if block.text.startswith("# limits.toml"):
-            allowances = limits_from(Settings(limits_file=str(file)))
+            allowances = load_limits(Settings(limits_file=str(file)))
             assert set(allowances.quotas) == set(shown["organisations"])
             assert set(allowances.token_rates) == set(shown["tokens"])
             continue
-        found = effective({}, {}, str(file)).settings
+        found = load_settings({}, {}, str(file)).settings
         assert {name: getattr(found, name) for name in shown} == shown
 
 

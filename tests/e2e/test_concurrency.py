@@ -1,31 +1,31 @@
-"""Many writers at once over HTTP: every acknowledged pair is stored once, whole, in each writer's order."""
+"""Concurrent writers over HTTP: every acknowledged append is stored once, complete and in order."""
 
 import threading
 
-from tests.e2e.calling import Caller, first_token
+from tests.e2e.api_client import ApiClient, first_token
 from tests.harness.server import ServerProcess
 
 WRITERS = 32
 APPENDS = 20
 
 
-def test_32_writers_of_one_session_lose_and_mix_nothing(server: ServerProcess, caller: Caller) -> None:
-    session = caller.create()
+def test_concurrent_appends_of_32_writers_are_all_stored_in_order(server: ServerProcess, api: ApiClient) -> None:
+    session = api.create()
     token = first_token(server)
     totals: list[int] = []
     failures: list[BaseException] = []
 
     def write(writer: int) -> None:
         try:
-            with Caller(server.base_url, token) as own:
+            with ApiClient(server.base_url, token) as own:
                 for number in range(APPENDS):
                     messages = [
                         {"role": "user", "content": f"{writer}:{number}"},
                         {"role": "assistant", "content": f"{writer}:{number}", "id": "answer"},
                     ]
-                    answer = own.update(session, newMessages=messages, tokensUsed=writer).expect(200).json
-                    totals.append(answer["totalMessages"])
-        except BaseException as error:  # noqa: BLE001 - told by the main thread
+                    response = own.update(session, newMessages=messages, tokensUsed=writer).expect(200).json
+                    totals.append(response["totalMessages"])
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             failures.append(error)
 
     writers = [threading.Thread(target=write, args=(writer,)) for writer in range(WRITERS)]
@@ -35,15 +35,15 @@ def test_32_writers_of_one_session_lose_and_mix_nothing(server: ServerProcess, c
         thread.join()
 
     assert failures == []
-    stored = caller.get(session)
+    stored = api.get(session)
     messages = stored["messages"]
-    asked, answered = messages[::2], messages[1::2]
-    assert [message["content"] for message in asked] == [message["content"] for message in answered]
-    assert {message["role"] for message in asked} == {"user"}
-    assert {(message["role"], message["id"]) for message in answered} == {("assistant", "answer")}
+    questions, replies = messages[::2], messages[1::2]
+    assert [message["content"] for message in questions] == [message["content"] for message in replies]
+    assert {message["role"] for message in questions} == {"user"}
+    assert {(message["role"], message["id"]) for message in replies} == {("assistant", "answer")}
     for writer in range(WRITERS):
-        own = [message["content"] for message in asked if message["content"].startswith(f"{writer}:")]
+        own = [message["content"] for message in questions if message["content"].startswith(f"{writer}:")]
         assert own == [f"{writer}:{number}" for number in range(APPENDS)]
     assert stored["total_messages"] == len(messages) == 2 * WRITERS * APPENDS
     assert stored["total_tokens"] == APPENDS * sum(range(WRITERS))
-    assert sorted(totals) == list(range(2, 2 * WRITERS * APPENDS + 2, 2)), "each answer told its own total"
+    assert sorted(totals) == list(range(2, 2 * WRITERS * APPENDS + 2, 2)), "each response has its own total"

@@ -1,4 +1,4 @@
-"""Durability, as the kernel sees it: kill -9 proves none, because the page cache survives the process."""
+"""Durability, checked by system calls: kill -9 does not test it, because the page cache survives the process."""
 
 import re
 import threading
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller, first_token
-from tests.e2e.tracing import READS, SYNCS, WRITES, answers_before_their_sync, exchanges, read_calls, traced
+from tests.e2e.api_client import ApiClient, first_token
+from tests.e2e.strace import READS, SYNCS, WRITES, read_calls, request_response_pairs, responses_before_sync, traced
 from tests.harness.postgres import PostgresServer
 from tests.harness.processes import children_of
 from tests.harness.server import ServerProcess
@@ -27,30 +27,30 @@ def is_postgres_log(path: str) -> bool:
     return re.search(r"/pg_wal/[0-9A-F]{24}$", path) is not None
 
 
-def test_sqlite_syncs_its_log_between_each_commit_and_its_answer(tmp_path: Path) -> None:
+def test_sqlite_syncs_its_log_between_each_commit_and_the_response(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path, trace=SYSTEM_CALLS) as server:
-        with Caller(server.base_url, first_token(server)) as caller:
-            change_everything(caller)
+        with ApiClient(server.base_url, first_token(server)) as api:
+            change_everything(api)
         assert server.terminate() == 0
         lines = server.trace_lines()
 
     calls = read_calls(lines)
-    assert len(exchanges(calls)) == APPENDS + 4
-    assert answers_before_their_sync(calls, is_sqlite_log) == []
+    assert len(request_response_pairs(calls)) == APPENDS + 4
+    assert responses_before_sync(calls, is_sqlite_log) == []
 
     unsynced = [line for line in lines if "fdatasync(" not in line and "fsync(" not in line]
-    early = answers_before_their_sync(read_calls(unsynced), is_sqlite_log)
+    early = responses_before_sync(read_calls(unsynced), is_sqlite_log)
     assert len(early) == APPENDS + 4, "without the syncs the same record would have failed"
 
 
-def test_sqlite_syncs_its_log_before_the_answers_to_writers_who_share_a_commit(tmp_path: Path) -> None:
+def test_sqlite_syncs_its_log_before_the_responses_of_a_shared_commit(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path, trace=SYSTEM_CALLS) as server:
         token = first_token(server)
-        with Caller(server.base_url, token) as caller:
-            session = caller.create()
+        with ApiClient(server.base_url, token) as api:
+            session = api.create()
 
         def write(writer: int) -> None:
-            with Caller(server.base_url, token) as own:
+            with ApiClient(server.base_url, token) as own:
                 for number in range(APPENDS):
                     own.append(session, f"{writer}:{number}").expect(200)
 
@@ -62,34 +62,34 @@ def test_sqlite_syncs_its_log_before_the_answers_to_writers_who_share_a_commit(t
         assert server.terminate() == 0
         calls = read_calls(server.trace_lines())
 
-    assert len(exchanges(calls)) == 1 + WRITERS * APPENDS
-    assert answers_before_their_sync(calls, is_sqlite_log, alone=False) == []
+    assert len(request_response_pairs(calls)) == 1 + WRITERS * APPENDS
+    assert responses_before_sync(calls, is_sqlite_log, one_at_a_time=False) == []
 
 
 @pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
-def test_postgresql_syncs_its_log_between_each_commit_and_our_answer(
+def test_postgresql_syncs_its_log_between_each_commit_and_the_response(
     own_postgres: PostgresServer, own_database: str, tmp_path: Path
 ) -> None:
-    """PostgreSQL's processes and ours in one record: that its log is synced is its doing, that we wait for it ours."""
+    """The processes of PostgreSQL and of the server are traced together: one syncs the log, the other waits for it."""
     assert own_postgres.run_sql("SHOW wal_sync_method") == "fdatasync"
     with ServerProcess(own_database, directory=tmp_path) as server:
         record = tmp_path / "record.strace"
         watched = [server.pid, own_postgres.pid, *children_of(own_postgres.pid)]
         with (
             traced(watched, SYSTEM_CALLS, record),
-            Caller(server.base_url, first_token(server)) as caller,
+            ApiClient(server.base_url, first_token(server)) as api,
         ):
-            change_everything(caller)
+            change_everything(api)
         calls = read_calls(record.read_text(encoding="utf-8", errors="replace").splitlines())
 
-    assert len(exchanges(calls)) == APPENDS + 4
-    assert answers_before_their_sync(calls, is_postgres_log, alone=False) == []
+    assert len(request_response_pairs(calls)) == APPENDS + 4
+    assert responses_before_sync(calls, is_postgres_log, one_at_a_time=False) == []
 
 
-def change_everything(caller: Caller) -> None:
-    session = caller.create("hello")
+def change_everything(api: ApiClient) -> None:
+    session = api.create("hello")
     for number in range(APPENDS):
-        caller.append(session, f"{number}").expect(200)
-    caller.update(session, metadata={"a": 1}, status="completed").expect(200)
-    caller.call("PUT", f"{caller.path}/{session}/extend").expect(200)
-    caller.call("DELETE", f"{caller.path}/{session}").expect(200)
+        api.append(session, f"{number}").expect(200)
+    api.update(session, metadata={"a": 1}, status="completed").expect(200)
+    api.call("PUT", f"{api.path}/{session}/extend").expect(200)
+    api.call("DELETE", f"{api.path}/{session}").expect(200)

@@ -1,4 +1,4 @@
-"""With the sweeper as good as off and the clock moved, nothing sees an expired session; with it on, none is kept."""
+"""Expired sessions are invisible to every operation even without the sweeper, and the sweeper deletes them."""
 
 import asyncio
 import secrets
@@ -14,19 +14,19 @@ import pytest
 from sessionary.server.http.application import Application
 from sessionary.server.operations.context import Service
 from sessionary.server.operations.expiry import sweep
-from sessionary.server.operations.session_ids import SessionIds
-from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.operations.session_ids import SessionIdGenerator
+from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.base import Store
 from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import DAY, HORIZON, MINUTE, NOVEMBER, HandClock
-from tests.e2e.calling import Caller, first_token
-from tests.e2e.looking import count, orphans
+from tests.e2e.api_client import ApiClient, first_token
+from tests.e2e.database import count_orphans, count_rows
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
 COLLECTION = "/api/v3/organizations/demo/ai/sessions"
-# Every way to a session, as method, end of the path and body.
+# All requests for a session: method, end of the path, and body.
 WAYS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "", None),
     ("HEAD", "", None),
@@ -60,7 +60,7 @@ def described(minutes: int) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------ in this process, to the millisecond
+# ------------------------------------------------------------------- in this process, with a clock in milliseconds
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ async def store(database: str, clock: HandClock) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def client(store: Store, clock: HandClock) -> AsyncIterator[httpx.AsyncClient]:
-    """The application with its clock as an argument, called without a network."""
-    _, token = await create_token(TokenMaker(store, clock, secrets.token_bytes), "demo", "test")
-    service = Service(store, clock, SessionIds(clock, secrets.randbits), HORIZON)
+    """The application, called without a network, and with the test's clock."""
+    _, token = await create_token(TokenIssuer(store, clock, secrets.token_bytes), "demo", "test")
+    service = Service(store, clock, SessionIdGenerator(clock, secrets.randbits), HORIZON)
     application = Application(service, request_ids=lambda: "id", on_response=lambda _: None)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(application),
@@ -91,38 +91,38 @@ async def client(store: Store, clock: HandClock) -> AsyncIterator[httpx.AsyncCli
 
 
 async def create(client: httpx.AsyncClient, minutes: int) -> str:
-    answer = await client.post(COLLECTION, json=described(minutes))
-    assert answer.status_code == 201
-    return str(answer.json()["sessionId"])
+    response = await client.post(COLLECTION, json=described(minutes))
+    assert response.status_code == 201
+    return str(response.json()["sessionId"])
 
 
 async def listed_by_offset(client: httpx.AsyncClient, filters: str) -> list[str]:
     found: list[str] = []
     while True:
-        answer = await client.get(f"{COLLECTION}?{filters}&limit=2&offset={len(found)}".replace("?&", "?"))
-        assert answer.status_code == 200
-        page = [session["id"] for session in answer.json()]
-        assert ("link" in answer.headers) == (len(page) == 2 and await _more(client, filters, len(found) + 2))
+        response = await client.get(f"{COLLECTION}?{filters}&limit=2&offset={len(found)}".replace("?&", "?"))
+        assert response.status_code == 200
+        page = [session["id"] for session in response.json()]
+        assert ("link" in response.headers) == (len(page) == 2 and await _more(client, filters, len(found) + 2))
         found += page
         if len(page) < 2:
             return found
 
 
 async def _more(client: httpx.AsyncClient, filters: str, offset: int) -> bool:
-    answer = await client.get(f"{COLLECTION}?{filters}&limit=1&offset={offset}".replace("?&", "?"))
-    return bool(answer.json())
+    response = await client.get(f"{COLLECTION}?{filters}&limit=1&offset={offset}".replace("?&", "?"))
+    return bool(response.json())
 
 
 async def listed_by_cursor(client: httpx.AsyncClient, filters: str) -> list[str]:
     found: list[str] = []
     path = f"{COLLECTION}?{filters}&limit=2".replace("?&", "?")
     while True:
-        answer = await client.get(path)
-        assert answer.status_code == 200
-        found += [session["id"] for session in answer.json()]
-        if "next" not in answer.links:
+        response = await client.get(path)
+        assert response.status_code == 200
+        found += [session["id"] for session in response.json()]
+        if "next" not in response.links:
             return found
-        path = answer.links["next"]["url"]
+        path = response.links["next"]["url"]
 
 
 async def assert_seen(client: httpx.AsyncClient, expected: list[str]) -> None:
@@ -132,7 +132,7 @@ async def assert_seen(client: httpx.AsyncClient, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0]} {way[1]} {list(way[2] or ())}")
-async def test_no_operation_sees_a_session_from_the_instant_it_expires(
+async def test_no_operation_finds_a_session_after_it_expired(
     client: httpx.AsyncClient, clock: HandClock, way: tuple[str, str, dict[str, Any] | None]
 ) -> None:
     method, end, body = way
@@ -141,12 +141,12 @@ async def test_no_operation_sees_a_session_from_the_instant_it_expires(
     clock.move(5 * MINUTE - 1)
     seen = await client.request(method, f"{COLLECTION}/{early}{end}", json=body)
     clock.move(1)
-    gone = await client.request(method, f"{COLLECTION}/{late}{end}", json=body)
-    never = await client.request(method, f"{COLLECTION}/{UNKNOWN}{end}", json=body)
+    expired = await client.request(method, f"{COLLECTION}/{late}{end}", json=body)
+    missing = await client.request(method, f"{COLLECTION}/{UNKNOWN}{end}", json=body)
 
     assert seen.status_code == 200
-    assert gone.status_code == 404
-    assert (gone.content, gone.headers) == (never.content, never.headers), "as if it had never existed"
+    assert expired.status_code == 404
+    assert (expired.content, expired.headers) == (missing.content, missing.headers), "as if it had never existed"
 
 
 async def test_lists_by_offset_and_cursor_agree_while_sessions_expire(
@@ -159,9 +159,7 @@ async def test_lists_by_offset_and_cursor_agree_while_sessions_expire(
         await assert_seen(client, [session for session, live in reversed(lives) if live > now])
 
 
-async def test_a_cursor_page_after_an_expired_session_goes_on_behind_it(
-    client: httpx.AsyncClient, clock: HandClock
-) -> None:
+async def test_the_cursor_of_an_expired_session_still_works(client: httpx.AsyncClient, clock: HandClock) -> None:
     lives = [await create(client, minutes) for minutes in (60, 60, 5, 60)]
     first = await client.get(f"{COLLECTION}?limit=2")
     assert [session["id"] for session in first.json()] == [lives[3], lives[2]]
@@ -172,7 +170,7 @@ async def test_a_cursor_page_after_an_expired_session_goes_on_behind_it(
     assert [session["id"] for session in second.json()] == [lives[1], lives[0]]
 
 
-async def test_expired_rows_lie_there_unseen_until_a_sweep_removes_them_with_their_children(
+async def test_expired_rows_are_invisible_until_a_sweep_deletes_them_with_their_messages(
     client: httpx.AsyncClient, clock: HandClock, store: Store, database: str
 ) -> None:
     dying, staying, extended = [await create(client, minutes) for minutes in (5, 60, 5)]
@@ -191,58 +189,58 @@ async def test_expired_rows_lie_there_unseen_until_a_sweep_removes_them_with_the
     assert dying not in await listed_by_cursor(client, "")
 
 
-# ------------------------------------------------------------------------------ real processes under libfaketime
+# ------------------------------------------------------------------------------ real servers under libfaketime
 
 
 @pytest.mark.usefixtures("needs_faketime")
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-def test_a_running_server_whose_clock_moves_sees_no_expired_session(database: str, tmp_path: Path) -> None:
+def test_a_running_server_finds_no_expired_session_after_its_clock_moved(database: str, tmp_path: Path) -> None:
     unswept = ServerProcess(database, "--sweep-seconds", "3600", directory=tmp_path, movable_clock=True)
-    with unswept as server, Caller(server.base_url, first_token(server)) as caller:
-        dying = caller.create(**described(5))
-        staying = caller.create(**described(60))
-        extended = caller.create(**described(5))
-        caller.call("PUT", f"{caller.path}/{extended}/extend").expect(200)
+    with unswept as server, ApiClient(server.base_url, first_token(server)) as api:
+        dying = api.create(**described(5))
+        staying = api.create(**described(60))
+        extended = api.create(**described(5))
+        api.call("PUT", f"{api.path}/{extended}/extend").expect(200)
         assert server.clock is not None
-        assert listed(caller) == [extended, staying, dying]
+        assert listed(api) == [extended, staying, dying]
 
         server.clock.move(5 * 60 + 1)
 
         for method, end, body in WAYS:
-            answer = caller.call(method, f"{caller.path}/{dying}{end}", body)
-            assert answer.status == 404, (method, end, body)
-            assert method == "HEAD" or answer.json["code"] == "SESSION_NOT_FOUND"
+            response = api.call(method, f"{api.path}/{dying}{end}", body)
+            assert response.status == 404, (method, end, body)
+            assert method == "HEAD" or response.json["code"] == "SESSION_NOT_FOUND"
         for filters in FILTERS:
-            assert listed(caller, filters) == [extended, staying], filters
-            assert listed(caller, f"{filters}&offset=1".lstrip("&")) == [staying], filters
-        first_page = caller.call("GET", f"{caller.path}?limit=1").expect(200)
+            assert listed(api, filters) == [extended, staying], filters
+            assert listed(api, f"{filters}&offset=1".lstrip("&")) == [staying], filters
+        first_page = api.call("GET", f"{api.path}?limit=1").expect(200)
         following = str(first_page.headers["Link"]).partition("<")[2].partition(">")[0]
-        last_page = caller.call("GET", following).expect(200)
+        last_page = api.call("GET", following).expect(200)
         assert [session["id"] for session in first_page.json + last_page.json] == [extended, staying]
         assert last_page.headers["Link"] is None
-        assert count(database, "sessions") == 3, "the sweeper has not been here"
+        assert count_rows(database, "sessions") == 3, "the sweeper has not been here"
 
 
 @pytest.mark.usefixtures("needs_faketime")
 @pytest.mark.parametrize("engine", ["sqlite", "postgres-18"], indirect=True)
-def test_the_sweeper_removes_children_with_their_parents(database: str, tmp_path: Path) -> None:
+def test_the_sweeper_deletes_messages_with_their_sessions(database: str, tmp_path: Path) -> None:
     sweeping = ServerProcess(database, "--sweep-seconds", "0.1", directory=tmp_path, movable_clock=True)
-    with sweeping as server, Caller(server.base_url, first_token(server)) as caller:
-        staying = caller.create("one", expirationMinutes=60)
+    with sweeping as server, ApiClient(server.base_url, first_token(server)) as api:
+        staying = api.create("one", expirationMinutes=60)
         for _ in range(8):
-            caller.append(caller.create("one", expirationMinutes=5), "two").expect(200)
+            api.append(api.create("one", expirationMinutes=5), "two").expect(200)
         assert rows(database) == (9, 17, 0)
         assert server.clock is not None
 
         server.clock.move(5 * 60 + 1)
 
-        poll(lambda: count(database, "sessions") == 1, "a sweep", pause=0.05)
+        poll(lambda: count_rows(database, "sessions") == 1, "a sweep", pause=0.05)
         assert rows(database) == (1, 1, 0)
-        assert caller.contents(staying) == ["one"]
+        assert api.contents(staying) == ["one"]
 
 
 @pytest.mark.usefixtures("needs_faketime")
-def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: PostgresServer, tmp_path: Path) -> None:
+def test_two_servers_can_sweep_one_postgresql_database_at_once(postgres_18: PostgresServer, tmp_path: Path) -> None:
     with ExitStack() as stack:
         database = stack.enter_context(postgres_18.database())
         servers = [
@@ -254,10 +252,10 @@ def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: P
             for name in ("one", "two")
         ]
         token = first_token(servers[0])
-        callers = [stack.enter_context(Caller(server.base_url, token)) for server in servers]
-        staying = [caller.create("one", expirationMinutes=1440) for caller in callers]
+        callers = [stack.enter_context(ApiClient(server.base_url, token)) for server in servers]
+        staying = [api.create("one", expirationMinutes=1440) for api in callers]
         _fill(servers, token, 1_200)
-        assert count(database, "sessions") == 1_202
+        assert count_rows(database, "sessions") == 1_202
 
         stopped = threading.Event()
         appended = [0, 0]
@@ -274,7 +272,7 @@ def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: P
             assert server.clock is not None
             server.clock.move(5 * 60 + 1)
         try:
-            poll(lambda: count(database, "sessions") == 2, "the end of both sweeps", seconds=20, pause=0.05)
+            poll(lambda: count_rows(database, "sessions") == 2, "the end of both sweeps", seconds=20, pause=0.05)
         finally:
             stopped.set()
             for writer in writers:
@@ -287,14 +285,14 @@ def test_two_servers_that_sweep_one_postgresql_at_once_do_no_harm(postgres_18: P
         assert sum(int(line.partition("Swept ")[2].split()[0]) for line in logged if "Swept " in line) == 1_200
 
 
-def listed(caller: Caller, query: str = "") -> list[str]:
-    answer = caller.call("GET", f"{caller.path}?{query}".rstrip("?")).expect(200)
-    return [session["id"] for session in answer.json]
+def listed(api: ApiClient, query: str = "") -> list[str]:
+    response = api.call("GET", f"{api.path}?{query}".rstrip("?")).expect(200)
+    return [session["id"] for session in response.json]
 
 
 def rows(database: str) -> tuple[int, int, int]:
-    """Count sessions, turns, and turns whose session is gone."""
-    return count(database, "sessions"), count(database, "message_blocks"), orphans(database)
+    """Count sessions, message blocks, and message blocks without a session."""
+    return count_rows(database, "sessions"), count_rows(database, "turns"), count_orphans(database)
 
 
 def _directory(parent: Path, name: str) -> Path:
@@ -307,9 +305,9 @@ def _fill(servers: list[ServerProcess], token: str, sessions: int) -> None:
     writers = 8
 
     def write(number: int) -> None:
-        with Caller(servers[number % len(servers)].base_url, token) as caller:
+        with ApiClient(servers[number % len(servers)].base_url, token) as api:
             for _ in range(sessions // writers):
-                caller.create("one", expirationMinutes=5)
+                api.create("one", expirationMinutes=5)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""A server is seen beyond its own machine only over TLS, its own or that of a proxy that was named."""
+"""A server listens beyond the loopback only with TLS, or behind a proxy that terminates TLS."""
 
 import contextlib
 import http.client
@@ -14,13 +14,13 @@ import pytest
 
 from sessionary import Client
 from sessionary.errors import APIConnectionError
-from tests.e2e.starting import started, wait_for_text
+from tests.e2e.terminal import run_in_terminal, wait_for_text
 from tests.harness.certificates import self_signed
 from tests.harness.processes import free_port
 from tests.harness.server import run_sessionary
 from tests.http.raw_connection import head
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - what these tests are about
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - the subject of these tests
 BEYOND = [EVERYWHERE, "::", "::ffff:0.0.0.0"]
 OF_THIS_MACHINE = ["127.0.0.1", "127.0.0.7", "localhost", "::1"]
 
@@ -37,29 +37,29 @@ def test_beyond_the_loopback_a_server_without_tls_does_not_start(tmp_path: Path,
 
 
 @pytest.mark.parametrize("words", [*((host,) for host in OF_THIS_MACHINE), (EVERYWHERE, "--behind-proxy")])
-def test_on_the_loopback_or_behind_a_proxy_it_starts(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_server_without_tls_starts_on_the_loopback_or_behind_a_proxy(tmp_path: Path, words: tuple[str, ...]) -> None:
     port = free_port()
-    with started(tmp_path, "serve", "--port", str(port), "--host", *words, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, "serve", "--port", str(port), "--host", *words, stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
         address = {EVERYWHERE: "127.0.0.1", "::1": "[::1]"}.get(words[0], words[0])
         assert httpx.get(f"http://{address}:{port}/health/live", trust_env=False).status_code == 200
 
 
-def test_with_a_certificate_it_speaks_tls_and_the_client_checks_it(tmp_path: Path) -> None:
+def test_a_server_with_a_certificate_uses_tls_and_the_client_verifies_it(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     words = ("serve", "--host", EVERYWHERE, "--port", str(port))
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
-    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, *words, *files, stdout=tmp_path / "printed"):
         printed = wait_for_text(tmp_path / "printed", "-d '{")
         assert f"listens on https://{EVERYWHERE}:{port} " in printed
         token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
         url = f"https://localhost:{port}"
         trusting = ssl.create_default_context(cafile=str(certificate))
         with Client(url, token=token, organisation="demo", verify=trusting) as client:
-            said = {"role": "user", "content": "x" * 500_000}
-            session = client.create_session("ada", initial_messages=[said])
-            assert client.get_session(session.session_id).messages[0]["content"] == said["content"]
+            message = {"role": "user", "content": "x" * 500_000}
+            session = client.create_session("ada", initial_messages=[message])
+            assert client.get_session(session.session_id).messages[0]["content"] == message["content"]
         with (
             Client(url, token=token, organisation="demo", retries=0) as distrusting,
             pytest.raises(APIConnectionError, match=r"(?i)certificate"),
@@ -69,11 +69,11 @@ def test_with_a_certificate_it_speaks_tls_and_the_client_checks_it(tmp_path: Pat
             httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False)
 
 
-def test_of_tls_only_what_keeps_secrets_is_spoken(tmp_path: Path) -> None:
+def test_only_tls_versions_and_ciphers_with_forward_secrecy_are_accepted(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
-    with started(tmp_path, "serve", "--port", str(port), *files, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, "serve", "--port", str(port), *files, stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
         assert negotiated(port, certificate, "1.3", "ALL") == "TLSv1.3"
         assert negotiated(port, certificate, "1.2", "ECDHE+AESGCM") == "TLSv1.2"
@@ -84,7 +84,7 @@ def test_of_tls_only_what_keeps_secrets_is_spoken(tmp_path: Path) -> None:
 
 
 def negotiated(port: int, certificate: Path, version: str, ciphers: str) -> str | None:
-    """Shake hands with exactly this version and these ciphers, and return what came of it."""
+    """Connect with exactly this TLS version and these ciphers, and return the negotiated version, None if refused."""
     context = ssl.create_default_context(cafile=str(certificate))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -97,31 +97,31 @@ def negotiated(port: int, certificate: Path, version: str, ciphers: str) -> str 
         return secured.version()
 
 
-def test_a_handshake_takes_no_longer_than_headers_may(tmp_path: Path) -> None:
+def test_a_tls_handshake_has_the_time_limit_of_headers(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
     words = ("serve", "--port", str(port), "--header-seconds", "0.6")
-    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, *words, *files, stdout=tmp_path / "printed"):
         wait_for_text(tmp_path / "printed", "-d '{")
         with socket.create_connection(("127.0.0.1", port), timeout=5) as silent:
-            begun = time.monotonic()
+            started = time.monotonic()
             assert silent.recv(100) == b""
-            assert 0.5 < time.monotonic() - begun < 4
+            assert 0.5 < time.monotonic() - started < 4
 
 
-def test_a_caller_over_tls_that_does_not_read_its_answer_is_hung_up_on(tmp_path: Path) -> None:
+def test_a_tls_client_that_does_not_read_its_response_is_disconnected(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()
     files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
     words = ("serve", "--port", str(port), "--idle-seconds", "1", "--body-seconds", "1")
-    with started(tmp_path, *words, *files, stdout=tmp_path / "printed"):
+    with run_in_terminal(tmp_path, *words, *files, stdout=tmp_path / "printed"):
         printed = wait_for_text(tmp_path / "printed", "-d '{")
         token = next(line.strip() for line in printed.splitlines() if line.strip().startswith("sny_"))
         trusting = ssl.create_default_context(cafile=str(certificate))
         with Client(f"https://localhost:{port}", token=token, organisation="demo", verify=trusting) as client:
-            said = [{"role": "user", "content": "x" * 1_000_000}] * 7
-            session_id = client.create_session("ada", initial_messages=said).session_id
+            messages = [{"role": "user", "content": "x" * 1_000_000}] * 7
+            session_id = client.create_session("ada", initial_messages=messages).session_id
         path = f"/api/v3/organizations/demo/ai/sessions/{session_id}"
         with socket.socket() as wire:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -133,26 +133,26 @@ def test_a_caller_over_tls_that_does_not_read_its_answer_is_hung_up_on(tmp_path:
 
 
 def pieces_from(wire: ssl.SSLSocket) -> Iterator[bytes]:
-    """Read what comes until the connection ends, in whatever way."""
+    """Read until the connection ends in any way."""
     with contextlib.suppress(OSError):
         while piece := wire.recv(1 << 20):
             yield piece
 
 
-def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+def test_an_unusable_certificate_is_refused_with_the_reason(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     _, other_key = self_signed(tmp_path, "other")
     before = sorted(tmp_path.iterdir())
-    for files, said in (
-        (("--tls-certificate", str(certificate)), "TLS takes both"),
-        (("--tls-key", str(key)), "TLS takes both"),
+    for files, expected in (
+        (("--tls-certificate", str(certificate)), "TLS needs both"),
+        (("--tls-key", str(key)), "TLS needs both"),
         (("--tls-certificate", "nowhere.pem", "--tls-key", str(key)), "nowhere.pem"),
         (("--tls-certificate", str(certificate), "--tls-key", str(other_key)), "cannot be used"),
         (("--tls-certificate", str(key), "--tls-key", str(key)), "cannot be used"),
     ):
         completed = run_sessionary("serve", "--port", "0", *files, directory=tmp_path)
         assert completed.returncode == 2
-        assert said in completed.stderr
+        assert expected in completed.stderr
         assert completed.stderr.count("\n") == 1
         assert "PRIVATE" not in completed.stderr
     assert sorted(tmp_path.iterdir()) == before, "nothing was touched"

@@ -1,11 +1,11 @@
-"""A primary and its standby: writes go to whichever is the primary, and a standby alone is no database to serve from."""
+"""A primary and a standby: writes go to the current primary, and a server does not start on a standby alone."""
 
 import contextlib
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.calling import Caller
+from tests.e2e.api_client import ApiClient
 from tests.harness.postgres import PostgresServer, postgres_or_skip
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
@@ -36,24 +36,26 @@ def _has_replayed(primary: PostgresServer, standby: PostgresServer) -> bool:
     return standby.run_sql(f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "t"
 
 
-def test_a_server_goes_on_at_the_standby_once_it_is_promoted(primary: PostgresServer, standby: PostgresServer) -> None:
-    # The standby first: it is passed by for the primary.
-    with ServerProcess(_url(standby, primary)) as server, Caller(server.base_url, server.first_token) as caller:
-        session = caller.create("one")
-        caller.append(session, "two").expect(200)
+def test_a_server_continues_on_the_standby_after_its_promotion(
+    primary: PostgresServer, standby: PostgresServer
+) -> None:
+    # The standby is listed first: the server skips it and uses the primary.
+    with ServerProcess(_url(standby, primary)) as server, ApiClient(server.base_url, server.first_token) as api:
+        session = api.create("one")
+        api.append(session, "two").expect(200)
         poll(lambda: _has_replayed(primary, standby), "a standby that has everything")
 
         primary.kill9()
-        assert caller.append(session, "never").status == 503
-        assert caller.call("GET", "/health/ready").status == 503
+        assert api.append(session, "never").status == 503
+        assert api.call("GET", "/health/ready").status == 503
 
         standby.promote()
-        poll(lambda: caller.call("GET", "/health/ready").status == 200, "a server that is ready again", seconds=30)
-        caller.append(session, "three").expect(200)
-        assert caller.contents(session) == ["one", "two", "three"]
+        poll(lambda: api.call("GET", "/health/ready").status == 200, "a server that is ready again", seconds=30)
+        api.append(session, "three").expect(200)
+        assert api.contents(session) == ["one", "two", "three"]
 
 
-def test_a_standby_alone_is_waited_for_and_its_reason_told(standby: PostgresServer) -> None:
+def test_a_standby_without_a_primary_is_waited_for_and_the_reason_logged(standby: PostgresServer) -> None:
     with contextlib.closing(ServerProcess(_url(standby))) as server:
         server.start(wait=False)
         poll(

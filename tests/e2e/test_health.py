@@ -1,17 +1,17 @@
-"""An outage of the database: the server lives, says that it is not ready, and serves again by itself."""
+"""An outage of the database: the server stays up, is not ready, and recovers by itself."""
 
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.calling import Answer, Caller, first_token
+from tests.e2e.api_client import ApiClient, Response, first_token
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
 STORE_SECONDS = 2.0
-# The deadline is the store's; the rest is the road there and back on a busy machine.
+# The time limit of the store, and some time for HTTP on a busy machine.
 ANSWER_SECONDS_MAX = STORE_SECONDS + 1.5
 
 
@@ -22,84 +22,84 @@ def server(own_database: str) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def caller(server: ServerProcess) -> Iterator[Caller]:
-    with Caller(server.base_url, first_token(server)) as connected:
+def api(server: ServerProcess) -> Iterator[ApiClient]:
+    with ApiClient(server.base_url, first_token(server)) as connected:
         yield connected
 
 
 @pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
-def test_a_server_outlives_a_stopped_database(
-    own_postgres: PostgresServer, server: ServerProcess, caller: Caller
+def test_a_server_survives_a_stopped_database(
+    own_postgres: PostgresServer, server: ServerProcess, api: ApiClient
 ) -> None:
-    session = caller.create("one")
-    assert caller.call("GET", "/health/ready").expect(200).json == {"status": "ready"}
+    session = api.create("one")
+    assert api.call("GET", "/health/ready").expect(200).json == {"status": "ready"}
 
     own_postgres.stop()
-    assert_out_of_service(caller, session)
+    assert_unavailable(api, session)
     for _ in range(20):
-        assert_says_unavailable(caller.call("GET", "/health/ready"))
-    said = [line for line in server.log_lines() if "answered with 503" in line]
-    assert 1 <= len(said) < 10, "one for each cause, not one for each request"
-    assert len(set(said)) == len(said)
+        assert_is_503(api.call("GET", "/health/ready"))
+    lines = [line for line in server.log_lines() if "answered with 503" in line]
+    assert 1 <= len(lines) < 10, "one for each cause, not one for each request"
+    assert len(set(lines)) == len(lines)
 
     own_postgres.start()
-    assert_in_service_again(caller, session)
+    assert_recovered(api, session)
 
 
-def test_a_server_outlives_a_database_that_does_not_answer(own_postgres: PostgresServer, caller: Caller) -> None:
-    session = caller.create("one")
+def test_a_server_survives_a_frozen_database(own_postgres: PostgresServer, api: ApiClient) -> None:
+    session = api.create("one")
 
     with own_postgres.frozen():
-        assert_out_of_service(caller, session)
+        assert_unavailable(api, session)
 
-    assert_in_service_again(caller, session)
+    assert_recovered(api, session)
 
 
-def test_a_server_outlives_a_killed_database(own_postgres: PostgresServer, caller: Caller) -> None:
-    session = caller.create("one")
+def test_a_server_survives_a_killed_database(own_postgres: PostgresServer, api: ApiClient) -> None:
+    session = api.create("one")
 
     own_postgres.kill9()
-    assert_out_of_service(caller, session)
+    assert_unavailable(api, session)
 
     own_postgres.start()
-    assert_in_service_again(caller, session)
+    assert_recovered(api, session)
 
 
-def assert_out_of_service(caller: Caller, session: str) -> None:
+def assert_unavailable(api: ApiClient, session: str) -> None:
     requests = [
         ("GET", "/health/ready", None),
-        ("GET", f"{caller.path}/{session}", None),
-        ("GET", caller.path, None),
-        ("POST", caller.path, {"userId": "ada"}),
-        ("PUT", f"{caller.path}/{session}", {"metadata": {"during": "the outage"}}),
-        ("PUT", f"{caller.path}/{session}/extend", None),
+        ("GET", f"{api.path}/{session}", None),
+        ("GET", api.path, None),
+        ("POST", api.path, {"userId": "ada"}),
+        ("PUT", f"{api.path}/{session}", {"metadata": {"during": "the outage"}}),
+        ("PUT", f"{api.path}/{session}/extend", None),
     ]
     for method, path, body in requests:
         started = time.monotonic()
-        refused = caller.call(method, path, body)
+        refused = api.call(method, path, body)
         assert time.monotonic() - started < ANSWER_SECONDS_MAX, (method, path)
-        assert_says_unavailable(refused, is_read=method == "GET")
+        assert_is_503(refused, is_read=method == "GET")
 
         started = time.monotonic()
-        assert caller.call("GET", "/health/live").expect(200).json == {"status": "live"}
+        assert api.call("GET", "/health/live").expect(200).json == {"status": "live"}
         assert time.monotonic() - started < 1
 
 
-def assert_says_unavailable(answer: Answer, *, is_read: bool = True) -> None:
-    assert answer.status == 503
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    problem = answer.json
-    # A change without a key whose outcome is unknown is not to be repeated.
+def assert_is_503(response: Response, *, is_read: bool = True) -> None:
+    assert response.status == 503
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json
+    # A write without a key whose outcome is unknown must not be retried.
     repeatable = is_read or problem["code"] == "OVERLOADED"
-    assert answer.headers["Retry-After"] == ("1" if repeatable else None)
+    assert response.headers["Retry-After"] == ("1" if repeatable else None)
     assert problem["code"] in {"STORE_UNAVAILABLE", "OVERLOADED"}
     assert problem["status"] == 503
     assert problem["message"] == problem["detail"]
-    assert not {"postgres", "127.0.0.1", "asyncpg", "connect"} & set(answer.body.decode().lower().split())
+    assert not {"postgres", "127.0.0.1", "asyncpg", "connect"} & set(response.body.decode().lower().split())
 
 
-def assert_in_service_again(caller: Caller, session: str) -> None:
-    poll(lambda: caller.call("GET", "/health/ready").status == 200, "a server that is ready again", seconds=15)
-    caller.append(session, "two").expect(200)
-    assert caller.contents(session) == ["one", "two"]
-    assert session in [listed["id"] for listed in caller.call("GET", caller.path).expect(200).json]
+def assert_recovered(api: ApiClient, session: str) -> None:
+    poll(lambda: api.call("GET", "/health/ready").status == 200, "a server that is ready again", seconds=15)
+    api.append(session, "two").expect(200)
+    assert api.contents(session) == ["one", "two"]
+    assert session in [listed["id"] for listed in api.call("GET", api.path).expect(200).json]

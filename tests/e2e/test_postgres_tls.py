@@ -1,4 +1,4 @@
-"""PostgreSQL over TLS, with a certificate that nobody else vouches for."""
+"""PostgreSQL over TLS, with a self-signed certificate."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller
+from tests.e2e.api_client import ApiClient
 from tests.harness.binaries import NOBODY
 from tests.harness.certificates import self_signed
 from tests.harness.postgres import postgres_or_skip
@@ -20,8 +20,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(certificate: Path) -> Iterator[str]:
-    """Run a PostgreSQL that speaks TLS, as the one from PyPI does not; its URL without parameters."""
+def url(certificate: Path) -> Iterator[str]:
+    """The URL, without parameters, of a PostgreSQL with TLS, which the one from PyPI does not support."""
     with postgres_or_skip(15) as server:
         for name, source in (("server.crt", certificate), ("server.key", certificate.with_name("server-key.pem"))):
             copy = server.directory / "data" / name
@@ -45,10 +45,10 @@ def place(certificate: Path) -> Iterator[str]:
         "sslmode=require&channel_binding=require&sslrootcert={certificate}",
     ],
 )
-def test_a_server_serves_over_tls(place: str, certificate: Path, parameters: str) -> None:
-    url = f"{place}?{parameters.format(certificate=certificate)}"
-    with ServerProcess(url) as server, Caller(server.base_url, server.first_token) as caller:
-        assert caller.contents(caller.create("one")) == ["one"]
+def test_a_server_connects_to_postgresql_over_tls(url: str, certificate: Path, parameters: str) -> None:
+    url = f"{url}?{parameters.format(certificate=certificate)}"
+    with ServerProcess(url) as server, ApiClient(server.base_url, server.first_token) as api:
+        assert api.contents(api.create("one")) == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ def test_a_server_serves_over_tls(place: str, certificate: Path, parameters: str
     ],
 )
 @pytest.mark.parametrize("words", [("serve", "--port", "0"), ("migrate",)], ids=lambda words: words[0])
-def test_a_certificate_that_is_not_trusted_is_told_with_what_asks_for_trust(
-    place: str, tmp_path: Path, parameters: str, words: tuple[str, ...]
+def test_an_untrusted_certificate_is_reported_with_the_parameter_that_requires_it(
+    url: str, tmp_path: Path, parameters: str, words: tuple[str, ...]
 ) -> None:
     other = self_signed(tmp_path, "other")[0]
-    url = f"{place}?{parameters.format(other=other)}"
+    url = f"{url}?{parameters.format(other=other)}"
     completed = run_sessionary(*words, "--database", url, directory=tmp_path)
     assert completed.returncode == 1
-    said = completed.stderr.splitlines()[-1]
-    assert said.startswith("sessionary: The database at 127.0.0.1:")
-    assert "its certificate is not trusted (self" in said
-    assert "channel_binding=require" in said
-    assert "sslrootcert" in said
+    error = completed.stderr.splitlines()[-1]
+    assert error.startswith("sessionary: The database at 127.0.0.1:")
+    assert "its certificate is not trusted (self" in error
+    assert "channel_binding=require" in error
+    assert "sslrootcert" in error

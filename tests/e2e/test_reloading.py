@@ -1,4 +1,4 @@
-"""SIGHUP: certificates, limits and log level are read again, and no request notices."""
+"""SIGHUP: certificates, limits and the log level are reloaded, and no request fails."""
 
 import contextlib
 import os
@@ -13,23 +13,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller
-from tests.e2e.starting import terminal
+from tests.e2e.api_client import ApiClient
+from tests.e2e.terminal import open_terminal
 from tests.e2e.test_stopping import wait_for_end
 from tests.harness.certificates import self_signed
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
-READ_AGAIN = "The settings were read again: certificates, limits and log level"
-NOT_READ = "The settings were read again, and the old ones stay: "
+RELOADED = "The settings were reloaded: certificates, limits and log level"
+NOT_RELOADED = "The settings were not reloaded, the old ones stay in force: "
 
 
-def reload(server: ServerProcess, said: str = READ_AGAIN) -> None:
-    """Send SIGHUP and wait until the server has said that it obeyed, or not."""
-    before = logged(server, said)
+def reload(server: ServerProcess, expected: str = RELOADED) -> None:
+    """Send SIGHUP and wait until the server has logged the expected line."""
+    before = logged(server, expected)
     os.kill(server.pid, signal.SIGHUP)
-    poll(lambda: logged(server, said) > before, f"{said!r} in the log")
+    poll(lambda: logged(server, expected) > before, f"{expected!r} in the log")
 
 
 def logged(server: ServerProcess, text: str) -> int:
@@ -48,7 +48,7 @@ def server(tmp_path: Path, settings: Path) -> Iterator[ServerProcess]:
         yield running
 
 
-def test_limits_and_log_level_are_read_again_under_load_and_no_request_fails(
+def test_limits_and_log_level_are_reloaded_under_load_and_no_request_fails(
     server: ServerProcess, settings: Path, tmp_path: Path
 ) -> None:
     token = server.first_token
@@ -56,11 +56,11 @@ def test_limits_and_log_level_are_read_again_under_load_and_no_request_fails(
     statuses: list[int] = []
 
     def load() -> None:
-        # A connection that were lost would be an error here: it is opened once.
-        with Caller(server.base_url, token) as caller:
-            session = caller.create("one")
+        # Opened once, so that a lost connection is an error.
+        with ApiClient(server.base_url, token) as api:
+            session = api.create("one")
             while not stopped.is_set():
-                statuses.append(caller.append(session, "more").status)
+                statuses.append(api.append(session, "more").status)
 
     threads = [threading.Thread(target=load) for _ in range(4)]
     for thread in threads:
@@ -77,58 +77,60 @@ def test_limits_and_log_level_are_read_again_under_load_and_no_request_fails(
     assert set(statuses) == {200}
 
     other = server.create_token("other")
-    with Caller(server.base_url, other, organisation="other") as caller:
+    with ApiClient(server.base_url, other, organisation="other") as api:
         for _ in range(10):
-            caller.create()
-        assert caller.call("POST", caller.path, {"userId": "ada"}).json["code"] == "QUOTA_EXCEEDED"
+            api.create()
+        assert api.call("POST", api.path, {"userId": "ada"}).json["code"] == "QUOTA_EXCEEDED"
         settings.write_text("token_rate = 0.001\n")
         reload(server)
-        caller.create()
-        assert caller.call("POST", caller.path, {"userId": "ada"}).json["code"] == "RATE_LIMITED"
+        api.create()
+        assert api.call("POST", api.path, {"userId": "ada"}).json["code"] == "RATE_LIMITED"
         settings.write_text("")
         reload(server)
-        caller.create()
+        api.create()
 
 
-def test_what_was_used_up_stays_used_up(server: ServerProcess, settings: Path) -> None:
+def test_used_up_rate_limits_stay_used_up_after_a_reload(server: ServerProcess, settings: Path) -> None:
     settings.write_text("token_rate = 0.001\ntoken_burst = 2\n")
     reload(server)
-    with Caller(server.base_url, server.first_token) as caller:
-        caller.create()
-        caller.create()
+    with ApiClient(server.base_url, server.first_token) as api:
+        api.create()
+        api.create()
         reload(server)
-        assert caller.call("POST", caller.path, {"userId": "ada"}).status == 429
+        assert api.call("POST", api.path, {"userId": "ada"}).status == 429
 
 
-BAD = [
+INVALID = [
     ("port = ", "cannot be read"),
     ("log_level = 'loud'", "The setting log_level"),
     ("prot = 1", "There is no setting"),
     ("limits_file = 'nowhere.toml'", "The limits file nowhere.toml cannot be read"),
     ("token_burst = 5", "a burst needs requests per second"),
-    ("tls_certificate = 'nowhere.pem'", "TLS takes both"),
+    ("tls_certificate = 'nowhere.pem'", "TLS needs both"),
 ]
 
 
-def test_what_is_wrong_changes_nothing_and_is_told(server: ServerProcess, settings: Path) -> None:
-    with Caller(server.base_url, server.first_token) as caller:
-        for content, said in BAD:
+def test_invalid_settings_change_nothing_and_are_logged(server: ServerProcess, settings: Path) -> None:
+    with ApiClient(server.base_url, server.first_token) as api:
+        for content, expected in INVALID:
             settings.write_text(f"organisation_sessions = 1\n{content}\n")
-            reload(server, NOT_READ)
-            assert logged(server, said), (said, server.log_lines()[-3:])
-            caller.create()
+            reload(server, NOT_RELOADED)
+            assert logged(server, expected), (expected, server.log_lines()[-3:])
+            api.create()
 
 
-def test_what_takes_a_restart_is_named(server: ServerProcess, settings: Path) -> None:
+def test_changed_settings_that_need_a_restart_are_logged(server: ServerProcess, settings: Path) -> None:
     settings.write_text("connections = 7\nbody_seconds = 9.0\n")
     reload(server)
-    poll(lambda: logged(server, "obeyed after a restart: body_seconds, connections."), "the names")
+    poll(lambda: logged(server, "take effect after a restart: body_seconds, connections."), "the names")
     settings.write_text("body_seconds = 9.0\n")
     reload(server)
-    poll(lambda: logged(server, "obeyed after a restart: body_seconds."), "the name of what is not as at the start")
+    poll(
+        lambda: logged(server, "take effect after a restart: body_seconds."), "the setting that differs from the start"
+    )
 
 
-def test_new_connections_get_the_new_certificate_and_old_ones_stay(tmp_path: Path) -> None:
+def test_new_connections_get_the_new_certificate_and_old_ones_stay_open(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     words = ("--tls-certificate", str(certificate), "--tls-key", str(key))
     server = ServerProcess(f"sqlite:///{tmp_path}/store.db", *words, directory=tmp_path)
@@ -136,26 +138,26 @@ def test_new_connections_get_the_new_certificate_and_old_ones_stay(tmp_path: Pat
         server.start(wait=False)
         poll(lambda: logged(server, "Listening on https://"), "a server that listens")
         before = certificate.read_bytes()
-        with shaken_hands(server.port, "localhost") as standing:
-            assert certificate_of(standing) == before
+        with connect_tls(server.port, "localhost") as connection:
+            assert certificate_of(connection) == before
             self_signed(tmp_path)
             reload(server)
             after = certificate.read_bytes()
             assert after != before
             for name in ("localhost", None):
-                with shaken_hands(server.port, name) as fresh:
+                with connect_tls(server.port, name) as fresh:
                     assert certificate_of(fresh) == after
-            standing.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert standing.recv(100).startswith(b"HTTP/1.1 200 OK")
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
         key.write_text("no key")
-        reload(server, NOT_READ)
-        with shaken_hands(server.port, "localhost") as fresh:
+        reload(server, NOT_RELOADED)
+        with connect_tls(server.port, "localhost") as fresh:
             assert certificate_of(fresh) == after
         assert "PRIVATE" not in "\n".join(server.log_lines())
 
 
 @contextlib.contextmanager
-def shaken_hands(port: int, name: str | None) -> Iterator[ssl.SSLSocket]:
+def connect_tls(port: int, name: str | None) -> Iterator[ssl.SSLSocket]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -172,9 +174,7 @@ def certificate_of(connection: ssl.SSLSocket) -> bytes:
     return ssl.DER_cert_to_PEM_cert(found).encode()
 
 
-def test_the_signal_does_no_harm_while_it_starts_and_while_it_stops(
-    own_postgres: PostgresServer, own_database: str
-) -> None:
+def test_sighup_is_harmless_during_startup_and_stop(own_postgres: PostgresServer, own_database: str) -> None:
     own_postgres.stop()
     with contextlib.closing(ServerProcess(own_database)) as server:
         server.start(wait=False)
@@ -191,7 +191,7 @@ def test_the_signal_does_no_harm_while_it_starts_and_while_it_stops(
         assert logged(server, "Traceback") == 0
 
 
-def test_the_signal_does_no_harm_before_the_program_is_loaded(tmp_path: Path) -> None:
+def test_sighup_is_harmless_before_the_program_is_loaded(tmp_path: Path) -> None:
     program = """
 import os, signal, sys
 
@@ -209,7 +209,7 @@ main()
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        poll(lambda: READ_AGAIN in (tmp_path / "log").read_text(), "a server that obeyed once it could")
+        poll(lambda: RELOADED in (tmp_path / "log").read_text(), "a reload once the server has started")
         process.terminate()
         assert process.wait(timeout=20) == 0
         assert (tmp_path / "log").read_text().startswith("[]"), "nothing slow is loaded before"
@@ -218,8 +218,8 @@ main()
         process.wait(timeout=20)
 
 
-def test_a_server_ends_with_its_terminal(tmp_path: Path) -> None:
-    ours, theirs = terminal()
+def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    controller, program_end = open_terminal()
     program = (
         "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
         "os.execv(sys.executable, [sys.executable, '-m', 'sessionary', 'serve', '--port', '0'])"
@@ -227,18 +227,23 @@ def test_a_server_ends_with_its_terminal(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", program], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=log, env=environment
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            stdin=program_end,
+            stdout=program_end,
+            stderr=log,
+            env=environment,
         )
-    os.close(theirs)
+    os.close(program_end)
     try:
         shown = b""
         while b"curl" not in shown:
-            shown += os.read(ours, 65_536)
+            shown += os.read(controller, 65_536)
         process.send_signal(signal.SIGHUP)
-        poll(lambda: READ_AGAIN in (tmp_path / "log").read_text(), "a server that has read again")
-        os.close(ours)
+        poll(lambda: RELOADED in (tmp_path / "log").read_text(), "a reload")
+        os.close(controller)
         assert process.wait(timeout=20) == 0
-        assert "Told to stop by SIGTERM" in (tmp_path / "log").read_text()
+        assert "Received SIGTERM" in (tmp_path / "log").read_text()
     finally:
         process.kill()
         process.wait(timeout=10)

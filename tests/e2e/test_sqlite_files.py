@@ -1,4 +1,4 @@
-"""The database file between a server and everybody else: its locks, other programs beside it, a second server."""
+"""The database file of a server: its locks, other programs that use it, and a second server."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller, first_token
-from tests.e2e.loading import assert_all_there, load, wait_for_acknowledged
-from tests.e2e.looking import count
+from tests.e2e.api_client import ApiClient, first_token
+from tests.e2e.database import count_rows
+from tests.e2e.load import assert_all_there, load, wait_for_acknowledged
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.harness.waiting import poll
 
@@ -35,7 +35,7 @@ def server(file: Path, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def locks_of(pid: int, file: Path) -> set[str]:
-    """Name those of the database's files that a process has POSIX locks on, as the kernel tells."""
+    """Return which of the database's files a process has POSIX locks on, according to the kernel."""
     names = {str(place.stat().st_ino): place.name for place in file.parent.iterdir()}
     held = re.findall(rf"POSIX +ADVISORY +\w+ {pid} \w+:\w+:(\d+) ", Path("/proc/locks").read_text())
     return {names[inode] for inode in held if inode in names}
@@ -69,14 +69,14 @@ BESIDE: dict[str, list[str]] = {
 
 
 def run_beside(words: Sequence[str], file: Path, copy: Path) -> None:
-    told = [word.replace("FILE", str(file)).replace("COPY", str(copy)) for word in words]
-    completed = subprocess.run(told, capture_output=True, text=True, timeout=60, check=False)
+    output = [word.replace("FILE", str(file)).replace("COPY", str(copy)) for word in words]
+    completed = subprocess.run(output, capture_output=True, text=True, timeout=60, check=False)
     assert completed.returncode == 0, completed.stderr
 
 
 @pytest.fixture
 def needs_shell(request: pytest.FixtureRequest) -> None:
-    """Skip the test where SQLite's shell is wanted and not installed."""
+    """Skip the test if it needs SQLite's shell and that is not installed."""
     if request.getfixturevalue("words")[0] == "sqlite3":
         try:
             subprocess.run(["sqlite3", "-version"], capture_output=True, check=True)
@@ -86,75 +86,75 @@ def needs_shell(request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.usefixtures("needs_shell")
 @pytest.mark.parametrize("words", BESIDE.values(), ids=BESIDE)
-def test_what_other_programs_do_to_the_file_loses_nothing_that_was_acknowledged(
+def test_no_acknowledged_write_is_lost_when_other_programs_use_the_file(
     server: ServerProcess, file: Path, tmp_path: Path, words: list[str]
 ) -> None:
     token = first_token(server)
-    with Caller(server.base_url, token) as caller:
-        sessions = [caller.create() for _ in range(2)]
+    with ApiClient(server.base_url, token) as api:
+        sessions = [api.create() for _ in range(2)]
         with load(server, token, sessions, "beside", 3) as writers:
             for number in range(ROUNDS):
                 run_beside(words, file, tmp_path / f"copy-{number}")
                 wait_for_acknowledged(server, writers, sum(len(writer.acknowledged) for writer in writers) + 5)
-        # Once more while nobody writes: the last to close a file is who deletes its log.
+        # Once more without writers: the last program to close the file would delete its log.
         run_beside(words, file, tmp_path / "copy-last")
-        quiet = caller.create()
+        quiet = api.create()
         for number in range(APPENDS):
-            caller.append(quiet, f"{number}").expect(200)
+            api.append(quiet, f"{number}").expect(200)
         assert locks_of(server.pid, file) >= {file.name, f"{file.name}-shm"}
         server.kill9()
 
         server.start()
-        caller.close()
-        assert caller.contents(quiet) == [f"{number}" for number in range(APPENDS)]
-        assert_all_there(caller, sessions, writers)
+        api.close()
+        assert api.contents(quiet) == [f"{number}" for number in range(APPENDS)]
+        assert_all_there(api, sessions, writers)
     server.terminate()
     with contextlib.closing(sqlite3.connect(file)) as left:
         assert left.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_a_server_holds_its_locks_from_its_start_to_its_end(server: ServerProcess, file: Path) -> None:
+def test_a_server_holds_its_locks_from_start_to_stop(server: ServerProcess, file: Path) -> None:
     expected = {file.name, f"{file.name}-shm"}
     assert locks_of(server.pid, file) == expected
-    with Caller(server.base_url, first_token(server)) as caller:
-        session = caller.create()
+    with ApiClient(server.base_url, first_token(server)) as api:
+        session = api.create()
         for _ in range(APPENDS):
-            caller.append(session, "x" * 200_000).expect(200)
-            caller.get(session)
-            caller.call("GET", "/health/ready").expect(200)
+            api.append(session, "x" * 200_000).expect(200)
+            api.get(session)
+            api.call("GET", "/health/ready").expect(200)
             assert locks_of(server.pid, file) == expected
-        caller.call("DELETE", f"{caller.path}/{session}").expect(200)
+        api.call("DELETE", f"{api.path}/{session}").expect(200)
     assert locks_of(server.pid, file) == expected
 
 
 @pytest.mark.usefixtures("needs_strace")
-def test_a_server_that_serves_neither_opens_nor_closes_the_database_files(tmp_path: Path) -> None:
+def test_a_running_server_neither_opens_nor_closes_the_database_files(tmp_path: Path) -> None:
     calls = ("open", "openat", "openat2", "creat", "close", "close_range", "dup", "dup2", "dup3")
     file = tmp_path / "sessionary.db"
     with ServerProcess(f"sqlite:///{file}", "--sweep-seconds", "0.2", directory=tmp_path, trace=calls) as server:
         token = first_token(server)
-        with Caller(server.base_url, token) as caller:
+        with ApiClient(server.base_url, token) as api:
             started = len(server.trace_lines())
-            session = caller.create("one")
-            caller.append(session, "x" * 300_000).expect(200)
-            caller.get(session)
-            caller.call("GET", f"{caller.path}?limit=5&status=active").expect(200)
-            caller.call("GET", "/health/ready").expect(200)
-            caller.append(session, "two").expect(200)
-            caller.call("DELETE", f"{caller.path}/{session}").expect(200)
-            caller.call("GET", "/health/ready").expect(200)
+            session = api.create("one")
+            api.append(session, "x" * 300_000).expect(200)
+            api.get(session)
+            api.call("GET", f"{api.path}?limit=5&status=active").expect(200)
+            api.call("GET", "/health/ready").expect(200)
+            api.append(session, "two").expect(200)
+            api.call("DELETE", f"{api.path}/{session}").expect(200)
+            api.call("GET", "/health/ready").expect(200)
         ended = len(server.trace_lines())
         server.terminate()
         lines = server.trace_lines()
     touched = re.compile(rf"{re.escape(str(file))}(-wal|-shm)?[\">]")
     assert [line for line in lines[started:ended] if touched.search(line)] == []
     opened = [line for line in lines if re.match(r"\d+ +[\d.]+ open", line) and touched.search(line)]
-    assert opened, "the record shows what it is asked for"
+    assert opened, "the trace is complete"
     assert [line for line in opened if "O_NOFOLLOW" not in line] == [], "SQLite opens all of its files like this"
 
 
 def last_line(completed: subprocess.CompletedProcess[str]) -> str:
-    """Take the sentence that a command ended with; a server logs its start before."""
+    """Return the last line that a command printed; a server logs its start before."""
     return completed.stderr.splitlines(keepends=True)[-1]
 
 
@@ -167,7 +167,7 @@ def refusal(file: Path, pid: int) -> str:
 
 
 def other_names(file: Path, tmp_path: Path) -> dict[str, str]:
-    """Give the file in other words."""
+    """Return other paths of the same file."""
     (tmp_path / "link.db").symlink_to(file)
     (tmp_path / "folder").symlink_to(file.parent)
     return {
@@ -180,36 +180,36 @@ def other_names(file: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_a_second_server_on_the_file_is_refused_by_whatever_name(
+def test_a_second_server_on_the_file_is_refused_under_any_path(
     server: ServerProcess, file: Path, tmp_path: Path
 ) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        session = caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        session = api.create("one")
         for name, database in other_names(file, tmp_path).items():
             completed = run_sessionary("serve", "--port", "0", "--database", database, directory=tmp_path)
             assert completed.returncode == 1, name
             assert re.fullmatch(refusal(file, server.pid), last_line(completed)), (name, completed.stderr)
             assert completed.stdout == "", name
-        caller.append(session, "two").expect(200)
-        assert caller.contents(session) == ["one", "two"]
+        api.append(session, "two").expect(200)
+        assert api.contents(session) == ["one", "two"]
     assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
 
 
 def test_a_second_server_is_refused_though_the_lock_file_was_removed(server: ServerProcess, file: Path) -> None:
-    with Caller(server.base_url, first_token(server)) as caller:
-        session = caller.create("one")
+    with ApiClient(server.base_url, first_token(server)) as api:
+        session = api.create("one")
         for _ in range(2):
             file.with_name(f"{file.name}-lock").unlink(missing_ok=True)
-            # It would serve until it is ended.
+            # Without the check it would run until it is stopped.
             completed = run_sessionary("serve", "--port", "0", "--database", f"sqlite:///{file}", seconds=30)
             assert completed.returncode == 1
-            assert "is in use by another server (unknown process)" in completed.stderr.splitlines()[-1]
-        caller.append(session, "two").expect(200)
+            assert "is in use by another server (which one is not known)" in completed.stderr.splitlines()[-1]
+        api.append(session, "two").expect(200)
         assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
     server.restart()
 
 
-def test_a_killed_server_leaves_no_lock_and_a_new_one_takes_its_place(server: ServerProcess, file: Path) -> None:
+def test_a_killed_server_leaves_no_lock_behind(server: ServerProcess, file: Path) -> None:
     for _ in range(3):
         server.kill9()
         server.start()
@@ -217,7 +217,7 @@ def test_a_killed_server_leaves_no_lock_and_a_new_one_takes_its_place(server: Se
         assert re.fullmatch(refusal(file, server.pid), last_line(completed)), completed.stderr
 
 
-def test_of_servers_that_start_at_once_on_one_file_one_serves(tmp_path: Path) -> None:
+def test_of_several_servers_that_start_at_once_on_one_file_one_starts(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/sessionary.db"
     servers = [
         subprocess.Popen(
@@ -231,9 +231,9 @@ def test_of_servers_that_start_at_once_on_one_file_one_serves(tmp_path: Path) ->
     refused: list[str] = []
 
     def wait(process: subprocess.Popen[str]) -> None:
-        _, told = process.communicate()
+        _, output = process.communicate()
         if process.returncode == 1:
-            refused.append(told)
+            refused.append(output)
 
     waiting = [threading.Thread(target=wait, args=(process,)) for process in servers]
     for thread in waiting:
@@ -246,12 +246,12 @@ def test_of_servers_that_start_at_once_on_one_file_one_serves(tmp_path: Path) ->
             process.terminate()
         for thread in waiting:
             thread.join(20)
-    assert all("is in use by another server (" in told for told in refused), refused
+    assert all("is in use by another server (" in output for output in refused), refused
     assert sorted(process.returncode for process in servers) == [0, 1, 1, 1]
-    assert count(database, "tokens") == 0, "the first one is only made on a terminal"
+    assert count_rows(database, "tokens") == 0, "the first one is only made on a terminal"
 
 
-def test_a_file_with_a_second_name_is_refused(server: ServerProcess, file: Path, tmp_path: Path) -> None:
+def test_a_file_with_a_hard_link_is_refused(server: ServerProcess, file: Path, tmp_path: Path) -> None:
     server.terminate()
     (tmp_path / "hard.db").hardlink_to(file)
     for name in (file, tmp_path / "hard.db"):

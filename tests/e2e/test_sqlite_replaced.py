@@ -1,4 +1,4 @@
-"""The database file is taken away under a running server: nothing is acknowledged that would be lost."""
+"""The database file of a running server is removed or replaced: no write is acknowledged that would be lost."""
 
 import contextlib
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller, first_token, spoken
+from tests.e2e.api_client import ApiClient, first_token, user_messages
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
@@ -19,51 +19,51 @@ Harm = Callable[[Path], None]
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The file itself, in a folder of its own."""
+    """The database file, in its own folder."""
     (tmp_path / "data").mkdir()
     return tmp_path / "data" / "sessionary.db"
 
 
 @pytest.fixture
 def server(file: Path, tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server that was given the file by a symbolic link."""
+    """A server whose database URL is a symbolic link to the file."""
     (tmp_path / "link.db").symlink_to(file)
     with ServerProcess(f"sqlite:///{tmp_path}/link.db", "--sweep-seconds", "3600", directory=tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def caller(server: ServerProcess) -> Iterator[Caller]:
-    with Caller(server.base_url, first_token(server)) as connected:
+def api(server: ServerProcess) -> Iterator[ApiClient]:
+    with ApiClient(server.base_url, first_token(server)) as connected:
         yield connected
 
 
 def another(file: Path) -> Path:
-    """Make another database beside, of which nobody is a server."""
+    """Create another database file that no server uses."""
     other = file.parent.parent / "other.db"
     with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(other)) as copy:
         source.backup(copy)
     return other
 
 
-def put_aside(place: Path) -> None:
+def move_away(place: Path) -> None:
     place.rename(place.with_name(f"{place.name}.aside"))
 
 
 def replace(file: Path) -> None:
     other = another(file)
-    put_aside(file)
+    move_away(file)
     other.rename(file)
 
 
-def lead_elsewhere(file: Path) -> None:
+def relink(file: Path) -> None:
     link = file.parent.parent / "link.db"
     other = another(file)
-    put_aside(link)
+    move_away(link)
     link.symlink_to(other)
 
 
-def put_back(file: Path) -> None:
+def move_back(file: Path) -> None:
     for place in (file, log_of(file), index_of(file), file.parent, file.parent.parent / "link.db"):
         aside = place.with_name(f"{place.name}.aside")
         if aside.is_symlink() or aside.exists():
@@ -79,27 +79,27 @@ def index_of(file: Path) -> Path:
 
 
 HARMS: dict[str, Harm] = {
-    "moved": put_aside,
+    "moved": move_away,
     "replaced": replace,
-    "its folder moved": lambda file: put_aside(file.parent),
-    "the link leads elsewhere": lead_elsewhere,
-    "the link is gone": lambda file: put_aside(file.parent.parent / "link.db"),
-    "its log moved": lambda file: put_aside(log_of(file)),
+    "its folder moved": lambda file: move_away(file.parent),
+    "the link leads elsewhere": relink,
+    "the link is gone": lambda file: move_away(file.parent.parent / "link.db"),
+    "its log moved": lambda file: move_away(log_of(file)),
 }
 
 
-def assert_refused(caller: Caller, session: str) -> None:
+def assert_refused(api: ApiClient, session: str) -> None:
     for method, path, body in (
-        ("PUT", f"{caller.path}/{session}", {"newMessages": spoken("lost")}),
-        ("PUT", f"{caller.path}/{session}/extend", None),
-        ("POST", caller.path, {"userId": "ada", "initialMessages": spoken(*["x" * 700_000] * 2)}),
-        ("POST", caller.path, {"userId": "ada"}),
-        ("DELETE", f"{caller.path}/{session}", None),
+        ("PUT", f"{api.path}/{session}", {"newMessages": user_messages("lost")}),
+        ("PUT", f"{api.path}/{session}/extend", None),
+        ("POST", api.path, {"userId": "ada", "initialMessages": user_messages(*["x" * 700_000] * 2)}),
+        ("POST", api.path, {"userId": "ada"}),
+        ("DELETE", f"{api.path}/{session}", None),
     ):
-        refused = caller.call(method, path, body).expect(503)
+        refused = api.call(method, path, body).expect(503)
         assert (refused.json["code"], refused.json["detail"]) == ("STORE_UNAVAILABLE", GONE)
-    assert caller.call("GET", "/health/ready").expect(503).json["detail"] == GONE
-    caller.call("GET", "/health/live").expect(200)
+    assert api.call("GET", "/health/ready").expect(503).json["detail"] == GONE
+    api.call("GET", "/health/live").expect(200)
 
 
 def errors_in(server: ServerProcess) -> list[str]:
@@ -107,26 +107,26 @@ def errors_in(server: ServerProcess) -> list[str]:
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
-def test_without_its_file_a_server_refuses_to_write_until_the_file_is_back(
-    server: ServerProcess, caller: Caller, file: Path, harm: Harm
+def test_without_its_file_a_server_refuses_writes_until_the_file_is_back(
+    server: ServerProcess, api: ApiClient, file: Path, harm: Harm
 ) -> None:
-    session = caller.create("one")
+    session = api.create("one")
     harm(file)
 
     for _ in range(3):
-        assert_refused(caller, session)
-        assert caller.contents(session) == ["one"], "reads go on"
+        assert_refused(api, session)
+        assert api.contents(session) == ["one"], "reads go on"
     assert len(errors_in(server)) == 1, errors_in(server)
-    assert str(file.parent.parent) in errors_in(server)[0], "the operator is told where"
+    assert str(file.parent.parent) in errors_in(server)[0], "the log names the folder"
 
-    put_back(file)
-    caller.call("GET", "/health/ready").expect(200)
-    caller.append(session, "two").expect(200)
-    assert caller.contents(session) == ["one", "two"]
+    move_back(file)
+    api.call("GET", "/health/ready").expect(200)
+    api.append(session, "two").expect(200)
+    assert api.contents(session) == ["one", "two"]
     server.kill9()
     server.start()
-    caller.close()
-    assert caller.contents(session) == ["one", "two"]
+    api.close()
+    assert api.contents(session) == ["one", "two"]
 
 
 REMOVALS: dict[str, Harm] = {
@@ -137,52 +137,48 @@ REMOVALS: dict[str, Harm] = {
 
 
 @pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
-def test_what_is_removed_for_good_is_never_written_to(
-    server: ServerProcess, caller: Caller, file: Path, remove: Harm
-) -> None:
-    session = caller.create("one")
+def test_a_removed_file_is_never_written_to(server: ServerProcess, api: ApiClient, file: Path, remove: Harm) -> None:
+    session = api.create("one")
     remove(file)
-    assert_refused(caller, session)
+    assert_refused(api, session)
     assert len(errors_in(server)) == 1
 
 
-def test_readiness_alone_tells_that_the_index_of_the_log_was_removed(
-    server: ServerProcess, caller: Caller, file: Path
-) -> None:
-    session = caller.create("one")
+def test_readiness_reports_a_removed_index_of_the_log(server: ServerProcess, api: ApiClient, file: Path) -> None:
+    session = api.create("one")
     index_of(file).unlink()
-    assert caller.call("GET", "/health/ready").expect(503).json["detail"] == GONE
-    assert_refused(caller, session)
+    assert api.call("GET", "/health/ready").expect(503).json["detail"] == GONE
+    assert_refused(api, session)
     assert len(errors_in(server)) == 1
 
 
-def test_a_log_that_was_removed_had_been_copied_into_the_file_before_anything_was_refused(
-    server: ServerProcess, caller: Caller, file: Path
+def test_after_the_log_was_removed_the_file_has_all_acknowledged_writes(
+    server: ServerProcess, api: ApiClient, file: Path
 ) -> None:
     with contextlib.closing(sqlite3.connect(file)) as reader:
         reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM sessions").fetchall()  # nothing can be copied past it
-        session = caller.create("one", "two")
+        reader.execute("SELECT count(*) FROM sessions").fetchall()  # a reader that blocks checkpoints
+        session = api.create("one", "two")
         log_of(file).unlink()
-        assert_refused(caller, session)
+        assert_refused(api, session)
     poll(lambda: b"two" in raw(file), "the log's content in the file")
     server.kill9()
     server.start()
-    caller.close()
-    assert caller.contents(session) == ["one", "two"]
+    api.close()
+    assert api.contents(session) == ["one", "two"]
 
 
 def raw(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def test_a_file_that_takes_the_others_place_is_not_given_its_log(
-    server: ServerProcess, caller: Caller, file: Path
+def test_a_replacing_file_does_not_get_the_log_of_the_replaced_one(
+    server: ServerProcess, api: ApiClient, file: Path
 ) -> None:
-    session = caller.create("one")
+    session = api.create("one")
     replace(file)
-    caller.append(session, "lost").expect(503)
-    # The log goes into the file that it was written for.
+    api.append(session, "lost").expect(503)
+    # The log is copied into the file that it was written for.
     poll(lambda: log_of(file).stat().st_size == 0, "a log that is emptied")
     server.kill9()
     for place, contents in ((file, ["one"]), (file.with_name(f"{file.name}.aside"), ["one"])):
@@ -191,60 +187,60 @@ def test_a_file_that_takes_the_others_place_is_not_given_its_log(
             assert left.execute("SELECT count(*) FROM message_blocks").fetchall() == [(len(contents),)]
 
 
-def settled(server: ServerProcess, file: Path) -> None:
-    """Wait until the log has been copied into the file and the store has looked at it."""
+def wait_until_settled(server: ServerProcess, file: Path) -> None:
+    """Wait until the log has been copied into the file and the store has checked the file."""
     seen: list[tuple[int, int]] = []
 
-    def rests() -> bool:
+    def is_settled() -> bool:
         found = file.stat()
         seen.append((found.st_mtime_ns, found.st_size))
         return len(seen) > 10 and len(set(seen[-10:])) == 1
 
     assert server.running
-    poll(rests, "a file that rests", pause=0.1)
+    poll(is_settled, "a file that rests", pause=0.1)
 
 
-def test_a_file_that_another_program_wrote_over_is_written_to_no_more(
-    server: ServerProcess, caller: Caller, file: Path
+def test_a_file_that_another_program_overwrote_is_not_written_to(
+    server: ServerProcess, api: ApiClient, file: Path
 ) -> None:
-    session = caller.create("one")
-    settled(server, file)
+    session = api.create("one")
+    wait_until_settled(server, file)
     older = another(file)
-    caller.append(session, "two").expect(200)
-    settled(server, file)
+    api.append(session, "two").expect(200)
+    wait_until_settled(server, file)
     shutil.copyfile(older, file)
 
     for _ in range(2):
         for method, path, body in (
-            ("PUT", f"{caller.path}/{session}", {"newMessages": spoken("lost")}),
-            ("POST", caller.path, {"userId": "ada"}),
+            ("PUT", f"{api.path}/{session}", {"newMessages": user_messages("lost")}),
+            ("POST", api.path, {"userId": "ada"}),
         ):
-            assert caller.call(method, path, body).expect(503).json["detail"] == GONE
-        for path in ("/health/ready", caller.path, f"{caller.path}?offset=100000", f"{caller.path}/{session}"):
-            assert caller.call("GET", path).expect(503).json["detail"] == GONE
+            assert api.call(method, path, body).expect(503).json["detail"] == GONE
+        for path in ("/health/ready", api.path, f"{api.path}?offset=100000", f"{api.path}/{session}"):
+            assert api.call("GET", path).expect(503).json["detail"] == GONE
     assert len(errors_in(server)) == 1
     poll(lambda: log_of(file).stat().st_size == 0, "a log that is emptied")
     assert file.read_bytes() == older.read_bytes(), "what was put there is left as it is"
     server.restart()
-    caller.close()
-    assert caller.contents(session) == ["one"], "and taken as it is by the next start"
-    caller.append(session, "three").expect(200)
+    api.close()
+    assert api.contents(session) == ["one"], "and taken as it is by the next start"
+    api.append(session, "three").expect(200)
 
 
-def test_a_file_that_others_write_to_through_sqlite_or_touch_is_still_the_same(
-    server: ServerProcess, caller: Caller, file: Path
+def test_a_file_that_others_write_through_sqlite_or_touch_is_still_used(
+    server: ServerProcess, api: ApiClient, file: Path
 ) -> None:
-    session = caller.create("one")
+    session = api.create("one")
     for number in range(4):
-        settled(server, file)
+        wait_until_settled(server, file)
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute(f"PRAGMA user_version = {number}")
             other.execute("PRAGMA wal_checkpoint(PASSIVE)" if number % 2 else "VACUUM")
         if number > 1:
             file.touch()
-        caller.append(session, "more").expect(200)
-        caller.call("GET", "/health/ready").expect(200)
-    settled(server, file)
+        api.append(session, "more").expect(200)
+        api.call("GET", "/health/ready").expect(200)
+    wait_until_settled(server, file)
     file.touch()
-    caller.append(session, "more").expect(200)
+    api.append(session, "more").expect(200)
     assert errors_in(server) == []

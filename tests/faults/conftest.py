@@ -1,4 +1,4 @@
-"""Where the faults strike: our servers on a file, and two of them on one PostgreSQL."""
+"""Servers for fault injection: one on SQLite, and two on one PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +10,13 @@ from tests.harness.server import ServerProcess
 
 @pytest.fixture
 def sqlite_server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server on a file."""
+    """A server on SQLite."""
     with ServerProcess(f"sqlite:///{tmp_path}/sessionary.db", directory=tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def pair(own_database: str) -> Iterator[list[ServerProcess]]:
-    """Two servers on one database of a PostgreSQL that the test may harm."""
+def server_pair(own_database: str) -> Iterator[list[ServerProcess]]:
+    """Two servers on one database of a PostgreSQL that the test may kill."""
     with ServerProcess(own_database) as first, ServerProcess(own_database) as second:
         yield [first, second]

@@ -13,21 +13,21 @@ _FILL_BYTES: Final = 64 * 1024
 
 
 @contextmanager
-def small_disk_at(place: Path, size: int) -> Iterator[None]:
-    """Mount an empty file system of so many bytes at a directory; skips where that is not allowed."""
+def small_disk_at(directory: Path, size: int) -> Iterator[None]:
+    """Mount an empty file system of ``size`` bytes at a directory; skips if that is not allowed."""
     mounting = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], capture_output=True, check=False
     )
     if mounting.returncode:
-        pytest.skip("a file system can only be mounted by root, where the container lets it")
+        pytest.skip("mounting a file system needs root, and a container that allows it")
     try:
         yield
     finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
+        subprocess.run(["umount", "--lazy", directory], check=True)
 
 
 def fill(disk: Path) -> Path:
-    """Write a file until nothing fits any more."""
+    """Write a file until the disk is full, and return it."""
     ballast = disk / "ballast"
     with ballast.open("ab", buffering=0) as file:
         for size in (_FILL_BYTES, 4096, 1):

@@ -1,4 +1,4 @@
-"""A database that swallows everything: each request ends in time with 503, nothing else suffers, and it passes."""
+"""A database whose connections go silent: each request gets a 503 in time, and the servers recover."""
 
 import asyncio
 import re
@@ -11,22 +11,22 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.e2e.calling import first_token, spoken
-from tests.e2e.looking import look
-from tests.faults.doses import dose, note
+from tests.e2e.api_client import first_token, user_messages
+from tests.e2e.database import query
+from tests.faults.soak import log_figures, soak_scaled
 from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import Deadline
 
-STORE_SECONDS = dose(1, 5)
-HOLE_SECONDS = dose(6, 30)
-# The road there and back, on a machine that has other things to do.
+STORE_SECONDS = soak_scaled(1, 5)
+HOLE_SECONDS = soak_scaled(6, 30)
+# Time for HTTP on a busy machine.
 ROAD_SECONDS = 1.0
 SECONDS_BACK_MAX = 2.0
 COLLECTION = "/api/v3/organizations/demo/ai/sessions"
-# What the event loop says of whatever keeps it from everything else for longer than a tenth of a second.
+# The event loop's message about a callback that takes longer than 0.1 s.
 BLOCKED = re.compile(r"Executing .* took [\d.]+ seconds")
-# A machine with other things to do may take the processor away in the middle of a callback; a block comes each time.
+# On a busy machine a callback may be interrupted once; a real block happens every time.
 HICCUPS_MAX = 2
 CONNECTIONS = """
 SELECT count(*)
@@ -42,13 +42,13 @@ async def proxy(postgres_18_database: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def behind(proxy: Proxy) -> AsyncIterator[list[ServerProcess]]:
-    """Two servers that reach their database through the proxy, and whose event loops watch themselves."""
+async def servers_behind_proxy(proxy: Proxy) -> AsyncIterator[list[ServerProcess]]:
+    """Two servers that reach their database through the proxy, with event loops in debug mode."""
     words = ("--store-seconds", str(STORE_SECONDS), "--sweep-seconds", "0.5")
     servers = [ServerProcess(proxy.url, *words, environment={"PYTHONASYNCIODEBUG": "1"}) for _ in range(2)]
     try:
         for server in servers:
-            # The proxy lives in this thread's event loop: the server is awaited in another.
+            # The proxy runs in this thread's event loop, so the server is waited for in another thread.
             server.start(wait=False)
             await asyncio.to_thread(server.wait_until_ready)
         yield servers
@@ -58,14 +58,14 @@ async def behind(proxy: Proxy) -> AsyncIterator[list[ServerProcess]]:
 
 
 class Requests:
-    """Asks one server for everything it does, and notes how each request ended and after how long."""
+    """Sends all kinds of requests to one server, and records their results and times."""
 
     def __init__(self, client: httpx.AsyncClient, session: str) -> None:
         self._client = client
         self._asked: list[tuple[str, str, Mapping[str, Any] | None]] = [
             ("GET", f"{COLLECTION}/{session}", None),
             ("GET", COLLECTION, None),
-            ("POST", COLLECTION, {"userId": "ada", "initialMessages": spoken("hello")}),
+            ("POST", COLLECTION, {"userId": "ada", "initialMessages": user_messages("hello")}),
             ("PUT", f"{COLLECTION}/{session}", {"tokensUsed": 1}),
             ("PUT", f"{COLLECTION}/{session}/extend", {"additionalMinutes": 1}),
             ("DELETE", f"{COLLECTION}/{session}", None),
@@ -75,34 +75,34 @@ class Requests:
         self.slowest = 0.0
 
     async def ask_until(self, deadline: Deadline) -> None:
-        """Ask for everything at once, and each for itself again and again."""
-        await asyncio.gather(*(self._ask_until(deadline, *asked) for asked in self._asked))
+        """Send each kind of request repeatedly, all kinds at the same time."""
+        await asyncio.gather(*(self._ask_until(deadline, *question) for question in self._asked))
 
     async def _ask_until(self, deadline: Deadline, method: str, path: str, body: Mapping[str, Any] | None) -> None:
         while not deadline.passed:
             started = time.monotonic()
-            answer = await self._client.request(method, path, json=body)
+            response = await self._client.request(method, path, json=body)
             self.slowest = max(self.slowest, time.monotonic() - started)
-            self.ends[answer.status_code, answer.json().get("code", "")] += 1
+            self.ends[response.status_code, response.json().get("code", "")] += 1
 
 
-async def test_a_black_hole_costs_each_request_its_deadline_and_nothing_more(
-    postgres_18_database: str, proxy: Proxy, behind: list[ServerProcess]
+async def test_silent_database_connections_cost_each_request_its_time_limit_and_nothing_more(
+    postgres_18_database: str, proxy: Proxy, servers_behind_proxy: list[ServerProcess]
 ) -> None:
-    token = await asyncio.to_thread(first_token, behind[0])
+    token = await asyncio.to_thread(first_token, servers_behind_proxy[0])
     headers = {"Authorization": f"Bearer {token}"}
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(
                 httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=STORE_SECONDS + 10)
             )
-            for server in behind
+            for server in servers_behind_proxy
         ]
         session = (await clients[0].post(COLLECTION, json={"userId": "ada"})).json()["sessionId"]
         await served_again(clients, session)
         connections = await connections_of(postgres_18_database)
         asking = [Requests(client, session) for client in clients]
-        lively, quiet = [0, 0], [len(server.log_lines()) for server in behind]
+        lively, quiet = [0, 0], [len(server.log_lines()) for server in servers_behind_proxy]
         with proxy.black_hole():
             deadline = Deadline(HOLE_SECONDS)
             await asyncio.gather(
@@ -112,21 +112,21 @@ async def test_a_black_hole_costs_each_request_its_deadline_and_nothing_more(
         started = time.monotonic()
         await served_again(clients, session)
         seconds_back = time.monotonic() - started
-        # None is missing and none left behind, once the sweepers too have come by, and readiness, which was in doubt and
-        # tried on a connection of its own, is asked again.
+        # No connection is missing or left behind, after a sweep and after readiness, which was uncertain and
+        # checked on its own connection, was checked again.
         await served_again(clients, session)
-        # A server opens one more for sessions that somebody else keeps changing, as the other server did.
-        await connections_are(postgres_18_database, range(connections, connections + len(behind) + 1))
+        # A server opens one more connection for sessions that another server keeps changing.
+        await connections_are(postgres_18_database, range(connections, connections + len(servers_behind_proxy) + 1))
 
     ends = sum((requests.ends for requests in asking), Counter[tuple[int, str]]())
     slowest = max(requests.slowest for requests in asking)
-    blocked = [line for lines in zip(behind, quiet, strict=True) for line in blocks_since(*lines)]
+    blocked = [line for lines in zip(servers_behind_proxy, quiet, strict=True) for line in blocks_since(*lines)]
     assert ends.keys() <= {(503, "STORE_UNAVAILABLE"), (503, "OVERLOADED")}
     assert slowest <= STORE_SECONDS + ROAD_SECONDS
     assert len(blocked) <= HICCUPS_MAX, blocked
     assert min(lively) > HOLE_SECONDS * 5, "all the time it says that it lives"
     assert seconds_back <= SECONDS_BACK_MAX
-    note(
+    log_figures(
         seconds=HOLE_SECONDS,
         refused=ends.total(),
         connections=f"{connections} before and after",
@@ -139,12 +139,12 @@ async def test_a_black_hole_costs_each_request_its_deadline_and_nothing_more(
 
 
 def blocks_since(server: ServerProcess, line: int) -> list[str]:
-    """Find what held up a server's event loop since its log was so long."""
+    """Return the messages about a blocked event loop since a line of a server's log."""
     return [entry for entry in server.log_lines()[line:] if BLOCKED.search(entry)]
 
 
 async def connections_of(database: str) -> int:
-    rows = await asyncio.to_thread(look, database, CONNECTIONS)
+    rows = await asyncio.to_thread(query, database, CONNECTIONS)
     return int(rows[0][0])
 
 
@@ -155,14 +155,14 @@ async def connections_are(database: str, counts: range) -> None:
         await asyncio.sleep(0.1)
 
 
-async def count_signs_of_life(client: httpx.AsyncClient, counts: list[int], place: int, deadline: Deadline) -> None:
+async def count_signs_of_life(client: httpx.AsyncClient, counts: list[int], index: int, deadline: Deadline) -> None:
     while not deadline.passed:
-        counts[place] += (await client.get("/health/live")).status_code == 200
+        counts[index] += (await client.get("/health/live")).status_code == 200
         await asyncio.sleep(0.01)
 
 
 async def served_again(clients: list[httpx.AsyncClient], session: str) -> None:
-    """Return when each server does everything."""
+    """Wait until each server answers all kinds of requests."""
     for client in clients:
         deadline = Deadline(30)
         while not await everything_works(client, session):
@@ -171,10 +171,10 @@ async def served_again(clients: list[httpx.AsyncClient], session: str) -> None:
 
 
 async def everything_works(client: httpx.AsyncClient, session: str) -> bool:
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         client.get(f"{COLLECTION}/{session}"),
         *(client.get(COLLECTION) for _ in range(4)),
         client.put(f"{COLLECTION}/{session}", json={"tokensUsed": 1}),
         client.get("/health/ready"),
     )
-    return all(answer.status_code == 200 for answer in answers)
+    return all(response.status_code == 200 for response in responses)

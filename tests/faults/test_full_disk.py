@@ -1,4 +1,4 @@
-"""A disk that is full: writes are refused with the reason, reads go on, and writes resume by themselves."""
+"""A full disk: writes are refused with the reason, reads continue, and writes resume when there is room."""
 
 import os
 import time
@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.calling import Answer, Caller, spoken
+from tests.e2e.api_client import ApiClient, Response, user_messages
 from tests.faults.disks import fill, small_disk_at
-from tests.faults.doses import dose, note
+from tests.faults.soak import log_figures, soak_scaled
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
 
@@ -22,10 +22,10 @@ REASON: Final = "The disk is full."
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    with small_disk_at(place, DISK_BYTES):
-        yield place
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    with small_disk_at(directory, DISK_BYTES):
+        yield directory
 
 
 @pytest.fixture
@@ -35,89 +35,91 @@ def server(small_disk: Path, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def caller(server: ServerProcess) -> Iterator[Caller]:
-    with Caller(server.base_url, server.create_token("demo")) as connected:
+def api(server: ServerProcess) -> Iterator[ApiClient]:
+    with ApiClient(server.base_url, server.create_token("demo")) as connected:
         yield connected
 
 
-def append(caller: Caller, session: str, number: int) -> Answer:
-    """Append a turn of several pages under its key."""
-    body = {"newMessages": spoken(f"{number}:{'.' * 20_000}")}
-    return caller.call("PUT", f"{caller.path}/{session}", body, {"Idempotency-Key": f'"{number}"'})
+def append(api: ApiClient, session: str, number: int) -> Response:
+    """Append messages of several pages with an idempotency key."""
+    body = {"newMessages": user_messages(f"{number}:{'.' * 20_000}")}
+    return api.call("PUT", f"{api.path}/{session}", body, {"Idempotency-Key": f'"{number}"'})
 
 
-def test_a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself(
-    small_disk: Path, server: ServerProcess, caller: Caller
+def test_a_full_disk_refuses_writes_only_and_they_resume_by_themselves(
+    small_disk: Path, server: ServerProcess, api: ApiClient
 ) -> None:
-    session, other = caller.create("zero"), caller.create("first")
+    session, other = api.create("zero"), api.create("first")
     pid, seconds_back, refused, number = server.pid, [], 0, 0
-    for _ in range(dose(3, 30)):
-        append(caller, session, number).expect(200)
+    for _ in range(soak_scaled(3, 30)):
+        append(api, session, number).expect(200)
         ballast = fill(small_disk)
-        while (answer := append(caller, session, number + 1)).status == 200:
-            number += 1  # what still fitted into the log
+        while (response := append(api, session, number + 1)).status == 200:
+            number += 1  # some writes still fitted into the log
         refused += 1
-        assert (answer.status, answer.json["code"], answer.json["detail"]) == (503, "STORE_UNAVAILABLE", REASON)
-        for method, path, body in changes(caller, other):
-            assert caller.call(method, path, body).status in {200, 201, 503}
-        readiness = caller.call("GET", "/health/ready").expect(503)
+        assert (response.status, response.json["code"], response.json["detail"]) == (503, "STORE_UNAVAILABLE", REASON)
+        for method, path, body in changes(api, other):
+            assert api.call(method, path, body).status in {200, 201, 503}
+        readiness = api.call("GET", "/health/ready").expect(503)
         assert readiness.json["detail"] == REASON
-        caller.call("GET", "/health/live").expect(200)
-        assert numbers_in(caller, session) == list(range(number + 1)), "what was acknowledged is read"
-        caller.call("GET", caller.path).expect(200)
+        api.call("GET", "/health/live").expect(200)
+        assert numbers_in(api, session) == list(range(number + 1)), "what was acknowledged is read"
+        api.call("GET", api.path).expect(200)
 
         ballast.unlink()
         started = time.monotonic()
         number += 1
-        poll(lambda: append(caller, session, number).status == 200, "a write that fits", seconds=30)  # noqa: B023
+        poll(lambda: append(api, session, number).status == 200, "a write that fits", seconds=30)  # noqa: B023
         seconds_back.append(time.monotonic() - started)
-        caller.call("GET", "/health/ready").expect(200)
-        session, number = renewed(caller, session, number)
+        api.call("GET", "/health/ready").expect(200)
+        session, number = renewed(api, session, number)
 
-    assert server.pid == pid, "ours was not restarted"
+    assert server.pid == pid, "the server was not restarted"
     assert max(seconds_back) <= SECONDS_BACK_MAX
-    note(refused=refused, **{"writes again after at most": f"{max(seconds_back):.2f} s", "acknowledged and lost": 0})
+    log_figures(
+        refused=refused, **{"writes again after at most": f"{max(seconds_back):.2f} s", "acknowledged and lost": 0}
+    )
 
 
-def changes(caller: Caller, session: str) -> list[tuple[str, str, object]]:
-    """Every other way to change something."""
+def changes(api: ApiClient, session: str) -> list[tuple[str, str, object]]:
+    """Return the other write requests."""
     return [
-        ("POST", caller.path, {"userId": "ada"}),
-        ("PUT", f"{caller.path}/{session}/extend", None),
-        ("PUT", f"{caller.path}/{session}", {"metadata": {"a": "." * 10_000}}),
+        ("POST", api.path, {"userId": "ada"}),
+        ("PUT", f"{api.path}/{session}/extend", None),
+        ("PUT", f"{api.path}/{session}", {"metadata": {"a": "." * 10_000}}),
     ]
 
 
-def renewed(caller: Caller, session: str, number: int) -> tuple[str, int]:
-    """Check what is stored, and take its place away for the next round."""
-    assert numbers_in(caller, session) == list(range(number + 1))
+def renewed(api: ApiClient, session: str, number: int) -> tuple[str, int]:
+    """Check what is stored, and start a new session for the next round."""
+    assert numbers_in(api, session) == list(range(number + 1))
     return session, number
 
 
-def numbers_in(caller: Caller, session: str) -> list[int]:
-    return [int(content.partition(":")[0]) for content in caller.contents(session)[1:]]
+def numbers_in(api: ApiClient, session: str) -> list[int]:
+    return [int(content.partition(":")[0]) for content in api.contents(session)[1:]]
 
 
-def test_what_was_acknowledged_before_the_disk_was_full_is_there_after_a_crash(
-    small_disk: Path, server: ServerProcess, caller: Caller
+def test_writes_acknowledged_before_the_disk_was_full_survive_a_crash(
+    small_disk: Path, server: ServerProcess, api: ApiClient
 ) -> None:
-    session, acknowledged = caller.create("zero"), 0
-    # No ballast: it is our own data that fills the disk.
-    while (answer := append(caller, session, acknowledged)).status == 200:
+    session, acknowledged = api.create("zero"), 0
+    # The server's own data fills the disk.
+    while (response := append(api, session, acknowledged)).status == 200:
         acknowledged += 1
-    assert answer.json["detail"] == REASON
+    assert response.json["detail"] == REASON
     assert acknowledged > 100
     server.kill9()
     os.sync()
     (small_disk / "store.db").stat()
     server.start(wait=False)
-    caller.close()
-    poll(lambda: is_alive(caller), "a server that lives")
-    assert numbers_in(caller, session) == list(range(acknowledged))
+    api.close()
+    poll(lambda: is_alive(api), "a server that lives")
+    assert numbers_in(api, session) == list(range(acknowledged))
 
 
-def is_alive(caller: Caller) -> bool:
+def is_alive(api: ApiClient) -> bool:
     try:
-        return caller.call("GET", "/health/live").status == 200
+        return api.call("GET", "/health/live").status == 200
     except OSError:
         return False

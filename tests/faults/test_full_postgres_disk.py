@@ -1,4 +1,4 @@
-"""PostgreSQL on a disk that is full: as on SQLite, writes are refused, reads go on, and writes resume by themselves."""
+"""PostgreSQL on a full disk: as on SQLite, writes are refused, reads continue, and writes resume by themselves."""
 
 import os
 import secrets
@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.calling import Answer, Caller
+from tests.e2e.api_client import ApiClient, Response
 from tests.faults.disks import fill, small_disk_at
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
@@ -19,14 +19,14 @@ DISK_BYTES: Final = 48 * 1024 * 1024
 
 @pytest.fixture
 def disk(own_postgres: PostgresServer) -> Iterator[Path]:
-    """A file system of a few megabytes, where PostgreSQL may keep a database but not its log."""
-    place = own_postgres.directory / f"disk-{secrets.token_hex(4)}"
-    place.mkdir()
-    with small_disk_at(place, DISK_BYTES):
+    """A file system of a few megabytes for a database of PostgreSQL, but not for its log."""
+    directory = own_postgres.directory / f"disk-{secrets.token_hex(4)}"
+    directory.mkdir()
+    with small_disk_at(directory, DISK_BYTES):
         owner = own_postgres.directory.stat()
-        os.chown(place, owner.st_uid, owner.st_gid)
-        place.chmod(0o700)
-        yield place
+        os.chown(directory, owner.st_uid, owner.st_gid)
+        directory.chmod(0o700)
+        yield directory
 
 
 @pytest.fixture
@@ -41,35 +41,35 @@ def database(own_postgres: PostgresServer, disk: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("own_postgres", [18, 15], indirect=True)
-def test_a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself(disk: Path, database: str) -> None:
-    with ServerProcess(database) as server, Caller(server.base_url, server.create_token("demo")) as caller:
-        session, pid, stored = caller.create("zero"), server.pid, 0
+def test_a_full_disk_refuses_writes_only_and_they_resume_by_themselves(disk: Path, database: str) -> None:
+    with ServerProcess(database) as server, ApiClient(server.base_url, server.create_token("demo")) as api:
+        session, pid, stored = api.create("zero"), server.pid, 0
         for _ in range(3):
-            _append(caller, session, stored).expect(200)
+            _append(api, session, stored).expect(200)
             stored += 1
             ballast = fill(disk)
-            # Some still fit into the pages that the tables have.
-            while (answer := _append(caller, session, stored)).status == 200:
+            # Some writes still fit into the existing pages of the tables.
+            while (response := _append(api, session, stored)).status == 200:
                 stored += 1
-            assert (answer.status, answer.json["code"]) == (503, "STORE_UNAVAILABLE")
-            caller.call("GET", "/health/ready").expect(503)
-            caller.call("GET", "/health/live").expect(200)
-            assert _numbers(caller, session) == list(range(stored)), "what was acknowledged is read"
-            caller.call("GET", caller.path).expect(200)
+            assert (response.status, response.json["code"]) == (503, "STORE_UNAVAILABLE")
+            api.call("GET", "/health/ready").expect(503)
+            api.call("GET", "/health/live").expect(200)
+            assert _numbers(api, session) == list(range(stored)), "what was acknowledged is read"
+            api.call("GET", api.path).expect(200)
 
             ballast.unlink()
-            poll(lambda: _append(caller, session, stored).status == 200, "a write that fits", seconds=30)  # noqa: B023
+            poll(lambda: _append(api, session, stored).status == 200, "a write that fits", seconds=30)  # noqa: B023
             stored += 1
-            poll(lambda: caller.call("GET", "/health/ready").status == 200, "a server that is ready")
-            assert _numbers(caller, session) == list(range(stored))
-        assert server.pid == pid, "ours was not restarted"
+            poll(lambda: api.call("GET", "/health/ready").status == 200, "a server that is ready")
+            assert _numbers(api, session) == list(range(stored))
+        assert server.pid == pid, "the server was not restarted"
         assert any("could not extend file" in line for line in server.log_lines()), "the log says why"
 
 
-def _append(caller: Caller, session: str, number: int) -> Answer:
-    """Append a message of several pages, which PostgreSQL cannot compress."""
-    return caller.append(session, f"{number}:{secrets.token_hex(10_000)}")
+def _append(api: ApiClient, session: str, number: int) -> Response:
+    """Append a message of several pages that PostgreSQL cannot compress."""
+    return api.append(session, f"{number}:{secrets.token_hex(10_000)}")
 
 
-def _numbers(caller: Caller, session: str) -> list[int]:
-    return [int(content.partition(":")[0]) for content in caller.contents(session)[1:]]
+def _numbers(api: ApiClient, session: str) -> list[int]:
+    return [int(content.partition(":")[0]) for content in api.contents(session)[1:]]

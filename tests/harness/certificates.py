@@ -1,4 +1,4 @@
-"""Certificates for tests that speak TLS."""
+"""Certificates for tests with TLS."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ _OPENSSL = shutil.which("openssl")
 
 
 def self_signed(directory: Path, name: str = "server") -> tuple[Path, Path]:
-    """Make a certificate for localhost and 127.0.0.1, good for a day, and its key; skips where there is no openssl."""
+    """Create a certificate for localhost and 127.0.0.1, valid for a day, and its key; skips without openssl."""
     if _OPENSSL is None:
         pytest.skip("openssl is not installed: apt-get install openssl")
     certificate, key = directory / f"{name}.pem", directory / f"{name}-key.pem"

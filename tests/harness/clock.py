@@ -1,21 +1,21 @@
-"""A wall clock that a test moves while the program runs (libfaketime, Debian's package)."""
+"""Moving the system clock of a running program (with libfaketime, a Debian package)."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-_PLACES = ("/usr/lib/*/faketime", "/usr/lib/faketime", "/usr/lib64/faketime")
+_DIRECTORIES = ("/usr/lib/*/faketime", "/usr/lib/faketime", "/usr/lib64/faketime")
 
 
 def find_faketime() -> Path | None:
-    """Return libfaketime's library for programs with threads, or None where it is not installed."""
-    candidates = (found for place in _PLACES for found in Path("/").glob(f"{place[1:]}/libfaketimeMT.so.1"))
+    """Return libfaketime's library for programs with threads, or None if it is not installed."""
+    candidates = (found for pattern in _DIRECTORIES for found in Path("/").glob(f"{pattern[1:]}/libfaketimeMT.so.1"))
     return next(candidates, None)
 
 
 class MovableClock:
-    """The wall clock of the programs started with its `environment`; theirs alone, and only the wall clock.
+    """The system clock of the programs that are started with its `environment`.
 
-    Timers and time-outs go by the monotonic clock, which is left alone: a program does not notice the jump.
+    The monotonic clock, which timers and timeouts use, is not changed.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -25,7 +25,7 @@ class MovableClock:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What a program's environment must hold for its clock to be this one."""
+        """The environment variables that give a program this clock."""
         library = find_faketime()
         if library is None:
             raise AssertionError("libfaketime is not installed: ask for the fixture needs_faketime")
@@ -34,15 +34,15 @@ class MovableClock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            # Its cure for another libc's ills has threads that wait for Python's lock spin instead, for seconds.
+            # This workaround for other C libraries makes threads that wait for Python's lock spin for seconds.
             "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "NO_FAKE_STAT": "1",
         }
 
     def move(self, seconds: float) -> None:
-        """Put the clock forward, or back if negative, from where it stands; it goes on from there."""
+        """Move the clock forward, or back if negative; it continues from there."""
         self.offset_seconds += seconds
-        # In one step: a program that reads half a number is in another century.
+        # Replaced atomically, so that a program never reads half a number.
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{self.offset_seconds:+.3f}\n")
         fresh.replace(self._file)

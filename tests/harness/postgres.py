@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests: on any machine, as root too, with nothing installed by hand."""
+"""A real PostgreSQL server for tests, which also works as root."""
 
 import contextlib
 import os
@@ -29,17 +29,17 @@ from tests.harness.waiting import poll
 _AS_ROOT = os.geteuid() == 0
 _USER = NOBODY if _AS_ROOT else None
 _NO_GROUPS: list[str | int] | None = [] if _AS_ROOT else None
-# Nothing of the caller's reaches the server: no PG… variable, no preloaded library.
+# The server does not inherit the environment: no PG… variable, no preloaded library.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _DIRECTORY_PREFIX = "sessionary-postgres-data-"
 _READY_LINE = 8
 
 
 class PostgresServer:
-    """One cluster of its own on a free port of 127.0.0.1; use it with `with`, or `start()` and `close()`.
+    """A new cluster on a free port of 127.0.0.1; use it with `with`, or `start()` and `close()`.
 
-    Without `fsync` a crash of the server still loses nothing, only a crash of the machine would. `settings`
-    are further server settings, by name. Start it from a thread that lives as long as it shall (see
+    Without `fsync` only a crash of the machine would lose data, a crash of the server does not. `settings`
+    are further server settings, by name. Start it from a thread that lives as long as the server (see
     `dies_with_parent`).
     """
 
@@ -124,9 +124,9 @@ class PostgresServer:
         other = type(self)(self.major, settings=self._settings)
         other._directory = _make_directory()  # noqa: SLF001 - our own kind
         source = f"host=127.0.0.1 port={self.port} user=postgres"
-        habits = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
         try:
-            self._run_tool("pg_basebackup", "-d", source, "-D", str(other.directory / "data"), *habits)
+            self._run_tool("pg_basebackup", "-d", source, "-D", str(other.directory / "data"), *options)
         except BaseException:
             other.close()
             raise
@@ -187,8 +187,8 @@ class PostgresServer:
     def create_database(self, template: str | None = None) -> str:
         """Create a database, a copy of `template` (another one's URL) if given, and return its URL."""
         name = f"test_{secrets.token_hex(8)}"
-        like = f' TEMPLATE "{_name_in(template)}" STRATEGY FILE_COPY' if template else ""
-        self.run_sql(f'CREATE DATABASE "{name}"{like}')
+        clause = f' TEMPLATE "{_name_in(template)}" STRATEGY FILE_COPY' if template else ""
+        self.run_sql(f'CREATE DATABASE "{name}"{clause}')
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
@@ -229,14 +229,14 @@ class PostgresServer:
         except OSError:
             return False
         # A crash leaves its own file behind, ready line and all: only the file of *this* process counts.
-        ours = bool(lines) and lines[0] == str(self.pid)
-        return ours and len(lines) >= _READY_LINE and lines[_READY_LINE - 1].strip() in {"ready", "standby"}
+        is_own_file = bool(lines) and lines[0] == str(self.pid)
+        return is_own_file and len(lines) >= _READY_LINE and lines[_READY_LINE - 1].strip() in {"ready", "standby"}
 
     def _create_cluster(self) -> Path:
         directory = _make_directory()
         try:
-            habits = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-            self._run_tool("initdb", "-D", str(directory / "data"), *habits)
+            options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+            self._run_tool("initdb", "-D", str(directory / "data"), *options)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
@@ -271,9 +271,9 @@ def postgres_or_skip(major: int, *, fsync: bool = False) -> PostgresServer:
 
 
 def _make_directory() -> Path:
-    place = public_temporary_directory()
-    _remove_leftovers(place)
-    directory = Path(tempfile.mkdtemp(prefix=f"{_DIRECTORY_PREFIX}{os.getpid()}-", dir=place))
+    parent = public_temporary_directory()
+    _remove_leftovers(parent)
+    directory = Path(tempfile.mkdtemp(prefix=f"{_DIRECTORY_PREFIX}{os.getpid()}-", dir=parent))
     if _USER is not None:
         os.chown(directory, _USER, _USER)
     return directory
@@ -283,9 +283,9 @@ def _name_in(url: str) -> str:
     return urlsplit(url).path.removeprefix("/")
 
 
-def _remove_leftovers(place: Path) -> None:
+def _remove_leftovers(parent: Path) -> None:
     """Remove the data of test runs that were killed before they could do it themselves."""
-    for directory in place.glob(f"{_DIRECTORY_PREFIX}*"):
+    for directory in parent.glob(f"{_DIRECTORY_PREFIX}*"):
         owner = directory.name.removeprefix(_DIRECTORY_PREFIX).partition("-")[0]
         if owner.isdigit() and not is_running(int(owner)):
             shutil.rmtree(directory, ignore_errors=True)

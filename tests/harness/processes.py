@@ -1,4 +1,4 @@
-"""Starting and ending the programs that tests run, so that none outlives the tests."""
+"""Starting and stopping the programs of tests, so that none survives the tests."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.harness.waiting import poll
 
 # Below Linux's ephemeral range: a port from inside it may become the source port of a connection that another
-# test opens, in the instant between choosing the port and listening on it.
+# test opens, in the time between choosing the port and listening on it.
 _PORTS = range(20_000, 32_000)
 _PR_SET_PDEATHSIG = 1
 
@@ -68,7 +68,7 @@ def state_of(pid: int) -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether a process still runs; one that is dead and not yet buried by its parent does not."""
+    """Whether a process is running; a zombie is not."""
     return state_of(pid) not in "XZ"
 
 
@@ -84,7 +84,7 @@ def freeze_family(pid: int) -> list[int]:
 
 
 def thaw(pids: Sequence[int]) -> None:
-    """Let stopped processes go on."""
+    """Resume stopped processes."""
     for pid in pids:
         _send(pid, signal.SIGCONT)
 

@@ -1,4 +1,4 @@
-"""A wire that can be cut: a TCP proxy between a client and a real server, in the test's own event loop."""
+"""A TCP proxy between a client and a server that can cut, delay and hold data, in the test's event loop."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ _CHUNK = 64 * 1024
 
 
 class Proxy:
-    """Passes bytes on, until it is told otherwise.
+    """Forwards bytes in both directions, unless a fault is set.
 
-    `cut_at(marker, "before")` ends the connection on which a client sends the marker, and does not pass it on;
-    "after" passes it on, waits for the server's answer, and ends the connection without passing that on. Each is
-    done once. `hold_at(marker)` keeps the marker, and what follows it, until it is let go. In `black_hole()` every
-    connection stays open, new ones are taken, and nothing is passed on.
+    `cut_at(marker, "before")` closes the connection on which a client sends the marker, without forwarding it;
+    "after" forwards it, waits for the server's response, and closes the connection without forwarding that. Each is
+    done once. `hold_at(marker)` holds the marker, and what follows it, until it is released. In `black_hole()` all
+    connections stay open, new ones are accepted, and nothing is forwarded.
     """
 
     def __init__(self, url: str) -> None:
@@ -33,11 +33,11 @@ class Proxy:
         self._answer = b""
         self._clients: set[_Wire] = set()
         self.delay_seconds = 0.0
-        """How long everything that clients send is on its way."""
+        """The delay of everything that clients send."""
         self.bytes_per_second = 0.0
-        """How much of what a client sends gets through on each connection; 0 is as much as it likes."""
+        """The rate limit of what clients send on each connection; 0 means unlimited."""
         self.sent = bytearray()
-        """What clients have sent; a test that counts empties it first."""
+        """Everything that clients have sent; a test that counts clears it first."""
 
     async def __aenter__(self) -> Self:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -52,7 +52,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The URL that leads to the same place through the proxy."""
+        """The URL of the same server through the proxy."""
         assert self._listener is not None
         port = self._listener.sockets[0].getsockname()[1]
         user = self._parts.netloc.rpartition("@")[0]
@@ -63,34 +63,34 @@ class Proxy:
         self._marker, self._cut = marker, when
 
     def answer_at(self, marker: bytes, sqlstate: str, *, severity: str = "ERROR") -> None:
-        """Pass the marker on, wait for the server's answer, and answer with an error of one's own instead."""
+        """Forward the marker, wait for the server's response, and send an error to the client instead."""
         fields = f"S{severity}\0V{severity}\0C{sqlstate}\0Mmade up by the proxy\0\0".encode()
         self._answer = b"E" + (len(fields) + 4).to_bytes(4) + fields + b"Z\0\0\0\5I"
         self._marker, self._cut = marker, "after"
 
     @property
     def has_cut(self) -> bool:
-        """Whether the marker has come."""
+        """Whether the marker has been sent."""
         return not self._marker
 
     def tell_clients(self, data: bytes) -> None:
-        """Send something to every client, as if the server had."""
+        """Send data to every client, as if the server had sent it."""
         for client in self._clients:
             client.writer.write(data)
 
     def forget_clients(self) -> None:
-        """Swallow whatever the clients of now send, as a firewall does that has forgotten them; new ones are served."""
+        """Discard what current clients send, like a firewall that lost their state; new connections work."""
         for client in self._clients:
             client.mute = True
 
     def hold_at(self, marker: bytes) -> "Hold":
-        """Keep the marker from the server when the client sends it."""
+        """Hold the marker back when a client sends it."""
         self._hold = Hold(marker)
         return self._hold
 
     @contextlib.contextmanager
     def black_hole(self) -> Iterator[None]:
-        """Pass nothing on for a while."""
+        """Forward nothing during the block."""
         self._passable.clear()
         try:
             yield
@@ -151,7 +151,7 @@ class Proxy:
 
 
 class Hold:
-    """A place in what a client sends, and whether it has come there and may go on."""
+    """A marker that is held back, and whether it was reached and released."""
 
     def __init__(self, marker: bytes) -> None:
         self.marker = marker
@@ -163,17 +163,17 @@ class Hold:
         await self._reached.wait()
 
     def let_go(self) -> None:
-        """Pass the marker on, this time and every time."""
+        """Forward the marker, now and in future."""
         self._let_go.set()
 
     async def wait(self) -> None:
-        """Say that the marker has come, and wait to be let go."""
+        """Record that the marker was reached, and wait for its release."""
         self._reached.set()
         await self._let_go.wait()
 
 
 class _Wire:
-    """One end of a connection; what a mute one says is not passed on."""
+    """One end of a connection; what a muted end sends is not forwarded."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader

@@ -1,4 +1,4 @@
-"""The server as its users run it: a process of its own, started by the command line."""
+"""A real server process, started by the command line."""
 
 import contextlib
 import functools
@@ -29,7 +29,7 @@ def run_sessionary(
     directory: Path | None = None,
     seconds: float = 30,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command of the command line to its end, and return what it printed and its exit code."""
+    """Run one command to its end, and return its output and exit code."""
     return subprocess.run(
         [*_PROGRAM, *arguments],
         stdin=subprocess.DEVNULL,
@@ -102,7 +102,7 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, wait: bool = True) -> None:
-        """Start the server and, unless told not to, wait until it is ready."""
+        """Start the server and, by default, wait until it is ready."""
         if self.running:
             raise AssertionError("the server is already running")
         with self.log.open("ab") as log:
@@ -119,7 +119,7 @@ class ServerProcess:
             self.wait_until_ready()
 
     def wait_until_ready(self, seconds: float = 15) -> None:
-        """Return when the server says that it is ready; fail with the end of its log when it does not."""
+        """Wait until the server is ready; fails with the end of its log if it does not become ready."""
         try:
             poll(self._ready, "a server that is ready", seconds=seconds)
         except BaseException as error:
@@ -129,7 +129,7 @@ class ServerProcess:
             raise
 
     def terminate(self, seconds: float = 10) -> int:
-        """Ask the server to end (SIGTERM) and return its exit code; fail when it takes longer than it may."""
+        """Stop the server with SIGTERM and return its exit code; fails if it takes too long."""
         if self._process is None:
             raise AssertionError("the server is not running")
         self._process.send_signal(signal.SIGTERM)
@@ -141,7 +141,7 @@ class ServerProcess:
         return self._ended()
 
     def kill9(self) -> None:
-        """Kill the server in the middle of whatever it does, and wait until it is gone."""
+        """Kill the server with SIGKILL and wait for its end."""
         if self._process is None:
             return
         self._process.kill()
@@ -149,13 +149,13 @@ class ServerProcess:
         self._ended()
 
     def restart(self) -> None:
-        """Terminate the server, unless already ended, and start it again: same port, same store."""
+        """Stop the server, unless it has ended, and start it again with the same port and store."""
         if self.running:
             self.terminate()
         self.start()
 
     def close(self) -> None:
-        """End the server, gently if it lets us, and remove its directory if it was not given."""
+        """Stop the server, or kill it if that fails, and remove its directory unless it was given."""
         try:
             if self.running:
                 self.terminate()
@@ -169,7 +169,7 @@ class ServerProcess:
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
 
     def trace_lines(self) -> list[str]:
-        """Return strace's record of the system calls asked for; it is whole once the server has ended."""
+        """Return the trace of the requested system calls; it is complete once the server has ended."""
         return self.trace.read_text(encoding="utf-8", errors="replace").splitlines()
 
     @functools.cached_property
@@ -186,7 +186,7 @@ class ServerProcess:
         all_organisations: bool = False,
         name: str = "test",
     ) -> str:
-        """Create a token through the command line and return what goes after `Bearer`."""
+        """Create a token with the command line and return its text."""
         return str(
             self.create_token_object(
                 organisation, scopes=scopes, expires=expires, all_organisations=all_organisations, name=name
@@ -247,7 +247,7 @@ class ServerProcess:
             raise AssertionError("the server has not ended")
         pid, self.exit_code, self._process = self._process.pid, self._process.returncode, None
         if self._system_calls:
-            # The tracer is no child of ours: it is through when it has written down this process's end.
+            # The tracer is not a child process: its trace is complete when it contains the end of the server.
             end = re.compile(rf"^{pid} .* \+\+\+ ", re.MULTILINE)
             poll(
                 lambda: end.search(self.trace.read_text(encoding="utf-8", errors="replace")),
@@ -264,7 +264,7 @@ def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _remove_faketime_leftovers(pid: int) -> None:
-    """Remove the shared memory that libfaketime leaves behind a process killed before it could."""
+    """Remove the shared memory that libfaketime leaves behind when a process is killed."""
     for leftover in Path("/dev/shm").glob(f"*faketime*_{pid}"):  # noqa: S108
         with contextlib.suppress(OSError):
             leftover.unlink()

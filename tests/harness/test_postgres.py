@@ -22,34 +22,34 @@ from tests.harness.waiting import poll
 
 @pytest.fixture(params=[18, 15], ids=["postgres-18", "postgres-15"])
 def own(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A server that the test may harm."""
+    """A server that the test may kill."""
     with postgres_or_skip(request.param) as server:
         yield server
 
 
-def test_a_server_is_of_the_version_asked_for(postgres: PostgresServer) -> None:
+def test_a_server_has_the_requested_version(postgres: PostgresServer) -> None:
     assert postgres.version.startswith(f"{postgres.major}.")
     assert postgres.run_sql("SHOW server_version").startswith(postgres.version)
 
 
-def test_every_test_has_a_database_of_its_own(postgres: PostgresServer) -> None:
+def test_every_test_has_its_own_database(postgres: PostgresServer) -> None:
     with postgres.database() as first, postgres.database() as second:
         postgres.run_sql("CREATE TABLE mine (n integer)", _name(first))
         tables = "SELECT count(*) FROM pg_tables WHERE tablename = 'mine'"
         assert postgres.run_sql(tables, _name(first)) == "1"
         assert postgres.run_sql(tables, _name(second)) == "0"
-    gone = f"SELECT count(*) FROM pg_database WHERE datname IN ('{_name(first)}', '{_name(second)}')"
-    assert postgres.run_sql(gone) == "0"
+    remaining = f"SELECT count(*) FROM pg_database WHERE datname IN ('{_name(first)}', '{_name(second)}')"
+    assert postgres.run_sql(remaining) == "0"
 
 
-def test_a_database_made_from_a_template_has_its_rows(postgres: PostgresServer) -> None:
+def test_a_database_created_from_a_template_has_its_rows(postgres: PostgresServer) -> None:
     with postgres.database() as template:
         postgres.run_sql("CREATE TABLE kept AS SELECT 42 AS n", _name(template))
         with postgres.database(template) as copy:
             assert postgres.run_sql("SELECT n FROM kept", _name(copy)) == "42"
 
 
-def test_commits_wait_for_the_log_unless_told_otherwise(postgres: PostgresServer) -> None:
+def test_commits_wait_for_the_log_by_default(postgres: PostgresServer) -> None:
     assert postgres.run_sql("SHOW synchronous_commit") == "on"
     assert postgres.run_sql("SHOW fsync") == "off"
 
@@ -60,7 +60,7 @@ def test_a_server_can_be_made_durable_and_given_settings() -> None:
         assert server.run_sql("SHOW max_connections") == "17"
 
 
-def test_kill9_reaches_the_backends_and_loses_nothing_committed(own: PostgresServer) -> None:
+def test_kill9_kills_the_backends_and_loses_no_commit(own: PostgresServer) -> None:
     url = own.create_database()
     own.run_sql("CREATE TABLE kept AS SELECT 42 AS n", _name(url))
     family = [own.pid, *children_of(own.pid)]
@@ -83,7 +83,7 @@ def test_restart_keeps_address_and_data(own: PostgresServer) -> None:
     assert own.run_sql("SELECT current_database()", _name(url)) == _name(url)
 
 
-def test_a_frozen_server_answers_again_afterwards(own: PostgresServer) -> None:
+def test_a_frozen_server_responds_again_afterwards(own: PostgresServer) -> None:
     with own.frozen():
         assert {state_of(pid) for pid in _family(own)} == {"T"}
     assert own.run_sql("SELECT 1") == "1"
@@ -97,7 +97,7 @@ def test_closing_removes_processes_and_data(own: PostgresServer) -> None:
     assert not directory.exists()
 
 
-def test_a_server_that_cannot_start_says_why() -> None:
+def test_a_server_that_cannot_start_fails_with_the_reason() -> None:
     server = PostgresServer(18, settings={"shared_buffers": "nonsense"})
     with pytest.raises(AssertionError, match="invalid value for parameter"):
         server.start()
@@ -128,9 +128,7 @@ sys.stdin.read()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another user")
-def test_binaries_that_nobody_can_reach_are_copied_out_once(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inaccessible_binaries_are_copied_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     public = Path(tempfile.mkdtemp(dir=public_temporary_directory()))
     public.chmod(0o755)
     request.addfinalizer(lambda: shutil.rmtree(public))

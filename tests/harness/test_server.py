@@ -20,16 +20,16 @@ def _create_session(server: ServerProcess, token: str) -> datetime:
         data=b'{"userId": "someone"}',
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
-        assert answer.status == 201
-        return datetime.fromisoformat(json.load(answer)["createdAt"])
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - as above
+        assert response.status == 201
+        return datetime.fromisoformat(json.load(response)["createdAt"])
 
 
 def test_a_server_is_ready_once_started_and_exits_with_0(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db", directory=tmp_path) as server:
         assert server.running
-        with urllib.request.urlopen(f"{server.base_url}/health/live", timeout=10) as answer:  # noqa: S310
-            assert answer.status == 200
+        with urllib.request.urlopen(f"{server.base_url}/health/live", timeout=10) as response:  # noqa: S310
+            assert response.status == 200
         assert server.terminate() == 0
         assert server.exit_code == 0
     assert server.log_lines()
@@ -48,7 +48,7 @@ def test_a_restarted_server_has_its_address_and_its_store(tmp_path: Path) -> Non
         _create_session(server, token)
 
 
-def test_a_token_object_tells_what_the_command_printed(tmp_path: Path) -> None:
+def test_a_token_object_has_what_the_command_printed(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/store.db") as server:
         printed = server.create_token_object("demo", scopes=["sessions:read"])
         assert printed["id"]
@@ -69,7 +69,7 @@ def test_the_clock_of_a_running_server_can_be_moved(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("needs_strace")
-def test_a_traced_server_leaves_a_whole_record(tmp_path: Path) -> None:
+def test_a_traced_server_leaves_a_complete_trace(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/store.db"
     with ServerProcess(store, trace=["fsync", "fdatasync", "write", "writev", "sendto"]) as server:
         pid = server.pid
@@ -105,7 +105,7 @@ sys.stdin.read()
     poll(lambda: not is_running(pid), "the end of the orphaned server")
 
 
-def test_a_command_of_the_command_line_can_be_run_to_its_end() -> None:
+def test_a_command_can_be_run_to_its_end() -> None:
     completed = run_sessionary("--help")
     assert completed.returncode == 0
     assert "serve" in completed.stdout

@@ -7,12 +7,12 @@ from tests.harness.processes import free_port
 from tests.harness.waiting import Deadline, DeadlineExceededError, poll
 
 
-def test_polling_returns_the_first_answer_that_counts() -> None:
-    answers = iter([None, "", "here"])
-    assert poll(lambda: next(answers), "an answer") == "here"
+def test_polling_returns_the_first_true_result() -> None:
+    responses = iter([None, "", "here"])
+    assert poll(lambda: next(responses), "an answer") == "here"
 
 
-def test_polling_in_vain_names_what_was_awaited() -> None:
+def test_polling_that_times_out_names_what_was_awaited() -> None:
     started = time.monotonic()
     with pytest.raises(DeadlineExceededError, match=r"a miracle: not within 0\.05 s"):
         poll(lambda: False, "a miracle", seconds=0.05)

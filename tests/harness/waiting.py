@@ -1,18 +1,18 @@
-"""Waiting with a bound: nothing in the suite sleeps and hopes."""
+"""Waiting for conditions, with a time limit."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class DeadlineExceededError(AssertionError):
-    """What was awaited did not happen in time."""
+    """A condition was not fulfilled in time."""
 
 
 class Deadline:
-    """An instant by which something must have happened; started when made."""
+    """A time limit that starts when it is created."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -25,7 +25,7 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds left, never negative: fit for a `timeout=`."""
+        """The remaining seconds, never negative."""
         return max(0.0, self.seconds - self.elapsed)
 
     @property
@@ -34,23 +34,23 @@ class Deadline:
         return self.elapsed >= self.seconds
 
     def check(self, what: str) -> None:
-        """Raise, naming what was awaited, once the time is up."""
+        """Raise an error that names what was awaited if the time is up."""
         if self.passed:
             raise DeadlineExceededError(f"{what}: not within {self.seconds:g} s")
 
 
 def poll(
-    question: Callable[[], Answer | None],
+    condition: Callable[[], Result | None],
     what: str,
     *,
     seconds: float = 10.0,
     pause: float = 0.01,
-) -> Answer:
-    """Ask until the answer is truthy, and return it; `what` names it when time runs out."""
+) -> Result:
+    """Call `condition` until its result is true, and return it; `what` names it in the error after a timeout."""
     deadline = Deadline(seconds)
     while True:
-        answer = question()
-        if answer:
-            return answer
+        result = condition()
+        if result:
+            return result
         deadline.check(what)
         time.sleep(pause)

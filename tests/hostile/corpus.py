@@ -1,4 +1,4 @@
-"""What a stranger may send: values as JSON spells them, whole bodies, pieces of paths and queries, and headers."""
+"""A corpus of inputs: JSON values, bodies, parts of paths and queries, and headers."""
 
 import json
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ CONTAINERS: Final = {
     "a message": b'{"role":"user","content":"a"}',
     "empty keys": b'{"":{"":{"":[""]}}}',
     "prototype-like": b'{"__proto__":{"a":1},"constructor":{"prototype":{"b":[]}},"toString":null,"hasOwnProperty":1}',
-    "keys of ours": b'{"id":"x","created_at":"x","organisation":"x","role":"x","$ref":"#","@type":"x"}',
+    "reserved keys": b'{"id":"x","created_at":"x","organisation":"x","role":"x","$ref":"#","@type":"x"}',
     "hostile keys": b'{"\\u202e":1,"\\u200b":2,"a.b":3,"$where":4,"a b":5,"\\ud83d\\udcac":6,"\\u0001":7}',
     "nul key": b'{"\\u0000":1}',
     "twice": b'{"a":1,"a":2}',
@@ -77,7 +77,7 @@ NO_TEXTS: Final = {
 
 
 def values() -> Iterator[tuple[str, bytes]]:
-    """Spell every value as JSON, or as what somebody may take for it."""
+    """Yield every value by its name, encoded as JSON or as something similar."""
     for name, text in TEXTS.items():
         yield name, json.dumps(text).encode()
         if not text.isascii():

@@ -1,4 +1,4 @@
-"""The corpus through every field, parameter, segment and header: no fault, both stores alike, and all of it comes back."""
+"""The corpus in every field, parameter, path segment and header: no 5xx, equal responses, and values read back."""
 
 import json
 import secrets
@@ -12,7 +12,7 @@ from msgspec import Struct
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.hostile import corpus
-from tests.hostile.comparing import Both, exactly, on_a_wire
+from tests.hostile.differential import ServerPair, canonical_json, send_raw
 from tests.http.callers import JSON, Caller, Response, unknown_id
 from tests.http.raw_connection import head
 
@@ -33,22 +33,22 @@ def tokens(servers: tuple[ServerProcess, ServerProcess]) -> list[str]:
 
 
 @pytest.fixture
-def both(servers: tuple[ServerProcess, ServerProcess], tokens: list[str]) -> Iterator[Both]:
-    """A caller of each, for an organisation that no other test knows."""
+def pair(servers: tuple[ServerProcess, ServerProcess], tokens: list[str]) -> Iterator[ServerPair]:
+    """A client of each server, for a new organisation."""
     name = f"organisation-{secrets.token_hex(8)}"
     with Caller(servers[0].port, tokens[0], name) as one, Caller(servers[1].port, tokens[1], name) as other:
-        yield Both(one, other)
+        yield ServerPair(one, other)
 
 
 Session = dict[str, Any]
 
 
-class Place(Struct, frozen=True):
-    """A place for a value in a body, and where to look for it in the session, once it was taken."""
+class Field(Struct, frozen=True):
+    """A field for a value in a body, and how to read it from the session afterwards."""
 
     name: str
     body: bytes
-    shown: Callable[[Session], Any] | None = None
+    read_back: Callable[[Session], Any] | None = None
     listed: bool = False
 
 
@@ -56,7 +56,7 @@ def message_with(member: bytes) -> bytes:
     return b'[{"role":"user","content":"a",%b}]' % member
 
 
-def place_of(name: str) -> Callable[[Session], Any]:
+def member_of(name: str) -> Callable[[Session], Any]:
     return lambda session: session[name]
 
 
@@ -65,140 +65,144 @@ def last(read: Callable[[Session], Any]) -> Callable[[Session], Any]:
 
 
 CREATE = b'{"userId":"ada",%b}'
-IN_BOTH = [
-    Place("title", b'"title":%b', place_of("title"), listed=True),
-    Place("model", b'"model":%b', place_of("model"), listed=True),
-    Place("metadata", b'"metadata":%b', place_of("metadata"), listed=True),
-    Place("in metadata", b'"metadata":{"k":%b}', lambda session: session["metadata"].get("k"), listed=True),
-    Place(
+COMMON_FIELDS = [
+    Field("title", b'"title":%b', member_of("title"), listed=True),
+    Field("model", b'"model":%b', member_of("model"), listed=True),
+    Field("metadata", b'"metadata":%b', member_of("metadata"), listed=True),
+    Field("in metadata", b'"metadata":{"k":%b}', lambda session: session["metadata"].get("k"), listed=True),
+    Field(
         "deep in metadata", b'"metadata":{"k":[{"":%b}]}', lambda session: session["metadata"]["k"][0][""], listed=True
     ),
-    Place("unknown", b'"unknown":%b'),
-    Place("messages", b'"MESSAGES":%b'),
-    Place("message", b'"MESSAGES":[%b]'),
-    Place("role", b'"MESSAGES":[{"content":"a","role":%b}]'),
-    Place("content", b'"MESSAGES":[{"role":"user","content":%b}]', last(place_of("content"))),
-    Place(
-        "part", b'"MESSAGES":[{"role":"user","content":[{"text":%b}]}]', last(lambda said: said["content"][0]["text"])
+    Field("unknown", b'"unknown":%b'),
+    Field("messages", b'"MESSAGES":%b'),
+    Field("message", b'"MESSAGES":[%b]'),
+    Field("role", b'"MESSAGES":[{"content":"a","role":%b}]'),
+    Field("content", b'"MESSAGES":[{"role":"user","content":%b}]', last(member_of("content"))),
+    Field(
+        "part",
+        b'"MESSAGES":[{"role":"user","content":[{"text":%b}]}]',
+        last(lambda message: message["content"][0]["text"]),
     ),
-    Place(
+    Field(
         "call",
         b'"MESSAGES":[{"role":"assistant","tool_calls":[{"id":%b}]}]',
-        last(lambda said: said["tool_calls"][0]["id"]),
+        last(lambda message: message["tool_calls"][0]["id"]),
     ),
-    Place("member", b'"MESSAGES":%b' % message_with(b'"k":%b').replace(b"%b}]", b"%b}]"), last(place_of("k"))),
-    Place("deep member", b'"MESSAGES":%b' % message_with(b'"k":[{"":%b}]'), last(lambda said: said["k"][0][""])),
-    Place("instant", b'"MESSAGES":%b' % message_with(b'"created_at":%b')),
+    Field("member", b'"MESSAGES":%b' % message_with(b'"k":%b').replace(b"%b}]", b"%b}]"), last(member_of("k"))),
+    Field("deep member", b'"MESSAGES":%b' % message_with(b'"k":[{"":%b}]'), last(lambda message: message["k"][0][""])),
+    Field("timestamp", b'"MESSAGES":%b' % message_with(b'"created_at":%b')),
 ]
-OF_CREATE = [
-    Place("userId", b'"sessionGroup":"g","userId":%b', place_of("user_id"), listed=True),
-    Place("sessionGroup", b'"userId":"ada","sessionGroup":%b', place_of("session_group"), listed=True),
-    Place("expirationMinutes", b'"userId":"ada","expirationMinutes":%b'),
+CREATE_FIELDS = [
+    Field("userId", b'"sessionGroup":"g","userId":%b', member_of("user_id"), listed=True),
+    Field("sessionGroup", b'"userId":"ada","sessionGroup":%b', member_of("session_group"), listed=True),
+    Field("expirationMinutes", b'"userId":"ada","expirationMinutes":%b'),
 ]
-OF_UPDATE = [
-    Place("tokensUsed", b'"tokensUsed":%b', place_of("total_tokens")),
-    Place("status", b'"status":%b', place_of("status"), listed=True),
+UPDATE_FIELDS = [
+    Field("tokensUsed", b'"tokensUsed":%b', member_of("total_tokens")),
+    Field("status", b'"status":%b', member_of("status"), listed=True),
 ]
 
 
-def creating(body: bytes) -> Callable[[Caller], Response]:
-    return lambda caller: caller.create_raw(body)
+def create_with(body: bytes) -> Callable[[Caller], Response]:
+    return lambda api: api.create_raw(body)
 
 
-def see_it_come_back(both: Both, place: Place, text: bytes, answers: tuple[Response, Response], what: object) -> None:
-    """Read a session on both servers, whole, by a window and in a list, and see the value as it was sent."""
-    given = json.loads(text) if place.shown else None
-    for caller, answer in zip(both, answers, strict=True):
-        session_id = answer.json["sessionId"]
-        session = caller.read(session_id)
-        window = caller.get(session_id, "?messagesOffset=0&messagesLimit=1000")
-        if place.shown is None or given is None:
+def assert_reads_back(
+    pair: ServerPair, field: Field, text: bytes, responses: tuple[Response, Response], context: object
+) -> None:
+    """Read a session on both servers, complete, as a window and in a list, and check that the value is unchanged."""
+    given = json.loads(text) if field.read_back else None
+    for api, response in zip(pair, responses, strict=True):
+        session_id = response.json["sessionId"]
+        session = api.read(session_id)
+        window = api.get(session_id, "?messagesOffset=0&messagesLimit=1000")
+        if field.read_back is None or given is None:
             continue
-        expected = {} if place.name == "metadata" and given == [] else given
-        if place.name == "metadata":
+        expected = {} if field.name == "metadata" and given == [] else given
+        if field.name == "metadata":
             expected = {key: value for key, value in expected.items() if value is not None}
-        assert exactly(place.shown(session)) == exactly(expected), what
-        assert exactly(window.json["messages"]) == exactly(session["messages"]), what
-        if place.listed:
-            (shown,) = [each for each in caller.list("?limit=1").json if each["id"] == session_id]
-            assert exactly(place.shown(shown)) == exactly(expected), what
-    both.alike(lambda caller: caller.get(answers[caller is both.postgres].json["sessionId"]), what)
+        assert canonical_json(field.read_back(session)) == canonical_json(expected), context
+        assert canonical_json(window.json["messages"]) == canonical_json(session["messages"]), context
+        if field.listed:
+            (read_back,) = [each for each in api.list("?limit=1").json if each["id"] == session_id]
+            assert canonical_json(field.read_back(read_back)) == canonical_json(expected), context
+    pair.assert_same_response(lambda api: api.get(responses[api is pair.postgres].json["sessionId"]), context)
 
 
-@pytest.mark.parametrize("place", [*OF_CREATE, *IN_BOTH], ids=lambda place: place.name)
-def test_create_session_takes_any_value_or_refuses_it_alike(both: Both, place: Place) -> None:
-    template = place.body.replace(b"MESSAGES", b"initialMessages")
-    template = b"{%b}" % template if place in OF_CREATE else CREATE % template
+@pytest.mark.parametrize("field", [*CREATE_FIELDS, *COMMON_FIELDS], ids=lambda field: field.name)
+def test_create_session_accepts_or_refuses_any_value_equally(pair: ServerPair, field: Field) -> None:
+    template = field.body.replace(b"MESSAGES", b"initialMessages")
+    template = b"{%b}" % template if field in CREATE_FIELDS else CREATE % template
     taken = 0
     for name, text in corpus.values():
         body = template.replace(b"%b", text)
-        answers = both.alike(creating(body), name)
-        if answers[0].status == 201:
-            see_it_come_back(both, place, text, answers, name)
+        responses = pair.assert_same_response(create_with(body), name)
+        if responses[0].status == 201:
+            assert_reads_back(pair, field, text, responses, name)
             taken += 1
     assert taken
 
 
-@pytest.mark.parametrize("place", [*OF_UPDATE, *IN_BOTH], ids=lambda place: place.name)
-def test_update_session_takes_any_value_or_refuses_it_alike(both: Both, place: Place) -> None:
-    template = b"{%b}" % place.body.replace(b"MESSAGES", b"newMessages")
+@pytest.mark.parametrize("field", [*UPDATE_FIELDS, *COMMON_FIELDS], ids=lambda field: field.name)
+def test_update_session_accepts_or_refuses_any_value_equally(pair: ServerPair, field: Field) -> None:
+    template = b"{%b}" % field.body.replace(b"MESSAGES", b"newMessages")
     taken = 0
     for name, text in corpus.values():
-        ids = [caller.new_session() for caller in both]
+        ids = [api.new_session() for api in pair]
         body = template.replace(b"%b", text)
 
-        def ask(caller: Caller, body: bytes = body, ids: list[str] = ids) -> Response:
-            return caller.update_raw(ids[caller is both.postgres], body)
+        def send(api: Caller, body: bytes = body, ids: list[str] = ids) -> Response:
+            return api.update_raw(ids[api is pair.postgres], body)
 
-        answers = both.alike(ask, name)
-        if answers[0].status == 200:
-            see_it_come_back(both, place, text, answers, name)
+        responses = pair.assert_same_response(send, name)
+        if responses[0].status == 200:
+            assert_reads_back(pair, field, text, responses, name)
             taken += 1
     assert taken
 
 
-def test_extend_session_takes_any_value_or_refuses_it_alike(both: Both) -> None:
-    ids = [caller.new_session() for caller in both]
+def test_extend_session_accepts_or_refuses_any_value_equally(pair: ServerPair) -> None:
+    ids = [api.new_session() for api in pair]
     for name, text in corpus.values():
         for template in (b'{"additionalMinutes":%b}', b'{"unknown":%b}', b"%b"):
             body = template.replace(b"%b", text)
 
-            def ask(caller: Caller, body: bytes = body) -> Response:
-                return caller.extend_raw(ids[caller is both.postgres], body)
+            def send(api: Caller, body: bytes = body) -> Response:
+                return api.extend_raw(ids[api is pair.postgres], body)
 
-            both.alike(ask, name)
+            pair.assert_same_response(send, name)
 
 
-def test_a_key_of_any_form_is_taken_or_refused_alike(both: Both) -> None:
+def test_an_idempotency_key_of_any_form_is_accepted_or_refused_equally(pair: ServerPair) -> None:
     for name, text in corpus.values():
         if not text.startswith(b'"'):
             continue
         for template in (b'"metadata":{%b:1}', b'"initialMessages":[{"role":"user","content":"a",%b:1}]', b"%b:1"):
             body = CREATE % template.replace(b"%b", text)
-            answers = both.alike(creating(body), name)
-            if answers[0].status != 201 or template == b"%b:1":
+            responses = pair.assert_same_response(create_with(body), name)
+            if responses[0].status != 201 or template == b"%b:1":
                 continue
             key = json.loads(text)
-            for caller, answer in zip(both, answers, strict=True):
-                session = caller.read(answer.json["sessionId"])
+            for api, response in zip(pair, responses, strict=True):
+                session = api.read(response.json["sessionId"])
                 holder = session["metadata"] if b"metadata" in template else session["messages"][0]
                 assert key in holder, name
 
 
 @pytest.mark.parametrize("name", corpus.BODIES)
-def test_any_body_is_taken_or_refused_alike(both: Both, name: str) -> None:
+def test_any_body_is_accepted_or_refused_equally(pair: ServerPair, name: str) -> None:
     body = corpus.BODIES[name]
-    ids = [caller.new_session() for caller in both]
+    ids = [api.new_session() for api in pair]
     for method, path in (("POST", ""), ("PUT", "/ID"), ("PUT", "/ID/extend"), ("DELETE", f"/{unknown_id()}")):
 
-        def ask(caller: Caller, method: str = method, path: str = path) -> Response:
-            mine = path.replace("ID", ids[caller is both.postgres])
-            return caller.send(method, caller.sessions + mine, body, JSON)
+        def send(api: Caller, method: str = method, path: str = path) -> Response:
+            mine = path.replace("ID", ids[api is pair.postgres])
+            return api.send(method, api.sessions + mine, body, JSON)
 
-        both.alike(ask, (name, method))
+        pair.assert_same_response(send, (name, method))
 
 
-def test_what_was_taken_is_exported_as_it_is_read(both: Both, servers: Any, tmp_path: Path) -> None:
+def test_an_export_has_the_values_of_a_read(pair: ServerPair, servers: Any, tmp_path: Path) -> None:
     texts = [text for text in corpus.TEXTS.values() if text]
     for text in texts:
         body = {
@@ -206,13 +210,13 @@ def test_what_was_taken_is_exported_as_it_is_read(both: Both, servers: Any, tmp_
             "metadata": {"k": text.replace("\0", "")[:5_000]},
             "initialMessages": [{"role": "user", "content": text, "name": text[:999], text[:99]: [text[:999]]}],
         }
-        both.alike(creating(json.dumps(body).encode()), text[:20])
+        pair.assert_same_response(create_with(json.dumps(body).encode()), text[:20])
     found = []
-    for caller, server in zip(both, servers, strict=True):
+    for api, server in zip(pair, servers, strict=True):
         environment = {
             "SESSIONARY_URL": server.base_url,
-            "SESSIONARY_TOKEN": str(caller.token),
-            "SESSIONARY_ORGANISATION": caller.organisation,
+            "SESSIONARY_TOKEN": str(api.token),
+            "SESSIONARY_ORGANISATION": api.organisation,
         }
         file = tmp_path / f"{server.port}.jsonl"
         completed = run_sessionary("export", "--output", str(file), environment=environment)
@@ -220,13 +224,13 @@ def test_what_was_taken_is_exported_as_it_is_read(both: Both, servers: Any, tmp_
         sessions = [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
         assert len(sessions) == len(texts)
         for session in sessions:
-            assert exactly(session) == exactly(caller.read(session["id"]))
-        found.append([said["content"] for session in sessions for said in session["messages"]])
+            assert canonical_json(session) == canonical_json(api.read(session["id"]))
+        found.append([message["content"] for session in sessions for message in session["messages"]])
     assert found == [texts[::-1]] * 2
 
 
-@pytest.mark.parametrize("place", ["organisation", "session", "behind the session", "before"])
-def test_a_path_of_any_form_is_answered_alike(both: Both, place: str) -> None:
+@pytest.mark.parametrize("field", ["organisation", "session", "behind the session", "before"])
+def test_any_path_has_equal_responses(pair: ServerPair, field: str) -> None:
     session_id = unknown_id()
     for segment in corpus.SEGMENTS:
         path = {
@@ -234,17 +238,17 @@ def test_a_path_of_any_form_is_answered_alike(both: Both, place: str) -> None:
             "session": f"/api/v3/organizations/demo/ai/sessions/{segment}",
             "behind the session": f"/api/v3/organizations/demo/ai/sessions/{session_id}/{segment}",
             "before": f"/{segment}/api/v3/organizations/demo/ai/sessions",
-        }[place]
+        }[field]
         for method in ("GET", "PUT", "DELETE"):
 
-            def ask(caller: Caller, path: str = path, method: str = method) -> Response:
+            def send(api: Caller, path: str = path, method: str = method) -> Response:
                 body = {"Content-Length": "2"} if method == "PUT" else {}
-                sent = head(method, path, {"Authorization": f"Bearer {caller.token}", **body, "Connection": "close"})
-                return on_a_wire(caller, sent + (b"{}" if body else b""))
+                sent = head(method, path, {"Authorization": f"Bearer {api.token}", **body, "Connection": "close"})
+                return send_raw(api, sent + (b"{}" if body else b""))
 
-            answer, _ = both.alike(ask, (segment[:40], method))
-            assert answer.status in {200, 400, 404, 405, 414}, (segment[:40], method)
-            assert "x-evil" not in answer.headers
+            response, _ = pair.assert_same_response(send, (segment[:40], method))
+            assert response.status in {200, 400, 404, 405, 414}, (segment[:40], method)
+            assert "x-evil" not in response.headers
 
 
 LISTS = ["userId", "sessionGroup", "model", "status", "limit", "offset", "cursor", "unknown", "__proto__"]
@@ -252,17 +256,17 @@ WINDOWS = ["messagesLimit", "messagesOffset", "unknown"]
 
 
 @pytest.mark.parametrize("name", [*LISTS, *WINDOWS])
-def test_a_parameter_of_any_form_is_answered_alike(both: Both, name: str) -> None:
-    ids = [caller.new_session(userId="ada", model="m") for caller in both]
+def test_any_parameter_has_equal_responses(pair: ServerPair, name: str) -> None:
+    ids = [api.new_session(userId="ada", model="m") for api in pair]
     for value in corpus.QUERY_VALUES:
         for query in (f"?{name}={value}", f"?{name}", f"?{name}={value}&{name}={value}", f"?{value}={name}"):
 
-            def ask(caller: Caller, query: str = query) -> Response:
-                mine = f"/{ids[caller is both.postgres]}" if name in WINDOWS else ""
-                return caller.send("GET", caller.sessions + mine + query)
+            def send(api: Caller, query: str = query) -> Response:
+                mine = f"/{ids[api is pair.postgres]}" if name in WINDOWS else ""
+                return api.send("GET", api.sessions + mine + query)
 
-            answer, _ = both.alike(ask, query[:60])
-            assert answer.status in {200, 400}, query[:60]
+            response, _ = pair.assert_same_response(send, query[:60])
+            assert response.status in {200, 400}, query[:60]
 
 
 HEADERS = ["Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id", "Content-Type", "Accept", "Authorization"]
@@ -270,31 +274,31 @@ HEADERS += ["Cookie", "Origin", "X-Forwarded-For", "X-Forwarded-Proto", "Forward
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_header_of_any_form_is_answered_alike(both: Both, name: str) -> None:
-    ids = [caller.new_session() for caller in both]
+def test_any_header_has_equal_responses(pair: ServerPair, name: str) -> None:
+    ids = [api.new_session() for api in pair]
     for value in corpus.HEADER_VALUES:
         for method, body in (("GET", b""), ("PUT", b"{}")):
 
-            def ask(caller: Caller, value: bytes = value, method: str = method, body: bytes = body) -> Response:
-                given = {} if name == "Authorization" else {"Authorization": f"Bearer {caller.token}"}
+            def send(api: Caller, value: bytes = value, method: str = method, body: bytes = body) -> Response:
+                given = {} if name == "Authorization" else {"Authorization": f"Bearer {api.token}"}
                 given |= {"Content-Length": str(len(body)), "Connection": "close"}
-                path = f"{caller.sessions}/{ids[caller is both.postgres]}"
-                begun = head(method, path, given)[:-2]
-                return on_a_wire(caller, begun + name.encode() + b": " + value + b"\r\n\r\n" + body)
+                path = f"{api.sessions}/{ids[api is pair.postgres]}"
+                start = head(method, path, given)[:-2]
+                return send_raw(api, start + name.encode() + b": " + value + b"\r\n\r\n" + body)
 
-            answer, _ = both.alike(ask, (value[:40], method))
-            assert answer.status in {200, 304, 400, 401, 412, 415}, (value[:40], method)
+            response, _ = pair.assert_same_response(send, (value[:40], method))
+            assert response.status in {200, 304, 400, 401, 412, 415}, (value[:40], method)
 
 
 @pytest.mark.parametrize("name", corpus.BAD_LINES)
-def test_a_header_line_that_two_readers_could_part_differently_changes_nothing(both: Both, name: str) -> None:
-    def ask(caller: Caller) -> Response:
-        begun = head("POST", caller.sessions, {"Authorization": f"Bearer {caller.token}"})[:-2]
+def test_an_ambiguous_header_line_changes_nothing(pair: ServerPair, name: str) -> None:
+    def send(api: Caller) -> Response:
+        start = head("POST", api.sessions, {"Authorization": f"Bearer {api.token}"})[:-2]
         hidden = b'{"userId":"hidden"}'
-        inner = head("POST", caller.sessions, {"Authorization": f"Bearer {caller.token}", "Content-Length": "19"})
-        return on_a_wire(caller, begun + corpus.BAD_LINES[name] + b"\r\n" + b"0\r\n\r\n" + inner + hidden)
+        inner = head("POST", api.sessions, {"Authorization": f"Bearer {api.token}", "Content-Length": "19"})
+        return send_raw(api, start + corpus.BAD_LINES[name] + b"\r\n" + b"0\r\n\r\n" + inner + hidden)
 
-    answer, _ = both.alike(ask, name)
-    assert answer.status == 400, name
-    both.alike(lambda caller: caller.list(), name)
-    assert both.sqlite.list().json == []
+    response, _ = pair.assert_same_response(send, name)
+    assert response.status == 400, name
+    pair.assert_same_response(lambda api: api.list(), name)
+    assert pair.sqlite.list().json == []

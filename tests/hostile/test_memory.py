@@ -1,4 +1,4 @@
-"""Whatever a caller without a token sends, the server's memory stays flat: nothing it sent is kept, nothing is left."""
+"""Whatever an unauthenticated client sends, the memory of the server does not grow."""
 
 import contextlib
 import socket
@@ -11,20 +11,20 @@ import pytest
 from tests.harness.certificates import self_signed
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import poll
-from tests.hostile.measuring import MEBIBYTE, memory_of, reset_peak_of
+from tests.hostile.process_stats import MEBIBYTE, memory_bytes, reset_memory_peak
 from tests.http.raw_connection import ConnectionClosedError, RawConnection, head
 
-ROOM = 24 * MEBIBYTE
+GROWTH_MAX = 24 * MEBIBYTE
 PATH = "/api/v3/organizations/demo/ai/sessions"
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server of its own, so that its memory is; nobody who calls it here has a token."""
+    """A server for this module only, so that its memory can be measured; no request here has a token."""
     with ServerProcess(f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db", "--connections=500") as server:
         with contextlib.ExitStack() as opened:
-            # What the first connections and answers cost is there before anything is measured.
+            # The memory of the first connections and responses is allocated before anything is measured.
             wires = [opened.enter_context(RawConnection(server.port)) for _ in range(50)]
             for wire in wires:
                 wire.send(head("POST", PATH, {"Content-Length": "60000"}), b"x" * 60_000)
@@ -33,19 +33,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @contextlib.contextmanager
-def flat(server: ServerProcess, room: int = ROOM) -> Iterator[None]:
-    """Have a server's memory stay where it is, at its highest too."""
-    reset_peak_of(server.pid)
-    before = memory_of(server.pid)
+def memory_stays_flat(server: ServerProcess, limit: int = GROWTH_MAX) -> Iterator[None]:
+    """Check that the peak memory of a server does not grow by more than ``limit`` bytes in the block."""
+    reset_memory_peak(server.pid)
+    before = memory_bytes(server.pid)
     yield
-    assert memory_of(server.pid, "VmHWM") - before < room
+    assert memory_bytes(server.pid, "VmHWM") - before < limit
     with RawConnection(server.port) as wire:
         wire.send(head("GET", "/health/live"))
-        assert wire.receive().status == 200, "it serves on"
+        assert wire.receive().status == 200, "the server still works"
 
 
-def sent_to(server: ServerProcess, parts: Iterable[bytes]) -> None:
-    """Send all that the server takes over one connection, and read no answer."""
+def send_all(server: ServerProcess, parts: Iterable[bytes]) -> None:
+    """Send as much as the server reads over one connection, and read no response."""
     with RawConnection(server.port) as wire:
         wire.send_until_closed(parts)
 
@@ -59,26 +59,26 @@ TRAILERS = {
 }
 
 
-@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("kind", TRAILERS)
 @pytest.mark.parametrize("path", [PATH, "/x", "/health/live"])
-def test_trailers_are_not_kept(server: ServerProcess, way: str, path: str) -> None:
-    with flat(server):
+def test_trailers_take_no_memory(server: ServerProcess, kind: str, path: str) -> None:
+    with memory_stays_flat(server):
         for _ in range(4):
-            sent_to(server, [head("POST", path, CHUNKED), b"4\r\nabcd\r\n0\r\n", *TRAILERS[way]])
+            send_all(server, [head("POST", path, CHUNKED), b"4\r\nabcd\r\n0\r\n", *TRAILERS[kind]])
 
 
-def test_a_trailer_held_open_on_many_connections_costs_little(server: ServerProcess) -> None:
+def test_unfinished_trailers_on_many_connections_take_little_memory(server: ServerProcess) -> None:
     beginning = head("POST", PATH, CHUNKED) + b"0\r\n"
-    with contextlib.ExitStack() as opened, flat(server):
+    with contextlib.ExitStack() as opened, memory_stays_flat(server):
         for _ in range(200):
             wire = opened.enter_context(RawConnection(server.port))
             with contextlib.suppress(ConnectionError):
                 wire.send(beginning, b"X: ", b"x" * 200_000)
 
 
-def test_requests_with_trailers_one_behind_another_leave_nothing(server: ServerProcess) -> None:
+def test_many_requests_with_trailers_leave_no_memory_allocated(server: ServerProcess) -> None:
     one = head("POST", "/x", CHUNKED) + b"1\r\na\r\n0\r\n" + b"X-Filler: yyyyyyyyyyyyy\r\n" * 200 + b"\r\n"
-    with flat(server):
+    with memory_stays_flat(server):
         for _ in range(20):
             with RawConnection(server.port) as wire:
                 for _ in range(100):
@@ -94,11 +94,11 @@ FRAMING = {
 }
 
 
-@pytest.mark.parametrize("way", FRAMING)
-def test_what_stands_around_chunks_is_not_kept_and_not_read_for_ever(server: ServerProcess, way: str) -> None:
-    with flat(server):
+@pytest.mark.parametrize("kind", FRAMING)
+def test_the_framing_of_chunks_takes_no_memory_and_is_limited(server: ServerProcess, kind: str) -> None:
+    with memory_stays_flat(server):
         for _ in range(2):
-            sent_to(server, [head("POST", PATH, CHUNKED), *FRAMING[way]])
+            send_all(server, [head("POST", PATH, CHUNKED), *FRAMING[kind]])
 
 
 PIPELINES = {
@@ -114,27 +114,27 @@ PIPELINES = {
 }
 
 
-@pytest.mark.parametrize("way", PIPELINES)
-def test_a_pipeline_waits_in_its_connection_and_not_in_memory(server: ServerProcess, way: str) -> None:
-    one = PIPELINES[way]
+@pytest.mark.parametrize("kind", PIPELINES)
+def test_pipelined_requests_wait_in_the_connection_and_not_in_memory(server: ServerProcess, kind: str) -> None:
+    one = PIPELINES[kind]
     piece = one * (65_536 // len(one) + 1)
-    with flat(server), contextlib.ExitStack() as opened:
+    with memory_stays_flat(server), contextlib.ExitStack() as opened:
         for _ in range(4):
             wire = opened.enter_context(RawConnection(server.port, seconds=0.5))
             with contextlib.suppress(TimeoutError):
-                # No answer is read, so in the end nothing more is taken.
+                # No response is read, so the server stops reading at some point.
                 wire.send_until_closed([piece] * (16 * MEBIBYTE // len(piece)))
 
 
-def test_pipelines_on_many_connections_cost_little(server: ServerProcess) -> None:
+def test_pipelines_on_many_connections_take_little_memory(server: ServerProcess) -> None:
     one = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
-    with contextlib.ExitStack() as opened, flat(server, 100 * MEBIBYTE):
+    with contextlib.ExitStack() as opened, memory_stays_flat(server, 100 * MEBIBYTE):
         for _ in range(100):
             wire = opened.enter_context(RawConnection(server.port))
             wire.send(one * (300_000 // len(one)))
 
 
-def test_a_pipeline_that_is_read_is_answered_whole(server: ServerProcess) -> None:
+def test_a_pipeline_whose_responses_are_read_is_answered_completely(server: ServerProcess) -> None:
     one, count = head("GET", "/health/live", {"X-Request-Id": "r"}), 2_000
     with RawConnection(server.port) as wire:
         wire.send(one * count)
@@ -153,22 +153,22 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("way", HEADS)
-def test_refused_headers_leave_nothing(server: ServerProcess, way: str) -> None:
+@pytest.mark.parametrize("kind", HEADS)
+def test_refused_headers_leave_no_memory_allocated(server: ServerProcess, kind: str) -> None:
     beginning = b"GET /x HTTP/1.1\r\nHost: here\r\n"
-    with flat(server):
+    with memory_stays_flat(server):
         for _ in range(20):
-            sent_to(server, [beginning, *HEADS[way]])
+            send_all(server, [beginning, *HEADS[kind]])
 
 
-def test_a_request_line_that_never_ends_leaves_nothing(server: ServerProcess) -> None:
-    with flat(server):
+def test_an_endless_request_line_leaves_no_memory_allocated(server: ServerProcess) -> None:
+    with memory_stays_flat(server):
         for _ in range(20):
-            sent_to(server, [b"GET /", *[b"x" * 65_536] * 256])
+            send_all(server, [b"GET /", *[b"x" * 65_536] * 256])
 
 
-def test_small_headers_held_open_on_many_connections_cost_little(server: ServerProcess) -> None:
-    with contextlib.ExitStack() as opened, flat(server, 80 * MEBIBYTE):
+def test_unfinished_small_headers_on_many_connections_take_little_memory(server: ServerProcess) -> None:
+    with contextlib.ExitStack() as opened, memory_stays_flat(server, 80 * MEBIBYTE):
         for _ in range(100):
             wire = opened.enter_context(RawConnection(server.port))
             wire.send(b"GET /x HTTP/1.1\r\nHost: here\r\n", b"ab:cd\r\n" * 30_000)
@@ -183,18 +183,18 @@ HALVES = {
 }
 
 
-@pytest.mark.parametrize("way", HALVES)
-def test_heads_that_are_too_long_are_not_kept_while_they_are_held_open(server: ServerProcess, way: str) -> None:
-    with contextlib.ExitStack() as opened, flat(server, 25 * MEBIBYTE):
+@pytest.mark.parametrize("kind", HALVES)
+def test_unfinished_heads_that_are_too_long_take_no_memory(server: ServerProcess, kind: str) -> None:
+    with contextlib.ExitStack() as opened, memory_stays_flat(server, 25 * MEBIBYTE):
         for _ in range(300):
             wire = opened.enter_context(RawConnection(server.port))
             with contextlib.suppress(ConnectionError):
-                wire.send(HALVES[way])
+                wire.send(HALVES[kind])
 
 
-def test_refused_requests_of_many_headers_one_behind_another_leave_nothing(server: ServerProcess) -> None:
+def test_many_refused_requests_with_many_headers_leave_no_memory_allocated(server: ServerProcess) -> None:
     one = head("GET", PATH, {f"X-Filler-{number}": "y" * 1_000 for number in range(50)})
-    with flat(server):
+    with memory_stays_flat(server):
         for _ in range(15):
             with RawConnection(server.port) as wire:
                 for _ in range(100):
@@ -202,17 +202,17 @@ def test_refused_requests_of_many_headers_one_behind_another_leave_nothing(serve
                     assert wire.receive().status == 401
 
 
-def test_a_wish_for_another_protocol_with_megabytes_behind_it_leaves_nothing(server: ServerProcess) -> None:
+def test_an_upgrade_request_followed_by_megabytes_leaves_no_memory_allocated(server: ServerProcess) -> None:
     wish = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "AAAA", "Sec-WebSocket-Version": "13"}
-    with flat(server):
+    with memory_stays_flat(server):
         for method in ("GET", "POST", "CONNECT"):
             for _ in range(4):
-                sent_to(server, [head(method, "/x", wish), *[b"x" * 65_536] * 256])
+                send_all(server, [head(method, "/x", wish), *[b"x" * 65_536] * 256])
 
 
-def test_continue_asked_for_and_no_body_sent_leaves_nothing(server: ServerProcess) -> None:
+def test_expect_continue_without_a_body_leaves_no_memory_allocated(server: ServerProcess) -> None:
     one = head("POST", PATH, {"Expect": "100-continue", "Content-Length": "0"})
-    with flat(server):
+    with memory_stays_flat(server):
         for _ in range(20):
             with RawConnection(server.port) as wire:
                 for _ in range(100):
@@ -220,39 +220,39 @@ def test_continue_asked_for_and_no_body_sent_leaves_nothing(server: ServerProces
                     assert wire.receive().status == 401
 
 
-def test_over_tls_memory_stays_flat_too(tmp_path: Path) -> None:
+def test_memory_does_not_grow_over_tls_either(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     context = ssl.create_default_context(cafile=str(certificate))
     files = (f"--tls-certificate={certificate}", f"--tls-key={key}")
     server = ServerProcess(f"sqlite:///{tmp_path}/store.db", *files, directory=tmp_path)
     try:
         server.start(wait=False)
-        poll(lambda: _greeted(server.port, context), "a server that speaks TLS")
+        poll(lambda: _is_served(server.port, context), "a server that speaks TLS")
         for _ in range(10):
-            assert _greeted(server.port, context)
-        reset_peak_of(server.pid)
-        before = memory_of(server.pid)
+            assert _is_served(server.port, context)
+        reset_memory_peak(server.pid)
+        before = memory_bytes(server.pid)
         trailers = [head("POST", PATH, CHUNKED), b"0\r\nX: ", *[b"x" * 65_536] * 256]
         pipeline = [head("GET", "/x") * 1_000] * 400
         for parts in (trailers, pipeline, trailers, pipeline):
-            with secure(server.port, context) as wire, contextlib.suppress(OSError):
+            with connect_tls(server.port, context) as wire, contextlib.suppress(OSError):
                 wire.settimeout(0.5)
                 for part in parts:
                     wire.sendall(part)
-        assert memory_of(server.pid, "VmHWM") - before < ROOM
-        assert _greeted(server.port, context)
+        assert memory_bytes(server.pid, "VmHWM") - before < GROWTH_MAX
+        assert _is_served(server.port, context)
     finally:
         server.close()
 
 
-def secure(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+def connect_tls(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
     """Connect over TLS."""
     return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10), server_hostname="localhost")
 
 
-def _greeted(port: int, context: ssl.SSLContext) -> bool:
+def _is_served(port: int, context: ssl.SSLContext) -> bool:
     try:
-        with secure(port, context) as wire:
+        with connect_tls(port, context) as wire:
             wire.sendall(head("GET", "/health/live"))
             return wire.recv(100).startswith(b"HTTP/1.1 200 ")
     except OSError:

@@ -1,4 +1,4 @@
-"""What callers entrust to a server stands in no log, no error and, of tokens, in no file of the database."""
+"""Messages, metadata and tokens are in no log and no error, and tokens in no file of the database."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def log_format(request: pytest.FixtureRequest) -> str:
 def server(
     request: pytest.FixtureRequest, postgres_18: PostgresServer, log_format: str, tmp_path: Path
 ) -> Iterator[ServerProcess]:
-    """A server on each store that logs all it can."""
+    """A server on each store that logs at the level debug."""
     words = ("--no-first-token", "--log-level=debug", f"--log-format={log_format}", "--header-seconds=1")
     if request.param == "sqlite":
         with ServerProcess(f"sqlite:///{tmp_path}/store.db", *words, directory=tmp_path) as server:
@@ -35,20 +35,20 @@ def server(
             yield server
 
 
-def wronged(caller: Caller) -> list[Response]:
-    """Go wrong in every way with the canary in every place."""
-    session_id = caller.new_session(
+def failed_requests(api: Caller) -> list[Response]:
+    """Send requests that fail in every way, with the canary in every field."""
+    session_id = api.new_session(
         userId=CANARY, sessionGroup=CANARY, metadata={CANARY: CANARY}, initialMessages=[message(CANARY)]
     )
-    path = f"{caller.sessions}/{session_id}"
-    said = message(CANARY, **{CANARY: CANARY})
+    path = f"{api.sessions}/{session_id}"
+    canary_message = message(CANARY, **{CANARY: CANARY})
     bad_members: list[dict[str, Any]] = [
         {"newMessages": [message(CANARY, CANARY)]},
         {"newMessages": [{CANARY: CANARY}]},
         {"newMessages": [CANARY]},
         {"newMessages": [message({CANARY: CANARY})]},
         {"newMessages": [message([CANARY])]},
-        {"newMessages": [said] * 1_001},
+        {"newMessages": [canary_message] * 1_001},
         {"newMessages": [message(CANARY * 100_000)]},
         {"metadata": {CANARY: "\0"}},
         {"metadata": {CANARY: CANARY * 10_000}},
@@ -71,61 +71,61 @@ def wronged(caller: Caller) -> list[Response]:
         b'{"metadata":{"%b":1e999}}' % raw,
         b'"%b"' % raw,
     ]
-    tokens = [f"sny_{CANARY}", f"{caller.token}{CANARY}", str(caller.token)[:-1] + "x"]
+    tokens = [f"sny_{CANARY}", f"{api.token}{CANARY}", str(api.token)[:-1] + "x"]
     return [
-        *(caller.update(session_id, **members) for members in bad_members),
-        *(caller.create(**{**members, "userId": "ada\n" + CANARY}) for members in bad_members),
-        *(caller.update_raw(session_id, body) for body in bad_bodies),
-        *(caller.create_raw(body) for body in bad_bodies),
-        *(caller.extend_raw(session_id, body) for body in bad_bodies[:1] + bad_bodies[3:4]),
-        *(caller.with_token(token).list() for token in tokens),
-        caller.with_token(None).list(f"?access_token={caller.token}"),
-        caller.send("PUT", path, as_json({"newMessages": [said]}), {**JSON, "If-Match": f'"{CANARY}"'}),
-        caller.send("PUT", path, b"{}", {**JSON, "Idempotency-Key": f"é{CANARY}"}),
-        caller.send("PUT", path, as_json({"metadata": {CANARY: 1}}), {"Content-Type": f"text/{CANARY}"}),
-        caller.get(unknown_id()),
-        caller.send("PATCH", path, as_json(said), JSON),
-        *connections_refused(caller),
+        *(api.update(session_id, **members) for members in bad_members),
+        *(api.create(**{**members, "userId": "ada\n" + CANARY}) for members in bad_members),
+        *(api.update_raw(session_id, body) for body in bad_bodies),
+        *(api.create_raw(body) for body in bad_bodies),
+        *(api.extend_raw(session_id, body) for body in bad_bodies[:1] + bad_bodies[3:4]),
+        *(api.with_token(token).list() for token in tokens),
+        api.with_token(None).list(f"?access_token={api.token}"),
+        api.send("PUT", path, as_json({"newMessages": [canary_message]}), {**JSON, "If-Match": f'"{CANARY}"'}),
+        api.send("PUT", path, b"{}", {**JSON, "Idempotency-Key": f"é{CANARY}"}),
+        api.send("PUT", path, as_json({"metadata": {CANARY: 1}}), {"Content-Type": f"text/{CANARY}"}),
+        api.get(unknown_id()),
+        api.send("PATCH", path, as_json(canary_message), JSON),
+        *refused_connections(api),
     ]
 
 
-def connections_refused(caller: Caller) -> Iterator[Response]:
-    """Be refused before there is a request."""
-    bearing = {"Authorization": f"Bearer {caller.token}", "X-A": CANARY}
+def refused_connections(api: Caller) -> Iterator[Response]:
+    """Send bytes that are refused before they are a request."""
+    bearing = {"Authorization": f"Bearer {api.token}", "X-A": CANARY}
     for sent in (
-        head("GET", caller.sessions, bearing)[:-2] + b"no colon " + CANARY.encode() + b"\r\n\r\n",
-        head("GET", caller.sessions, bearing)[:-2],
-        head("GET", caller.sessions, {**bearing, "X-B": CANARY * 30_000}),
-        head("GET", f"{caller.sessions}?x={CANARY * 8_000}", bearing),
+        head("GET", api.sessions, bearing)[:-2] + b"no colon " + CANARY.encode() + b"\r\n\r\n",
+        head("GET", api.sessions, bearing)[:-2],
+        head("GET", api.sessions, {**bearing, "X-B": CANARY * 30_000}),
+        head("GET", f"{api.sessions}?x={CANARY * 8_000}", bearing),
     ):
-        with RawConnection(caller.port) as wire:
+        with RawConnection(api.port) as wire:
             wire.send(sent)
             yield wire.receive()
 
 
-def test_no_canary_is_in_an_error_a_log_or_what_the_command_line_prints(server: ServerProcess) -> None:
+def test_no_secret_is_in_an_error_a_log_or_the_output_of_the_command_line(server: ServerProcess) -> None:
     token = server.create_token_object("demo")
     secret = token["token"].rpartition("_")[2]
-    with Caller(server.port, token["token"], "demo") as caller:
-        answers = wronged(caller)
-        assert CANARY in json.dumps(caller.list().json), "it was kept, and is told to who may read it"
+    with Caller(server.port, token["token"], "demo") as api:
+        responses = failed_requests(api)
+        assert CANARY in json.dumps(api.list().json), "it is stored, and returned to authorized clients"
     revoked = run_sessionary("tokens", "revoke", token["id"], "--database", server.database)
-    shown = run_sessionary("tokens", "list", "--json", "--database", server.database)
+    listed = run_sessionary("tokens", "list", "--json", "--database", server.database)
     assert server.terminate() == 0
 
-    for answer in answers:
-        assert answer.status >= 400, answer
-        told = answer.body.decode() + json.dumps(dict(answer.headers))
-        assert CANARY not in told
-        assert secret[:32] not in told
-    for printed in (server.log.read_text(), revoked.stdout + revoked.stderr, shown.stdout + shown.stderr):
+    for response in responses:
+        assert response.status >= 400, response
+        text = response.body.decode() + json.dumps(dict(response.headers))
+        assert CANARY not in text
+        assert secret[:32] not in text
+    for printed in (server.log.read_text(), revoked.stdout + revoked.stderr, listed.stdout + listed.stderr):
         assert printed
         assert CANARY not in printed
         assert secret[:32] not in printed
 
 
 def files_with(directory: Path, secret: str) -> list[str]:
-    """Name the files below a directory in whose bytes a secret stands."""
+    """Return the files below a directory that contain a secret."""
     found = subprocess.run(["grep", "-rlaF", secret, directory], capture_output=True, text=True, check=False)
     assert found.returncode < 2, found.stderr
     return found.stdout.splitlines()
@@ -136,16 +136,16 @@ def test_no_token_is_in_the_databases_files(server: ServerProcess, postgres_18: 
     directory = tmp_path if server.database.startswith("sqlite") else postgres_18.directory
     tokens = [server.create_token("demo", name=f"name-{CANARY}") for _ in range(3)]
     for token in tokens:
-        with Caller(server.port, token, "demo") as caller:
-            caller.new_session(userId=f"user-{CANARY}")
-    assert files_with(directory, f"user-{CANARY}"), "we look where things are kept"
+        with Caller(server.port, token, "demo") as api:
+            api.new_session(userId=f"user-{CANARY}")
+    assert files_with(directory, f"user-{CANARY}"), "these files contain the data"
 
-    def kept() -> list[str]:
+    def stored() -> list[str]:
         secrets = [token.rpartition("_")[2] for token in tokens]
         pieces = [piece for secret in secrets for piece in (secret[:64], secret[16:48])]
         pieces += [bytes.fromhex(secret[:64]).hex() for secret in secrets]
         return [file for piece in pieces for file in files_with(directory, piece)]
 
-    assert kept() == []
+    assert stored() == []
     assert server.terminate() == 0
-    assert kept() == []
+    assert stored() == []

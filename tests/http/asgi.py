@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from sessionary.server.http.application import Application
 from sessionary.server.operations.context import Service
-from sessionary.server.operations.session_ids import SessionIds
-from sessionary.server.operations.tokens import SCOPES, TokenMaker, create_token
+from sessionary.server.operations.session_ids import SessionIdGenerator
+from sessionary.server.operations.tokens import SCOPES, TokenIssuer, create_token
 from tests.conformance.making import DAY, HandClock
 from tests.http.callers import Response
 from tests.reference import ReferenceStore
@@ -19,7 +19,7 @@ class AsgiCaller:
     def __init__(self, prefix: str = "", *, as_root_path: bool = False) -> None:
         self._clock = HandClock()
         self._store = ReferenceStore(self._clock)
-        service = Service(self._store, self._clock, SessionIds(self._clock, secrets.randbits), 30 * DAY)
+        service = Service(self._store, self._clock, SessionIdGenerator(self._clock, secrets.randbits), 30 * DAY)
         self._root_path = prefix if as_root_path else ""
         self._application = Application(
             service,
@@ -30,7 +30,7 @@ class AsgiCaller:
         self._token = ""
 
     async def __aenter__(self) -> Self:
-        maker = TokenMaker(self._store, self._clock, secrets.token_bytes)
+        maker = TokenIssuer(self._store, self._clock, secrets.token_bytes)
         _, self._token = await create_token(maker, "demo", "test", SCOPES)
         return self
 

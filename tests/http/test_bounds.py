@@ -239,7 +239,7 @@ def test_bounds_are_checked_before_the_session_is_looked_up(caller: Caller) -> N
         ({"title": ["T"]}, "/title", "must be a string of 1 to 512 characters."),
         ({"metadata": 5}, "/metadata", "must be an object."),
         ({"metadata": [1]}, "/metadata", "must be an object."),
-        ({"metadata": {"a": "\0"}}, "/metadata", "must not hold the NUL character."),
+        ({"metadata": {"a": "\0"}}, "/metadata", "must not contain the NUL character."),
         ({"metadata": {"a": "x" * 65_536}}, "/metadata", "A session's metadata takes at most 65536 bytes of JSON."),
         ({"expirationMinutes": 4}, "/expirationMinutes", "must be at least 5."),
         ({"expirationMinutes": 1441}, "/expirationMinutes", "must be at most 1440."),

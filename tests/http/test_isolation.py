@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from sessionary.server.http.paths import COLLECTION, EXTENSION, SESSION
 from sessionary.server.http.routes import ROUTES, Route
-from sessionary.server.operations.tokens import READ, SCOPES, TokenMaker, create_token, revoke_token
+from sessionary.server.operations.tokens import READ, SCOPES, TokenIssuer, create_token, revoke_token
 from sessionary.server.store.opening import open_store
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
@@ -60,7 +60,7 @@ async def _tokens(database: str, mine: str, theirs: str) -> dict[str, str | None
     """Make every kind of token; the clock is an hour slow, so that one of them has expired since."""
     an_hour_ago = int(time.time() * 1000) - 3_600_000
     store = await open_store(database, lambda: an_hour_ago, shared=True)
-    maker = TokenMaker(store, lambda: an_hour_ago, secrets.token_bytes)
+    maker = TokenIssuer(store, lambda: an_hour_ago, secrets.token_bytes)
     try:
         _, own = await create_token(maker, mine, "own")
         _, operator = await create_token(maker, None, "operator")

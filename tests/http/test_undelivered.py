@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.looking import write_lock
+from tests.e2e.database import write_lock
 from tests.harness.certificates import self_signed
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess

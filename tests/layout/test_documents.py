@@ -21,11 +21,11 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_setting_is_documented_with_its_name_and_variable() -> None:
-    from sessionary.server.config import descriptions, variable_of  # noqa: PLC0415 - as above
+    from sessionary.server.config import setting_descriptions, variable_name  # noqa: PLC0415 - as above
 
-    settings = list(descriptions())
+    settings = list(setting_descriptions())
     assert {"host", "port", "database"} <= set(settings)
-    words = [*settings, *map(variable_of, settings)]
+    words = [*settings, *map(variable_name, settings)]
     assert documents.undocumented(words, [ROOT / "docs" / "operating.md"]) == []
 
 

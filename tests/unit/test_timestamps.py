@@ -1,4 +1,4 @@
-"""Instants are RFC 3339 in UTC, with milliseconds."""
+"""Timestamps are formatted as RFC 3339 in UTC, with milliseconds."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ LAST = 253_402_300_799_999  # the last millisecond of the year 9999
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "spelled"),
+    ("milliseconds", "formatted"),
     [
         (0, "1970-01-01T00:00:00.000Z"),
         (1, "1970-01-01T00:00:00.001Z"),
@@ -26,22 +26,22 @@ LAST = 253_402_300_799_999  # the last millisecond of the year 9999
         (LAST, "9999-12-31T23:59:59.999Z"),
     ],
 )
-def test_an_instant_is_spelled_in_utc_with_milliseconds(milliseconds: int, spelled: str) -> None:
-    assert format_timestamp(milliseconds) == spelled
+def test_a_timestamp_is_formatted_in_utc_with_milliseconds(milliseconds: int, formatted: str) -> None:
+    assert format_timestamp(milliseconds) == formatted
 
 
 @given(st.integers(0, LAST))
-def test_an_instant_reads_back_as_the_same_millisecond(milliseconds: int) -> None:
-    spelled = format_timestamp(milliseconds)
+def test_a_formatted_timestamp_parses_back_to_the_same_millisecond(milliseconds: int) -> None:
+    formatted = format_timestamp(milliseconds)
 
-    assert len(spelled) == len("2026-11-22T22:09:00.123Z")
-    read = datetime.fromisoformat(spelled)
+    assert len(formatted) == len("2026-11-22T22:09:00.123Z")
+    read = datetime.fromisoformat(formatted)
     assert (read - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1) == milliseconds
 
 
 @given(st.lists(st.integers(0, LAST), max_size=10))
-def test_instants_sort_as_text_as_they_do_in_time(instants: list[int]) -> None:
-    assert sorted(map(format_timestamp, instants)) == list(map(format_timestamp, sorted(instants)))
+def test_formatted_timestamps_sort_by_time(times: list[int]) -> None:
+    assert sorted(map(format_timestamp, times)) == list(map(format_timestamp, sorted(times)))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns"])

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from sessionary.cli.entry import hold_hangups
 from sessionary.cli.settings import from_flags, settings_options
 from sessionary.server.clock import steady_clock
-from sessionary.server.config import shown
+from sessionary.server.config import format_setting
 from sessionary.server.store.opening import check_url, migrate, pending_migrations
 
 
@@ -60,7 +60,7 @@ def config_command(as_json: bool, **flags: Any) -> None:  # noqa: FBT001 - a fla
     """Print every setting in force and where it came from; secrets are hidden."""
     found = from_flags(flags)
     check_url(found.settings.database)
-    values = {name: shown(name, value) for name, value in asdict(found.settings).items()}
+    values = {name: format_setting(name, value) for name, value in asdict(found.settings).items()}
     if as_json:
         click.echo(
             json.dumps({name: {"value": values[name], "source": found.sources[name]} for name in values}, indent=2)

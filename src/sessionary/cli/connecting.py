@@ -12,9 +12,9 @@ import sessionary
 from sessionary.cli.numbers import Seconds
 from sessionary.constants import ORGANISATION_LENGTH_MAX
 from sessionary.errors import InvalidRequestError
-from sessionary.server.config import descriptions, variable_of
-from sessionary.server.environment import warnings_about
-from sessionary.server.setting_values import InvalidValueError, checked_text
+from sessionary.server.config import setting_descriptions, variable_name
+from sessionary.server.environment import environment_warnings
+from sessionary.server.setting_values import InvalidValueError, clean_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -77,7 +77,7 @@ def server_options(command: Command) -> Command:
 def _organisation(given: str) -> str:
     try:
         # Variables that are read from a file bring the end of its line along.
-        organisation = checked_text(given)
+        organisation = clean_text(given)
     except InvalidValueError as error:
         raise click.UsageError(f"The organisation is not valid: {error}.") from None
     if not organisation:
@@ -91,8 +91,8 @@ def _organisation(given: str) -> str:
 
 def _warn_of_variables() -> None:
     # Kubernetes sets the variable of the server's port for any pod beside it: that is nothing to tell a client.
-    environment = {name: value for name, value in os.environ.items() if name != variable_of("port")}
-    for warning in warnings_about(environment, descriptions()):
+    environment = {name: value for name, value in os.environ.items() if name != variable_name("port")}
+    for warning in environment_warnings(environment, setting_descriptions()):
         click.echo(f"sessionary: {warning}", err=True)
 
 

@@ -11,7 +11,7 @@ from sessionary.cli.replying import NoReplyError, Reply, Show
 from sessionary.client.addresses import address_of
 from sessionary.errors import InvalidRequestError
 from sessionary.models import JsonObject
-from sessionary.server.setting_values import trimmed
+from sessionary.server.setting_values import trim
 
 _UNDERSTOOD: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
 """The members of a message that an endpoint knows; some refuse any other."""
@@ -87,7 +87,7 @@ def _checked_url(url: str) -> str:
 
 def _checked_key(key: str | None) -> str:
     # A key that is read from a file often brings the end of its line along.
-    bare = trimmed(key or "")
+    bare = trim(key or "")
     if not (bare.isascii() and bare.isprintable()) or " " in bare:
         raise InvalidRequestError("The endpoint's key holds characters that no key has.")
     return bare

@@ -17,9 +17,9 @@ from sessionary.server.clock import steady_clock
 from sessionary.server.operations.tokens import (
     DEFAULT_SCOPES,
     SCOPES,
-    TokenMaker,
+    TokenIssuer,
     create_token,
-    is_good,
+    is_active,
     list_tokens,
     revoke_token,
 )
@@ -60,7 +60,7 @@ def create_command(organisation: str | None, **options: Any) -> None:
     expires_at = _expiry(expires, clock()) if expires else None
 
     async def make(store: Store) -> tuple[StoredToken, str]:
-        maker = TokenMaker(store, clock, secrets.token_bytes, operator())
+        maker = TokenIssuer(store, clock, secrets.token_bytes, operator())
         return await create_token(maker, organisation, name, scopes, expires_at)
 
     token, text = with_store(options, make)
@@ -91,7 +91,7 @@ def list_command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - a fla
 
 
 def _print_tokens(tokens: Sequence[StoredToken], now: int) -> None:
-    states = ["good" if is_good(token, now) else "revoked" if token.revoked_at else "expired" for token in tokens]
+    states = ["good" if is_active(token, now) else "revoked" if token.revoked_at else "expired" for token in tokens]
     common = (
         Column("ID", [token.id for token in tokens]),
         Column("STATE", states),

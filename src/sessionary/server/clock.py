@@ -1,4 +1,4 @@
-"""The clock and the names that the programs give to everything below them."""
+"""The server's clock, its request ids and its Date header."""
 
 import itertools
 import secrets
@@ -10,16 +10,16 @@ from email.utils import formatdate
 def steady_clock(
     now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
 ) -> Callable[[], int]:
-    """Make a clock in milliseconds since 1970 that never runs backwards, whatever the machine's clock does.
+    """Return a clock in milliseconds since 1970 that never runs backwards.
 
-    Where the machine's is put back, this one goes on at half its speed until the two agree again.
+    When the system clock is set back, this one runs at half speed until the two agree again.
     """
     latest, latest_at = 0.0, monotonic()
 
     def clock() -> int:
         nonlocal latest, latest_at
         at = monotonic()
-        # If it stood still instead, nothing would expire, and a revoked token would be remembered, until they agree.
+        # If it stood still instead, sessions would not expire and revoked tokens would stay cached until then.
         latest = max(now() * 1000, latest + (at - latest_at) * 500)
         latest_at = at
         return int(latest)
@@ -28,14 +28,14 @@ def steady_clock(
 
 
 def request_ids() -> Callable[[], str]:
-    """Make a source of request ids that are unique across processes and cheap."""
+    """Return a function that generates request ids, which are unique across processes and cheap."""
     prefix = secrets.token_hex(6)
     numbers = itertools.count()
     return lambda: f"{prefix}{next(numbers):08x}"
 
 
 def date_headers() -> Callable[[], tuple[bytes, bytes]]:
-    """Make what encodes the current second as a ``Date`` header, once a second."""
+    """Return a function that returns the current ``Date`` header, which it encodes once a second."""
     encoded_second, header = -1, (b"date", b"")
 
     def date_header() -> tuple[bytes, bytes]:

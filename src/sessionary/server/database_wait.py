@@ -1,4 +1,4 @@
-"""Waiting at the start for a database that is not up yet."""
+"""Waiting at startup for a database that is not up yet."""
 
 import asyncio
 import logging
@@ -17,22 +17,22 @@ _SECONDS_BETWEEN_LINES: Final = 10.0
 _logger: Final = logging.getLogger("sessionary.server")
 
 
-async def open_when_up(attempt: Callable[[], Awaitable[Opened]], wait_seconds: float) -> Opened:
-    """Repeat an attempt while the database cannot be reached, for so long after the first; raises what stays wrong."""
+async def open_when_up(open_database: Callable[[], Awaitable[Opened]], wait_seconds: float) -> Opened:
+    """Try to open the database until it can be reached, for at most ``wait_seconds``; then raises the last error."""
     loop = asyncio.get_running_loop()
-    ends_at, told_at, pause = math.inf, -math.inf, _PAUSE_SECONDS_FIRST
+    ends_at, logged_at, pause = math.inf, -math.inf, _PAUSE_SECONDS_FIRST
     while True:
         try:
-            return await attempt()
+            return await open_database()
         except StoreUnavailableError as error:
             now = loop.time()
             ends_at = min(ends_at, now + wait_seconds)
             if not error.unreachable or now >= ends_at:
                 raise
-            if now - told_at >= _SECONDS_BETWEEN_LINES:
-                told_at = now
+            if now - logged_at >= _SECONDS_BETWEEN_LINES:
+                logged_at = now
                 _logger.warning(
-                    "Waiting for the database, for %.0f seconds more at most: %s", ends_at - now, error.detail
+                    "Waiting for the database, for %.0f more seconds at most: %s", ends_at - now, error.detail
                 )
         await asyncio.sleep(min(pause, max(0.0, ends_at - now)))
         pause = min(2 * pause, _PAUSE_SECONDS_MAX)

@@ -1,4 +1,4 @@
-"""Where the server listens, under which conditions, and with room for how many connections."""
+"""The listening socket, TLS, and the limit of open files."""
 
 import contextlib
 import ipaddress
@@ -12,74 +12,76 @@ from sessionary.errors import InvalidRequestError, UnavailableError
 from sessionary.server.config import Settings
 
 _BACKLOG: Final = 2048
-_FILES_OF_OUR_OWN: Final = 256
-"""What a process needs beside its connections: the store's files and connections, and those it is just refusing."""
-# TLS 1.3 chooses by itself. Of 1.2 only what keeps a recorded conversation secret after the key was stolen.
-_CIPHERS_OF_TLS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_OTHER_FILES: Final = 256
+"""Files needed beside the connections: those of the store, and connections that are being refused."""
+# The cipher suites of TLS 1.3 are fixed. For 1.2, only those with forward secrecy.
+_TLS_1_2_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _logger: Final = logging.getLogger("sessionary.server.listener")
 
 
-def bind(settings: Settings) -> socket.socket:
-    """Take the address; raises InvalidRequestError if it would be exposed and Unavailable if it cannot be had.
+def bind_socket(settings: Settings) -> socket.socket:
+    """Bind the address; raises InvalidRequestError if that would expose it without TLS, or UnavailableError on failure.
 
-    Nothing is accepted before ``accept_on`` is called: whoever connects earlier is refused at once.
+    Connections are refused until ``start_accepting`` is called.
     """
-    with contextlib.ExitStack() as undone:
+    with contextlib.ExitStack() as cleanup:
         try:
             host = settings.host.removeprefix("[").removesuffix("]")
             family, _, _, _, address = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
             _check_exposure(settings, str(address[0]))
-            listener = undone.enter_context(socket.socket(family))
+            listener = cleanup.enter_context(socket.socket(family))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            # Two that may be reused can be bound to one address for as long as neither accepts. Ours is taken.
+            # With SO_REUSEADDR another socket could bind the address until this one accepts, so it is reset.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         except OSError as error:
-            place = f"{shown_host(settings.host)}:{settings.port}"
-            raise UnavailableError(f"Cannot listen on {place}: {error.strerror}.") from error
+            address_text = f"{format_host(settings.host)}:{settings.port}"
+            raise UnavailableError(f"Cannot listen on {address_text}: {error.strerror}.") from error
         except UnicodeError:
-            raise InvalidRequestError(f"Cannot listen on {settings.host}: that is no name of a host.") from None
-        undone.pop_all()
+            raise InvalidRequestError(f"Cannot listen on {settings.host}: it is not a valid host name.") from None
+        cleanup.pop_all()
         return listener
 
 
-def accept_on(listener: socket.socket) -> None:
-    """Let connections come, and let another server take the address once this one has ended."""
+def start_accepting(listener: socket.socket) -> None:
+    """Accept connections, and let another server bind the address as soon as this one has stopped."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.listen(_BACKLOG)
 
 
-class Tls:
-    """A certificate that can be replaced: connections that stand keep theirs, new ones get the new one."""
+class ReloadableTLSContext:
+    """A TLS context whose certificate can be replaced: open connections keep the old one, new ones get the new one."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        """Begin with what this context has loaded."""
+        """Start with the certificate of this context."""
         self.context: Final = context
-        self._newest = context
-        # Asked for every handshake, also where the caller names no server.
-        context.sni_callback = self._choose
+        self._current = context
+        # Called for every handshake, also if the client sends no server name.
+        context.sni_callback = self._select_context
 
     def replace(self, context: ssl.SSLContext) -> None:
-        """Use what this context has loaded from now on."""
-        self._newest = context
+        """Use the certificate of another context for new connections."""
+        self._current = context
 
-    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
-        if self._newest is not self.context:
-            connection.context = self._newest
+    def _select_context(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        if self._current is not self.context:
+            connection.context = self._current
 
 
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Read the certificate and its key, None if there is none; raises InvalidRequestError if they cannot be used."""
+def load_tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Load the certificate and its key, None if none is set; raises InvalidRequestError if they cannot be used."""
     if not settings.tls_certificate and not settings.tls_key:
         return None
     if not settings.tls_certificate or not settings.tls_key:
-        raise InvalidRequestError("TLS takes both: --tls-certificate and --tls-key.")
+        raise InvalidRequestError("TLS needs both --tls-certificate and --tls-key.")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS_OF_TLS_1_2)
+    context.set_ciphers(_TLS_1_2_CIPHERS)
     try:
-        # Without a password given, a key that has one would be asked for on the terminal.
+        # Without a password argument, OpenSSL would prompt for the password of an encrypted key on the terminal.
         context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
     except OSError as error:
         raise InvalidRequestError(
@@ -89,22 +91,24 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def room_for(connections: int) -> int:
-    """Make room for so many open connections among this process's files; answers how many there is room for."""
+def raise_file_limit(connections: int) -> int:
+    """Raise the limit of open files for this many connections; returns how many connections it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _FILES_OF_OUR_OWN
+    wanted = connections + _OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return connections
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    room = max(1, soft - _FILES_OF_OUR_OWN)
-    if room < connections:
-        _logger.warning("This process may open %d files, so it takes %d connections, not %d.", soft, room, connections)
-    return min(room, connections)
+    allowed = max(1, soft - _OTHER_FILES)
+    if allowed < connections:
+        _logger.warning(
+            "This process may open %d files, so it accepts %d connections, not %d.", soft, allowed, connections
+        )
+    return min(allowed, connections)
 
 
-def shown_host(host: str) -> str:
-    """Spell a host as URLs do."""
+def format_host(host: str) -> str:
+    """Format a host as in a URL: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
@@ -112,8 +116,9 @@ def _check_exposure(settings: Settings, address: str) -> None:
     if settings.behind_proxy or settings.tls_certificate or _is_loopback(address):
         return
     raise InvalidRequestError(
-        f"Listening on {settings.host} without TLS would show tokens and messages to the network. Give"
-        " --tls-certificate and --tls-key, or --behind-proxy if only a proxy that ends TLS can reach this address."
+        f"Listening on {settings.host} without TLS would expose tokens and messages to the network."
+        " Set --tls-certificate and --tls-key, or --behind-proxy if only a proxy that terminates TLS can reach this"
+        " address."
     )
 
 

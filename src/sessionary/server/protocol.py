@@ -1,7 +1,7 @@
-"""The server's connections: uvicorn's, with the bounds it lacks.
+"""The HTTP protocol of the server's connections: that of uvicorn, with the limits that it lacks.
 
-A header section that is too long or too slow, a connection too many, and bytes that are no HTTP are refused here, in
-the shape every other error has. Who sends on after a refusal, or does not read the answer, is hung up on.
+Headers that are too long or too slow, too many connections, and invalid HTTP are refused here, with problem documents
+like all other errors. A client that goes on sending after an error, or does not read its responses, is disconnected.
 """
 
 import asyncio
@@ -20,103 +20,103 @@ from sessionary.errors import (
     RequestTimeoutError,
     SessionaryError,
 )
-from sessionary.server.chunked_framing import Framing
+from sessionary.server.chunked_framing import ChunkedFraming
 from sessionary.server.clock import date_headers, request_ids
-from sessionary.server.pipelining import AnsweringProtocol
-from sessionary.server.protocol_errors import TOO_LONG, Farewell, refusal_of, refusal_of_parser
-from sessionary.server.request_cycle import Bounds, scope_of
+from sessionary.server.pipelining import PipeliningProtocol
+from sessionary.server.protocol_errors import HEADERS_TOO_LARGE_DETAIL, LingeringClose, error_of_parser, validate_head
+from sessionary.server.request_cycle import ConnectionLimits, build_scope
 
 _HEADERS_MAX: Final = constants.HEADERS_MAX
 _HEADERS_BYTES_MAX: Final = constants.HEADERS_BYTES_MAX
 _PART_BYTES_MAX: Final = 1024
 _BODY_PART_BYTES_MAX: Final = 4 * 1024
-"""So much is parsed at once: the parser cannot be stopped within, and each few bytes may be a request."""
-_CHUNKS_A_TURN_MAX: Final = 500
-"""After so many chunks other connections have their turn: chunks of a byte take long to parse."""
+"""How much is parsed at once: the parser cannot be stopped in between, and a few bytes may be a whole request."""
+_CHUNKS_AT_ONCE_MAX: Final = 500
+"""After so many chunks the event loop runs other connections: chunks of one byte are slow to parse."""
 
 
-def bounded_protocol(
-    bounds: Bounds, on_unavailable: Callable[[SessionaryError], None] = lambda _: None
+def make_protocol_class(
+    limits: ConnectionLimits, on_unavailable: Callable[[SessionaryError], None] = lambda _: None
 ) -> type[HttpToolsProtocol]:
-    """Make the protocol class that keeps these bounds; ``on_unavailable`` is told of each refusal that is a 503."""
-    own = {
-        "bounds": bounds,
+    """Make a protocol class with these limits; ``on_unavailable`` is called with each error that is a 503."""
+    attributes = {
+        "limits": limits,
         "request_ids": staticmethod(request_ids()),
         "date_header": staticmethod(date_headers()),
         "on_unavailable": staticmethod(on_unavailable),
     }
-    return type("BoundedProtocol", (_BoundedProtocol,), own)
+    return type("Protocol", (_Protocol,), attributes)
 
 
-class _BoundedProtocol(AnsweringProtocol):
-    """One connection."""
+class _Protocol(PipeliningProtocol):
+    """One connection of a client."""
 
     _in_head = True
-    _wishes_upgrade = False
-    _ended = False
+    _wants_upgrade = False
+    _has_ended = False
     _refusal: SessionaryError | None = None
     _head_bytes = 0
     _headers_bytes = 0
-    _refused_bytes = 0
-    _dropped = False
-    _framing: Framing | None = None
+    _ignored_bytes = 0
+    _has_dropped_headers = False
+    _framing: ChunkedFraming | None = None
     _unparsed = b""
     _timer: asyncio.TimerHandle | None = None
-    _farewell: Farewell | None = None
+    _lingering_close: LingeringClose | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.bounds.connections:
-            self._refuse(OverloadedError(reason=f"all {self.bounds.connections} connections are taken"))
+        if len(self.connections) > self.limits.connections:
+            self._refuse(OverloadedError(reason=f"all {self.limits.connections} connections are taken"))
         else:
-            self._timer = self.loop.call_later(self.bounds.header_seconds, self._late)
+            self._timer = self.loop.call_later(self.limits.header_seconds, self._on_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        if self._farewell is not None:
-            self._farewell.stop()
-            self._farewell = None
+        if self._lingering_close is not None:
+            self._lingering_close.stop()
+            self._lingering_close = None
         self._unparsed = b""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._ended or self.transport.is_closing():
-            if self._farewell is not None:
-                self._farewell.throw_away(len(data))
+        if self._has_ended or self.transport.is_closing():
+            if self._lingering_close is not None:
+                self._lingering_close.discard(len(data))
             return
-        if self.flow.waiting:
+        if self.flow.is_held:
             self._unparsed += data
         elif len(data) <= _PART_BYTES_MAX:
             self._parse(data)
             if self.pipeline:
-                self._pause()
+                self._hold()
         else:
             self._unparsed = data
-            self._go_on()
+            self._parse_more()
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own never keeps a connection
-        """Keep the connection for the answers that a caller who will ask no more still waits for."""
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's never keeps the connection open
+        """Keep the connection open if a client that sends nothing more still waits for responses."""
         self._delivery.end()
-        return self._ends_after_answers()
+        return self._close_after_responses()
 
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
-        self._head_bytes = self._headers_bytes = self._refused_bytes = 0
+        self._head_bytes = self._headers_bytes = self._ignored_bytes = 0
         self._framing = None
-        self._dropped = self.expect_100_continue = False
+        self._has_dropped_headers = self.expect_100_continue = False
         self.url, self.headers = b"", []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         size = len(name) + len(value) + 4
         if not self._in_head:
             # A trailer is never a header.
-            self._frame().trailer(size)
+            self._get_framing().on_trailer(size)
             return
         before, headers = self._headers_bytes, self.headers
         self._headers_bytes = before + size
-        # What is over the bound is not kept, and the request is refused: what was left out may say where its body ends.
+        # Headers beyond the limit are dropped and the request is refused: one of them may say where the body ends.
         if before > _HEADERS_BYTES_MAX or len(headers) > _HEADERS_MAX:
-            self._dropped = True
+            self._has_dropped_headers = True
             return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
@@ -125,37 +125,37 @@ class _BoundedProtocol(AnsweringProtocol):
 
     def on_headers_complete(self) -> None:
         method = self.parser.get_method()
-        self._wishes_upgrade = self.parser.should_upgrade() and method != b"CONNECT"
-        if self._wishes_upgrade and self._dropped:
-            # Read again without the wish it might lack the header that says where its body ends.
-            self._refusal = HeadersTooLargeError(TOO_LONG)
+        self._wants_upgrade = self.parser.should_upgrade() and method != b"CONNECT"
+        if self._wants_upgrade and self._has_dropped_headers:
+            # Parsed again without the upgrade, it might lack a dropped header that says where its body ends.
+            self._refusal = HeadersTooLargeError(HEADERS_TOO_LARGE_DETAIL)
             raise self._refusal
-        if self._wishes_upgrade:
+        if self._wants_upgrade:
             return
         version = self.parser.get_http_version()
-        self._refusal = refusal_of(version, self.url, self.headers)
+        self._refusal = validate_head(version, self.url, self.headers)
         if self._refusal is not None:
             raise self._refusal
-        scope = scope_of(method, self.url, self.headers, self.client, self._delivery)
+        scope = build_scope(method, self.url, self.headers, self.client, self._delivery)
         if self.expect_100_continue:
             self._delivery.stop_counting()
         self._in_head = False
-        self._begin(scope, keep_alive=version != "1.0" and self.parser.should_keep_alive())
+        self._enqueue(scope, keep_alive=version != "1.0" and self.parser.should_keep_alive())
 
     def on_chunk_header(self) -> None:
-        self._frame().chunk()
+        self._get_framing().on_chunk()
 
     def on_body(self, body: bytes) -> None:
         if self._framing is not None:
-            self._framing.body(len(body))
+            self._framing.on_body(len(body))
         if self.cycle.response_complete:
             return
-        self.cycle.take(body)
-        if self.cycle.holds_much():
+        self.cycle.add_body(body)
+        if self.cycle.is_body_buffer_full():
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self._wishes_upgrade:
+        if self._wants_upgrade:
             return
         self._in_message = False
         if not self.cycle.response_complete:
@@ -163,68 +163,70 @@ class _BoundedProtocol(AnsweringProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.flow.waiting and not self.pipeline and not self.transport.is_closing():
-            self._go_on()
+        if self.flow.is_held and not self.pipeline and not self.transport.is_closing():
+            self._parse_more()
 
-    def _pause(self) -> None:
-        """Read no more until the requests that wait are answered, which may take as long as it takes."""
+    def _hold(self) -> None:
+        """Stop reading until the waiting requests are answered, without a time limit."""
         self._stop_timer()
-        self.flow.waiting = True
+        self.flow.is_held = True
         self.flow.pause_reading()
 
-    def _go_on(self) -> None:
-        """Parse what has arrived, part by part, until a request has to wait for another's answer."""
-        data, at, is_enough = self._unparsed, 0, False
-        last_chunk = self._chunks() + _CHUNKS_A_TURN_MAX
-        while at < len(data) and not (is_enough or self.pipeline or self._ended or self.transport.is_closing()):
+    def _parse_more(self) -> None:
+        """Parse the received data, part by part, until a request has to wait for the response to another."""
+        data, at, has_enough_chunks = self._unparsed, 0, False
+        last_chunk = self._chunk_count() + _CHUNKS_AT_ONCE_MAX
+        while at < len(data) and not (
+            has_enough_chunks or self.pipeline or self._has_ended or self.transport.is_closing()
+        ):
             size = _PART_BYTES_MAX if self._in_head or not self._in_message else _BODY_PART_BYTES_MAX
             self._parse(data[at : at + size])
             at += size
-            is_enough = self._chunks() > last_chunk
-        if self._farewell is not None:
-            self._farewell.throw_away(len(data) - at)
+            has_enough_chunks = self._chunk_count() > last_chunk
+        if self._lingering_close is not None:
+            self._lingering_close.discard(len(data) - at)
             return
-        self._unparsed = b"" if self._ended or self.transport.is_closing() else data[at:]
-        if self.pipeline or self._unparsed or self._ended:
-            self._pause()
-            if is_enough and not self._ended:
-                self.loop.call_soon(self._take_turn)
+        self._unparsed = b"" if self._has_ended or self.transport.is_closing() else data[at:]
+        if self.pipeline or self._unparsed or self._has_ended:
+            self._hold()
+            if has_enough_chunks and not self._has_ended:
+                self.loop.call_soon(self._parse_rest_later)
             return
-        self.flow.waiting = False
+        self.flow.is_held = False
         if self._in_head and self._in_message:
-            self._start_timer(self.bounds.header_seconds)
-        if self.cycle is None or not self.cycle.holds_much():
+            self._start_timer(self.limits.header_seconds)
+        if self.cycle is None or not self.cycle.is_body_buffer_full():
             self.flow.resume_reading()
 
-    def _take_turn(self) -> None:
-        if self.flow.waiting and not (self.pipeline or self._ended or self.transport.is_closing()):
-            self._go_on()
+    def _parse_rest_later(self) -> None:
+        if self.flow.is_held and not (self.pipeline or self._has_ended or self.transport.is_closing()):
+            self._parse_more()
 
-    def _chunks(self) -> int:
+    def _chunk_count(self) -> int:
         return 0 if self._framing is None else self._framing.chunks
 
     def _parse(self, data: bytes) -> None:
-        exchange, in_body = self.cycle, self._in_message and not self._in_head
+        cycle, in_body = self.cycle, self._in_message and not self._in_head
         if in_body:
-            self._frame().begin_part()
+            self._get_framing().start_part()
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as wish:
-            self._parse_without_upgrade(data[wish.args[0] :])
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parse_without_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
-            wrong = self._refusal or refusal_of_parser(error)
-            # The way it came holds it, and all it came through.
-            wrong.__traceback__, self._refusal = None, None
-            self._refuse(wrong)
+            refusal = self._refusal or error_of_parser(error)
+            # The traceback would keep its frames alive.
+            refusal.__traceback__, self._refusal = None, None
+            self._refuse(refusal)
             return
         if self._in_head:
             self._check_head(len(data))
-        elif in_body and self._in_message and self.cycle is exchange and self._frame().is_too_much(len(data)):
-            self._refuse(InvalidRequestError("Too much stands around the chunks of the body."))
+        elif in_body and self._in_message and self.cycle is cycle and self._get_framing().exceeds_limits(len(data)):
+            self._refuse(InvalidRequestError("The chunked body has too much framing."))
         if not self._in_head:
             if self.cycle.response_complete:
-                self._check_rest(len(data))
+                self._check_ignored_bytes(len(data))
             elif self._timer is not None:
                 self._stop_timer()
 
@@ -232,26 +234,26 @@ class _BoundedProtocol(AnsweringProtocol):
         self._head_bytes += count
         if self._head_bytes > constants.HEAD_BYTES_MAX:
             is_target = len(self.url) > constants.HEAD_BYTES_MAX // 2
-            self._refuse(QueryTooLongError() if is_target else HeadersTooLargeError(TOO_LONG))
+            self._refuse(QueryTooLongError() if is_target else HeadersTooLargeError(HEADERS_TOO_LARGE_DETAIL))
         else:
-            self._start_timer(self.bounds.header_seconds)
+            self._start_timer(self.limits.header_seconds)
 
-    def _frame(self) -> Framing:
+    def _get_framing(self) -> ChunkedFraming:
         if self._framing is None:
-            self._framing = Framing()
+            self._framing = ChunkedFraming()
         return self._framing
 
-    def _check_rest(self, count: int) -> None:
-        # The rest of a body that was refused, or line ends between two requests: thrown away, but not for ever.
-        self._start_timer(self.bounds.body_seconds if self._in_message else self.bounds.idle_seconds)
-        self._refused_bytes += count
-        if self._refused_bytes > constants.REFUSED_BYTES_READ_MAX:
+    def _check_ignored_bytes(self, count: int) -> None:
+        # The rest of a refused body, or line breaks between two requests: discarded, but not without limit.
+        self._start_timer(self.limits.body_seconds if self._in_message else self.limits.idle_seconds)
+        self._ignored_bytes += count
+        if self._ignored_bytes > constants.REFUSED_BYTES_READ_MAX:
             self._close()
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
-        # The parser takes what follows such a head for the other protocol. We speak none, so the request is read again
-        # without the wish: curl and Java send one by default, with a body behind it.
-        if not self._wishes_upgrade:
+        # The parser treats what follows as another protocol. No upgrade is supported, so the request is parsed again
+        # without its upgrade header: curl and Java send one by default, followed by a body.
+        if not self._wants_upgrade:
             self.cycle.keep_alive = False
             return
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
@@ -261,14 +263,14 @@ class _BoundedProtocol(AnsweringProtocol):
 
     def _start_timer(self, seconds: float) -> None:
         if self._timer is None and not self.transport.is_closing():
-            self._timer = self.loop.call_later(seconds, self._late)
+            self._timer = self.loop.call_later(seconds, self._on_timeout)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _late(self) -> None:
+    def _on_timeout(self) -> None:
         self._timer = None
         if self._in_head:
             self._refuse(RequestTimeoutError("The headers did not arrive in time."))
@@ -279,34 +281,34 @@ class _BoundedProtocol(AnsweringProtocol):
         self._stop_timer()
         if self.transport.is_closing():
             return
-        if self._ends_after_answers():
-            self._pause()
+        if self._close_after_responses():
+            self._hold()
             return
         in_body = self._in_message and not self._in_head
         if not in_body or not self.cycle.response_started:
-            self.transport.write(self._encoded(error))
+            self.transport.write(self._encode_error(error))
         if isinstance(error, OverloadedError):
             self._close()
             return
         if in_body:
-            self.cycle.give_up()
-        # What was kept of the request goes now.
+            self.cycle.abort()
+        # Free what is stored of the request.
         self.parser = httptools.HttpRequestParser(self)
         self.url, self.headers = b"", []
-        self.flow.waiting = False
+        self.flow.is_held = False
         self.flow.resume_reading()
-        self._farewell = Farewell(self.transport, self.loop, self._close)
+        self._lingering_close = LingeringClose(self.transport, self.loop, self._close)
 
-    def _ends_after_answers(self) -> bool:
-        """Read no more; tell whether answers to what was asked before are still to come, of which the last closes."""
-        self._ended = True
+    def _close_after_responses(self) -> bool:
+        """Parse nothing more; returns whether responses are still due, the last of which closes the connection."""
+        self._has_ended = True
         self._unparsed = b""
         if self._in_message and not self._in_head:
             if not self.pipeline:
                 return False
-            # The one whose body was not whole will not be.
-            self.pipeline.popleft()[0].give_up()
-            self.cycle = self.pipeline[0][0] if self.pipeline else self._answering
+            # The body of the last request will never be complete.
+            self.pipeline.popleft()[0].abort()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._current_cycle
         if self.cycle is None or self.cycle.response_complete:
             return False
         self.cycle.keep_alive = False

@@ -1,4 +1,4 @@
-"""What a connection refuses by itself: heads that the parser takes and HTTP does not, and how a refusal is written."""
+"""Errors that the connection itself answers: invalid request heads, and how their responses are encoded and sent."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from sessionary import constants
 from sessionary.errors import HttpVersionNotSupportedError, InvalidRequestError, OverloadedError, SessionaryError
 from sessionary.server.http.responses import SECURITY_HEADERS, Header, problem_response
 
-TOO_LONG: Final = (
+HEADERS_TOO_LARGE_DETAIL: Final = (
     f"There are more than {constants.HEADERS_MAX} headers, or {constants.HEADERS_BYTES_MAX} bytes of them."
 )
 
@@ -29,30 +29,32 @@ _REASONS: Final = {
 }
 _logger: Final = logging.getLogger("sessionary.server.protocol")
 
-_FAREWELL_SECONDS: Final = 2.0
+_LINGER_SECONDS: Final = 2.0
 _HOST: Final = re.compile(rb"((?:[\w.!$&'()*+,;=~-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-_VERSIONS: Final = frozenset({"1.1", "1.0"})
-_NO_VERSION: Final = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface"})
-"""What the parser says of a version that it does not know; ``PRI`` is how HTTP/2 begins."""
+_SUPPORTED_VERSIONS: Final = frozenset({"1.1", "1.0"})
+_VERSION_ERRORS: Final = frozenset(
+    {"Invalid HTTP version", "Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface"}
+)
+"""The parser's messages for an unknown version; ``PRI`` starts HTTP/2."""
 
 
-def refusal_of(version: str, target: bytes, headers: Sequence[Header]) -> SessionaryError | None:
-    """Tell what is wrong with a head that the parser took."""
-    if version not in _VERSIONS:
+def validate_head(version: str, target: bytes, headers: Sequence[Header]) -> SessionaryError | None:
+    """Return what is wrong with a head that the parser accepted, or None."""
+    if version not in _SUPPORTED_VERSIONS:
         return HttpVersionNotSupportedError()
     if b"#" in target:
         return InvalidRequestError("The target of the request has a fragment.")
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) > 1:
-        return InvalidRequestError("The header Host stands more than once.")
+        return InvalidRequestError("The header Host is repeated.")
     if not hosts:
         return InvalidRequestError("The header Host is missing.") if version == "1.1" else None
     return None if _is_host(hosts[0]) else InvalidRequestError("The header Host is not valid.")
 
 
-def refusal_of_parser(error: httptools.HttpParserError) -> SessionaryError:
-    """Tell what the parser did not take."""
-    if str(error) in _NO_VERSION:
+def error_of_parser(error: httptools.HttpParserError) -> SessionaryError:
+    """Return the error for a request that the parser refused."""
+    if str(error) in _VERSION_ERRORS:
         return HttpVersionNotSupportedError()
     return InvalidRequestError("The request is not valid HTTP.")
 
@@ -60,20 +62,20 @@ def refusal_of_parser(error: httptools.HttpParserError) -> SessionaryError:
 @lru_cache(maxsize=64)
 def _is_host(value: bytes) -> bool:
     value = value.strip()
-    found = _HOST.fullmatch(value)
-    if found is None or not found[1].startswith(b"["):
-        return found is not None
+    match = _HOST.fullmatch(value)
+    if match is None or not match[1].startswith(b"["):
+        return match is not None
     try:
-        IPv6Address(found[1][1:-1].decode())
+        IPv6Address(match[1][1:-1].decode())
     except ValueError:
         return False
     return True
 
 
-def encoded_refusal(error: SessionaryError, date: Header, request_id: str) -> bytes:
-    """Encode an answer after which the connection is closed, and log it unless it is one of many alike."""
+def encode_error_response(error: SessionaryError, date: Header, request_id: str) -> bytes:
+    """Encode the response for an error after which the connection is closed; logs it unless it is an overload."""
     if not isinstance(error, OverloadedError):
-        _logger.info("Request %s was refused by its connection: %d %s", request_id, error.status, error.detail)
+        _logger.info("Request %s was refused before it was routed: %d %s", request_id, error.status, error.detail)
     response = problem_response(error)
     headers = [
         date,
@@ -88,28 +90,29 @@ def encoded_refusal(error: SessionaryError, date: Header, request_id: str) -> by
     return b"\r\n".join([*lines, b"", response.body])
 
 
-class Farewell:
-    """Reads on for a moment after a refusal, and keeps nothing: closed at once, the connection would be reset.
+class LingeringClose:
+    """Closes a connection after an error: first for writing, and for reading after a moment.
 
-    The sender would then lose the answer.
+    If it were closed at once while the client is still sending, TCP would reset it, and the client would lose the
+    response. What arrives meanwhile is discarded.
     """
 
     __slots__ = ("_bytes", "_close", "_timer")
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:
-        """Say that nothing more will be written; ``close`` is called when enough has come, or nothing for too long."""
+        """Close for writing; ``close`` is called after 2 seconds, or when too many bytes have arrived."""
         self._bytes = 0
         self._close: Final = close
-        self._timer: Final = loop.call_later(_FAREWELL_SECONDS, close)
+        self._timer: Final = loop.call_later(_LINGER_SECONDS, close)
         if transport.can_write_eof():
             transport.write_eof()
 
-    def throw_away(self, count: int) -> None:
-        """Take so many bytes."""
+    def discard(self, count: int) -> None:
+        """Count bytes that arrived and are discarded."""
         self._bytes += count
         if self._bytes > constants.HEAD_BYTES_READ_MAX:
             self._close()
 
     def stop(self) -> None:
-        """Wait no longer: the connection is closed."""
+        """Cancel the timer: the connection is closed."""
         self._timer.cancel()

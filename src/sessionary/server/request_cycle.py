@@ -1,4 +1,4 @@
-"""A request and the answer to it, on one of the server's connections."""
+"""One request and its response on a connection."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ from sessionary.server.http.responses import Header
 from sessionary.server.http.undelivered import DELIVERY, Delivery
 
 _JOINED_BYTES_MAX: Final = 64 * 1024
-"""Beyond this copying a body costs more than another write."""
+"""For larger bodies a second write is cheaper than joining head and body."""
 _CLOSE: Final = (b"connection", b"close")
 
 _logger: Final = logging.getLogger("sessionary.server.protocol")
 
 
-class Bounds(Struct, frozen=True):
-    """What a connection may take, and how many there may be."""
+class ConnectionLimits(Struct, frozen=True):
+    """The time limits of a connection, and the number of connections."""
 
     header_seconds: float
     body_seconds: float
@@ -40,10 +40,10 @@ def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
     return url.path, url.query or b""
 
 
-def scope_of(
+def build_scope(
     method: bytes, target: bytes, headers: Sequence[Header], client: Any, delivery: Delivery
 ) -> dict[str, Any]:
-    """Make the ASGI scope of a request; raises InvalidRequestError, or what the parser raises."""
+    """Build the ASGI scope of a request; raises InvalidRequestError, or an error of the parser."""
     path, query = _path_and_query(target)
     return {
         "type": "http",
@@ -56,22 +56,22 @@ def scope_of(
     }
 
 
-class Reading(FlowControl):
-    """Whether bytes are read from a connection: not while requests wait for their turn, whoever asks for more."""
+class PausableFlowControl(FlowControl):
+    """Flow control that can be held: then reading stays paused, because pipelined requests are waiting."""
 
-    waiting = False
+    is_held = False
 
     def resume_reading(self) -> None:
-        """Read on, unless requests wait."""
-        if not self.waiting:
+        """Resume reading, unless it is held."""
+        if not self.is_held:
             super().resume_reading()
 
 
-class Exchange:
-    """A request and its answer, of which head and body leave in one write: a write costs more than encoding them.
+class RequestCycle:
+    """One request and its response, whose head and body are sent in one write.
 
-    For an application that says the length of every body and sends it in one piece. Nothing here refers back to the
-    exchange: what is answered is gone at once, without the garbage collector.
+    The application must set content-length and send the body in one message. After the response there are no reference
+    cycles left, so that everything is freed without the garbage collector.
     """
 
     __slots__ = (
@@ -92,11 +92,11 @@ class Exchange:
         "scope",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 - made in one place, once a request
+    def __init__(  # noqa: PLR0913, PLR0917 - called in one place, for every request
         self,
         scope: dict[str, Any],
         transport: asyncio.Transport,
-        flow: Reading,
+        flow: PausableFlowControl,
         date_header: Callable[[], Header],
         on_response: Callable[[], None],
         on_failure: Callable[[SessionaryError], bytes],
@@ -104,12 +104,12 @@ class Exchange:
         keep_alive: bool,
         expects_continue: bool,
     ) -> None:
-        """Take up the request whose head was just read; ``on_failure`` encodes what is answered if it fails."""
+        """Start with a request whose head was parsed; ``on_failure`` encodes the response to an internal error."""
         self.scope: Final = scope
         self.keep_alive: bool = keep_alive
         self.expects_continue: bool = expects_continue
         self.body: bytearray | bytes = b""
-        """What has come of the body and was not taken."""
+        """The part of the body that has arrived and was not yet received by the application."""
         self.disconnected: bool = False
         self.response_started: bool = False
         self.response_complete: bool = False
@@ -123,24 +123,24 @@ class Exchange:
         self._event: asyncio.Event | None = None
 
     async def run(self, application: Callable[..., Awaitable[None]]) -> None:
-        """Have the application answer; whatever it raises ends here."""
+        """Call the application, and answer with an error if it raises one."""
         try:
             await application(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
-            # The server ends, and waited long enough. Whether it was applied nobody can say.
+            # The server is stopping. It is unknown whether the request was applied.
             self._fail(StoreUnavailableError())
         except Exception:
-            _logger.exception("A request failed for a reason of ours.")
+            _logger.exception("A request failed because of an internal error.")
             self._fail(InternalServerError())
         else:
             if not self.response_complete and not self.disconnected:
                 _logger.error("A request was not answered.")
                 self._fail(InternalServerError())
         finally:
-            self._on_response = _nothing
+            self._on_response = _do_nothing
 
     async def receive(self) -> dict[str, Any]:
-        """Wait for a part of the body, or the end of it, or of the connection."""
+        """ASGI receive: wait for a part of the body, its end, or the end of the connection."""
         if self.expects_continue and not self._transport.is_closing():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.expects_continue = False
@@ -156,7 +156,7 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
-        """Take the head, then the body, and write them."""
+        """ASGI send: take the head, then the body, and write both."""
         if self._flow.write_paused and not self.disconnected:
             await self._flow.drain()
         if self.disconnected:
@@ -164,7 +164,7 @@ class Exchange:
         if not self.response_started:
             self.response_started = True
             self.expects_continue = False
-            self._head = self._encoded(message["status"], message["headers"])
+            self._head = self._encode_head(message["status"], message["headers"])
             return
         body: bytes = message["body"]
         delivery = self.scope[DELIVERY]
@@ -179,8 +179,8 @@ class Exchange:
             delivery.closes = True
         self._complete()
 
-    def take(self, body: bytes) -> None:
-        """Take a part of the request's body."""
+    def add_body(self, body: bytes) -> None:
+        """Add a part of the request body."""
         if self.body:
             self.body += body
         else:
@@ -188,18 +188,18 @@ class Exchange:
         self._wake()
 
     def end_body(self) -> None:
-        """Know that the request is whole."""
+        """Record that the request body is complete."""
         self._body_ends = True
         self._wake()
 
-    def holds_much(self) -> bool:
-        """Tell whether no more of the body shall come before the application has taken what is there."""
+    def is_body_buffer_full(self) -> bool:
+        """Whether reading should pause until the application has received the buffered body."""
         return not self.response_complete and len(self.body) > HIGH_WATER_LIMIT
 
-    def give_up(self) -> None:
-        """Tell the application that nobody waits for the answer, and let go of the connection."""
+    def abort(self) -> None:
+        """Disconnect the application from the connection: nobody waits for the response any more."""
         self.disconnected = True
-        self._on_response = _nothing
+        self._on_response = _do_nothing
         self._wake()
 
     def _wake(self) -> None:
@@ -208,7 +208,7 @@ class Exchange:
 
     def _complete(self) -> None:
         self.response_complete = True
-        # What was not asked for of its body will not be.
+        # The application will not receive the rest of the body.
         self.body = b""
         self._wake()
         if not self.keep_alive:
@@ -223,7 +223,7 @@ class Exchange:
             self._transport.write(self._on_failure(error))
         self._complete()
 
-    def _encoded(self, status: int, headers: Sequence[Header]) -> bytes:
+    def _encode_head(self, status: int, headers: Sequence[Header]) -> bytes:
         if _CLOSE in headers:
             self.keep_alive = False
         elif not self.keep_alive:
@@ -231,9 +231,9 @@ class Exchange:
         headers = [self._date_header(), *headers]
         head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n"
         if head.count(b"\n") != len(headers) + 2 or head.count(b"\r") != len(headers) + 2:
-            raise AssertionError("a header breaks its line")
+            raise AssertionError("a header contains a line break")
         return head
 
 
-def _nothing() -> None:
-    """Do nothing: nobody is left to be told."""
+def _do_nothing() -> None:
+    """Replace the callback after the response, so that the connection is not referenced any more."""

@@ -1,4 +1,4 @@
-"""Config → store → app → server: start in this order, stop in the other."""
+"""Starting and stopping the server: settings, store, application, connections; stopped in reverse order."""
 
 import asyncio
 import contextlib
@@ -19,24 +19,31 @@ from msgspec import Struct
 from sessionary import constants
 from sessionary.errors import StoreUnavailableError, UnavailableError
 from sessionary.server.clock import request_ids, steady_clock
-from sessionary.server.config import Effective, Settings
+from sessionary.server.config import EffectiveSettings, Settings
 from sessionary.server.database_wait import open_when_up
 from sessionary.server.http.application import Application
 from sessionary.server.http.paths import normalise_prefix
-from sessionary.server.limits_file import limits_from
-from sessionary.server.listener import Tls, accept_on, bind, room_for, shown_host, tls_context
+from sessionary.server.limits_file import load_limits
+from sessionary.server.listener import (
+    ReloadableTLSContext,
+    bind_socket,
+    format_host,
+    load_tls_context,
+    raise_file_limit,
+    start_accepting,
+)
 from sessionary.server.log_queue import LogQueue
-from sessionary.server.logging import AccessLog, configure, wants_json
+from sessionary.server.logging import AccessLog, configure_logging, uses_json
 from sessionary.server.operations.context import Service
 from sessionary.server.operations.expiry import sweep_forever
 from sessionary.server.operations.limits import Limits
-from sessionary.server.operations.session_ids import SessionIds
-from sessionary.server.operations.token_uses import keep_forever
-from sessionary.server.operations.tokens import TokenMaker, create_first_token
-from sessionary.server.protocol import bounded_protocol
-from sessionary.server.reload import Reloader, Running, set_limits
-from sessionary.server.request_cycle import Bounds
-from sessionary.server.sighup import Hangups
+from sessionary.server.operations.session_ids import SessionIdGenerator
+from sessionary.server.operations.token_uses import flush_forever
+from sessionary.server.operations.tokens import TokenIssuer, create_first_token
+from sessionary.server.protocol import make_protocol_class
+from sessionary.server.reload import Reloader, ReloadTargets, apply_limits
+from sessionary.server.request_cycle import ConnectionLimits
+from sessionary.server.sighup import SighupHandler
 from sessionary.server.store.base import Clock, Store
 from sessionary.server.store.opening import (
     check_free,
@@ -51,153 +58,161 @@ from sessionary.server.unavailable_log import UnavailableLog
 
 FIRST_ORGANISATION: Final = "demo"
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 20_000
-_CLOSING_SECONDS_MAX: Final = 1.5
-_LOG_SECONDS_MAX: Final = 1.0
-"""How long the end waits for a log that nobody reads."""
-_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+_CLOSE_SECONDS_MAX: Final = 1.5
+_LOG_FLUSH_SECONDS_MAX: Final = 1.0
+"""How long stopping waits for a log that is blocked."""
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _logger: Final = logging.getLogger("sessionary.server")
 
 
-def serve(found: Effective, read: Callable[[], Effective], *, outlives_terminal: bool = False) -> None:
-    """Run a server until it is told to stop; ``read`` reads the settings again on SIGHUP.
+def serve(loaded: EffectiveSettings, read: Callable[[], EffectiveSettings], *, outlives_terminal: bool = False) -> None:
+    """Run a server until it is told to stop; ``read`` loads the settings again on SIGHUP.
 
-    Raises InvalidRequestError for settings that make no sense, before anything is touched, and Unavailable if it cannot
-    start.
+    Raises InvalidRequestError for invalid settings, before anything is opened, and UnavailableError if it cannot start.
     """
-    settings = found.settings
+    settings = loaded.settings
     check_url(settings.database)
-    context = tls_context(settings)
-    hangups = Hangups(outlives_terminal=outlives_terminal)
+    context = load_tls_context(settings)
+    sighup_handler = SighupHandler(outlives_terminal=outlives_terminal)
     prepared = _Prepared(
-        settings, Tls(context) if context else None, limits_from(settings), read, hangups, UnavailableLog()
+        settings,
+        ReloadableTLSContext(context) if context else None,
+        load_limits(settings),
+        read,
+        sighup_handler,
+        UnavailableLog(),
     )
-    log = configure(settings.log_format, settings.log_level)
-    hangups.take()
+    log = configure_logging(settings.log_format, settings.log_level)
+    sighup_handler.install()
     try:
-        for warning in found.warnings:
+        for warning in loaded.warnings:
             _logger.warning("%s", warning)
-        uvloop.run(_stoppable(_serve(prepared, log)), loop_factory=lambda: _Loop(settings.header_seconds))
+        uvloop.run(_cancel_on_signals(_serve(prepared, log)), loop_factory=lambda: _Loop(settings.header_seconds))
     except asyncio.CancelledError:
-        # Told to stop while it still started: there is nothing to finish, and nothing went wrong.
-        _log_end(0)
+        # Stopped during startup: there are no requests to finish, and this is not an error.
+        _log_stop(0)
     except UnavailableError as error:
-        # What reads a log by machine shall find it there; a person is told once.
-        if wants_json(settings.log_format, sys.stderr):
-            _logger.error("The server did not start: %s", error.detail)  # noqa: TRY400 - for an operator
+        # For programs that read the log; the command line prints the error for people.
+        if uses_json(settings.log_format, sys.stderr):
+            _logger.error("The server did not start: %s", error.detail)  # noqa: TRY400 - the text is enough
         raise
     finally:
-        hangups.ignore()
-        log.close(_LOG_SECONDS_MAX)
+        sighup_handler.disable()
+        log.close(_LOG_FLUSH_SECONDS_MAX)
 
 
-async def _stoppable(serving: Coroutine[Any, Any, None]) -> None:
-    """Give up on SIGTERM and SIGINT, until the server itself listens to them."""
+async def _cancel_on_signals(serving: Coroutine[Any, Any, None]) -> None:
+    """Cancel the startup on SIGTERM and SIGINT, until the running server handles them itself."""
     task = asyncio.create_task(serving)
-    for number in _STOPS:
-        asyncio.get_running_loop().add_signal_handler(number, _give_up, task, number)
+    for number in _STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, _cancel_startup, task, number)
     await task
 
 
-def _give_up(task: asyncio.Task[None], number: signal.Signals) -> None:
-    _logger.info("Told to stop by %s before it accepted requests.", number.name)
+def _cancel_startup(task: asyncio.Task[None], number: signal.Signals) -> None:
+    _logger.info("Received %s before accepting requests; stopping.", number.name)
     task.cancel()
 
 
 class _Prepared(Struct, frozen=True):
-    """What is read before anything is touched."""
+    """What is loaded before anything is opened."""
 
     settings: Settings
-    tls: Tls | None
+    tls: ReloadableTLSContext | None
     limits: Limits
-    read: Callable[[], Effective]
-    hangups: Hangups
+    read: Callable[[], EffectiveSettings]
+    sighup_handler: SighupHandler
     unavailable_log: UnavailableLog
 
 
 async def _serve(prepared: _Prepared, log: LogQueue) -> None:
     settings = prepared.settings
     clock = steady_clock()
-    # First the address: where it is taken nothing else shall have been touched.
-    with bind(settings) as listener:
+    # The address first: if it is in use, nothing else must have been opened or changed.
+    with bind_socket(settings) as listener:
         base_url = _base_url(prepared, listener)
         _log_start(settings, base_url)
-        store = await open_when_up(lambda: _open(settings, clock), settings.wait_seconds)
+        store = await open_when_up(lambda: _open_database(settings, clock), settings.wait_seconds)
         try:
-            await _answer(prepared, store, clock, (listener, base_url), log)
+            await _serve_requests(prepared, store, clock, (listener, base_url), log)
         finally:
-            await _close(store)
+            await _close_store(store)
             prepared.unavailable_log.flush()
 
 
 def _base_url(prepared: _Prepared, listener: socket.socket) -> str:
     settings = prepared.settings
     scheme = "https" if prepared.tls else "http"
-    return f"{scheme}://{shown_host(settings.host)}:{listener.getsockname()[1]}{normalise_prefix(settings.path_prefix)}"
+    return (
+        f"{scheme}://{format_host(settings.host)}:{listener.getsockname()[1]}{normalise_prefix(settings.path_prefix)}"
+    )
 
 
 def _log_start(settings: Settings, base_url: str) -> None:
-    # The query of a URL may hold anything, also what was meant for another place.
+    # The query of a URL may contain anything, also a secret.
     database = without_password(settings.database).partition("?")[0]
-    told = {"version": version("sessionary"), "address": base_url, "database": database}
+    fields = {"version": version("sessionary"), "address": base_url, "database": database}
     _logger.info(
-        "Starting sessionary %(version)s for %(address)s with the database %(database)s.", told, extra={"fields": told}
+        "Starting sessionary %(version)s for %(address)s with the database %(database)s.",
+        fields,
+        extra={"fields": fields},
     )
 
 
-def _log_end(cut: int) -> None:
-    _logger.info("Stopped; %d requests were cut.", cut, extra={"fields": {"requests_cut": cut}})
+def _log_stop(cut: int) -> None:
+    _logger.info("Stopped; %d requests were aborted.", cut, extra={"fields": {"requests_cut": cut}})
 
 
-async def _answer(
-    prepared: _Prepared, store: Store, clock: Clock, place: tuple[socket.socket, str], log: LogQueue
+async def _serve_requests(
+    prepared: _Prepared, store: Store, clock: Clock, listening: tuple[socket.socket, str], log: LogQueue
 ) -> None:
     settings = prepared.settings
-    listener, base_url = place
-    accept_on(listener)
+    listener, base_url = listening
+    start_accepting(listener)
     _logger.info("Listening on %s.", base_url, extra={"fields": {"address": base_url}})
-    # On a terminal the log's thread writes to the place of the greeting: what it holds comes first, in whole lines.
-    await asyncio.to_thread(log.flush, _LOG_SECONDS_MAX)
-    await _greet(settings, store, clock, base_url, sys.stdout)
-    access_log = AccessLog(settings.log_level, as_json=wants_json(settings.log_format, sys.stderr), write=log.put)
+    # On a terminal the log and the welcome message are mixed: the queued lines are written first.
+    await asyncio.to_thread(log.flush, _LOG_FLUSH_SECONDS_MAX)
+    await _print_welcome(settings, store, clock, base_url, sys.stdout)
+    access_log = AccessLog(settings.log_level, as_json=uses_json(settings.log_format, sys.stderr), write=log.put)
     service = _service(prepared, store, clock)
-    housekeeping = (
+    background_tasks = (
         asyncio.create_task(sweep_forever(store, settings.sweep_seconds)),
-        asyncio.create_task(keep_forever(service.token_uses, store)),
+        asyncio.create_task(flush_forever(service.token_uses, store)),
     )
-    reloader = Reloader(prepared.read, Running(settings, prepared.tls, service, access_log))
+    reloader = Reloader(prepared.read, ReloadTargets(settings, prepared.tls, service, access_log))
     try:
-        # What is here now lives as long as the server: the collector need not walk it again and again.
+        # The objects that exist now live as long as the server, so the garbage collector need not traverse them.
         gc.collect()
         gc.freeze()
-        # Requests leave next to no cycles behind, and a large body is millions of objects: looking seldom is enough.
+        # Requests leave few cycles behind, and large bodies are millions of objects: collecting rarely is enough.
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         config = _server_config(prepared, _application(prepared, service, access_log))
         config.load()
         config.ssl = prepared.tls.context if prepared.tls else None
         server = _Server(config)
-        prepared.hangups.obey(reloader.ask)
+        prepared.sighup_handler.enable(reloader.request_reload)
         await server.serve(sockets=[listener])
         access_log.flush()
-        _log_end(len(server.server_state.tasks))
+        _log_stop(len(server.server_state.tasks))
     finally:
-        prepared.hangups.ignore()
+        prepared.sighup_handler.disable()
         await reloader.close()
-        for task in housekeeping:
+        for task in background_tasks:
             task.cancel()
-        await asyncio.wait(housekeeping, timeout=_CLOSING_SECONDS_MAX)
+        await asyncio.wait(background_tasks, timeout=_CLOSE_SECONDS_MAX)
 
 
-async def _close(store: Store) -> None:
-    # Every request was answered or given up by now: what takes long here is a database that does not answer.
+async def _close_store(store: Store) -> None:
+    # All requests are answered or aborted by now, so this only takes long if the database does not respond.
     try:
-        async with asyncio.timeout(_CLOSING_SECONDS_MAX):
+        async with asyncio.timeout(_CLOSE_SECONDS_MAX):
             await store.close()
     except TimeoutError:
-        _logger.warning("The database did not let go of us in time.")
+        _logger.warning("The database connections could not be closed in time.")
 
 
-async def _open(settings: Settings, clock: Clock) -> Store:
+async def _open_database(settings: Settings, clock: Clock) -> Store:
     await check_free(settings.database)
     applied: list[str] = []
     if settings.migrate:
@@ -217,10 +232,10 @@ def _service(prepared: _Prepared, store: Store, clock: Clock) -> Service:
     service = Service(
         store=store,
         clock=clock,
-        session_ids=SessionIds(clock, secrets.randbits),
+        session_ids=SessionIdGenerator(clock, secrets.randbits),
         expiry_horizon=prepared.settings.expiry_horizon_days * constants.MILLISECONDS_PER_DAY,
     )
-    set_limits(service, prepared.limits)
+    apply_limits(service, prepared.limits)
     return service
 
 
@@ -239,10 +254,10 @@ def _application(prepared: _Prepared, service: Service, access_log: AccessLog) -
 
 def _server_config(prepared: _Prepared, application: Application) -> uvicorn.Config:
     settings = prepared.settings
-    # Of a TLS connection a second descriptor is kept, to ask afterwards what arrived.
+    # A TLS connection has a second descriptor, which is asked after its end which bytes have arrived.
     files_each = 2 if prepared.tls else 1
-    connections = room_for(settings.connections * files_each) // files_each
-    bounds = Bounds(
+    connections = raise_file_limit(settings.connections * files_each) // files_each
+    bounds = ConnectionLimits(
         header_seconds=settings.header_seconds,
         body_seconds=settings.body_seconds,
         idle_seconds=settings.idle_seconds,
@@ -250,7 +265,7 @@ def _server_config(prepared: _Prepared, application: Application) -> uvicorn.Con
     )
     return uvicorn.Config(
         application,
-        http=bounded_protocol(bounds, prepared.unavailable_log),
+        http=make_protocol_class(bounds, prepared.unavailable_log),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -264,7 +279,7 @@ def _server_config(prepared: _Prepared, application: Application) -> uvicorn.Con
 
 
 class _Loop(uvloop.Loop):
-    """Gives a TLS handshake no more time than headers have: uvicorn leaves it the default, a minute."""
+    """Limits the time of a TLS handshake to that of the headers; uvicorn leaves the default of one minute."""
 
     def __init__(self, handshake_seconds: float) -> None:
         super().__init__()
@@ -277,14 +292,14 @@ class _Loop(uvloop.Loop):
 
 
 class _Server(uvicorn.Server):
-    """Ends by itself after SIGTERM and SIGINT: uvicorn's own would then die of the signal, not exit with 0."""
+    """Exits with 0 after SIGTERM and SIGINT; uvicorn's own server would terminate by the signal."""
 
     def stop(self, number: signal.Signals) -> None:
-        """Accept nothing more and end once what was accepted is answered; told twice by Ctrl-C, end at once."""
+        """Accept no more requests and stop when the accepted ones are answered; a second Ctrl-C stops at once."""
         running = len(self.server_state.tasks)
         if not self.should_exit:
             _logger.info(
-                "Told to stop by %s; %d requests are being answered.",
+                "Received %s; finishing %d requests.",
                 number.name,
                 running,
                 extra={"fields": {"signal": number.name, "requests": running}},
@@ -294,38 +309,38 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _STOPS:
+        for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop, number)
         try:
             yield
         finally:
-            for number in _STOPS:
+            for number in _STOP_SIGNALS:
                 loop.remove_signal_handler(number)
 
 
-async def _greet(settings: Settings, store: Store, clock: Clock, base_url: str, stream: TextIO) -> None:
-    # What is printed elsewhere than on a terminal is kept by somebody: no secret belongs there.
+async def _print_welcome(settings: Settings, store: Store, clock: Clock, base_url: str, stream: TextIO) -> None:
+    # Output that is not on a terminal is usually stored, so it must not contain a secret.
     if not stream.isatty():
         if not await store.list_tokens(1):
-            _logger.info("There is no token yet. Make one with: sessionary tokens create --organisation NAME")
+            _logger.info("There is no token yet. Create one with: sessionary tokens create --organisation NAME")
         return
-    place = database_location(settings.database)
-    _print(f"sessionary listens on {base_url} and keeps its data in {place}\n", stream)
+    location = database_location(settings.database)
+    _print(f"sessionary listens on {base_url} and stores its data in {location}\n", stream)
     if not settings.first_token:
         return
-    text = await create_first_token(TokenMaker(store, clock, secrets.token_bytes, "server"), FIRST_ORGANISATION)
+    text = await create_first_token(TokenIssuer(store, clock, secrets.token_bytes, "server"), FIRST_ORGANISATION)
     if text is not None:
-        _print(_WELCOME.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION), stream)
+        _print(_WELCOME_MESSAGE.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION), stream)
 
 
 def _print(text: str, stream: TextIO) -> None:
-    # Text and line end in one piece: nothing can come between them.
+    # In one write, so that no log line comes in between.
     stream.write(text)
     stream.flush()
 
 
-_WELCOME: Final = """
-A first token for the organisation {organisation} (shown this once; make others with: sessionary tokens create):
+_WELCOME_MESSAGE: Final = """
+A first token for the organisation {organisation} (shown only once; create others with: sessionary tokens create):
 
   {token}
 

@@ -1,4 +1,4 @@
-"""TOML files that an operator writes: read within bounds, and refused in a sentence that names the file."""
+"""Reading TOML files that an operator writes, with a size limit and errors that name the file."""
 
 import codecs
 import tomllib
@@ -12,9 +12,9 @@ _OTHER_ENCODINGS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """Read a file that is ``what``, such as ``The settings file``; raises InvalidRequestError."""
+    """Read a file; ``what``, such as ``The settings file``, names it in errors. Raises InvalidRequestError."""
     try:
-        return _parsed(_text_of(_bytes_of(path)))
+        return _parse(_decode(_read_bytes(path)))
     except OSError as error:
         reason = error.strerror or type(error).__name__
     except RecursionError:
@@ -24,17 +24,17 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     raise InvalidRequestError(f"{what} {path} cannot be read: {reason}.")
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parse(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         raise
     except ValueError:
-        # Python's own bound, told in words for programmers.
+        # The message of Python's own limit is written for programmers.
         raise ValueError("a number in it has too many digits") from None
 
 
-def _bytes_of(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(BYTES_MAX + 1)
     if len(content) > BYTES_MAX:
@@ -42,11 +42,11 @@ def _bytes_of(path: Path) -> bytes:
     return content
 
 
-def _text_of(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     if content.startswith(_OTHER_ENCODINGS) or b"\0" in content[:4]:
         raise ValueError("it is UTF-16 or UTF-32; save it as UTF-8")
     try:
-        # Editors of Windows begin a file with a byte-order mark and end its lines with CR LF.
+        # Windows editors start a file with a byte-order mark and end its lines with CR LF.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 text (byte {error.start})") from None

@@ -1,4 +1,4 @@
-"""Why requests are answered with 503: one line for each cause and minute in the log, and how many more there were."""
+"""Logging why requests are answered with 503: one line a minute for each cause, with a count of the others."""
 
 import asyncio
 import logging
@@ -12,54 +12,54 @@ WINDOW_SECONDS: Final = 60.0
 _CAUSES_MAX: Final = 50
 _CHAIN_MAX: Final = 4
 _REASON_LENGTH_MAX: Final = 300
-_MANY: Final = "more causes than are counted one by one"
+_OTHER_CAUSES: Final = "more causes than are counted separately"
 
 _logger: Final = logging.getLogger("sessionary.server.unavailable")
 
-After = Callable[[float, Callable[[str], None], str], object]
+CallLater = Callable[[float, Callable[[str], None], str], object]
 
 
 class UnavailableLog:
-    """Logs why a request was refused with 503: at once, and then once a minute for as long as it goes on."""
+    """Logs the cause of a 503 at once, and then once a minute while it continues."""
 
-    def __init__(self, after: After | None = None) -> None:
-        """Wait for the end of a minute by ``after``, which is the event loop's ``call_later`` if it is not given."""
-        self._after: Final = after
+    def __init__(self, call_later: CallLater | None = None) -> None:
+        """Use ``call_later`` for timers; by default that of the event loop."""
+        self._call_later: Final = call_later
         self._counts: Final = dict[str, int]()
 
     def __call__(self, error: SessionaryError) -> None:
-        """Note a request that was refused."""
-        cause = f"{error.code}: {reason_of(error)}"
+        """Record a request that was refused with this error."""
+        cause = f"{error.code}: {describe_cause(error)}"
         count = self._counts.get(cause)
         if count is None and len(self._counts) >= _CAUSES_MAX:
-            cause = _MANY
+            cause = _OTHER_CAUSES
             count = self._counts.get(cause)
         if count is not None:
             self._counts[cause] = count + 1
             return
         self._counts[cause] = 0
         _logger.warning("A request was answered with 503 %s.", cause, extra={"fields": {"cause": cause}})
-        self._wait(cause)
+        self._start_window(cause)
 
     def flush(self) -> None:
-        """Tell of what was counted since the last line of each cause."""
+        """Log what was counted since the last line of each cause."""
         for cause, count in self._counts.items():
-            _report(cause, count)
+            _log_count(cause, count)
         self._counts.clear()
 
-    def _wait(self, cause: str) -> None:
-        after = self._after or asyncio.get_running_loop().call_later
-        after(WINDOW_SECONDS, self._end_window, cause)
+    def _start_window(self, cause: str) -> None:
+        call_later = self._call_later or asyncio.get_running_loop().call_later
+        call_later(WINDOW_SECONDS, self._end_window, cause)
 
     def _end_window(self, cause: str) -> None:
         count = self._counts.pop(cause, 0)
         if count:
-            _report(cause, count)
+            _log_count(cause, count)
             self._counts[cause] = 0
-            self._wait(cause)
+            self._start_window(cause)
 
 
-def _report(cause: str, count: int) -> None:
+def _log_count(cause: str, count: int) -> None:
     if count:
         _logger.warning(
             "%d more requests were answered with 503 %s, in the last minute.",
@@ -69,16 +69,16 @@ def _report(cause: str, count: int) -> None:
         )
 
 
-def reason_of(error: SessionaryError) -> str:
-    """Say what an operator is told of an error: its reason, or else the kinds of errors that led to it.
+def describe_cause(error: SessionaryError) -> str:
+    """Describe an error for operators: its reason, or else the types of the errors that caused it.
 
-    Never their texts, which may hold values of a statement or of a caller.
+    Never their messages, which may contain values of a statement or of a request.
     """
-    reason: str = getattr(error, "reason", "") or " because of ".join(map(_kind_of, _chain(error)))
+    reason: str = getattr(error, "reason", "") or " because of ".join(map(_describe_type, _cause_chain(error)))
     return " ".join(reason.rstrip(".").split())[:_REASON_LENGTH_MAX]
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _cause_chain(error: BaseException | None) -> Iterator[BaseException]:
     for _ in range(_CHAIN_MAX):
         if error is None:
             return
@@ -86,8 +86,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _kind_of(error: BaseException) -> str:
+def _describe_type(error: BaseException) -> str:
     state = getattr(error, "sqlstate", None)
     number = error.errno if isinstance(error, OSError) else None
-    more = f" {state}" if isinstance(state, str) else f" ({os.strerror(number)})" if number else ""
-    return f"{type(error).__name__}{more}"
+    suffix = f" {state}" if isinstance(state, str) else f" ({os.strerror(number)})" if number else ""
+    return f"{type(error).__name__}{suffix}"

@@ -8,77 +8,77 @@ import pytest
 from msgspec.structs import asdict, fields
 
 from sessionary.errors import InvalidRequestError
-from sessionary.server.config import Settings, descriptions, effective, shown, variable_of
+from sessionary.server.config import Settings, format_setting, load_settings, setting_descriptions, variable_name
 from sessionary.server.store.opening import database_location, without_password
-from tests.layout.places import ROOT
+from tests.layout.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file of settings lies where the tests run."""
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the tests where there is no settings file."""
     monkeypatch.chdir(tmp_path)
 
 
-def test_without_anything_every_setting_has_its_default() -> None:
-    found = effective({}, {})
-    assert found.settings == Settings()
-    assert set(found.sources.values()) == {"default"}
-    assert (found.settings.host, found.settings.port) == ("127.0.0.1", 8080)
-    assert found.settings.database == "sqlite:///sessionary.db"
+def test_every_setting_has_a_default() -> None:
+    loaded = load_settings({}, {})
+    assert loaded.settings == Settings()
+    assert set(loaded.sources.values()) == {"default"}
+    assert (loaded.settings.host, loaded.settings.port) == ("127.0.0.1", 8080)
+    assert loaded.settings.database == "sqlite:///sessionary.db"
 
 
-def test_a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default(tmp_path: Path) -> None:
+def test_flags_win_over_the_environment_the_file_and_the_defaults_in_this_order(tmp_path: Path) -> None:
     (tmp_path / "sessionary.toml").write_text('host = "file"\nport = 1\nlog_level = "error"\n')
     environment = {"SESSIONARY_HOST": "environment", "SESSIONARY_PORT": "2"}
     flags = {"host": "flag", "port": None}
 
-    found = effective(flags, environment)
+    loaded = load_settings(flags, environment)
 
-    assert (found.settings.host, found.settings.port, found.settings.log_level) == ("flag", 2, "error")
-    assert found.settings.connections == 2_000
-    assert found.sources["host"] == "flag"
-    assert found.sources["port"] == "environment SESSIONARY_PORT"
-    assert found.sources["log_level"] == "file sessionary.toml"
-    assert found.sources["connections"] == "default"
+    assert (loaded.settings.host, loaded.settings.port, loaded.settings.log_level) == ("flag", 2, "error")
+    assert loaded.settings.connections == 2_000
+    assert loaded.sources["host"] == "flag"
+    assert loaded.sources["port"] == "environment SESSIONARY_PORT"
+    assert loaded.sources["log_level"] == "file sessionary.toml"
+    assert loaded.sources["connections"] == "default"
 
 
-@pytest.mark.parametrize("how", ["flag", "variable", "both"])
-def test_the_file_may_lie_elsewhere(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("source", ["flag", "variable", "both"])
+def test_the_path_of_the_file_can_be_set(tmp_path: Path, source: str) -> None:
     named, other = tmp_path / "named.toml", tmp_path / "other.toml"
     named.write_text("port = 5\n")
     other.write_text("port = 6\n")
     variable = {"flag": {}, "variable": {"SESSIONARY_CONFIG": str(named)}, "both": {"SESSIONARY_CONFIG": str(other)}}
-    found = effective({}, variable[how], None if how == "variable" else str(named))
-    assert found.settings.port == 5
-    assert found.sources["port"] == f"file {named}"
+    loaded = load_settings({}, variable[source], None if source == "variable" else str(named))
+    assert loaded.settings.port == 5
+    assert loaded.sources["port"] == f"file {named}"
 
 
-def test_a_file_that_was_named_must_be_there() -> None:
+def test_a_named_file_must_exist() -> None:
     with pytest.raises(InvalidRequestError, match=r"settings file nowhere\.toml cannot be read"):
-        effective({}, {}, "nowhere.toml")
+        load_settings({}, {}, "nowhere.toml")
     with pytest.raises(InvalidRequestError, match=r"settings file nowhere\.toml cannot be read"):
-        effective({}, {"SESSIONARY_CONFIG": "nowhere.toml"})
+        load_settings({}, {"SESSIONARY_CONFIG": "nowhere.toml"})
 
 
 @pytest.mark.parametrize("content", [b"port = ", b"port: 8080", b"\xff", b"[host\n"])
-def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sessionary.toml").write_bytes(content)
     with pytest.raises(InvalidRequestError, match=r"settings file sessionary\.toml cannot be read"):
-        effective({}, {})
+        load_settings({}, {})
 
 
 @pytest.mark.parametrize("content", ['hots = "x"\n', "[server]\nport = 1\n", "log-level = 'info'\n"])
 def test_an_unknown_key_of_the_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "sessionary.toml").write_text(content)
     with pytest.raises(InvalidRequestError, match=r"There is no setting '.*' \(file sessionary\.toml\)"):
-        effective({}, {})
+        load_settings({}, {})
 
 
-def test_a_variable_that_is_none_of_ours_is_left_alone() -> None:
-    assert effective({}, {"SESSIONARY_UNKNOWN": "x", "PORT": "1"}).settings == Settings()
+def test_other_variables_are_ignored() -> None:
+    assert load_settings({}, {"SESSIONARY_UNKNOWN": "x", "PORT": "1"}).settings == Settings()
 
 
-BAD = [
+INVALID = [
     ("host", ""),
     ("port", "-1"),
     ("port", "65536"),
@@ -105,26 +105,26 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), BAD)
-def test_a_bad_value_is_refused_with_its_name_its_source_and_what_is_right(name: str, value: str) -> None:
+@pytest.mark.parametrize(("name", "value"), INVALID)
+def test_an_invalid_value_is_refused_with_its_name_its_source_and_a_description(name: str, value: str) -> None:
     for flags, environment, source in (
         ({name: value}, {}, "flag"),
-        ({}, {variable_of(name): value}, f"environment {variable_of(name)}"),
+        ({}, {variable_name(name): value}, f"environment {variable_name(name)}"),
     ):
         if environment and not value:
-            continue  # a variable that is empty is one that is not set
-        with pytest.raises(InvalidRequestError) as refusal:
-            effective(flags, environment)
-        assert f"The setting {name} ({source}) is not valid: it must " in refusal.value.detail
-        assert descriptions()[name] in refusal.value.detail
-        assert "\n" not in refusal.value.detail
-        assert not value or f"'{value}'" not in refusal.value.detail
+            continue  # an empty variable counts as not set
+        with pytest.raises(InvalidRequestError) as error:
+            load_settings(flags, environment)
+        assert f"The setting {name} ({source}) is not valid: it must " in error.value.detail
+        assert setting_descriptions()[name] in error.value.detail
+        assert "\n" not in error.value.detail
+        assert not value or f"'{value}'" not in error.value.detail
 
 
-AROUND = ["{}\n", " {}", "{} \t", "{}\r\n", "\ufeff{}", "\u00a0{}\u200b", "\n\n{}\n"]
+PADDING = ["{}\n", " {}", "{} \t", "{}\r\n", "\ufeff{}", "\u00a0{}\u200b", "\n\n{}\n"]
 
 
-@pytest.mark.parametrize("around", AROUND, ids=ascii)
+@pytest.mark.parametrize("padding", PADDING, ids=ascii)
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -137,53 +137,53 @@ AROUND = ["{}\n", " {}", "{} \t", "{}\r\n", "\ufeff{}", "\u00a0{}\u200b", "\n\n{
         ("limits_file", "limits.toml", "limits.toml"),
     ],
 )
-def test_what_stands_around_a_value_is_no_part_of_it(
-    tmp_path: Path, around: str, name: str, text: str, value: object
+def test_whitespace_around_a_value_is_ignored(
+    tmp_path: Path, padding: str, name: str, text: str, value: object
 ) -> None:
-    given = around.format(text)
-    (tmp_path / "other.toml").write_text(f"{name} = {json.dumps(given)}\n", encoding="utf-8")
+    padded = padding.format(text)
+    (tmp_path / "other.toml").write_text(f"{name} = {json.dumps(padded)}\n", encoding="utf-8")
 
-    assert getattr(effective({}, {variable_of(name): given}).settings, name) == value
-    assert getattr(effective({name: given}, {}).settings, name) == value
-    assert getattr(effective({}, {}, "other.toml").settings, name) == value
-    assert getattr(effective({}, {"SESSIONARY_CONFIG": around.format("other.toml")}).settings, name) == value
-    assert getattr(effective({}, {}, around.format("other.toml")).settings, name) == value
+    assert getattr(load_settings({}, {variable_name(name): padded}).settings, name) == value
+    assert getattr(load_settings({name: padded}, {}).settings, name) == value
+    assert getattr(load_settings({}, {}, "other.toml").settings, name) == value
+    assert getattr(load_settings({}, {"SESSIONARY_CONFIG": padding.format("other.toml")}).settings, name) == value
+    assert getattr(load_settings({}, {}, padding.format("other.toml")).settings, name) == value
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
 @pytest.mark.parametrize("empty", ["", " ", "\n", "\ufeff\r\n"])
-def test_an_empty_variable_is_one_that_is_not_set(name: str, empty: str) -> None:
-    found = effective({}, {variable_of(name): empty, "SESSIONARY_CONFIG": empty})
-    assert found.settings == Settings()
-    assert found.sources[name] == "default"
-    assert found.warnings == ()
+def test_an_empty_variable_counts_as_not_set(name: str, empty: str) -> None:
+    loaded = load_settings({}, {variable_name(name): empty, "SESSIONARY_CONFIG": empty})
+    assert loaded.settings == Settings()
+    assert loaded.sources[name] == "default"
+    assert loaded.warnings == ()
 
 
 @pytest.mark.parametrize("name", ["host", "database", "path_prefix", "tls_key", "limits_file", "log_level", "port"])
 @pytest.mark.parametrize(
     "inside", ["a\0b", "a\nb", "a\x1b[31mb", "a\x7fb", "a\x9bb", "a\u2028b", "a\udcffb"], ids=ascii
 )
-def test_a_value_of_more_than_one_line_of_text_is_refused(name: str, inside: str) -> None:
-    for flags, environment in (({name: inside}, {}), ({}, {variable_of(name): inside})):
-        with pytest.raises(InvalidRequestError, match=f"The setting {name} .* it must be (one line|UTF-8)") as refusal:
-            effective(flags, environment)
-        assert refusal.value.detail.isprintable()
+def test_a_value_with_control_characters_or_invalid_text_is_refused(name: str, inside: str) -> None:
+    for flags, environment in (({name: inside}, {}), ({}, {variable_name(name): inside})):
+        with pytest.raises(InvalidRequestError, match=f"The setting {name} .* it must be (one line|UTF-8)") as error:
+            load_settings(flags, environment)
+        assert error.value.detail.isprintable()
 
 
-def test_the_name_of_a_file_is_checked_too() -> None:
+def test_the_path_of_the_file_is_checked_too() -> None:
     for file, environment in (("a\0b", {}), (None, {"SESSIONARY_CONFIG": "a\udcffb"})):
         with pytest.raises(InvalidRequestError, match="The name of the settings file"):
-            effective({}, environment, file)
+            load_settings({}, environment, file)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
-def test_no_error_repeats_what_may_be_a_secret(name: str) -> None:
-    with pytest.raises(InvalidRequestError) as refusal:
-        effective({}, {variable_of(name): "postgresql://ada:geheim@db/x\0"})
-    assert "geheim" not in refusal.value.detail
+def test_no_error_repeats_the_invalid_value(name: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        load_settings({}, {variable_name(name): "postgresql://ada:geheim@db/x\0"})
+    assert "geheim" not in error.value.detail
 
 
-OF_A_SERVICE = {
+SERVICE_VARIABLES = {
     "SESSIONARY_PORT": "tcp://10.96.0.12:8080",
     "SESSIONARY_SERVICE_HOST": "10.96.0.12",
     "SESSIONARY_SERVICE_PORT": "8080",
@@ -203,21 +203,21 @@ OF_A_SERVICE = {
 @pytest.mark.parametrize(
     "address", ["tcp://10.96.0.12:8080", "udp://10.96.0.12:53", "TCP://[fd00::1]:8080\n", " sctp://10.96.0.12:9"]
 )
-def test_what_kubernetes_sets_for_a_service_of_our_name_is_ignored_with_one_warning(address: str) -> None:
-    found = effective({}, {**OF_A_SERVICE, "SESSIONARY_PORT": address})
-    assert found.settings == Settings()
-    assert len(found.warnings) == 1
-    assert "The variable SESSIONARY_PORT is ignored: it holds the address of a service" in found.warnings[0]
-    assert "10.96" not in found.warnings[0]
+def test_variables_that_kubernetes_sets_for_a_service_are_ignored_with_one_warning(address: str) -> None:
+    loaded = load_settings({}, {**SERVICE_VARIABLES, "SESSIONARY_PORT": address})
+    assert loaded.settings == Settings()
+    assert len(loaded.warnings) == 1
+    assert "The variable SESSIONARY_PORT is ignored: it holds the address of a service" in loaded.warnings[0]
+    assert "10.96" not in loaded.warnings[0]
 
 
-def test_a_port_of_its_own_beside_what_kubernetes_sets_is_obeyed() -> None:
-    assert effective({"port": "9000"}, OF_A_SERVICE).settings.port == 9_000
-    assert effective({}, {**OF_A_SERVICE, "SESSIONARY_PORT": "9000"}).settings.port == 9_000
+def test_a_port_can_be_set_beside_the_variables_of_kubernetes() -> None:
+    assert load_settings({"port": "9000"}, SERVICE_VARIABLES).settings.port == 9_000
+    assert load_settings({}, {**SERVICE_VARIABLES, "SESSIONARY_PORT": "9000"}).settings.port == 9_000
 
 
 @pytest.mark.parametrize(
-    ("variable", "meant"),
+    ("variable", "suggestion"),
     [
         ("SESSIONARY_LOGLEVEL", "SESSIONARY_LOG_LEVEL"),
         ("SESSIONARY_LOG_LVEL", "SESSIONARY_LOG_LEVEL"),
@@ -232,53 +232,53 @@ def test_a_port_of_its_own_beside_what_kubernetes_sets_is_obeyed() -> None:
         ("SESSIONARY_\x1b[31m", None),
     ],
 )
-def test_a_misspelt_variable_is_warned_about(variable: str, meant: str | None) -> None:
-    found = effective({}, {variable: "sny_geheim"})
-    assert found.settings == Settings()
-    (warning,) = found.warnings
+def test_a_misspelt_variable_causes_a_warning(variable: str, suggestion: str | None) -> None:
+    loaded = load_settings({}, {variable: "sny_geheim"})
+    assert loaded.settings == Settings()
+    (warning,) = loaded.warnings
     assert "is ignored: there is no such setting." in warning
-    assert meant is None or warning.endswith(f" Is {meant} meant?")
+    assert suggestion is None or warning.endswith(f" Did you mean {suggestion}?")
     assert warning.isprintable()
     assert "geheim" not in warning
 
 
-def test_every_variable_of_ours_is_known() -> None:
-    ours = {
-        found
+def test_every_variable_in_the_code_is_known() -> None:
+    used = {
+        name
         for file in (ROOT / "src").rglob("*.py")
-        for found in re.findall(r"\bSESSIONARY_[A-Z]+(?:_[A-Z]+)*\b", file.read_text())
+        for name in re.findall(r"\bSESSIONARY_[A-Z]+(?:_[A-Z]+)*\b", file.read_text())
     }
-    assert effective({}, dict.fromkeys(sorted(ours - {"SESSIONARY_PORT"}), "")).warnings == ()
+    assert load_settings({}, dict.fromkeys(sorted(used - {"SESSIONARY_PORT"}), "")).warnings == ()
 
 
 def test_warnings_are_bounded() -> None:
-    assert len(effective({}, {f"SESSIONARY_X{number}": "x" for number in range(1_000)}).warnings) == 20
+    assert len(load_settings({}, {f"SESSIONARY_X{number}": "x" for number in range(1_000)}).warnings) == 20
 
 
 NUMBERS = ["1_000", "\uff11\uff10", "\u0661", "0x10", "1,000", "1 000", "--1", "+-1", "9" * 5_000, "1e3", "ten", "10s"]
 
 
 @pytest.mark.parametrize("text", NUMBERS, ids=lambda text: ascii(text[:8]))
-def test_a_whole_number_is_plain_digits(text: str) -> None:
+def test_a_whole_number_must_be_plain_digits(text: str) -> None:
     with pytest.raises(InvalidRequestError, match="it must be a whole number of at least 1 and at most 100000"):
-        effective({}, {"SESSIONARY_CONNECTIONS": text})
+        load_settings({}, {"SESSIONARY_CONNECTIONS": text})
 
 
 @pytest.mark.parametrize(
     "text", ["nan", "inf", "-inf", "Infinity", "1e999", "1_0.0", "\uff11", "5s", "1" * 5_000, "0x1p3"]
 )
 @pytest.mark.parametrize("name", ["sweep_seconds", "organisation_rate", "wait_seconds"])
-def test_a_number_is_finite_and_in_plain_digits(name: str, text: str) -> None:
+def test_a_number_must_be_finite_and_in_plain_digits(name: str, text: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"The setting {name} .* it must be a number"):
-        effective({}, {variable_of(name): text})
+        load_settings({}, {variable_name(name): text})
 
 
-def test_a_file_of_windows_is_read(tmp_path: Path) -> None:
+def test_a_file_written_on_windows_is_read(tmp_path: Path) -> None:
     (tmp_path / "sessionary.toml").write_bytes(b'\xef\xbb\xbfport = 5\r\nhost = "::1"\r\n')
-    assert effective({}, {}).settings == Settings(port=5, host="::1")
+    assert load_settings({}, {}).settings == Settings(port=5, host="::1")
 
 
-FILES = [
+UNREADABLE = [
     ("port = 1".encode("utf-16"), "it is UTF-16 or UTF-32; save it as UTF-8"),
     ("port = 1".encode("utf-16-le"), "it is UTF-16 or UTF-32; save it as UTF-8"),
     ("port = 1".encode("utf-32"), "it is UTF-16 or UTF-32; save it as UTF-8"),
@@ -289,35 +289,35 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize(("content", "said"), FILES, ids=lambda row: ascii(row[:12]))
-def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path, content: bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "expected"), UNREADABLE, ids=lambda row: ascii(row[:12]))
+def test_an_unreadable_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "sessionary.toml").write_bytes(content)
-    with pytest.raises(InvalidRequestError, match=rf"settings file sessionary\.toml cannot be read: {said}"):
-        effective({}, {})
+    with pytest.raises(InvalidRequestError, match=rf"settings file sessionary\.toml cannot be read: {expected}"):
+        load_settings({}, {})
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+def test_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sessionary.toml").mkdir()
     with pytest.raises(InvalidRequestError, match=r"settings file sessionary\.toml cannot be read: Is a directory"):
-        effective({}, {})
+        load_settings({}, {})
 
 
-@pytest.mark.parametrize(("key", "meant"), [("log-level", "log_level"), ("Port", "port"), ("databse", "database")])
-def test_a_misspelt_key_of_the_file_is_told_with_the_one_that_is_meant(tmp_path: Path, key: str, meant: str) -> None:
+@pytest.mark.parametrize(("key", "suggestion"), [("log-level", "log_level"), ("Port", "port"), ("databse", "database")])
+def test_a_misspelt_key_of_the_file_is_refused_with_a_suggestion(tmp_path: Path, key: str, suggestion: str) -> None:
     (tmp_path / "sessionary.toml").write_text(f"{key} = 1\n")
-    with pytest.raises(InvalidRequestError, match=f"There is no setting '{key}' .* Is {meant} meant"):
-        effective({}, {})
+    with pytest.raises(InvalidRequestError, match=f"There is no setting '{key}' .* Did you mean {suggestion}"):
+        load_settings({}, {})
 
 
 @pytest.mark.parametrize(
     "content", ["port = true", "port = 8080.5", "host = 5", "migrate = 'perhaps'", "sweep_seconds = nan", "port = [1]"]
 )
-def test_a_bad_value_in_the_file_is_refused(tmp_path: Path, content: str) -> None:
+def test_an_invalid_value_in_the_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "sessionary.toml").write_text(content)
     with pytest.raises(
         InvalidRequestError, match=rf"The setting {content.partition(' ')[0]} \(file sessionary\.toml\)"
     ):
-        effective({}, {})
+        load_settings({}, {})
 
 
 @pytest.mark.parametrize(
@@ -327,12 +327,12 @@ def test_a_bad_value_in_the_file_is_refused(tmp_path: Path, content: str) -> Non
         *(("false", False), ("0", False), ("FALSE", False), ("no", False), ("off", False), ("N", False)),
     ],
 )
-def test_the_environment_spells_yes_and_no_as_people_do(text: str, value: bool) -> None:  # noqa: FBT001 - a row
-    assert effective({}, {"SESSIONARY_MIGRATE": text}).settings.migrate is value
+def test_booleans_can_be_written_in_the_common_ways(text: str, value: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    assert load_settings({}, {"SESSIONARY_MIGRATE": text}).settings.migrate is value
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
-def test_every_setting_can_be_given_in_each_way(tmp_path: Path, name: str) -> None:
+def test_every_setting_can_be_set_by_flag_variable_and_file(tmp_path: Path, name: str) -> None:
     other = {
         "host": "::1",
         "database": "sqlite:///other.db",
@@ -348,18 +348,18 @@ def test_every_setting_can_be_given_in_each_way(tmp_path: Path, name: str) -> No
     text = str(value).lower() if isinstance(value, bool) else str(value)
     (tmp_path / "sessionary.toml").write_text(f"{name} = {text!r}" if name in other else f"{name} = {text}")
 
-    in_file = effective({}, {})
+    in_file = load_settings({}, {})
     (tmp_path / "sessionary.toml").unlink()
 
     assert getattr(in_file.settings, name) == value
-    assert getattr(effective({}, {variable_of(name): text}).settings, name) == value
-    assert getattr(effective({name: text}, {}).settings, name) == value
-    assert shown(name, value) == text
+    assert getattr(load_settings({}, {variable_name(name): text}).settings, name) == value
+    assert getattr(load_settings({name: text}, {}).settings, name) == value
+    assert format_setting(name, value) == text
 
 
-def test_every_setting_says_what_it_is_for_in_a_sentence() -> None:
-    assert list(descriptions()) == list(asdict(Settings()))
-    for text in descriptions().values():
+def test_every_setting_is_described_in_a_sentence() -> None:
+    assert list(setting_descriptions()) == list(asdict(Settings()))
+    for text in setting_descriptions().values():
         assert text[0].isupper() or text.startswith("json")
         assert text.endswith(".")
 
@@ -401,19 +401,19 @@ URLS = [
 ]
 
 
-@pytest.mark.parametrize(("url", "told"), URLS)
-def test_a_password_is_never_shown(url: str, told: str) -> None:
-    assert without_password(url) == told
-    assert shown("database", url) == told
+@pytest.mark.parametrize(("url", "expected"), URLS)
+def test_a_password_is_never_shown(url: str, expected: str) -> None:
+    assert without_password(url) == expected
+    assert format_setting("database", url) == expected
 
 
-def test_the_place_of_the_data_is_told_so_that_it_is_found(tmp_path: Path) -> None:
+def test_the_location_of_the_data_is_shown_as_a_full_path(tmp_path: Path) -> None:
     assert database_location("sqlite:///sessionary.db") == str(tmp_path / "sessionary.db")
     assert database_location("sqlite:////var/lib/a%20b.db") == "/var/lib/a b.db"
     assert database_location("postgresql://ada:geheim@db/sessions") == "postgresql://ada:***@db/sessions"
 
 
-def test_a_number_of_too_many_digits_in_the_file_is_told_in_plain_words(tmp_path: Path) -> None:
+def test_a_number_of_too_many_digits_in_the_file_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "sessionary.toml").write_text(f"port = {'9' * 5_000}\n")
     with pytest.raises(InvalidRequestError, match=r"a number in it has too many digits\.$"):
-        effective({}, {})
+        load_settings({}, {})

@@ -1,4 +1,4 @@
-"""The limits file says for some what the settings say for all, and a mistake in it is named."""
+"""The limits file replaces the default limits of some organisations and tokens; errors in it name the entry."""
 
 from pathlib import Path
 
@@ -6,27 +6,27 @@ import pytest
 
 from sessionary.errors import InvalidRequestError
 from sessionary.server.config import Settings
-from sessionary.server.limits_file import limits_from
+from sessionary.server.limits_file import load_limits
 from sessionary.server.operations.limits import Quota, RateLimit
 
 TOKEN = "0123456789abcdef0123"
 
 
-def settings_with(tmp_path: Path, content: str | bytes, **given: float) -> Settings:
+def settings_with_file(tmp_path: Path, content: str | bytes, **given: float) -> Settings:
     path = tmp_path / "limits.toml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return Settings(limits_file=str(path), **given)  # type: ignore[arg-type]  # names as a test spells them
+    return Settings(limits_file=str(path), **given)  # type: ignore[arg-type]  # the keyword names are those of Settings
 
 
 def test_by_default_nothing_is_limited() -> None:
-    limits = limits_from(Settings())
+    limits = load_limits(Settings())
 
-    assert not limits.has_rates
+    assert not limits.has_rate_limits
     assert not limits.has_quotas
 
 
-def test_the_settings_are_for_everyone() -> None:
-    limits = limits_from(
+def test_the_settings_are_the_limits_for_everyone() -> None:
+    limits = load_limits(
         Settings(
             organisation_rate=50,
             organisation_burst=100,
@@ -37,12 +37,12 @@ def test_the_settings_are_for_everyone() -> None:
     )
 
     assert limits.organisation_rate == RateLimit(requests_per_second=50, burst=100)
-    assert limits.token_rate.at_once == 1
+    assert limits.token_rate.capacity == 1
     assert limits.quota == Quota(sessions=7, stored_bytes=8)
-    assert (limits.has_rates, limits.has_quotas) == (True, True)
+    assert (limits.has_rate_limits, limits.has_quotas) == (True, True)
 
 
-def test_the_file_is_for_some_and_says_only_what_differs(tmp_path: Path) -> None:
+def test_the_file_replaces_single_limits_and_inherits_the_rest(tmp_path: Path) -> None:
     content = f"""
         [organisations.acme]
         requests_per_second = 200
@@ -53,8 +53,8 @@ def test_the_file_is_for_some_and_says_only_what_differs(tmp_path: Path) -> None
         burst = 3
     """
 
-    limits = limits_from(
-        settings_with(
+    limits = load_limits(
+        settings_with_file(
             tmp_path,
             content,
             organisation_rate=50,
@@ -64,22 +64,22 @@ def test_the_file_is_for_some_and_says_only_what_differs(tmp_path: Path) -> None
         )
     )
 
-    assert limits.organisation_rates["acme"].at_once == 200
+    assert limits.organisation_rates["acme"].capacity == 200
     assert limits.organisation_rates["with space"] == RateLimit(requests_per_second=50, burst=60)
     assert limits.quotas == {"acme": Quota(sessions=7), "with space": Quota(stored_bytes=1_000)}
     assert limits.token_rates == {TOKEN: RateLimit(requests_per_second=2, burst=3)}
 
 
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
-    assert limits_from(settings_with(tmp_path, "")) == limits_from(Settings())
+    assert load_limits(settings_with_file(tmp_path, "")) == load_limits(Settings())
 
 
-def test_a_limit_for_one_is_a_limit(tmp_path: Path) -> None:
-    assert limits_from(settings_with(tmp_path, "[organisations.acme]\nsessions = 1\n")).has_quotas
-    assert limits_from(settings_with(tmp_path, f"[tokens.{TOKEN}]\nrequests_per_second = 1\n")).has_rates
+def test_a_limit_for_one_organisation_or_token_turns_limiting_on(tmp_path: Path) -> None:
+    assert load_limits(settings_with_file(tmp_path, "[organisations.acme]\nsessions = 1\n")).has_quotas
+    assert load_limits(settings_with_file(tmp_path, f"[tokens.{TOKEN}]\nrequests_per_second = 1\n")).has_rate_limits
 
 
-MISTAKES = [
+INVALID = [
     (b"\xff", "cannot be read"),
     ("[organisations", "cannot be read"),
     ("[organisations.acme]\nburst = 5\n".encode("utf-16"), "it is UTF-16 or UTF-32; save it as UTF-8"),
@@ -90,11 +90,11 @@ MISTAKES = [
     ("x = " + "[" * 5_000, "nested too deeply"),
     ("x = " + "9" * 5_000, "cannot be read"),
     ("organisations = 5", "organisations must be a table"),
-    ("[organisation.acme]\nburst = 1\n", "knows organisations and tokens, not 'organisation'. Is organisations meant?"),
+    ("[organisation.acme]\nburst = 1\n", "there is no table 'organisation'. Did you mean organisations?"),
     ("[organisations]\nacme = 5\n", "organisations.acme is not valid"),
     (
         "[organisations.acme]\nrequests = 5\n",
-        "organisations.acme is not valid: there is no 'requests'. There are requests_per_second, burst,",
+        "organisations.acme is not valid: there is no 'requests'. Known names: requests_per_second, burst,",
     ),
     (
         "[organisations.acme]\nburst = -1\n",
@@ -113,28 +113,28 @@ MISTAKES = [
         "acme is not valid: requests_per_second: it must be a number of at least 0",
     ),
     ("[organisations.acme]\nburst = 5\n", "organisations.acme are not valid: a burst needs requests per second"),
-    ('[organisations."a\\u0000"]\nburst = 5\n', "no organisation can have this name"),
-    ("[tokens.website]\nburst = 5\n", "tokens.website is not valid: a token is named by its id"),
+    ('[organisations."a\\u0000"]\nburst = 5\n', "this is not a valid name of an organisation"),
+    ("[tokens.website]\nburst = 5\n", "tokens.website is not valid: tokens are identified by their id"),
     (f"[tokens.{TOKEN}]\nsessions = 5\n", f"tokens.{TOKEN} is not valid: there is no 'sessions'."),
 ]
 
 
-@pytest.mark.parametrize(("content", "said"), MISTAKES)
-def test_a_mistake_in_the_file_is_named(tmp_path: Path, content: str | bytes, said: str) -> None:
-    with pytest.raises(InvalidRequestError) as refusal:
-        limits_from(settings_with(tmp_path, content))
+@pytest.mark.parametrize(("content", "expected"), INVALID)
+def test_an_invalid_file_is_refused_with_the_entry_named(tmp_path: Path, content: str | bytes, expected: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        load_limits(settings_with_file(tmp_path, content))
 
-    assert said in refusal.value.detail
-    assert str(tmp_path / "limits.toml") in refusal.value.detail
+    assert expected in error.value.detail
+    assert str(tmp_path / "limits.toml") in error.value.detail
 
 
-def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match=r"limits file .*nowhere\.toml cannot be read"):
-        limits_from(Settings(limits_file=str(tmp_path / "nowhere.toml")))
+        load_limits(Settings(limits_file=str(tmp_path / "nowhere.toml")))
 
 
-def test_a_burst_without_a_rate_is_a_mistake_in_the_settings_too() -> None:
+def test_a_burst_without_a_rate_is_refused_in_the_settings_too() -> None:
     with pytest.raises(
         InvalidRequestError, match="The limits of token are not valid: a burst needs requests per second"
     ):
-        limits_from(Settings(token_burst=5))
+        load_limits(Settings(token_burst=5))

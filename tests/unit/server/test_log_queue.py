@@ -1,4 +1,4 @@
-"""Log lines leave through a bounded queue: nobody who logs ever waits for who reads."""
+"""Log lines are written through a bounded queue: logging never waits for a reader."""
 
 import contextlib
 import io
@@ -9,13 +9,13 @@ from typing import TextIO
 
 import pytest
 
-from sessionary.server.log_queue import LogQueue, writer_to
+from sessionary.server.log_queue import LogQueue, stream_writer
 from tests.harness.waiting import poll
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, TextIO]]:
-    """A real pipe: the end to read and the end to write."""
+    """A pipe: its read descriptor and its write stream."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream:
         yield reading, stream
@@ -27,9 +27,9 @@ def notice(count: int) -> str:
     return f"{count} dropped\n"
 
 
-def test_a_pipe_that_nobody_reads_stops_nobody_and_is_told_how_much_it_missed(pipe: tuple[int, TextIO]) -> None:
+def test_a_blocked_pipe_blocks_nobody_and_gets_a_notice_of_dropped_lines(pipe: tuple[int, TextIO]) -> None:
     reading, writing = pipe
-    queue = LogQueue(writer_to(writing), notice, bytes_max=100_000)
+    queue = LogQueue(stream_writer(writing), notice, bytes_max=100_000)
     line = "x" * 999 + "\n"
 
     for _ in range(1_000):
@@ -45,10 +45,10 @@ def test_a_pipe_that_nobody_reads_stops_nobody_and_is_told_how_much_it_missed(pi
     queue.close(10)
     poll(lambda: b"dropped\n" in read.getvalue(), "the notice")
     lines = read.getvalue().decode().splitlines()
-    told = sum(int(each.split()[0]) for each in lines if each.endswith(" dropped"))
+    dropped = sum(int(each.split()[0]) for each in lines if each.endswith(" dropped"))
     whole = lines.count("x" * 999)
-    assert whole + told == 1_000
-    assert 64 <= whole <= 250, "a pipe and the bound"
+    assert whole + dropped == 1_000
+    assert 64 <= whole <= 250, "the size of a pipe and of the queue"
     writing.close()
     reader.join(timeout=10)
 
@@ -61,9 +61,9 @@ def drain(reading: int, into: io.BytesIO) -> None:
         pass
 
 
-def test_a_pipe_that_was_closed_is_no_error(pipe: tuple[int, TextIO]) -> None:
+def test_a_closed_pipe_is_not_an_error(pipe: tuple[int, TextIO]) -> None:
     reading, writing = pipe
-    queue = LogQueue(writer_to(writing), notice)
+    queue = LogQueue(stream_writer(writing), notice)
     os.close(reading)
     for _ in range(10):
         queue.put("line\n")
@@ -71,10 +71,10 @@ def test_a_pipe_that_was_closed_is_no_error(pipe: tuple[int, TextIO]) -> None:
     queue.close(10)
 
 
-def test_a_pipe_that_does_not_wait_is_waited_for(pipe: tuple[int, TextIO]) -> None:
+def test_a_non_blocking_pipe_is_waited_for(pipe: tuple[int, TextIO]) -> None:
     reading, writing = pipe
     os.set_blocking(writing.fileno(), False)
-    queue = LogQueue(writer_to(writing), notice)
+    queue = LogQueue(stream_writer(writing), notice)
     for number in range(300):
         queue.put(f"{number:>999}\n")
     read = io.BytesIO()
@@ -87,15 +87,15 @@ def test_a_pipe_that_does_not_wait_is_waited_for(pipe: tuple[int, TextIO]) -> No
     assert [int(line) for line in read.getvalue().splitlines()] == list(range(300))
 
 
-def test_without_a_standard_error_nothing_is_written() -> None:
-    queue = LogQueue(writer_to(None), notice)
+def test_without_a_stream_lines_are_discarded() -> None:
+    queue = LogQueue(stream_writer(None), notice)
     queue.put("line\n")
     assert queue.flush(10)
 
 
-def test_the_end_waits_for_what_is_held_but_not_for_ever(pipe: tuple[int, TextIO]) -> None:
+def test_closing_waits_for_queued_lines_but_not_forever(pipe: tuple[int, TextIO]) -> None:
     stream = io.StringIO()
-    queue = LogQueue(writer_to(stream), notice)
+    queue = LogQueue(stream_writer(stream), notice)
     for number in range(1_000):
         queue.put(f"{number}\n")
     queue.close(10)
@@ -103,17 +103,17 @@ def test_the_end_waits_for_what_is_held_but_not_for_ever(pipe: tuple[int, TextIO
     queue.put("too late\n")
     assert "too late" not in stream.getvalue()
 
-    stuck = LogQueue(writer_to(pipe[1]), notice)
+    stuck = LogQueue(stream_writer(pipe[1]), notice)
     stuck.put("x" * 1_000_000 + "\n")
     stuck.close(0.1)
-    # What is written into a pipe while its end is closed would not end the tests either.
+    # So that the blocked thread can end.
     threading.Thread(target=drain, args=(pipe[0], io.BytesIO()), daemon=True).start()
     assert stuck.flush(10)
 
 
-def test_text_that_is_no_unicode_is_written_all_the_same() -> None:
+def test_text_that_is_not_valid_unicode_is_written_escaped() -> None:
     stream = io.StringIO()
-    queue = LogQueue(writer_to(stream), notice)
+    queue = LogQueue(stream_writer(stream), notice)
     queue.put("a\udcffb\n")
     queue.close(10)
     assert stream.getvalue() == "a\\udcffb\n"

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from sessionary.server.http.request_log import RequestLog
-from sessionary.server.logging import AccessLog, configure, wants_json
+from sessionary.server.logging import AccessLog, configure_logging, uses_json
 
 NOVEMBER_SECONDS = 1_795_385_340.123
 SESSION = "01a20698-7062-75f8-ba1b-b96409814bf8"
@@ -31,16 +31,16 @@ EXCHANGE = RequestLog(
 
 
 class Terminal(io.StringIO):
-    """What a person looks at."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
 
 @pytest.fixture(autouse=True)
-def loggers_as_they_were() -> Iterator[None]:
-    """Configuring is for the whole process: undo it."""
+def restore_loggers() -> Iterator[None]:
+    """Undo the configuration, which is global."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, logging.getLogger("uvicorn").level
     yield
@@ -69,15 +69,15 @@ def access_log(stream: io.StringIO, log_level: str = "info", *, as_json: bool = 
         ("text", False, False),
     ],
 )
-def test_the_log_is_json_unless_a_person_looks(
+def test_the_log_is_json_unless_on_a_terminal(
     log_format: str,
-    terminal: bool,  # noqa: FBT001 - a row
+    terminal: bool,  # noqa: FBT001 - a parameter of the test
     expected: bool,  # noqa: FBT001 - as above
 ) -> None:
-    assert wants_json(log_format, Terminal() if terminal else io.StringIO()) is expected
+    assert uses_json(log_format, Terminal() if terminal else io.StringIO()) is expected
 
 
-async def test_a_request_is_one_json_object_a_line() -> None:
+async def test_a_request_is_one_line_of_json() -> None:
     stream = io.StringIO()
     log = access_log(stream)
     log(EXCHANGE)
@@ -104,7 +104,7 @@ async def test_a_request_is_one_json_object_a_line() -> None:
     assert json.loads(lines[1])["organisation"] is None
 
 
-async def test_a_request_is_one_readable_line_for_people() -> None:
+async def test_a_request_is_one_readable_line_of_text() -> None:
     stream = io.StringIO()
     log = access_log(stream, as_json=False)
     log(EXCHANGE)
@@ -116,7 +116,7 @@ async def test_a_request_is_one_readable_line_for_people() -> None:
     ]
 
 
-async def test_lines_leave_together_and_soon() -> None:
+async def test_lines_are_written_together_and_soon() -> None:
     writes = asyncio.Queue[bytes]()
     log = AccessLog("info", as_json=True, write=writes.put_nowait)
     for _ in range(50):
@@ -127,7 +127,7 @@ async def test_lines_leave_together_and_soon() -> None:
     assert writes.empty()
 
 
-async def test_no_more_than_a_thousand_lines_are_held() -> None:
+async def test_at_most_a_thousand_lines_are_pending() -> None:
     stream = io.StringIO()
     log = access_log(stream)
     for _ in range(1_001):
@@ -139,7 +139,7 @@ async def test_no_more_than_a_thousand_lines_are_held() -> None:
 
 @pytest.mark.parametrize("log_level", ["debug", "info", "warning"])
 @pytest.mark.parametrize("status", [200, 503])
-async def test_probes_are_for_the_level_debug(log_level: str, status: int) -> None:
+async def test_health_checks_are_logged_at_debug_only(log_level: str, status: int) -> None:
     stream = io.StringIO()
     log = access_log(stream, log_level)
     log(RequestLog("id", "GET", None, "/health/ready", status, 1.0))
@@ -148,7 +148,7 @@ async def test_probes_are_for_the_level_debug(log_level: str, status: int) -> No
     assert len(stream.getvalue().splitlines()) == (2 if log_level == "debug" else 0)
 
 
-async def test_another_level_is_obeyed_at_once() -> None:
+async def test_a_changed_level_takes_effect_at_once() -> None:
     stream = io.StringIO()
     log = access_log(stream, "error")
     log(EXCHANGE)
@@ -160,7 +160,7 @@ async def test_another_level_is_obeyed_at_once() -> None:
     assert len(stream.getvalue().splitlines()) == 1
 
 
-RAW = [
+RAW_BYTES = [
     (b"/nowhere", "/nowhere"),
     (b"/a%0Ab%1b[31m", "/a%0Ab%1b[31m"),
     (b"/a\nb\x1b[31mc\x7f", "/a\\nb\\x1b[31mc\\x7f"),
@@ -171,9 +171,9 @@ RAW = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "shown"), RAW, ids=ascii)
+@pytest.mark.parametrize(("raw", "expected"), RAW_BYTES, ids=ascii)
 @pytest.mark.parametrize("as_json", [True, False])
-async def test_what_a_caller_chose_is_bounded_and_commands_nobody(raw: bytes, shown: str, as_json: bool) -> None:  # noqa: FBT001 - a row
+async def test_bytes_from_a_caller_are_truncated_and_escaped(raw: bytes, expected: str, as_json: bool) -> None:  # noqa: FBT001 - a parameter of the test
     stream = io.StringIO()
     log = access_log(stream, as_json=as_json)
     log(RequestLog("id", "GET", None, None, 404, 1.0, path=raw, forwarded_for=raw))
@@ -181,19 +181,19 @@ async def test_what_a_caller_chose_is_bounded_and_commands_nobody(raw: bytes, sh
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert line.isprintable()
     if as_json:
-        assert (json.loads(line)["path"], json.loads(line)["forwarded_for"]) == (shown, shown)
+        assert (json.loads(line)["path"], json.loads(line)["forwarded_for"]) == (expected, expected)
     else:
-        assert line.count(shown) == 2
+        assert line.count(expected) == 2
 
 
 TOKEN = f"sny_0123456789abcdef0123_{'f' * 72}"
-WRITTEN_TOKENS = [TOKEN, TOKEN.replace("_", "%5F"), TOKEN.replace("_", "%255f"), f"disny_{TOKEN}", f"x{TOKEN}"]
+TOKEN_FORMS = [TOKEN, TOKEN.replace("_", "%5F"), TOKEN.replace("_", "%255f"), f"disny_{TOKEN}", f"x{TOKEN}"]
 
 
-@pytest.mark.parametrize("token", WRITTEN_TOKENS)
+@pytest.mark.parametrize("token", TOKEN_FORMS)
 @pytest.mark.parametrize("member", ["request_id", "organisation", "token_id", "session_id", "method", "route"])
 @pytest.mark.parametrize("as_json", [True, False])
-async def test_no_member_of_an_entry_shows_a_token(member: str, token: str, as_json: bool) -> None:  # noqa: FBT001 - a row
+async def test_no_member_of_an_access_entry_shows_a_token(member: str, token: str, as_json: bool) -> None:  # noqa: FBT001 - a parameter of the test
     stream = io.StringIO()
     log = access_log(stream, as_json=as_json)
     log(replace(EXCHANGE, **{member: token}))
@@ -208,7 +208,7 @@ async def test_no_member_of_an_entry_shows_a_token(member: str, token: str, as_j
         assert json.loads(plain)["organisation"] == "demo"
 
 
-async def test_a_token_of_which_every_letter_is_encoded_is_not_logged() -> None:
+async def test_a_token_that_is_percent_encoded_is_not_logged() -> None:
     stream = io.StringIO()
     log = access_log(stream)
     encoded = "".join(f"%{ord(letter):02x}" for letter in TOKEN[:50]).encode()
@@ -219,11 +219,11 @@ async def test_a_token_of_which_every_letter_is_encoded_is_not_logged() -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_no_entry_of_the_program_shows_a_token(log_format: str) -> None:
+def test_no_log_entry_shows_a_token(log_format: str) -> None:
     stream = io.StringIO()
-    queue = configure(log_format, "info", stream)
+    queue = configure_logging(log_format, "info", stream)
     try:
-        raise ValueError(TOKEN)  # noqa: TRY301 - a traceback is wanted
+        raise ValueError(TOKEN)  # noqa: TRY301 - the test needs a traceback
     except ValueError:
         logging.getLogger("sessionary.x").exception("For %s.", TOKEN, extra={"fields": {"address": TOKEN}})
     assert queue.flush(10)
@@ -232,7 +232,7 @@ def test_no_entry_of_the_program_shows_a_token(log_format: str) -> None:
 
 
 @pytest.mark.parametrize("session_id", ["kanarienvogel", "a\nb", SESSION + "\n", "x" * 10_000])
-async def test_what_is_no_id_of_a_session_is_not_logged_as_one(session_id: str) -> None:
+async def test_an_invalid_session_id_is_not_logged(session_id: str) -> None:
     stream = io.StringIO()
     log = access_log(stream)
     log(RequestLog("id", "GET", "demo", "get_session", 404, 1.0, path=b"/x", session_id=session_id))
@@ -245,7 +245,7 @@ async def test_what_is_no_id_of_a_session_is_not_logged_as_one(session_id: str) 
     ("log_level", "statuses"),
     [("debug", [200, 404, 500]), ("info", [200, 404, 500]), ("warning", [500]), ("error", [500])],
 )
-async def test_above_the_level_info_only_failures_of_ours_are_logged(log_level: str, statuses: list[int]) -> None:
+async def test_above_the_level_info_only_server_errors_are_logged(log_level: str, statuses: list[int]) -> None:
     stream = io.StringIO()
     log = access_log(stream, log_level)
     for status in (200, 404, 500):
@@ -255,7 +255,7 @@ async def test_above_the_level_info_only_failures_of_ours_are_logged(log_level: 
 
 
 @pytest.mark.parametrize("organisation", ['"', "\\", "\u2028", "emoji 🎈", "a\u200bb", "</script>"])
-async def test_no_organisation_breaks_a_line(organisation: str) -> None:
+async def test_no_organisation_name_breaks_a_line(organisation: str) -> None:
     stream = io.StringIO()
     log = access_log(stream)
     log(RequestLog("id", "GET", organisation, "get_session", 200, 1.0))
@@ -264,11 +264,11 @@ async def test_no_organisation_breaks_a_line(organisation: str) -> None:
     assert json.loads(line)["organisation"] == organisation
 
 
-def test_an_entry_of_the_program_is_one_json_object_with_its_traceback() -> None:
+def test_a_log_entry_is_one_line_of_json_with_its_traceback() -> None:
     stream = io.StringIO()
-    queue = configure("auto", "info", stream)
+    queue = configure_logging("auto", "info", stream)
     try:
-        raise ValueError("two\nlines")  # noqa: TRY301 - a traceback is wanted
+        raise ValueError("two\nlines")  # noqa: TRY301 - the test needs a traceback
     except ValueError:
         logging.getLogger("sessionary.server.store").exception("It failed for %s.", "a reason")
     assert queue.flush(10)
@@ -284,27 +284,27 @@ def test_an_entry_of_the_program_is_one_json_object_with_its_traceback() -> None
     assert entry["time"].endswith("Z")
 
 
-def test_an_entry_of_the_program_is_readable_on_a_terminal() -> None:
+def test_a_log_entry_is_readable_on_a_terminal() -> None:
     stream = Terminal()
-    queue = configure("auto", "info", stream)
+    queue = configure_logging("auto", "info", stream)
     logging.getLogger("sessionary.expiry").info("Swept %d expired sessions.", 3)
     assert queue.flush(10)
     assert stream.getvalue()[8:] == " INFO    Swept 3 expired sessions.\n"
 
 
 @pytest.mark.parametrize(("log_level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_entries_below_the_level_are_left_out(log_level: str, count: int) -> None:
+def test_entries_below_the_level_are_not_logged(log_level: str, count: int) -> None:
     stream = io.StringIO()
-    queue = configure("json", log_level, stream)
+    queue = configure_logging("json", log_level, stream)
     for severity in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         logging.getLogger("sessionary.server.store").log(severity, "entry")
     assert queue.flush(10)
     assert len(stream.getvalue().splitlines()) == count
 
 
-def test_the_servers_library_does_not_chatter() -> None:
+def test_info_messages_of_uvicorn_are_not_logged() -> None:
     stream = io.StringIO()
-    queue = configure("json", "debug", stream)
+    queue = configure_logging("json", "debug", stream)
     logging.getLogger("uvicorn.error").info("Started server process")
     assert queue.flush(10)
     assert stream.getvalue() == ""
@@ -313,17 +313,17 @@ def test_the_servers_library_does_not_chatter() -> None:
     assert len(stream.getvalue().splitlines()) == 1
 
 
-def test_an_entry_of_the_program_cannot_break_its_line_or_command_a_terminal() -> None:
+def test_a_log_entry_cannot_break_its_line_or_control_a_terminal() -> None:
     stream = Terminal()
-    queue = configure("text", "info", stream)
+    queue = configure_logging("text", "info", stream)
     logging.getLogger("sessionary.server.store").warning("It said %s.", "a\nb\x1b[31m")
     assert queue.flush(10)
     assert stream.getvalue()[8:] == " WARNING It said a\\nb\\x1b[31m.\n"
 
 
-def test_an_entry_may_have_members_of_its_own() -> None:
+def test_a_log_entry_may_have_additional_members() -> None:
     stream = io.StringIO()
-    queue = configure("json", "info", stream)
+    queue = configure_logging("json", "info", stream)
     logging.getLogger("sessionary.server.run").info("Listening.", extra={"fields": {"address": "http://x"}})
     assert queue.flush(10)
     assert json.loads(stream.getvalue())["address"] == "http://x"

@@ -1,24 +1,24 @@
-"""Every 503 has one line for each cause and minute that says why, and what came on top is counted."""
+"""The log has one line a minute for each cause of a 503, and counts the others."""
 
 import logging
 
 import pytest
 
 from sessionary.errors import OverloadedError, SessionaryError, StoreUnavailableError, UnavailableError
-from sessionary.server.unavailable_log import UnavailableLog, reason_of
+from sessionary.server.unavailable_log import UnavailableLog, describe_cause
 
 
-class Minutes:
-    """Minutes that end when a test says so."""
+class ManualTimers:
+    """Timers of a minute that end when a test says so."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[object, str]] = []
 
-    def after(self, seconds: float, call: object, cause: str) -> None:
+    def call_later(self, seconds: float, call: object, cause: str) -> None:
         assert seconds == 60
         self.waiting.append((call, cause))
 
-    def end(self) -> None:
+    def end_all(self) -> None:
         ended, self.waiting = self.waiting, []
         for call, cause in ended:
             assert callable(call)
@@ -26,17 +26,19 @@ class Minutes:
 
 
 @pytest.fixture
-def minutes() -> Minutes:
-    return Minutes()
+def timers() -> ManualTimers:
+    return ManualTimers()
 
 
 @pytest.fixture
-def log(minutes: Minutes, caplog: pytest.LogCaptureFixture) -> UnavailableLog:
+def log(timers: ManualTimers, caplog: pytest.LogCaptureFixture) -> UnavailableLog:
     caplog.set_level(logging.INFO)
-    return UnavailableLog(minutes.after)
+    return UnavailableLog(timers.call_later)
 
 
-def test_a_cause_has_one_line_a_minute(log: UnavailableLog, minutes: Minutes, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cause_has_one_line_a_minute(
+    log: UnavailableLog, timers: ManualTimers, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(1_000):
         log(StoreUnavailableError(reason="the disk is full."))
     log(OverloadedError(reason="the queue is full"))
@@ -45,35 +47,35 @@ def test_a_cause_has_one_line_a_minute(log: UnavailableLog, minutes: Minutes, ca
         "A request was answered with 503 OVERLOADED: the queue is full.",
     ]
 
-    minutes.end()
+    timers.end_all()
     assert caplog.messages[2:] == [
         "999 more requests were answered with 503 STORE_UNAVAILABLE: the disk is full, in the last minute."
     ]
 
-    minutes.end()
+    timers.end_all()
     assert len(caplog.messages) == 3
-    assert minutes.waiting == [], "over, and nothing is kept"
+    assert timers.waiting == [], "the windows are over"
     log(StoreUnavailableError(reason="the disk is full"))
     assert len(caplog.messages) == 4
 
 
-def test_causes_are_bounded(log: UnavailableLog, minutes: Minutes, caplog: pytest.LogCaptureFixture) -> None:
+def test_causes_are_bounded(log: UnavailableLog, timers: ManualTimers, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(10_000):
         log(StoreUnavailableError(reason=f"number {number}"))
     assert len(caplog.messages) == 51
-    minutes.end()
+    timers.end_all()
     assert len(caplog.messages) == 52
     assert caplog.messages[-1].startswith("9949 more requests")
 
 
-def test_at_the_end_what_was_counted_is_told(log: UnavailableLog, caplog: pytest.LogCaptureFixture) -> None:
+def test_flushing_logs_what_was_counted(log: UnavailableLog, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         log(UnavailableError(reason="x"))
     log.flush()
     assert caplog.messages[-1] == "2 more requests were answered with 503 UNAVAILABLE: x, in the last minute."
 
 
-def failed(error: SessionaryError, cause: Exception) -> SessionaryError:
+def raise_from(error: SessionaryError, cause: Exception) -> SessionaryError:
     try:
         raise error from cause
     except SessionaryError as raised:
@@ -81,26 +83,26 @@ def failed(error: SessionaryError, cause: Exception) -> SessionaryError:
 
 
 class ReportedError(Exception):
-    """What a database reports."""
+    """An error of a database driver."""
 
     sqlstate = "25006"
 
 
-def test_without_a_reason_the_kinds_of_errors_are_told_and_never_their_texts() -> None:
-    geheim = failed(StoreUnavailableError(), ConnectionRefusedError(111, "geheim"))
-    assert reason_of(geheim) == "StoreUnavailableError because of ConnectionRefusedError (Connection refused)"
-    assert reason_of(failed(StoreUnavailableError(), ReportedError("geheim"))) == (
+def test_without_a_reason_the_types_of_the_errors_are_logged_and_never_their_messages() -> None:
+    refused = raise_from(StoreUnavailableError(), ConnectionRefusedError(111, "geheim"))
+    assert describe_cause(refused) == "StoreUnavailableError because of ConnectionRefusedError (Connection refused)"
+    assert describe_cause(raise_from(StoreUnavailableError(), ReportedError("geheim"))) == (
         "StoreUnavailableError because of ReportedError 25006"
     )
-    assert reason_of(StoreUnavailableError("geheim")) == "StoreUnavailableError"
+    assert describe_cause(StoreUnavailableError("geheim")) == "StoreUnavailableError"
 
 
 def test_a_reason_is_one_bounded_line() -> None:
-    assert reason_of(StoreUnavailableError(reason="a\n  b." + "x" * 1_000)) == ("a b." + "x" * 1_000)[:300]
+    assert describe_cause(StoreUnavailableError(reason="a\n  b." + "x" * 1_000)) == ("a b." + "x" * 1_000)[:300]
 
 
-def test_a_chain_that_bites_its_tail_ends() -> None:
+def test_a_circular_chain_of_errors_ends() -> None:
     error = StoreUnavailableError()
     error.__context__ = other = ValueError()
     other.__context__ = error
-    assert reason_of(error).count("because of") == 3
+    assert describe_cause(error).count("because of") == 3

@@ -150,8 +150,8 @@ class Application:
         token = await self._authenticator.authenticate(headers.get(b"authorization"))
         log.token_id = token.id
         authorize(token, match.organisation, route.scope)
-        if self._service.rates is not None:
-            _check_rate_limit(log, self._service.rates.admit(token.id, match.organisation))
+        if self._service.rate_limiter is not None:
+            _check_rate_limit(log, self._service.rate_limiter.try_acquire(token.id, match.organisation))
         log.strict = is_strict(headers)
         query: bytes = scope["query_string"]
         check_size(headers, query)
@@ -203,9 +203,9 @@ def _change(route: Route, ctx: Context, request: Request) -> Change:
 
 
 def _check_rate_limit(log: RequestLog, decision: RateLimitDecision) -> None:
-    log.rate_limit_headers = rate_limit_headers(decision.standings)
-    if decision.wait:
-        raise RateLimitError(retry_after=decision.wait)
+    log.rate_limit_headers = rate_limit_headers(decision.statuses)
+    if decision.retry_after:
+        raise RateLimitError(retry_after=decision.retry_after)
 
 
 async def _send(send: Send, response: Response, log: RequestLog) -> None:

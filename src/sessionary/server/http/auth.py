@@ -10,7 +10,7 @@ from typing import Final
 
 from sessionary.errors import AuthenticationError, MissingScopeError, PermissionDeniedError
 from sessionary.server.operations.token_uses import TokenUses
-from sessionary.server.operations.tokens import find_token, is_good
+from sessionary.server.operations.tokens import find_token, is_active
 from sessionary.server.store.base import Clock, Store, StoredToken
 
 CACHE_SECONDS: Final = 5.0
@@ -46,7 +46,7 @@ class Authenticator:
         cached_at, token = self._cache.get(authorization, (-math.inf, None))
         if now - cached_at >= CACHE_SECONDS:
             token = await self._find(authorization, now)
-        if token is None or not is_good(token, self._clock()):
+        if token is None or not is_active(token, self._clock()):
             raise AuthenticationError
         return token
 
@@ -65,8 +65,8 @@ class Authenticator:
 
     async def _look_up(self, authorization: bytes, text: str, now: float) -> StoredToken | None:
         token = await find_token(self._store, text)
-        if token is not None and is_good(token, self._clock()):
-            self._token_uses.note(token.id, self._clock())
+        if token is not None and is_active(token, self._clock()):
+            self._token_uses.record(token.id, self._clock())
         self._cache[authorization] = (now, token)
         self._cache.move_to_end(authorization)
         if len(self._cache) > _CACHE_ENTRIES_MAX:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from sessionary.errors import FieldError, InvalidJsonError, InvalidRequestError
 from sessionary.server.http.strict_json import read_json
 from sessionary.server.http.unknown_names import KnownNames
-from sessionary.server.operations.validation import field_error_from, invalid
+from sessionary.server.operations.validation import to_field_error, validation_error
 
 _JSON_WHITESPACE: Final = b" \t\r\n"
 
@@ -43,4 +43,4 @@ class BodyReader:
         try:
             return msgspec.convert(value, self._struct)
         except msgspec.ValidationError as error:
-            raise invalid([field_error_from(error, self._struct)]) from None
+            raise validation_error([to_field_error(error, self._struct)]) from None

@@ -30,7 +30,7 @@ from sessionary.server.http.query_parameters import ParameterReader
 from sessionary.server.http.requests import Headers
 from sessionary.server.http.responses import Response, change_headers, etag, raw_response
 from sessionary.server.operations import sessions
-from sessionary.server.operations.audit import note_export
+from sessionary.server.operations.audit import record_export
 from sessionary.server.operations.context import Context
 from sessionary.server.store.base import Window
 
@@ -89,7 +89,7 @@ async def list_sessions(ctx: Context, request: Request) -> Response:
         detail = "must not be given together with offset."
         raise InvalidParameterError(f"cursor: {detail}", field_errors=(FieldError("cursor", detail),))
     if request.headers.get(_PURPOSE) == b"export" and parameters.cursor is None and not parameters.offset:
-        await note_export(ctx)
+        await record_export(ctx)
     page = await sessions.list_sessions(
         ctx,
         user_id=parameters.user_id,

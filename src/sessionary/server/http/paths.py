@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 from msgspec import Struct
 
 from sessionary.errors import NotFoundError
-from sessionary.server.operations.tokens import is_organisation
+from sessionary.server.operations.tokens import is_valid_organisation
 
 COLLECTION: Final = "/ai/sessions"
 SESSION: Final = "/ai/sessions/{sessionId}"
@@ -91,7 +91,7 @@ def _match(path: bytes) -> _RawMatch | None:
 @lru_cache(maxsize=1024)
 def _decode_organisation(segment: bytes) -> str:
     name = _decode_segment(segment)
-    if not is_organisation(name):
+    if not is_valid_organisation(name):
         raise NotFoundError
     return name
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from sessionary.errors import FieldError, InvalidParameterError
 from sessionary.server.http.unknown_names import KnownNames
-from sessionary.server.operations.validation import field_error_from
+from sessionary.server.operations.validation import to_field_error
 
 _INTEGER: Final = re.compile(r"[0-9]+|-0*[1-9][0-9]*")
 _DIGITS_MAX: Final = 18
@@ -35,7 +35,7 @@ class ParameterReader:
         try:
             return msgspec.convert(self._values(query, strict=strict), self._struct)
         except msgspec.ValidationError as error:
-            field_error = field_error_from(error, self._struct)
+            field_error = to_field_error(error, self._struct)
             raise _invalid(field_error.pointer.removeprefix("/"), field_error.detail) from None
 
     def _values(self, query: bytes, *, strict: bool) -> dict[str, str | int]:

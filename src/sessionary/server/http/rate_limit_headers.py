@@ -14,6 +14,6 @@ def rate_limit_headers(statuses: Iterable[RateLimitStatus]) -> list[Header]:
     statuses = tuple(statuses)
     if not statuses:
         return []
-    remaining = ", ".join(f'"{status.counted}";r={status.left};t={status.seconds}' for status in statuses)
-    policy = ", ".join(f'"{status.counted}";q={status.at_once};w={status.window_seconds}' for status in statuses)
+    remaining = ", ".join(f'"{status.name}";r={status.remaining};t={status.reset_seconds}' for status in statuses)
+    policy = ", ".join(f'"{status.name}";q={status.limit};w={status.window_seconds}' for status in statuses)
     return [(b"ratelimit", remaining.encode()), (b"ratelimit-policy", policy.encode())]

@@ -1,11 +1,11 @@
-"""Audit records of what changes nothing; what changes something is recorded with the change."""
+"""Audit records of actions that change no data. An action that changes data writes its record with the change."""
 
 from sessionary.server.operations.context import Context
 from sessionary.server.store.base import AuditRecord
 
 
-async def note_export(ctx: Context) -> None:
-    """Keep a record of an export that begins."""
+async def record_export(ctx: Context) -> None:
+    """Write an audit record when an export starts."""
     record = AuditRecord(
         at=ctx.service.clock(),
         organisation=ctx.organisation,

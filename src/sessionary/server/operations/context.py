@@ -1,35 +1,34 @@
-"""What every operation is given first: the service it works for, and who asks."""
+"""The first argument of every operation: the service, and who made the request."""
 
 from msgspec import Struct, field
 
-from sessionary.server.operations.quotas import Quotas
+from sessionary.server.operations.quotas import QuotaEnforcer
 from sessionary.server.operations.rate_limiter import RateLimiter
-from sessionary.server.operations.session_ids import SessionIds
+from sessionary.server.operations.session_ids import SessionIdGenerator
 from sessionary.server.operations.token_uses import TokenUses
 from sessionary.server.store.base import Clock, IdempotencyKey, Store, Versions
 
 
 class Service(Struct):
-    """What all requests share; ``expiry_horizon`` is in milliseconds. Without rates or quotas nothing is counted.
+    """What all requests share. ``expiry_horizon`` is in milliseconds; without a limiter or enforcer nothing is limited.
 
-    Not frozen: an operator may set other rates and quotas while it runs.
+    Not frozen: a reload of the settings may set, replace or remove the rate limiter and the quota enforcer.
     """
 
     store: Store
     clock: Clock
-    session_ids: SessionIds
+    session_ids: SessionIdGenerator
     expiry_horizon: int
-    rates: RateLimiter | None = None
-    quotas: Quotas | None = None
+    rate_limiter: RateLimiter | None = None
+    quota_enforcer: QuotaEnforcer | None = None
     token_uses: TokenUses = field(default_factory=TokenUses)
 
 
 class Context(Struct, frozen=True):
-    """One request's part: the organisation it speaks for, the id of the token it came with, and its conditions.
+    """One request: its organisation, ``actor`` (the id of its token), and its preconditions.
 
-    ``once`` names the key under which a change has its effect at most once; ``if_version`` the only versions of the
-    session it is meant for, ``unless_version`` those it is not meant for. ``may_import`` says that it may tell when
-    sessions and messages were created.
+    ``if_version`` lists the session versions that a change requires, ``unless_version`` those that it rules out.
+    ``may_import`` allows the request to set creation times.
     """
 
     service: Service

@@ -1,4 +1,4 @@
-"""Housekeeping: expired sessions are invisible at once, and removed soon after."""
+"""Deleting expired sessions. A session is invisible as soon as it expires; the sweeper only reclaims its space."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ _logger: Final = logging.getLogger("sessionary.server.expiry")
 
 
 async def sweep(store: Store) -> int:
-    """Remove all that is due, in bounded batches; answers how many sessions are gone."""
+    """Delete everything that has expired, in bounded batches; returns the number of deleted sessions."""
     removed = 0
     while True:
         swept = await store.sweep(BATCH_MAX)
@@ -23,16 +23,16 @@ async def sweep(store: Store) -> int:
 
 
 async def sweep_forever(store: Store, seconds_between: float) -> None:
-    """Sweep every ``seconds_between``, until cancelled; an outage of the store or an error of ours is waited out."""
+    """Sweep every ``seconds_between`` seconds until cancelled; an error is logged and the next sweep tries again."""
     while True:
         await asyncio.sleep(seconds_between)
         try:
             removed = await sweep(store)
         except UnavailableError as error:
-            _logger.warning("Sweeping was put off: %s", error.reason or error)
+            _logger.warning("Sweeping was postponed: %s", error.reason or error)
         except Exception:
-            # Nothing else would start the sweeper again, and the disk would fill up unnoticed.
-            _logger.exception("A sweep failed for a reason of ours; the next one is tried in %g s.", seconds_between)
+            # Nothing else would restart the sweeper, and the disk would fill up unnoticed.
+            _logger.exception("A sweep failed because of an internal error; trying again in %g s.", seconds_between)
         else:
             if removed:
                 _logger.info("Swept %d expired sessions.", removed)

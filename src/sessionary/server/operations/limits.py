@@ -1,4 +1,4 @@
-"""What an operator allows organisations and tokens; zero means as much as they like."""
+"""The rate limits and quotas that an operator sets; zero means unlimited."""
 
 import math
 from collections.abc import Mapping
@@ -14,31 +14,31 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many requests a second, on the average, and how many at once; without a burst those of one second."""
+    """The average requests per second, and how many may arrive at once; a burst of 0 means one second's requests."""
 
     requests_per_second: RequestsPerSecond = 0.0
     burst: Burst = 0
 
     @property
-    def at_once(self) -> int:
-        """How many requests may come at once."""
+    def capacity(self) -> int:
+        """How many requests may arrive at once: the size of the token bucket."""
         return self.burst or max(1, math.ceil(self.requests_per_second))
 
 
 class Quota(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many live sessions, and how many bytes of messages in them."""
+    """How many live sessions an organisation may have, and how many bytes of messages they may hold in total."""
 
     sessions: Count = 0
     stored_bytes: Count = 0
 
     @property
-    def is_any(self) -> bool:
-        """Whether anything is limited."""
+    def is_limited(self) -> bool:
+        """Whether either number is limited."""
         return bool(self.sessions or self.stored_bytes)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What everyone may, and what some may instead."""
+    """The limits for everyone, and those that replace them for single organisations (by name) and tokens (by id)."""
 
     organisation_rate: RateLimit = RateLimit()
     organisation_rates: Mapping[str, RateLimit] = {}
@@ -48,12 +48,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     quotas: Mapping[str, Quota] = {}
 
     @property
-    def has_rates(self) -> bool:
-        """Whether anybody's requests are counted."""
+    def has_rate_limits(self) -> bool:
+        """Whether the requests of any token or organisation are limited."""
         rates = (self.organisation_rate, self.token_rate, *self.organisation_rates.values(), *self.token_rates.values())
         return any(rate.requests_per_second for rate in rates)
 
     @property
     def has_quotas(self) -> bool:
-        """Whether anybody's sessions are counted."""
-        return any(quota.is_any for quota in (self.quota, *self.quotas.values()))
+        """Whether any organisation has a quota."""
+        return any(quota.is_limited for quota in (self.quota, *self.quotas.values()))

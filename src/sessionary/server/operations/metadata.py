@@ -1,4 +1,4 @@
-"""What a session's metadata may hold, and what it may say besides."""
+"""Checking a session's metadata, and reading a title and a model from it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ import msgspec
 
 from sessionary.errors import FieldError
 from sessionary.models import Name, Title
-from sessionary.server.operations.validation import invalid
+from sessionary.server.operations.validation import validation_error
 
 JsonObject = Mapping[str, Any]
 
@@ -15,14 +15,14 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def check_metadata(metadata: JsonObject | None) -> None:
-    """Raise InvalidRequestError if a key or a text holds the NUL character."""
-    # Nearly no metadata holds the six characters that spell NUL; only then is each text looked at.
-    if metadata and b"\\u0000" in _encode(metadata) and _holds_nul(metadata):
-        raise invalid([FieldError("/metadata", "must not hold the NUL character.")])
+    """Raise InvalidRequestError if any key or string contains the NUL character."""
+    # Encoded, NUL is the six characters \u0000. They are rare, so each string is checked only where they occur.
+    if metadata and b"\\u0000" in _encode(metadata) and _contains_nul(metadata):
+        raise validation_error([FieldError("/metadata", "must not contain the NUL character.")])
 
 
-def _holds_nul(metadata: JsonObject) -> bool:
-    """Look level by level: a walk that went down into each would cost as many steps a text as it is deep."""
+def _contains_nul(metadata: JsonObject) -> bool:
+    """Search level by level instead of recursively: nested generators would cost each string its depth in steps."""
     level: list[Any] = [metadata]
     while level:
         below: list[Any] = []
@@ -40,19 +40,19 @@ def _holds_nul(metadata: JsonObject) -> bool:
     return False
 
 
-def title_in(metadata: JsonObject | None) -> str | None:
-    """Take the title that metadata carries, if it could be a title."""
-    return _usable(metadata.get("title"), Title) if metadata else None
+def title_from_metadata(metadata: JsonObject | None) -> str | None:
+    """Return ``title`` from the metadata if it is a valid title."""
+    return _valid_or_none(metadata.get("title"), Title) if metadata else None
 
 
-def model_in(metadata: JsonObject | None) -> str | None:
-    """Take the model that metadata carries as ``model`` or else as ``modelId``, if it could be one."""
+def model_from_metadata(metadata: JsonObject | None) -> str | None:
+    """Return ``model``, or else ``modelId``, from the metadata if it is a valid model name."""
     if not metadata:
         return None
-    return _usable(metadata.get("model"), Name) or _usable(metadata.get("modelId"), Name)
+    return _valid_or_none(metadata.get("model"), Name) or _valid_or_none(metadata.get("modelId"), Name)
 
 
-def _usable(value: object, kind: Any) -> str | None:
+def _valid_or_none(value: object, kind: Any) -> str | None:
     if not isinstance(value, str):
         return None
     try:

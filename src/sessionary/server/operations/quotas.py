@@ -1,8 +1,8 @@
-"""Quotas: how many live sessions an organisation may have, and how many bytes of messages in them.
+"""Enforcing quotas: how many live sessions an organisation may have, and how many bytes of messages they may hold.
 
-What is there is measured when an organisation is first heard of, in bounded pages, and from then on counted: room is
-reserved before a command is applied and given back if it had no effect. What this process does not see, sessions that
-expire and what other servers do, is measured again every few seconds, and whenever there seems to be no room.
+An organisation's usage is measured at its first command, in bounded pages, and then tracked: room is reserved before a
+command is applied, and released if it had no effect. Sessions that expire and changes by other servers are not seen by
+this process, so usage is measured again every few seconds, and whenever there seems to be no room.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from sessionary.errors import (
+    InternalServerError,
     OverloadedError,
     PreconditionFailedError,
     QuotaExceededError,
@@ -24,7 +25,7 @@ from sessionary.errors import (
     UnavailableError,
 )
 from sessionary.server.operations.limits import Limits, Quota
-from sessionary.server.operations.usage_counts import NOTHING, UsageCount, total
+from sessionary.server.operations.usage_tracker import NO_USAGE, UsageTracker, add_usage
 from sessionary.server.store.base import (
     CURSOR_START,
     Command,
@@ -38,14 +39,13 @@ from sessionary.server.store.base import (
 )
 
 REMEMBERED_MAX: Final = 10_000
-MEASURING_WAIT_SECONDS: Final = 2.0
-"""A command waits at most so long for a measurement; of an organisation of millions it goes on without the command."""
-MEASURING: Final = "measure-usage"
-"""The name of the tasks that measure."""
+MEASUREMENT_WAIT_SECONDS: Final = 2.0
+"""How long a command waits for a measurement. A longer one, of millions of sessions, continues without the command."""
+MEASUREMENT_TASK_NAME: Final = "measure-usage"
 _FULL_MEASURED_SECONDS: Final = 1.0
 _MEASURED_SECONDS: Final = 5.0
-_MEASURED_PART: Final = 10
-"""Measuring takes at most one part in so many of the time, however many sessions there are."""
+_MEASURING_SHARE: Final = 10
+"""Measuring takes at most one tenth of the time, however many sessions there are."""
 _PAGE_TRIES: Final = 5
 _PAGE_PAUSE_SECONDS: Final = 0.1
 _IMPOSSIBLE_VERSION: Final = 0
@@ -53,8 +53,8 @@ _IMPOSSIBLE_VERSION: Final = 0
 _logger: Final = logging.getLogger("sessionary.server.quotas")
 
 
-class Quotas:
-    """Applies commands within their organisations' quotas."""
+class QuotaEnforcer:
+    """Applies commands to the store if they are within their organisations' quotas."""
 
     def __init__(
         self,
@@ -63,69 +63,69 @@ class Quotas:
         clock: Callable[[], float],
         remembered_max: int = REMEMBERED_MAX,
     ) -> None:
-        """Count what happens in this store through here, by a clock of seconds that never runs backwards."""
+        """Track the usage of this store; ``clock`` returns seconds and never runs backwards."""
         self._store: Final = store
-        self._allowances = limits
+        self._limits = limits
         self._clock: Final = clock
         self._remembered_max: Final = remembered_max
-        self._counts: Final = OrderedDict[str, UsageCount]()
+        self._trackers: Final = OrderedDict[str, UsageTracker]()
 
     def set_limits(self, limits: Limits) -> None:
-        """Hold to other quotas from now on; what is counted goes on being counted."""
-        self._allowances = limits
+        """Replace the quotas; the tracked usage is kept."""
+        self._limits = limits
 
     async def apply(self, command: Command) -> Outcome:
         """Apply a command if there is room for what it adds; raises QuotaExceededError, and as ``Store.apply`` does.
 
-        Raises OverloadedError, with nothing changed, while it is not yet known what there is.
+        Raises OverloadedError, and changes nothing, while the organisation's usage has not been measured yet.
         """
-        quota = self._allowances.quotas.get(command.organisation, self._allowances.quota)
-        if not quota.is_any:
+        quota = self._limits.quotas.get(command.organisation, self._limits.quota)
+        if not quota.is_limited:
             return await self._apply(command)
-        count = self._count_of(command.organisation)
-        count.users += 1
+        tracker = self._tracker_for(command.organisation)
+        tracker.active_commands += 1
         try:
-            wanted = Usage(1 if isinstance(command, Create) else 0, stored_size_of(command))
-            adds = bool(wanted.sessions or wanted.stored_bytes)
-            if adds and not await self._find_room(count, wanted, quota):
-                return await self._repeat(command, quota)
-            return await self._apply_counted(command, count, wanted)
+            requested = Usage(1 if isinstance(command, Create) else 0, stored_size_of(command))
+            adds_usage = bool(requested.sessions or requested.stored_bytes)
+            if adds_usage and not await self._find_room(tracker, requested, quota):
+                return await self._replay_or_refuse(command, quota)
+            return await self._apply_tracked(command, tracker, requested)
         finally:
-            count.users -= 1
+            tracker.active_commands -= 1
 
-    async def _apply_counted(self, command: Command, count: UsageCount, wanted: Usage) -> Outcome:
-        change = count.begin(wanted)
+    async def _apply_tracked(self, command: Command, tracker: UsageTracker, requested: Usage) -> Outcome:
+        change = tracker.start_change(requested)
         try:
             outcome = await self._apply(command)
         except OverloadedError:
             # Refused before anything was done.
-            count.end(change, NOTHING)
+            tracker.finish_change(change, NO_USAGE)
             raise
         except BaseException:
-            # A caller that hung up, or a store that did not answer: what it was sent may still have its effect.
-            count.end_unknown(change, self._clock())
+            # The caller disconnected, or the store did not respond: the command may still be applied.
+            tracker.finish_unknown(change, self._clock())
             raise
         if _is_unknown(outcome):
-            count.end_unknown(change, self._clock())
+            tracker.finish_unknown(change, self._clock())
         elif isinstance(outcome, SessionaryError) or outcome.replayed:
-            count.end(change, NOTHING)
+            tracker.finish_change(change, NO_USAGE)
         elif isinstance(outcome, Deleted):
-            count.end_removal(change)
+            tracker.finish_deletion(change)
         else:
-            count.end(change, wanted)
+            tracker.finish_change(change, requested)
         return outcome
 
-    async def _find_room(self, count: UsageCount, wanted: Usage, quota: Quota) -> bool:
-        if count.measured is None:
-            await self._measured(count, 0.0)
-        elif self._is_due(count, _MEASURED_SECONDS):
-            self._measure(count)
-        if not count.has_room(wanted, quota):
-            await self._measured(count, _FULL_MEASURED_SECONDS)
-        return count.has_room(wanted, quota)
+    async def _find_room(self, tracker: UsageTracker, requested: Usage, quota: Quota) -> bool:
+        if tracker.measured is None:
+            await self._wait_for_measurement(tracker, 0.0)
+        elif self._is_due(tracker, _MEASURED_SECONDS):
+            self._start_measurement(tracker)
+        if not tracker.has_room(requested, quota):
+            await self._wait_for_measurement(tracker, _FULL_MEASURED_SECONDS)
+        return tracker.has_room(requested, quota)
 
-    async def _repeat(self, command: Command, quota: Quota) -> Outcome:
-        """Answer what was done before under the same key; nothing new, for there is no room."""
+    async def _replay_or_refuse(self, command: Command, quota: Quota) -> Outcome:
+        """Return the earlier result of the same idempotency key; raises QuotaExceededError if there is none."""
         refusal = QuotaExceededError(
             f"The organisation may have at most {quota.sessions or 'any number of'} live sessions"
             f" and {quota.stored_bytes or 'any number of'} bytes of messages in them."
@@ -140,51 +140,53 @@ class Quotas:
     async def _apply(self, command: Command) -> Outcome:
         return await self._store.apply(command)
 
-    async def _measured(self, count: UsageCount, seconds: float) -> None:
-        """Wait, not for ever, for the measurement on its way, or for a new one if the last is older than ``seconds``.
+    async def _wait_for_measurement(self, tracker: UsageTracker, seconds: float) -> None:
+        """Wait for the running measurement, or for a new one if the last is older than ``seconds``.
 
-        Raises OverloadedError if nothing is known after that.
+        Waits for a bounded time; raises OverloadedError if there is no measurement after that.
         """
-        if count.measurement is None and (count.measured is None or self._is_due(count, seconds)):
-            self._measure(count)
-        if count.measurement is not None:
-            await asyncio.wait((count.measurement,), timeout=MEASURING_WAIT_SECONDS)
-        if count.measured is None:
+        if tracker.measurement is None and (tracker.measured is None or self._is_due(tracker, seconds)):
+            self._start_measurement(tracker)
+        if tracker.measurement is not None:
+            await asyncio.wait((tracker.measurement,), timeout=MEASUREMENT_WAIT_SECONDS)
+        if tracker.measured is None:
             raise OverloadedError(reason="an organisation's usage is still being measured for its quota")
 
-    def _is_due(self, count: UsageCount, seconds: float) -> bool:
-        pause = max(seconds, count.measuring_seconds * _MEASURED_PART)
-        return count.measurement is None and self._clock() - count.measured_at >= pause
+    def _is_due(self, tracker: UsageTracker, seconds: float) -> bool:
+        pause = max(seconds, tracker.measuring_seconds * _MEASURING_SHARE)
+        return tracker.measurement is None and self._clock() - tracker.measured_at >= pause
 
-    def _measure(self, count: UsageCount) -> None:
-        count.measurement = asyncio.get_running_loop().create_task(self._run_measure(count), name=MEASURING)
+    def _start_measurement(self, tracker: UsageTracker) -> None:
+        tracker.measurement = asyncio.get_running_loop().create_task(
+            self._run_measurement(tracker), name=MEASUREMENT_TASK_NAME
+        )
 
-    async def _run_measure(self, count: UsageCount) -> None:
-        began = self._clock()
+    async def _run_measurement(self, tracker: UsageTracker) -> None:
+        started_at = self._clock()
         try:
-            await count.begin_measurement()
-            count.end_measurement(await self._count_all(count.organisation), began)
+            await tracker.start_measurement()
+            tracker.finish_measurement(await self._measure_all(tracker.organisation), started_at)
         except UnavailableError as error:
-            # Those who wait are told so, the next one tries again, and what was known before holds on.
+            # Waiting commands are refused, the next one tries again, and the previous measurement stays in force.
             _logger.warning("An organisation's usage could not be measured for its quota: %s", error.reason or error)
         except Exception:
-            _logger.exception("An organisation's usage could not be measured for its quota, for a reason of ours.")
+            _logger.exception("An organisation's usage could not be measured because of an internal error.")
         finally:
-            count.measured_at = self._clock()
-            count.measuring_seconds = count.measured_at - began
-            count.measurement = None
+            tracker.measured_at = self._clock()
+            tracker.measuring_seconds = tracker.measured_at - started_at
+            tracker.measurement = None
 
-    async def _count_all(self, organisation: str) -> Usage:
-        usage, after = NOTHING, CURSOR_START
+    async def _measure_all(self, organisation: str) -> Usage:
+        usage, after = NO_USAGE, CURSOR_START
         while True:
-            page = await self._count_page(organisation, after)
-            usage = total(usage, page)
+            page = await self._measure_page(organisation, after)
+            usage = add_usage(usage, page)
             if page.after is None:
                 return usage
             after = page.after
 
-    async def _count_page(self, organisation: str, after: str) -> UsagePage:
-        """Count a page; a store that is busy for a moment shall not cost all the pages before."""
+    async def _measure_page(self, organisation: str, after: str) -> UsagePage:
+        """Measure one page, with retries: a store that is busy for a moment must not discard all earlier pages."""
         for tried in range(_PAGE_TRIES - 1):
             try:
                 return await self._store.measure_usage(organisation, after)
@@ -192,22 +194,22 @@ class Quotas:
                 await asyncio.sleep(_PAGE_PAUSE_SECONDS * 2**tried)
         return await self._store.measure_usage(organisation, after)
 
-    def _count_of(self, organisation: str) -> UsageCount:
-        count = self._counts.get(organisation)
-        if count is None:
-            count = self._counts[organisation] = UsageCount(organisation)
-            self._forget()
-        self._counts.move_to_end(organisation)
-        return count
+    def _tracker_for(self, organisation: str) -> UsageTracker:
+        tracker = self._trackers.get(organisation)
+        if tracker is None:
+            tracker = self._trackers[organisation] = UsageTracker(organisation)
+            self._evict()
+        self._trackers.move_to_end(organisation)
+        return tracker
 
-    def _forget(self) -> None:
-        """Forget the least recently used of too many, unless something relies on it."""
-        excess = max(0, len(self._counts) - self._remembered_max)
-        for organisation in list(islice(self._counts, excess)):
-            if not self._counts[organisation].is_needed:
-                del self._counts[organisation]
+    def _evict(self) -> None:
+        """Drop the least recently used trackers beyond the maximum, unless they are in use."""
+        excess = max(0, len(self._trackers) - self._remembered_max)
+        for organisation in list(islice(self._trackers, excess)):
+            if not self._trackers[organisation].is_in_use:
+                del self._trackers[organisation]
 
 
 def _is_unknown(outcome: Outcome) -> bool:
-    """Whether a command may have had its effect, though nobody could say so: also where something of ours broke."""
-    return isinstance(outcome, StoreUnavailableError) or type(outcome) is SessionaryError
+    """Whether it is unknown if a command was applied; an internal error counts as unknown too."""
+    return isinstance(outcome, StoreUnavailableError | InternalServerError)

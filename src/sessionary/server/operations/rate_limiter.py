@@ -1,4 +1,4 @@
-"""Rates: how many requests a token and an organisation may make, one number for each of them."""
+"""Rate limiting by token and by organisation, with GCRA: a token bucket stored as one number."""
 
 import math
 from collections import OrderedDict
@@ -14,109 +14,117 @@ _ROUNDING_SECONDS: Final = 1e-9
 
 
 class RateLimitStatus(Struct, frozen=True):
-    """How one who is counted stands: ``left`` of ``at_once`` requests now, all of them again in ``seconds``."""
+    """How much of one rate limit is left: ``remaining`` of ``limit`` requests, all of them after ``reset_seconds``.
 
-    counted: str
-    at_once: int
+    ``name`` is ``token`` or ``organisation``.
+    """
+
+    name: str
+    limit: int
     window_seconds: int
-    left: int
-    seconds: int
+    remaining: int
+    reset_seconds: int
 
 
 class RateLimitDecision(Struct, frozen=True):
-    """Whether a request is admitted: ``wait`` is the seconds until it would be, 0 if it is now."""
+    """Whether a request is allowed: ``retry_after`` is 0 if it is, and otherwise the seconds until it would be."""
 
-    wait: float
-    standings: tuple[RateLimitStatus, ...]
-
-
-class _Pace(Struct, frozen=True):
-    """A rate as the seconds a request costs, and the seconds of requests one may be ahead."""
-
-    counted: str
-    cost: float
-    ahead: float
-    at_once: int
+    retry_after: float
+    statuses: tuple[RateLimitStatus, ...]
 
 
-class _Counted:
-    """The instant up to which each one has used up its requests (GCRA: all of a bucket in one number).
+class _Policy(Struct, frozen=True):
+    """A rate limit in seconds: ``interval`` is what one request uses up, ``window`` what a full bucket holds."""
 
-    Names with a rate of their own are as few as the operator wrote down: they are never forgotten. Of all others, which
-    share one rate, the least recently used of too many is forgotten, and an unknown name counts as far as the furthest
-    forgotten one: so nobody gains by being forgotten, and no slow name of its own rate delays a new one.
+    name: str
+    interval: float
+    window: float
+    capacity: int
+
+
+class _ArrivalTimes:
+    """The theoretical arrival time (TAT) of each token or organisation: until then its past requests use up its rate.
+
+    Keys with a rate limit of their own are as few as the operator configured, and are never forgotten. All others share
+    one rate limit; beyond ``remembered_max`` the least recently used is forgotten, and an unknown key starts at the
+    latest TAT that was forgotten. So nobody gains by being forgotten, and a slow limit of one key delays no other key.
     """
 
-    def __init__(self, counted: str, rate: RateLimit, rates: Mapping[str, RateLimit], remembered_max: int) -> None:
-        self._counted: Final = counted
-        self._used_until: Final = OrderedDict[str, float]()
-        self._used_until_of_its_own: Final[dict[str, float]] = {}
+    def __init__(self, name: str, rate: RateLimit, rates: Mapping[str, RateLimit], remembered_max: int) -> None:
+        self._name: Final = name
+        self._times: Final = OrderedDict[str, float]()
+        self._times_of_own_limits: Final[dict[str, float]] = {}
         self._remembered_max: Final = remembered_max
-        self._forgotten_until = -math.inf
+        self._forgotten_time = -math.inf
         self.set_rates(rate, rates)
 
     def set_rates(self, rate: RateLimit, rates: Mapping[str, RateLimit]) -> None:
-        self._pace = _pace(self._counted, rate)
-        self._paces = {name: _pace(self._counted, rate) for name, rate in rates.items()}
+        self._policy = _make_policy(self._name, rate)
+        self._own_policies = {key: _make_policy(self._name, rate) for key, rate in rates.items()}
 
-    def pace_of(self, name: str) -> _Pace | None:
-        return self._paces.get(name, self._pace)
+    def policy_for(self, key: str) -> _Policy | None:
+        return self._own_policies.get(key, self._policy)
 
-    def used_until(self, name: str, now: float) -> float:
-        if name in self._paces:
-            return max(now, self._used_until_of_its_own.get(name, now))
-        return max(now, self._used_until.get(name, self._forgotten_until))
+    def get(self, key: str, now: float) -> float:
+        if key in self._own_policies:
+            return max(now, self._times_of_own_limits.get(key, now))
+        return max(now, self._times.get(key, self._forgotten_time))
 
-    def use(self, name: str, until: float) -> None:
-        if name in self._paces:
-            self._used_until_of_its_own[name] = until
+    def set(self, key: str, time: float) -> None:
+        if key in self._own_policies:
+            self._times_of_own_limits[key] = time
             return
-        self._used_until[name] = until
-        self._used_until.move_to_end(name)
-        if len(self._used_until) > self._remembered_max:
-            _, forgotten = self._used_until.popitem(last=False)
-            self._forgotten_until = max(self._forgotten_until, forgotten)
+        self._times[key] = time
+        self._times.move_to_end(key)
+        if len(self._times) > self._remembered_max:
+            _, forgotten = self._times.popitem(last=False)
+            self._forgotten_time = max(self._forgotten_time, forgotten)
 
 
 class RateLimiter:
-    """Admits requests: each must be within its token's rate and its organisation's, and else counts for neither."""
+    """Allows a request if both its token and its organisation are within their rate limits.
+
+    A refused request counts towards neither.
+    """
 
     def __init__(self, limits: Limits, clock: Callable[[], float], remembered_max: int = REMEMBERED_MAX) -> None:
-        """Count from now on, by a clock of seconds that never runs backwards."""
+        """Start with full buckets; ``clock`` returns seconds and never runs backwards."""
         self._clock: Final = clock
-        self._tokens: Final = _Counted("token", limits.token_rate, limits.token_rates, remembered_max)
-        self._organisations: Final = _Counted(
+        self._tokens: Final = _ArrivalTimes("token", limits.token_rate, limits.token_rates, remembered_max)
+        self._organisations: Final = _ArrivalTimes(
             "organisation", limits.organisation_rate, limits.organisation_rates, remembered_max
         )
 
     def set_limits(self, limits: Limits) -> None:
-        """Count by other rates from now on; what was used up stays used up."""
+        """Replace the rate limits; what was used up stays used up."""
         self._tokens.set_rates(limits.token_rate, limits.token_rates)
         self._organisations.set_rates(limits.organisation_rate, limits.organisation_rates)
 
-    def admit(self, token_id: str, organisation: str) -> RateLimitDecision:
-        """Count a request, if there is room for it."""
+    def try_acquire(self, token_id: str, organisation: str) -> RateLimitDecision:
+        """Count a request if it is within the limits."""
         now = self._clock()
-        asked = [
-            (counted, name, pace, counted.used_until(name, now))
-            for counted, name in ((self._tokens, token_id), (self._organisations, organisation))
-            if (pace := counted.pace_of(name)) is not None
+        checks = [
+            (times, key, policy, times.get(key, now))
+            for times, key in ((self._tokens, token_id), (self._organisations, organisation))
+            if (policy := times.policy_for(key)) is not None
         ]
-        wait = max((until + pace.cost - pace.ahead - now for _, _, pace, until in asked), default=0.0)
+        wait = max((time + policy.interval - policy.window - now for _, _, policy, time in checks), default=0.0)
         if wait > _ROUNDING_SECONDS:
-            return RateLimitDecision(wait, tuple(_standing(pace, until - now) for _, _, pace, until in asked))
-        for counted, name, pace, until in asked:
-            counted.use(name, until + pace.cost)
-        return RateLimitDecision(0.0, tuple(_standing(pace, until + pace.cost - now) for _, _, pace, until in asked))
+            return RateLimitDecision(wait, tuple(_status(policy, time - now) for _, _, policy, time in checks))
+        for times, key, policy, time in checks:
+            times.set(key, time + policy.interval)
+        return RateLimitDecision(
+            0.0, tuple(_status(policy, time + policy.interval - now) for _, _, policy, time in checks)
+        )
 
 
-def _pace(counted: str, rate: RateLimit) -> _Pace | None:
+def _make_policy(name: str, rate: RateLimit) -> _Policy | None:
     if not rate.requests_per_second:
         return None
-    cost = 1 / rate.requests_per_second
-    return _Pace(counted, cost, cost * rate.at_once, rate.at_once)
+    interval = 1 / rate.requests_per_second
+    return _Policy(name, interval, interval * rate.capacity, rate.capacity)
 
 
-def _standing(pace: _Pace, used: float) -> RateLimitStatus:
-    left = max(0, math.floor((pace.ahead - used) / pace.cost + _ROUNDING_SECONDS))
-    return RateLimitStatus(pace.counted, pace.at_once, math.ceil(pace.ahead), left, math.ceil(used))
+def _status(policy: _Policy, used_seconds: float) -> RateLimitStatus:
+    remaining = max(0, math.floor((policy.window - used_seconds) / policy.interval + _ROUNDING_SECONDS))
+    return RateLimitStatus(policy.name, policy.capacity, math.ceil(policy.window), remaining, math.ceil(used_seconds))

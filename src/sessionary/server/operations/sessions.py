@@ -7,11 +7,11 @@ from sessionary import constants
 from sessionary.errors import FieldError, MissingScopeError, SessionaryError, SessionNotFoundError
 from sessionary.models import Status
 from sessionary.server.operations.context import Context
-from sessionary.server.operations.messages import read_time, read_turn
-from sessionary.server.operations.metadata import check_metadata, model_in, title_in
-from sessionary.server.operations.session_ids import known_form
+from sessionary.server.operations.messages import parse_creation_time, parse_messages
+from sessionary.server.operations.metadata import check_metadata, model_from_metadata, title_from_metadata
+from sessionary.server.operations.session_ids import normalize_session_id
 from sessionary.server.operations.tokens import IMPORT
-from sessionary.server.operations.validation import invalid
+from sessionary.server.operations.validation import validation_error
 from sessionary.server.store.base import (
     CURSOR_START,
     Command,
@@ -46,31 +46,31 @@ async def create_session(  # noqa: PLR0913 - one parameter a field of the reques
     model: str | None = None,
     created_at: str | None = None,
 ) -> Created:
-    """Begin a session that lives for ``expiration_minutes`` from now, also if it is imported and began long ago."""
+    """Create a session that expires ``expiration_minutes`` from now, also if it is imported with an older time."""
     if created_at is not None and not ctx.may_import:
         raise MissingScopeError(f"createdAt needs a token with the scope {IMPORT}.")
     check_metadata(metadata)
     imported_at = _imported_at(ctx)
-    turn = read_turn(initial_messages, "/initialMessages", imported_at)
-    session_id, begun_at = _new_id(ctx, created_at, imported_at)
+    new = parse_messages(initial_messages, "/initialMessages", imported_at)
+    session_id, creation_time = _generate_id(ctx, created_at, imported_at)
     command = Create(
         organisation=ctx.organisation,
         session_id=session_id,
         actor=ctx.actor,
         idempotency_key=ctx.idempotency_key,
-        created_at=begun_at,
+        created_at=creation_time,
         user_id=user_id,
         session_group=session_group,
-        title=title or title_in(metadata),
-        model=model or model_in(metadata),
+        title=title or title_from_metadata(metadata),
+        model=model or model_from_metadata(metadata),
         metadata=metadata or {},
         expires_after=expiration_minutes * constants.MILLISECONDS_PER_MINUTE,
-        messages=turn.messages,
-        message_times=turn.times,
-        first_user_text=turn.first_user_text,
+        messages=new.messages,
+        message_times=new.times,
+        first_user_text=new.first_user_text,
         imported_at=None if created_at is None else imported_at,
     )
-    return _applied(await _apply(ctx, command), Created)
+    return _effect_or_raise(await _apply(ctx, command), Created)
 
 
 async def list_sessions(  # noqa: PLR0913 - one parameter a field of the request
@@ -100,7 +100,7 @@ async def list_sessions(  # noqa: PLR0913 - one parameter a field of the request
 
 async def get_session(ctx: Context, session_id: str, window: Window | None = None) -> Conversation:
     """Read a session with its messages, or with a window of them."""
-    return await ctx.service.store.fetch(ctx.organisation, _known(session_id), window)
+    return await ctx.service.store.fetch(ctx.organisation, _normalize_id(session_id), window)
 
 
 async def update_session(  # noqa: PLR0913 - one parameter a field of the request
@@ -114,35 +114,35 @@ async def update_session(  # noqa: PLR0913 - one parameter a field of the reques
     title: str | None = None,
     model: str | None = None,
 ) -> Updated:
-    """Append messages, add tokens, merge metadata and set what is given, in one atomic step."""
+    """Append messages, add tokens, merge metadata and set the given fields, in one atomic step."""
     check_metadata(metadata)
-    turn = None if new_messages is None else read_turn(new_messages, "/newMessages", _imported_at(ctx))
+    new = None if new_messages is None else parse_messages(new_messages, "/newMessages", _imported_at(ctx))
     command = Update(
         organisation=ctx.organisation,
-        session_id=_known(session_id),
+        session_id=_normalize_id(session_id),
         actor=ctx.actor,
         idempotency_key=ctx.idempotency_key,
         if_version=ctx.if_version,
         unless_version=ctx.unless_version,
-        messages=None if turn is None else turn.messages,
-        message_times=None if turn is None else turn.times,
-        first_user_text=None if turn is None else turn.first_user_text,
+        messages=None if new is None else new.messages,
+        message_times=None if new is None else new.times,
+        first_user_text=None if new is None else new.first_user_text,
         tokens_used=tokens_used,
         status=status,
         metadata=metadata,
-        title=title or title_in(metadata),
-        model=model or model_in(metadata),
+        title=title or title_from_metadata(metadata),
+        model=model or model_from_metadata(metadata),
     )
-    return _applied(await _apply(ctx, command), Updated)
+    return _effect_or_raise(await _apply(ctx, command), Updated)
 
 
 async def extend_session(
     ctx: Context, session_id: str, additional_minutes: int = constants.ADDITIONAL_MINUTES_DEFAULT
 ) -> Extended:
-    """Move a session's expiry; two extensions add up."""
+    """Postpone a session's expiry; two extensions add up."""
     command = Extend(
         organisation=ctx.organisation,
-        session_id=_known(session_id),
+        session_id=_normalize_id(session_id),
         actor=ctx.actor,
         idempotency_key=ctx.idempotency_key,
         if_version=ctx.if_version,
@@ -150,43 +150,43 @@ async def extend_session(
         minutes=additional_minutes,
         horizon=ctx.service.expiry_horizon,
     )
-    return _applied(await _apply(ctx, command), Extended)
+    return _effect_or_raise(await _apply(ctx, command), Extended)
 
 
 async def delete_session(ctx: Context, session_id: str) -> Deleted:
-    """Remove a session and its messages."""
+    """Delete a session and its messages."""
     command = Delete(
         organisation=ctx.organisation,
-        session_id=_known(session_id),
+        session_id=_normalize_id(session_id),
         actor=ctx.actor,
         idempotency_key=ctx.idempotency_key,
         if_version=ctx.if_version,
         unless_version=ctx.unless_version,
     )
-    return _applied(await _apply(ctx, command), Deleted)
+    return _effect_or_raise(await _apply(ctx, command), Deleted)
 
 
 def _imported_at(ctx: Context) -> int | None:
-    """Say when what the caller brings is imported: now, if it may import at all."""
+    """Return the time of the import, which is now, or None if the caller may not import."""
     return ctx.service.clock() if ctx.may_import else None
 
 
-def _new_id(ctx: Context, created_at: str | None, imported_at: int | None) -> tuple[str, int]:
+def _generate_id(ctx: Context, created_at: str | None, imported_at: int | None) -> tuple[str, int]:
     if created_at is None or imported_at is None:
-        return ctx.service.session_ids.next()
-    time = read_time(created_at, "/createdAt", imported_at)
+        return ctx.service.session_ids.generate()
+    time = parse_creation_time(created_at, "/createdAt", imported_at)
     if isinstance(time, FieldError):
-        raise invalid([time])
-    return ctx.service.session_ids.past(time), time
+        raise validation_error([time])
+    return ctx.service.session_ids.generate_at(time), time
 
 
 async def _apply(ctx: Context, command: Command) -> Outcome:
-    if ctx.service.quotas is not None:
-        return await ctx.service.quotas.apply(command)
+    if ctx.service.quota_enforcer is not None:
+        return await ctx.service.quota_enforcer.apply(command)
     return await ctx.service.store.apply(command)
 
 
-def _applied(outcome: Outcome, effect: type[Effect]) -> Effect:
+def _effect_or_raise(outcome: Outcome, effect: type[Effect]) -> Effect:
     if isinstance(outcome, SessionaryError):
         raise outcome
     if not isinstance(outcome, effect):
@@ -194,8 +194,8 @@ def _applied(outcome: Outcome, effect: type[Effect]) -> Effect:
     return outcome
 
 
-def _known(session_id: str) -> str:
-    known = known_form(session_id)
-    if known is None:
+def _normalize_id(session_id: str) -> str:
+    normalized = normalize_session_id(session_id)
+    if normalized is None:
         raise SessionNotFoundError
-    return known
+    return normalized

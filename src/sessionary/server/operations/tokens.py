@@ -1,7 +1,7 @@
-"""Tokens: who may speak for which organisation, and with which scopes.
+"""Access tokens: creating, listing, revoking and finding them.
 
-A token reads ``sny_<id>_<secret><check>``. The store keeps the id and the SHA-256 of the secret; the check lets a
-mistyped token be refused without asking the store.
+A token has the form ``sny_<id>_<secret><checksum>``. The store holds the id and the SHA-256 of the secret; the checksum
+lets a mistyped token be refused without a query.
 """
 
 import hashlib
@@ -15,29 +15,29 @@ from msgspec import Struct
 
 from sessionary.constants import NAME_LENGTH_MAX, ORGANISATION_LENGTH_MAX
 from sessionary.errors import FieldError, UnavailableError
-from sessionary.server.operations.validation import invalid
+from sessionary.server.operations.validation import validation_error
 from sessionary.server.store.base import OPERATOR, Clock, Store, StoredToken
 
 READ: Final = "sessions:read"
 WRITE: Final = "sessions:write"
 IMPORT: Final = "sessions:import"
-"""Beside ``WRITE``: to say when sessions and messages were created. For moving conversations, not for daily use."""
+"""Beside ``WRITE``: setting the creation times of sessions and messages. For migrations, not for daily use."""
 SCOPES: Final = (READ, WRITE, IMPORT)
-"""Every scope there is."""
+"""All scopes."""
 DEFAULT_SCOPES: Final = (READ, WRITE)
-"""What a token may do unless it is said otherwise: also the first one."""
+"""The scopes of a token for which none are given, and of the first token."""
 
 _SECRET_BYTES: Final = 32
 _FIRST_ID: Final = "0" * 20
-_SHAPE: Final = re.compile(r"sny_([0-9a-f]{20})_([0-9a-f]{64})([0-9a-f]{8})")
-# A shell passes bytes that are no UTF-8 on as lone surrogates.
-_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_TOKEN: Final = re.compile(r"sny_([0-9a-f]{20})_([0-9a-f]{64})([0-9a-f]{8})")
+# Python decodes command line arguments that are not UTF-8 to lone surrogates.
+_INVALID_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class TokenMaker(Struct, frozen=True):
-    """What making tokens takes: a store, a clock, a source of random bytes such as ``secrets.token_bytes``, and who.
+class TokenIssuer(Struct, frozen=True):
+    """What creating tokens needs: a store, a clock and a source of random bytes such as ``secrets.token_bytes``.
 
-    ``actor`` goes into the audit records.
+    ``actor`` is written to the audit records.
     """
 
     store: Store
@@ -47,117 +47,117 @@ class TokenMaker(Struct, frozen=True):
 
 
 async def create_token(
-    maker: TokenMaker,
+    issuer: TokenIssuer,
     organisation: str | None,
     name: str,
     scopes: Sequence[str] = DEFAULT_SCOPES,
     expires_at: int | None = None,
 ) -> tuple[StoredToken, str]:
-    """Make a token for an organisation, or for all of them if None; answers it with its text, which is not kept.
+    """Create a token for an organisation, or for all of them if None; returns it and its text, which is not stored.
 
     ``expires_at`` is in milliseconds since 1970. Raises InvalidRequestError.
     """
-    now = maker.clock()
-    _check(organisation, name, scopes, expires_at, now)
-    secret = maker.random_bytes(_SECRET_BYTES).hex()
+    now = issuer.clock()
+    _validate(organisation, name, scopes, expires_at, now)
+    secret = issuer.random_bytes(_SECRET_BYTES).hex()
     token = StoredToken(
-        id=f"{now:012x}{maker.random_bytes(4).hex()}",
+        id=f"{now:012x}{issuer.random_bytes(4).hex()}",
         organisation=organisation,
         name=name,
         scopes=tuple(scope for scope in SCOPES if scope in scopes),
-        secret_hash=_hashed(secret),
+        secret_hash=_hash_secret(secret),
         created_at=now,
         expires_at=expires_at,
     )
-    await maker.store.create_token(token, maker.actor)
-    return token, _text_of(token.id, secret)
+    await issuer.store.create_token(token, issuer.actor)
+    return token, _format_token(token.id, secret)
 
 
-async def create_first_token(maker: TokenMaker, organisation: str) -> str | None:
-    """Make the first token of a store and answer its text; None if there is one, though made in this very moment."""
-    if await maker.store.list_tokens(1):
+async def create_first_token(issuer: TokenIssuer, organisation: str) -> str | None:
+    """Create the first token of a store and return its text; None if there is a token, even one created just now."""
+    if await issuer.store.list_tokens(1):
         return None
-    secret = maker.random_bytes(_SECRET_BYTES).hex()
-    # Of several servers that start at once one makes it: a store keeps an id once.
+    secret = issuer.random_bytes(_SECRET_BYTES).hex()
+    # If several servers start at once, only one creates it: its id is fixed, and ids are unique.
     token = StoredToken(
         id=_FIRST_ID,
         organisation=organisation,
         name="first",
         scopes=DEFAULT_SCOPES,
-        secret_hash=_hashed(secret),
-        created_at=maker.clock(),
+        secret_hash=_hash_secret(secret),
+        created_at=issuer.clock(),
     )
     try:
-        await maker.store.create_token(token, maker.actor)
+        await issuer.store.create_token(token, issuer.actor)
     except UnavailableError:
-        if await maker.store.list_tokens(1):
+        if await issuer.store.list_tokens(1):
             return None
         raise
-    return _text_of(token.id, secret)
+    return _format_token(token.id, secret)
 
 
 async def list_tokens(store: Store, limit: int, after: str = "") -> list[StoredToken]:
-    """Read at most ``limit`` tokens, oldest first, after the one with the id ``after``."""
+    """List at most ``limit`` tokens, oldest first, after the one with the id ``after``."""
     return await store.list_tokens(limit, after)
 
 
 async def revoke_token(store: Store, token_id: str, actor: str = OPERATOR) -> StoredToken:
-    """Revoke a token for good; raises TokenNotFoundError."""
+    """Revoke a token permanently; raises TokenNotFoundError."""
     return await store.revoke_token(token_id, actor)
 
 
 async def find_token(store: Store, text: str) -> StoredToken | None:
-    """Find the token whose text this is; None if there is none. It may be revoked or expired."""
-    parts = _SHAPE.fullmatch(text)
+    """Find a token by its text; None if it does not exist. It may be revoked or expired."""
+    parts = _TOKEN.fullmatch(text)
     if parts is None:
         return None
-    token_id, secret, check = parts.groups()
-    if check != _check_of(token_id, secret):
+    token_id, secret, checksum = parts.groups()
+    if checksum != _checksum(token_id, secret):
         return None
     token = await store.find_token(token_id)
-    if token is None or not hmac.compare_digest(token.secret_hash, _hashed(secret)):
+    if token is None or not hmac.compare_digest(token.secret_hash, _hash_secret(secret)):
         return None
     return token
 
 
-def is_good(token: StoredToken, now: int) -> bool:
-    """Say whether a token is neither revoked nor expired."""
+def is_active(token: StoredToken, now: int) -> bool:
+    """Whether a token is neither revoked nor expired."""
     return token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
 
 
-def _text_of(token_id: str, secret: str) -> str:
-    return f"sny_{token_id}_{secret}{_check_of(token_id, secret)}"
+def _format_token(token_id: str, secret: str) -> str:
+    return f"sny_{token_id}_{secret}{_checksum(token_id, secret)}"
 
 
-def _check(organisation: str | None, name: str, scopes: Sequence[str], expires_at: int | None, now: int) -> None:
+def _validate(organisation: str | None, name: str, scopes: Sequence[str], expires_at: int | None, now: int) -> None:
     field_errors = []
-    if organisation is not None and not is_organisation(organisation):
+    if organisation is not None and not is_valid_organisation(organisation):
         field_errors.append(
             FieldError(
                 "/organisation",
                 f"1 to {ORGANISATION_LENGTH_MAX} characters, none of them a control character.",
             )
         )
-    if not 0 < len(name) <= NAME_LENGTH_MAX or _CONTROLS.search(name):
+    if not 0 < len(name) <= NAME_LENGTH_MAX or _INVALID_CHARACTER.search(name):
         field_errors.append(
             FieldError("/name", f"1 to {NAME_LENGTH_MAX} characters, none of them a control character.")
         )
     if not scopes or not set(scopes) <= set(SCOPES):
         field_errors.append(FieldError("/scopes", f"One or more of {', '.join(SCOPES)}."))
     if expires_at is not None and expires_at <= now:
-        field_errors.append(FieldError("/expires_at", "It lies in the past."))
+        field_errors.append(FieldError("/expires_at", "It is in the past."))
     if field_errors:
-        raise invalid(field_errors)
+        raise validation_error(field_errors)
 
 
-def is_organisation(text: str) -> bool:
-    """Say whether a text can name an organisation."""
-    return 0 < len(text) <= ORGANISATION_LENGTH_MAX and not _CONTROLS.search(text)
+def is_valid_organisation(name: str) -> bool:
+    """Whether an organisation can have this name."""
+    return 0 < len(name) <= ORGANISATION_LENGTH_MAX and not _INVALID_CHARACTER.search(name)
 
 
-def _hashed(secret: str) -> bytes:
+def _hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _check_of(token_id: str, secret: str) -> str:
+def _checksum(token_id: str, secret: str) -> str:
     return f"{zlib.crc32(f'{token_id}{secret}'.encode()):08x}"

@@ -1,4 +1,4 @@
-"""What is wrong with a request, in words a caller can act on: which bound was broken, and what may stand there."""
+"""Turning decoding errors into field errors that a caller can act on: which member is wrong, and what it must be."""
 
 import re
 from collections.abc import Sequence
@@ -10,54 +10,52 @@ from msgspec import Struct
 
 from sessionary.errors import FieldError, InvalidRequestError
 
-_FAULTS_SHOWN_MAX: Final = 20
-_AT: Final = " - at `"
-_WHERE: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_FIELD_ERRORS_MAX: Final = 20
+_PATH_START: Final = " - at `"
+_PATH: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
+_PATH_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 _NUMBER: Final = re.compile(r"Expected `\w+` (>=|<=) (-?[0-9]+)")
 _LENGTH: Final = re.compile(r"Expected `(\w+)` of length (>=|<=) ([0-9]+)")
-_BOUND: Final = {">=": "at least", "<=": "at most"}
-_COUNTED: Final = {"str": "character", "array": "item", "object": "member"}
+_COMPARISONS: Final = {">=": "at least", "<=": "at most"}
+_UNITS: Final = {"str": "character", "array": "item", "object": "member"}
 
 _Schema = dict[str, Any]
 
 
-def invalid(field_errors: Sequence[FieldError]) -> InvalidRequestError:
-    """Make one error of several faults: the first is its detail, at most twenty are listed."""
+def validation_error(field_errors: Sequence[FieldError]) -> InvalidRequestError:
+    """Make one error of several field errors: the first becomes its detail, and at most 20 are listed."""
     first = field_errors[0]
     return InvalidRequestError(
-        f"{first.pointer or 'The body'}: {first.detail}", field_errors=tuple(field_errors[:_FAULTS_SHOWN_MAX])
+        f"{first.pointer or 'The body'}: {first.detail}", field_errors=tuple(field_errors[:_FIELD_ERRORS_MAX])
     )
 
 
-def field_error_from(error: msgspec.ValidationError, kind: type[Struct]) -> FieldError:
-    """Turn what the decoder of a struct says into a JSON pointer and a sentence, without the value that was given."""
+def to_field_error(error: msgspec.ValidationError, kind: type[Struct]) -> FieldError:
+    """Convert msgspec's error for a struct to a JSON pointer and a sentence that does not repeat the invalid value."""
     text = str(error)
-    # Before it may stand a value of the caller's, of any length and with anything in it.
-    where = _WHERE.match(text, max(0, text.rfind(_AT)))
-    steps = [name or number for name, number in _STEP.findall(where[1])] if where else []
+    # The path is the last part: the text before it may contain a value of the caller, of any length and content.
+    path = _PATH.match(text, max(0, text.rfind(_PATH_START)))
+    steps = [name or number for name, number in _PATH_STEP.findall(path[1])] if path else []
     pointer = "".join(f"/{step}" for step in steps)
-    said = text[: where.start()] if where else text
-    if missing := _MISSING.match(said):
+    message = text[: path.start()] if path else text
+    if missing := _MISSING.match(message):
         return FieldError(f"{pointer}/{missing[1]}", "is required.")
-    return FieldError(pointer, f"{_sentence(said, _schema_at(kind, steps))}.")
+    return FieldError(pointer, f"{_describe_error(message, _schema_at(kind, steps))}.")
 
 
-def _sentence(said: str, schema: _Schema) -> str:
-    # What it was instead is the caller's, and may be a secret.
-    if number := _NUMBER.match(said):
-        return f"must be {_BOUND[number[1]]} {number[2]}"
-    if length := _LENGTH.match(said):
-        counted = _COUNTED.get(length[1], "item")
-        return f"must have {_BOUND[length[2]]} {length[3]} {counted}{'' if length[3] == '1' else 's'}"
-    if "matching regex" in said:
+def _describe_error(message: str, schema: _Schema) -> str:
+    if number := _NUMBER.match(message):
+        return f"must be {_COMPARISONS[number[1]]} {number[2]}"
+    if length := _LENGTH.match(message):
+        unit = _UNITS.get(length[1], "item")
+        return f"must have {_COMPARISONS[length[2]]} {length[3]} {unit}{'' if length[3] == '1' else 's'}"
+    if "matching regex" in message:
         return "must not contain control characters"
-    return f"must be {_described(schema)}"
+    return f"must be {_describe_schema(schema)}"
 
 
-def _described(schema: _Schema) -> str:
-    """Say what a value must be."""
+def _describe_schema(schema: _Schema) -> str:
     if "enum" in schema:
         return f"one of: {', '.join(schema['enum'])}"
     match schema.get("type"):
@@ -75,7 +73,7 @@ def _described(schema: _Schema) -> str:
 
 
 def _schema_at(kind: type[Struct], steps: Sequence[str]) -> _Schema:
-    """Find what the struct says of the place that the steps lead to."""
+    """Return the JSON schema of the value at the end of a path of member names and array indexes."""
     schema = _schema_of(kind)
     for step in steps:
         schema = _without_null(schema.get("properties", {}).get(step) or schema.get("items") or {})

@@ -10,7 +10,7 @@ import pytest
 from sessionary.errors import AuthenticationError, StoreUnavailableError
 from sessionary.server.http.auth import CACHE_SECONDS, Authenticator
 from sessionary.server.operations.token_uses import TokenUses
-from sessionary.server.operations.tokens import TokenMaker, create_token
+from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.postgres.store import PostgresStore
 from tests.conformance.making import HandClock, Making
 from tests.harness.proxy import Proxy
@@ -40,7 +40,7 @@ async def store(proxy: Proxy, clock: HandClock) -> AsyncIterator[PostgresStore]:
 
 
 async def headers_of_new_tokens(store: PostgresStore, clock: HandClock, count: int) -> list[bytes]:
-    maker = TokenMaker(store, clock, secrets.token_bytes)
+    maker = TokenIssuer(store, clock, secrets.token_bytes)
     made = [await create_token(maker, "demo", "ci") for _ in range(count)]
     return [b"Bearer " + text.encode() for _, text in made]
 
@@ -122,8 +122,8 @@ async def test_the_use_of_a_valid_token_is_recorded_at_lookup_and_written_once(
     with pytest.raises(AuthenticationError):
         await authenticator.authenticate(revoked)
     proxy.sent.clear()
-    await uses.keep(store)
-    await uses.keep(store)
+    await uses.flush(store)
+    await uses.flush(store)
 
     assert proxy.sent.count(EXECUTE) == 1, "nothing is written where nothing was used"
     kept = {token.id: token.last_used_at for token in await store.list_tokens(2)}
@@ -141,12 +141,12 @@ async def test_uses_that_could_not_be_written_are_written_the_next_time(clock: H
 
     store, uses = Away(clock), TokenUses()
     await store.create_token(Making(clock).token("t1"))
-    uses.note("t1", 5)
+    uses.record("t1", 5)
     with pytest.raises(StoreUnavailableError):
-        await uses.keep(store)
+        await uses.flush(store)
     store.away = False
-    uses.note("unknown", 7)
+    uses.record("unknown", 7)
 
-    await uses.keep(store)
+    await uses.flush(store)
 
     assert [token.last_used_at for token in await store.list_tokens(9)] == [5]

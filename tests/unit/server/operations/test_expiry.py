@@ -1,4 +1,4 @@
-"""Housekeeping: sweeps are bounded, go on while anything is due, and outlive an outage."""
+"""Sweeping is bounded, goes on while anything has expired, and survives errors."""
 
 import asyncio
 import logging
@@ -13,18 +13,18 @@ from tests.conformance.making import HOUR, HandClock, Making, apply_all, listed,
 from tests.reference import ReferenceStore
 
 
-class Counting(ReferenceStore):
-    """The reference, which also keeps how its sweeps were asked for, and fails as often as it is told to."""
+class FlakyStore(ReferenceStore):
+    """The reference store, which records the limits of its sweeps, and fails as often as a test sets."""
 
     def __init__(self, clock: HandClock) -> None:
         super().__init__(clock)
-        self.asked: list[int] = []
+        self.limits: list[int] = []
         self.outages = 0
         self.errors = 0
 
     async def sweep(self, limit: int) -> SweepResult:
-        """Remove what has expired; see ``Store``."""
-        self.asked.append(limit)
+        """Delete expired sessions; see ``Store``."""
+        self.limits.append(limit)
         if self.outages:
             self.outages -= 1
             raise StoreUnavailableError
@@ -40,22 +40,22 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def store(clock: HandClock) -> Counting:
-    return Counting(clock)
+def store(clock: HandClock) -> FlakyStore:
+    return FlakyStore(clock)
 
 
-async def fill(store: Counting, clock: HandClock, sessions: int) -> None:
+async def create_sessions(store: FlakyStore, clock: HandClock, sessions: int) -> None:
     making = Making(clock)
     await apply_all(store, [making.create() for _ in range(sessions)])
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - what happens inside has no event to wait for
             await asyncio.sleep(0.001)
 
 
-async def swept_in_the_background(store: Counting, body: Callable[[], Awaitable[None]]) -> None:
+async def run_sweeper_during(store: FlakyStore, body: Callable[[], Awaitable[None]]) -> None:
     sweeper = asyncio.create_task(sweep_forever(store, 0.01))
     await body()
     assert not sweeper.done()
@@ -64,62 +64,62 @@ async def swept_in_the_background(store: Counting, body: Callable[[], Awaitable[
     assert sweeper.cancelled()
 
 
-async def test_a_sweep_removes_all_that_is_due_in_bounded_batches(store: Counting, clock: HandClock) -> None:
-    await fill(store, clock, 2 * BATCH_MAX + 7)
+async def test_a_sweep_deletes_everything_expired_in_bounded_batches(store: FlakyStore, clock: HandClock) -> None:
+    await create_sessions(store, clock, 2 * BATCH_MAX + 7)
     clock.move(HOUR)
     assert await sweep(store) == 2 * BATCH_MAX + 7
-    assert store.asked == [BATCH_MAX] * 3
+    assert store.limits == [BATCH_MAX] * 3
     assert await listed(store, listing()) == []
 
 
-async def test_a_sweep_asks_once_when_nothing_is_due(store: Counting, clock: HandClock) -> None:
-    await fill(store, clock, 5)
+async def test_a_sweep_without_expired_sessions_is_one_batch(store: FlakyStore, clock: HandClock) -> None:
+    await create_sessions(store, clock, 5)
     assert await sweep(store) == 0
-    assert len(store.asked) == 1
+    assert len(store.limits) == 1
 
 
-async def test_the_sweeper_sweeps_again_and_again_and_tells_what_it_removed(
-    store: Counting, clock: HandClock, caplog: pytest.LogCaptureFixture
+async def test_the_sweeper_repeats_and_logs_what_it_deleted(
+    store: FlakyStore, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
 
     async def body() -> None:
-        await until(lambda: len(store.asked) > 2)
-        assert caplog.messages == [], "nothing is said of nothing"
-        await fill(store, clock, 3)
+        await wait_until(lambda: len(store.limits) > 2)
+        assert caplog.messages == [], "an empty sweep is not logged"
+        await create_sessions(store, clock, 3)
         clock.move(HOUR)
-        await until(lambda: bool(caplog.messages))
-        assert caplog.messages == ["Swept 3 expired sessions."]
+        await wait_until(lambda: bool(caplog.messages))
+        assert caplog.messages == ["SweepResult 3 expired sessions."]
 
-    await swept_in_the_background(store, body)
+    await run_sweeper_during(store, body)
 
 
-async def test_the_sweeper_outlives_an_outage_of_the_store(
-    store: Counting, clock: HandClock, caplog: pytest.LogCaptureFixture
+async def test_the_sweeper_survives_an_outage_of_the_store(
+    store: FlakyStore, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    await fill(store, clock, 3)
+    await create_sessions(store, clock, 3)
     clock.move(HOUR)
     store.outages = 3
 
     async def body() -> None:
-        await until(lambda: "Swept 3 expired sessions." in caplog.messages)
+        await wait_until(lambda: "SweepResult 3 expired sessions." in caplog.messages)
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 3 + ["INFO"]
 
-    await swept_in_the_background(store, body)
+    await run_sweeper_during(store, body)
 
 
-async def test_the_sweeper_outlives_an_error_of_ours_and_tells_of_it(
-    store: Counting, clock: HandClock, caplog: pytest.LogCaptureFixture
+async def test_the_sweeper_survives_and_logs_an_internal_error(
+    store: FlakyStore, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    await fill(store, clock, 3)
+    await create_sessions(store, clock, 3)
     clock.move(HOUR)
     store.errors = 2
 
     async def body() -> None:
-        await until(lambda: "Swept 3 expired sessions." in caplog.messages)
+        await wait_until(lambda: "SweepResult 3 expired sessions." in caplog.messages)
         assert [record.levelname for record in caplog.records] == ["ERROR"] * 2 + ["INFO"]
         assert caplog.records[0].exc_info is not None
 
-    await swept_in_the_background(store, body)
+    await run_sweeper_during(store, body)

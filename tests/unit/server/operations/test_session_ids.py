@@ -1,79 +1,79 @@
-"""Ids of sessions: UUIDs of version 7 that grow."""
+"""Session ids are UUIDv7 and increase."""
 
 import secrets
 import uuid
 
 import pytest
 
-from sessionary.server.operations.session_ids import SessionIds, known_form
+from sessionary.server.operations.session_ids import SessionIdGenerator, normalize_session_id
 
 NOVEMBER = 1_795_385_340_123
 
 
-class Bits:
-    """A source of randomness that gives what the test says, in order, then zeros."""
+class FixedBits:
+    """A source of random bits that returns the given numbers in order, and then zeros."""
 
     def __init__(self, *given: int) -> None:
         self._given = list(given)
-        self.asked: list[int] = []
+        self.requested: list[int] = []
 
     def __call__(self, bits: int) -> int:
-        self.asked.append(bits)
+        self.requested.append(bits)
         number = self._given.pop(0) if self._given else 0
         assert number < 1 << bits
         return number
 
 
-def test_an_id_is_a_uuid_of_version_7_with_its_instant_inside() -> None:
-    text, created_at = SessionIds(lambda: NOVEMBER, secrets.randbits).next()
+def test_an_id_is_a_uuid_v7_that_contains_its_creation_time() -> None:
+    text, created_at = SessionIdGenerator(lambda: NOVEMBER, secrets.randbits).generate()
     parsed = uuid.UUID(text)
     assert (str(parsed), parsed.version, parsed.variant) == (text, 7, uuid.RFC_4122)
     assert created_at == NOVEMBER
     assert parsed.int >> 80 == NOVEMBER
 
 
-def test_ids_of_one_millisecond_grow() -> None:
-    ids = SessionIds(lambda: NOVEMBER, secrets.randbits)
-    made = [ids.next() for _ in range(10_000)]
+def test_ids_of_one_millisecond_increase() -> None:
+    ids = SessionIdGenerator(lambda: NOVEMBER, secrets.randbits)
+    made = [ids.generate() for _ in range(10_000)]
     texts = [text for text, _ in made]
     assert texts == sorted(texts)
     assert len(set(texts)) == 10_000
     assert {created_at for _, created_at in made} == {NOVEMBER}
 
 
-def test_ids_of_later_milliseconds_grow_whatever_chance_says() -> None:
-    instants = iter([NOVEMBER, NOVEMBER + 1, NOVEMBER + 2])
+def test_ids_of_later_milliseconds_increase_whatever_the_random_bits() -> None:
+    times = iter([NOVEMBER, NOVEMBER + 1, NOVEMBER + 2])
     largest, smallest = (1 << 41) - 1, 0
-    ids = SessionIds(lambda: next(instants), Bits(largest, (1 << 32) - 1, smallest, 0, largest, 0))
-    made = [ids.next()[0] for _ in range(3)]
+    ids = SessionIdGenerator(lambda: next(times), FixedBits(largest, (1 << 32) - 1, smallest, 0, largest, 0))
+    made = [ids.generate()[0] for _ in range(3)]
     assert made == sorted(made)
 
 
-def test_ids_grow_when_the_clock_stands_still_or_runs_back() -> None:
-    instants = iter([NOVEMBER, NOVEMBER - 5_000, NOVEMBER - 1, NOVEMBER])
-    ids = SessionIds(lambda: next(instants), secrets.randbits)
-    made = [ids.next() for _ in range(4)]
+def test_ids_increase_when_the_clock_stands_still_or_runs_backwards() -> None:
+    times = iter([NOVEMBER, NOVEMBER - 5_000, NOVEMBER - 1, NOVEMBER])
+    ids = SessionIdGenerator(lambda: next(times), secrets.randbits)
+    made = [ids.generate() for _ in range(4)]
     assert made == sorted(made)
     assert {created_at for _, created_at in made} == {NOVEMBER}
 
 
-def test_a_millisecond_that_is_full_runs_over_into_the_next() -> None:
-    ids = SessionIds(lambda: NOVEMBER, Bits((1 << 41) - 1))
-    first = ids.next()
-    ids._counter = (1 << 42) - 1  # noqa: SLF001 - a million million ids later
-    after = ids.next()
+def test_a_counter_overflow_moves_to_the_next_millisecond() -> None:
+    ids = SessionIdGenerator(lambda: NOVEMBER, FixedBits((1 << 41) - 1))
+    first = ids.generate()
+    ids._counter = (1 << 42) - 1  # noqa: SLF001 - the last id of this millisecond
+    after = ids.generate()
     assert after > first
     assert after[1] == NOVEMBER + 1
-    assert ids.next() > after
+    assert ids.generate() > after
 
 
-def test_two_processes_do_not_make_the_same_id() -> None:
-    makers = [SessionIds(lambda: NOVEMBER, secrets.randbits) for _ in range(100)]
-    assert len({maker.next()[0] for maker in makers for _ in range(100)}) == 10_000
+def test_two_processes_do_not_generate_the_same_id() -> None:
+    generators = [SessionIdGenerator(lambda: NOVEMBER, secrets.randbits) for _ in range(100)]
+    assert len({generator.generate()[0] for generator in generators for _ in range(100)}) == 10_000
 
 
 @pytest.mark.parametrize(
-    ("text", "known"),
+    ("text", "normalized"),
     [
         ("01A205EB-0571-711F-A19F-24D7934E77F0", "01a205eb-0571-711f-a19f-24d7934e77f0"),
         ("00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000"),
@@ -89,5 +89,5 @@ def test_two_processes_do_not_make_the_same_id() -> None:
         ("demo", None),
     ],
 )
-def test_an_id_is_known_in_any_case_and_in_no_other_spelling(text: str, known: str | None) -> None:
-    assert known_form(text) == known
+def test_an_id_may_be_in_upper_case_but_in_no_other_form(text: str, normalized: str | None) -> None:
+    assert normalize_session_id(text) == normalized

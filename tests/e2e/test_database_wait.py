@@ -1,4 +1,4 @@
-"""A database that is not up yet is waited for; one that will never do is not."""
+"""A server waits at startup for a database that is not up yet, but not for one that can never be used."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.calling import Caller
+from tests.e2e.api_client import ApiClient
 from tests.e2e.test_stopping import wait_for_end
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess, run_sessionary
@@ -17,7 +17,7 @@ from tests.harness.waiting import poll
 WAITING = "Waiting for the database, for "
 
 
-def test_a_database_that_comes_later_is_waited_for(own_postgres: PostgresServer, own_database: str) -> None:
+def test_a_database_that_starts_later_is_waited_for(own_postgres: PostgresServer, own_database: str) -> None:
     own_postgres.stop()
     with contextlib.closing(ServerProcess(own_database)) as server:
         server.start(wait=False)
@@ -27,12 +27,12 @@ def test_a_database_that_comes_later_is_waited_for(own_postgres: PostgresServer,
         own_postgres.start()
         server.wait_until_ready(30)
         assert sum(WAITING in line for line in server.log_lines()) == 1, "not again and again"
-        with Caller(server.base_url, server.first_token) as caller:
-            caller.create("one")
+        with ApiClient(server.base_url, server.first_token) as api:
+            api.create("one")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_told_to_stop_while_it_waits_ends_with_0(
+def test_a_server_stopped_while_it_waits_exits_with_0(
     own_postgres: PostgresServer, own_database: str, number: signal.Signals
 ) -> None:
     own_postgres.stop()
@@ -41,11 +41,11 @@ def test_a_server_told_to_stop_while_it_waits_ends_with_0(
         poll(lambda: any(WAITING in line for line in server.log_lines()), "a server that waits")
         os.kill(server.pid, number)
         assert wait_for_end(server, 10) == 0
-        assert any(f"Told to stop by {number.name}" in line for line in server.log_lines())
-        assert "Stopped; 0 requests were cut." in server.log_lines()[-1]
+        assert any(f"Received {number.name} before accepting requests" in line for line in server.log_lines())
+        assert "Stopped; 0 requests were aborted." in server.log_lines()[-1]
 
 
-def test_where_it_is_told_to_wait_for_nothing_it_ends_at_once(
+def test_with_a_wait_of_0_seconds_it_exits_at_once(
     own_postgres: PostgresServer, own_database: str, tmp_path: Path
 ) -> None:
     own_postgres.stop()
@@ -57,7 +57,7 @@ def test_where_it_is_told_to_wait_for_nothing_it_ends_at_once(
         assert (WAITING in completed.stderr) == (seconds != "0")
 
 
-def test_an_address_that_waits_is_taken(own_postgres: PostgresServer, own_database: str, tmp_path: Path) -> None:
+def test_a_waiting_server_occupies_its_address(own_postgres: PostgresServer, own_database: str, tmp_path: Path) -> None:
     own_postgres.stop()
     with contextlib.closing(ServerProcess(own_database)) as server:
         server.start(wait=False)

@@ -1,4 +1,4 @@
-"""What strace writes down: which system calls began and ended before which others."""
+"""Reading the output of strace: which system calls started and ended before which others."""
 
 import contextlib
 import re
@@ -23,26 +23,26 @@ _RESULT = re.compile(r".*\) += (?P<result>-?\d+)")
 
 
 class Call(Struct):
-    """A system call: by which thread, on which file, and the lines at which it began and ended."""
+    """A system call: its thread, its file, and the lines where it started and ended."""
 
     pid: int
     name: str
     path: str
     arguments: str
-    began: int
+    started: int
     ended: int = -1
     result: int | None = None
 
 
-class Exchange(Struct):
-    """A request to the server and its answer, as the server's own calls show them."""
+class RequestResponse(Struct):
+    """A request and its response, as seen in the system calls of the server."""
 
     request: Call
-    answer: Call
+    response: Call
 
 
 def read_calls(lines: Sequence[str]) -> list[Call]:
-    """Read a trace of several threads, in the order in which the calls began."""
+    """Parse the trace of several threads, in the order in which the calls started."""
     calls: list[Call] = []
     open_calls: dict[int, Call] = {}
     for number, line in enumerate(lines):
@@ -56,10 +56,10 @@ def read_calls(lines: Sequence[str]) -> list[Call]:
             if call is not None:
                 _end(call, number, resumed["rest"])
             continue
-        begun = _CALL.match(rest)
-        if begun is None:
+        match = _CALL.match(rest)
+        if match is None:
             continue
-        call = Call(pid, begun["name"], begun["path"] or "", begun["rest"], number)
+        call = Call(pid, match["name"], match["path"] or "", match["rest"], number)
         calls.append(call)
         if rest.endswith("<unfinished ...>"):
             open_calls[pid] = call
@@ -75,43 +75,45 @@ def _end(call: Call, number: int, rest: str) -> None:
     call.result = int(result["result"]) if result else None
 
 
-def exchanges(calls: Sequence[Call]) -> list[Exchange]:
-    """Find the requests that change something and their answers; one at a time on each connection."""
-    found: list[Exchange] = []
-    asked: dict[str, Call] = {}
+def request_response_pairs(calls: Sequence[Call]) -> list[RequestResponse]:
+    """Find the write requests and their responses; one at a time on each connection."""
+    found: list[RequestResponse] = []
+    requests: dict[str, Call] = {}
     for call in calls:
         if call.name in READS and re.search(r'"(POST|PUT|DELETE) /api/', call.arguments):
-            asked[call.path] = call
-        elif call.name in WRITES and '"HTTP/1.1 2' in call.arguments and call.path in asked:
-            found.append(Exchange(asked.pop(call.path), call))
+            requests[call.path] = call
+        elif call.name in WRITES and '"HTTP/1.1 2' in call.arguments and call.path in requests:
+            found.append(RequestResponse(requests.pop(call.path), call))
     return found
 
 
-def answers_before_their_sync(calls: Sequence[Call], is_log: Callable[[str], bool], *, alone: bool = True) -> list[str]:
-    """Name the answers that went out before a sync of the log had completed that began after the log was written.
+def responses_before_sync(
+    calls: Sequence[Call], is_log: Callable[[str], bool], *, one_at_a_time: bool = True
+) -> list[str]:
+    """Return the responses that were sent before the log was synced after its last write.
 
-    If one request ran at a time (`alone`), every write of the log since the request belongs to it and must be synced.
+    If only one request runs at a time (`alone`), every write to the log since the request belongs to it.
     """
     logged = [call for call in calls if call.name in WRITES and is_log(call.path)]
     synced = [call for call in calls if call.name in SYNCS and is_log(call.path) and call.result == 0]
     early: list[str] = []
-    for exchange in exchanges(calls):
-        since, until = exchange.request.began, exchange.answer.began
-        written = [call.ended for call in logged if since < call.began < until]
-        last = (max(written) if alone else min(written)) if written else until
-        if not any(last < sync.began and -1 < sync.ended < until for sync in synced):
-            early.append(f"line {until + 1}: {exchange.answer.arguments[:80]}")
+    for pair in request_response_pairs(calls):
+        since, until = pair.request.started, pair.response.started
+        written = [call.ended for call in logged if since < call.started < until]
+        last = (max(written) if one_at_a_time else min(written)) if written else until
+        if not any(last < sync.started and -1 < sync.ended < until for sync in synced):
+            early.append(f"line {until + 1}: {pair.response.arguments[:80]}")
     return early
 
 
 @contextlib.contextmanager
 def traced(pids: Sequence[int], system_calls: Sequence[str], record: Path) -> Iterator[None]:
-    """Trace processes that run already, and all they start, into one record, so that their calls are in order."""
+    """Trace running processes and all that they start into one file, so that their calls are in order."""
     strace = shutil.which("strace")
     assert strace is not None
     watched = [word for pid in pids for word in ("-p", str(pid))]
-    chatter = record.with_suffix(".chatter")
-    with chatter.open("wb") as errors:
+    strace_log = record.with_suffix(".chatter")
+    with strace_log.open("wb") as errors:
         tracer = subprocess.Popen(
             [
                 strace,
@@ -128,10 +130,10 @@ def traced(pids: Sequence[int], system_calls: Sequence[str], record: Path) -> It
             stderr=errors,
         )
     try:
-        poll(lambda: all(f"Process {pid} attached" in chatter.read_text() for pid in pids), "strace at its work")
+        poll(lambda: all(f"Process {pid} attached" in strace_log.read_text() for pid in pids), "strace to attach")
         yield
     except AssertionError as error:
-        raise AssertionError(f"{error}\n{tail(chatter)}") from error
+        raise AssertionError(f"{error}\n{tail(strace_log)}") from error
     finally:
         tracer.terminate()
         tracer.wait(timeout=20)

@@ -1,4 +1,4 @@
-"""One connection to a running server, kept as an official client would: bare HTTP, nothing of ours in between."""
+"""A minimal HTTP client for a running server, without the code of our own client."""
 
 import http.client
 import json
@@ -11,8 +11,8 @@ from tests.harness.server import ServerProcess
 ORGANISATION = "demo"
 
 
-class Answer(NamedTuple):
-    """What came back, whole."""
+class Response(NamedTuple):
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -20,18 +20,18 @@ class Answer(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body, decoded."""
+        """The body, decoded from JSON."""
         return json.loads(self.body)
 
     def expect(self, status: int) -> Self:
-        """Return the answer if its status is this one."""
+        """Return the response if it has this status, and fail otherwise."""
         if self.status != status:
             raise AssertionError(f"expected {status}, got {self.status}: {self.body[:500]!r}")
         return self
 
 
-class Caller:
-    """A connection with a token, opened when it is needed and again after it was lost."""
+class ApiClient:
+    """Calls the API with a token over one connection, which is opened when needed and reopened after it was lost."""
 
     def __init__(self, base_url: str, token: str, *, organisation: str = ORGANISATION, seconds: float = 20) -> None:
         address = urlsplit(base_url)
@@ -45,36 +45,36 @@ class Caller:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Send a request to an absolute path and read its answer; raises OSError or HTTPException if none comes."""
+    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+        """Send a request to an absolute path and read the response; raises OSError or HTTPException without one."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         try:
             self._connection.request(method, path, content, {**self._headers, **(headers or {})})
-            answer = self._connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            response = self._connection.getresponse()
+            return Response(response.status, response.headers, response.read())
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise
 
     def create(self, *contents: str, **fields: Any) -> str:
-        """Begin a session that holds these user messages and return its id."""
-        body = {"userId": "ada", "initialMessages": spoken(*contents), **fields}
+        """Create a session with these user messages and return its id."""
+        body = {"userId": "ada", "initialMessages": user_messages(*contents), **fields}
         return str(self.call("POST", self.path, body).expect(201).json["sessionId"])
 
     def get(self, session_id: str) -> Any:
         """Read a session."""
         return self.call("GET", f"{self.path}/{session_id}").expect(200).json
 
-    def update(self, session_id: str, **fields: Any) -> Answer:
-        """Change a session."""
+    def update(self, session_id: str, **fields: Any) -> Response:
+        """Update a session."""
         return self.call("PUT", f"{self.path}/{session_id}", fields)
 
-    def append(self, session_id: str, *contents: str) -> Answer:
+    def append(self, session_id: str, *contents: str) -> Response:
         """Append user messages to a session."""
-        return self.update(session_id, newMessages=spoken(*contents))
+        return self.update(session_id, newMessages=user_messages(*contents))
 
     def contents(self, session_id: str) -> list[str]:
-        """Read what the messages of a session say."""
+        """Return the contents of the messages of a session."""
         return [message["content"] for message in self.get(session_id)["messages"]]
 
     def close(self) -> None:
@@ -82,11 +82,11 @@ class Caller:
         self._connection.close()
 
 
-def spoken(*contents: str) -> list[dict[str, str]]:
-    """Make user messages."""
+def user_messages(*contents: str) -> list[dict[str, str]]:
+    """Return user messages with these contents."""
     return [{"role": "user", "content": content} for content in contents]
 
 
 def first_token(server: ServerProcess) -> str:
-    """Return the token of a server's first user, made when it is first asked for."""
+    """Return a token for the default organisation, which is created at the first call."""
     return server.first_token

@@ -1,4 +1,4 @@
-"""A relay that cuts connections at a chosen place of one exchange, with threads of its own: for clients that block."""
+"""A proxy that cuts connections at a chosen point of one request, in its own threads, for blocking clients."""
 
 import contextlib
 import socket
@@ -11,27 +11,27 @@ from typing import Final, Literal, Self
 Cut = Literal["before", "under way", "reset", "unread", "swallowed", "inside"]
 
 _SECONDS: Final = 60
-_LINGER_NOT: Final = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _FILLER: Final = b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n"
 _RECEIVE_BYTES: Final = 2048
 
 
 class Relay:
-    """Passes requests and answers on, whole, one after another; `plan` says how to cut each of the next ones.
+    """Forwards complete requests and responses, one after another; `plan` lists how to cut the next ones.
 
-    `before`: the request is not passed on. `under way`, `reset`: it is passed on, and both connections are closed, or
-    reset, at once. `unread`: it is passed on behind another one, of whose answer nothing is read, so that its own waits
-    in the server's kernel; once `cut` is set both connections are closed. `swallowed`: the answer is read and not passed
-    on; `inside`: half of it is. With a certificate it speaks TLS on both sides.
+    `before`: the request is not forwarded. `under way`, `reset`: it is forwarded, and both connections are closed, or
+    reset, at once. `unread`: it is forwarded behind another request whose response is not read, so that its response
+    waits in the server's kernel; once `cut` is set both connections are closed. `swallowed`: the response is read and
+    not forwarded. `inside`: half of the response is forwarded. With a certificate both sides use TLS.
     """
 
     def __init__(self, port: int, certificate: Path | None = None, key: Path | None = None) -> None:
         self.plan: list[Cut] = []
         self.cut = threading.Event()
         self.passed: list[bytes] = []
-        """The requests that were passed on."""
-        self.answers: list[bytes] = []
-        """The answers that were read."""
+        """The requests that were forwarded."""
+        self.responses: list[bytes] = []
+        """The responses that were read."""
         self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
@@ -49,7 +49,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self.cut.set()
-        # Closing alone does not wake who waits in it.
+        # Closing alone does not wake threads that are blocked on the socket.
         for each in (self._listener, *self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -59,7 +59,7 @@ class Relay:
 
     @property
     def base_url(self) -> str:
-        """The origin that leads to the server through here."""
+        """The base URL of the server through this proxy."""
         return f"{'https' if self._inwards else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def _start(self, run: object, *given: object) -> None:
@@ -80,7 +80,7 @@ class Relay:
             client = accepted if self._inwards is None else self._inwards.wrap_socket(accepted, server_side=True)
             opened[0] = client
             server = self._connect()
-            # The server hears of it first.
+            # The server's connection is closed first.
             opened.insert(0, server)
             self._open |= {client, server}
             stack.callback(lambda: self._open.difference_update((client, server)))
@@ -102,17 +102,17 @@ class Relay:
         server.sendall(_FILLER + request if cut == "unread" else request)
         self.passed.append(request)
         if cut == "reset":
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         if cut == "unread":
             self.cut.wait(_SECONDS)
         if cut in {"under way", "reset", "unread"}:
             return False
-        answer = _read_message(server)
-        self.answers.append(answer)
+        response = _read_message(server)
+        self.responses.append(response)
         if cut == "swallowed":
             return False
-        client.sendall(answer[: len(answer) // 2] if cut == "inside" else answer)
-        return cut != "inside" and bool(answer)
+        client.sendall(response[: len(response) // 2] if cut == "inside" else response)
+        return cut != "inside" and bool(response)
 
 
 def _close_all(opened: list[socket.socket]) -> None:
@@ -121,7 +121,7 @@ def _close_all(opened: list[socket.socket]) -> None:
 
 
 def _read_message(connection: socket.socket) -> bytes:
-    """Read a request or an answer that says its length; nothing if the connection has ended."""
+    """Read a request or response with a content-length; returns nothing if the connection has ended."""
     message = b""
     while b"\r\n\r\n" not in message:
         part = connection.recv(65_536)

@@ -1,4 +1,4 @@
-"""Taking turns on the machine: most tests run beside those of other workers, a few alone."""
+"""A lock of the machine for tests: most run beside those of other workers, a few alone."""
 
 import fcntl
 import time
@@ -11,25 +11,25 @@ _LONGEST_WAIT_SECONDS: Final = 900
 _PAUSE_SECONDS: Final = 0.02
 
 
-class TurnTimeoutError(Exception):
-    """Another worker did not end its turn in time."""
+class LockTimeoutError(Exception):
+    """Another worker did not release the lock in time."""
 
 
 @contextmanager
-def turn(directory: Path, *, alone: bool) -> Iterator[None]:
-    """Wait until nobody else is alone, or, to be ``alone``, until nobody else is at work.
+def machine_lock(directory: Path, *, exclusive: bool) -> Iterator[None]:
+    """Hold the lock, shared or exclusively.
 
-    The door is held while waiting to be alone: else those who come and go would keep it waiting forever.
+    The door is locked while waiting for exclusive access, so that new shared holders cannot starve it.
     """
     with (directory / "door.lock").open("w") as door, (directory / "room.lock").open("w") as room:
         try:
             _lock(door, fcntl.LOCK_EX)
-            _lock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            if not alone:
+            _lock(room, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            if not exclusive:
                 fcntl.flock(door, fcntl.LOCK_UN)
             yield
         finally:
-            # Closing would not do: a process that a test forked and left behind has the same files open.
+            # Closing is not enough: a process that a test forked may still have the same files open.
             fcntl.flock(room, fcntl.LOCK_UN)
             fcntl.flock(door, fcntl.LOCK_UN)
 
@@ -41,5 +41,5 @@ def _lock(file: TextIO, kind: int) -> None:
             return fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > ends_at:
-                raise TurnTimeoutError(f"{file.name} was held for {_LONGEST_WAIT_SECONDS} seconds") from None
+                raise LockTimeoutError(f"{file.name} was held for {_LONGEST_WAIT_SECONDS} seconds") from None
             time.sleep(_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""A server started by hand: for what the harness's own would hide."""
+"""Running the command line in a pseudo-terminal."""
 
 import contextlib
 import os
@@ -17,24 +17,24 @@ from tests.harness.waiting import poll
 
 
 @contextlib.contextmanager
-def started(
+def run_in_terminal(
     directory: Path, *words: str, stdout: Path, stderr: int | IO[bytes] = subprocess.STDOUT
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `sessionary WORDS` in a directory, on a terminal, until the block ends; what it prints goes to a file too."""
+    """Run `sessionary WORDS` in a directory, on a terminal, until the block ends, and copy its output to a file."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
-    ours, theirs = terminal()
+    controller, program_end = open_terminal()
     process = subprocess.Popen(
         [sys.executable, "-m", "sessionary", *words],
         cwd=directory,
         stdin=subprocess.DEVNULL,
-        stdout=theirs,
+        stdout=program_end,
         stderr=stderr,
         env=environment,
-        preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 - prctl and nothing else
+        preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 - only calls prctl
     )
-    os.close(theirs)
+    os.close(program_end)
     stdout.write_bytes(b"")
-    watcher = threading.Thread(target=copy, args=(ours, stdout))
+    watcher = threading.Thread(target=copy_output, args=(controller, stdout))
     watcher.start()
     try:
         yield process
@@ -44,27 +44,27 @@ def started(
         process.kill()
         process.wait(timeout=10)
         watcher.join(timeout=10)
-        os.close(ours)
+        os.close(controller)
 
 
-def terminal() -> tuple[int, int]:
-    """Open a terminal that changes no line end: the end of who looks at it, and that of the program."""
-    ours, theirs = pty.openpty()
-    modes = termios.tcgetattr(theirs)
+def open_terminal() -> tuple[int, int]:
+    """Open a pseudo-terminal that keeps line ends; returns its controlling end and that of the program."""
+    controller, program_end = pty.openpty()
+    modes = termios.tcgetattr(program_end)
     modes[1] &= ~termios.OPOST
-    termios.tcsetattr(theirs, termios.TCSANOW, modes)
-    return ours, theirs
+    termios.tcsetattr(program_end, termios.TCSANOW, modes)
+    return controller, program_end
 
 
-def copy(terminal: int, file: Path) -> None:
-    """Copy what is shown on a terminal to a file, until its other end is closed."""
-    # Then reading is an error.
+def copy_output(terminal: int, file: Path) -> None:
+    """Copy the output of a terminal to a file until its other end is closed."""
+    # Reading fails when the other end is closed.
     with file.open("ab", buffering=0) as copied, contextlib.suppress(OSError):
         while piece := os.read(terminal, 65_536):
             copied.write(piece)
 
 
 def wait_for_text(file: Path, text: str) -> str:
-    """Return all that a file holds once a text is in it."""
+    """Wait until a file contains a text, and return its content."""
     poll(lambda: text in file.read_text(), f"{text!r} in {file.name}")
     return file.read_text()

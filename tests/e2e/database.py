@@ -1,4 +1,4 @@
-"""A look into the database past the server, and a hand on its locks."""
+"""Direct access to the database of a server: queries and locks."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,10 @@ WHERE NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.organisation = t.organisat
 _SQLITE = "sqlite:///"
 
 
-def look(database: str, statement: str) -> list[tuple[Any, ...]]:
+def query(database: str, statement: str) -> list[tuple[Any, ...]]:
     """Run a statement and return its rows."""
     if database.startswith(_SQLITE):
-        # With the library the store uses: two SQLites in one process drop each other's locks.
+        # With the library of the store: two copies of SQLite in one process drop each other's locks.
         with contextlib.closing(apsw.Connection(database.removeprefix(_SQLITE))) as file:
             file.set_busy_timeout(5_000)
             return [tuple(row) for row in file.execute(statement)]
@@ -35,19 +35,19 @@ async def _look(database: str, statement: str) -> list[tuple[Any, ...]]:
         await connection.close()
 
 
-def count(database: str, table: str) -> int:
+def count_rows(database: str, table: str) -> int:
     """Count the rows of a table."""
-    return int(look(database, f"SELECT count(*) FROM {table}")[0][0])
+    return int(query(database, f"SELECT count(*) FROM {table}")[0][0])
 
 
-def orphans(database: str) -> int:
-    """Count the turns whose session is gone."""
-    return int(look(database, ORPHANS)[0][0])
+def count_orphans(database: str) -> int:
+    """Count the message blocks without a session."""
+    return int(query(database, ORPHANS)[0][0])
 
 
 @contextlib.contextmanager
 def write_lock(database: str) -> Iterator[None]:
-    """Keep every writer waiting: SQLite's one write lock, or a lock on PostgreSQL's table of sessions."""
+    """Block all writers: take SQLite's write lock, or lock PostgreSQL's table of sessions."""
     if database.startswith(_SQLITE):
         with contextlib.closing(apsw.Connection(database.removeprefix(_SQLITE))) as file:
             file.set_busy_timeout(5_000)

@@ -1,4 +1,4 @@
-"""Taking turns: whoever is alone is, and is not kept waiting by those who come and go."""
+"""The machine lock: an exclusive holder is alone, and is not starved by shared holders."""
 
 import os
 import signal
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.turns import turn
+from tests.harness.machine_lock import machine_lock
 
 
-def test_whoever_is_alone_is_and_has_its_turn(tmp_path: Path) -> None:
+def test_an_exclusive_holder_is_alone_and_is_not_starved(tmp_path: Path) -> None:
     inside: list[bool] = []
     crowds: list[tuple[bool, ...]] = []
     ended = threading.Event()
 
     def come_and_go() -> None:
         while not ended.is_set():
-            with turn(tmp_path, alone=False):
+            with machine_lock(tmp_path, exclusive=False):
                 inside.append(False)
                 time.sleep(0.001)
                 crowds.append(tuple(inside))
@@ -29,7 +29,7 @@ def test_whoever_is_alone_is_and_has_its_turn(tmp_path: Path) -> None:
         each.start()
     try:
         for _ in range(20):
-            with turn(tmp_path, alone=True):
+            with machine_lock(tmp_path, exclusive=True):
                 inside.append(True)
                 time.sleep(0.001)
                 crowds.append(tuple(inside))
@@ -40,19 +40,19 @@ def test_whoever_is_alone_is_and_has_its_turn(tmp_path: Path) -> None:
             each.join()
     assert crowds.count((True,)) == 20
     assert not [together for together in crowds if True in together and len(together) > 1]
-    assert any(len(together) > 1 for together in crowds), "the others work beside each other"
+    assert any(len(together) > 1 for together in crowds), "shared holders run at the same time"
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("alone", [False, True])
-def test_a_process_that_was_forked_in_a_turn_does_not_prolong_it(tmp_path: Path, *, alone: bool) -> None:
-    with turn(tmp_path, alone=alone):
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_process_forked_while_holding_the_lock_does_not_keep_it(tmp_path: Path, *, exclusive: bool) -> None:
+    with machine_lock(tmp_path, exclusive=exclusive):
         child = os.fork()
         if child == 0:  # pragma: no cover - the child is no process that is measured
             signal.pause()
             os._exit(0)
     try:
-        with turn(tmp_path, alone=True):
+        with machine_lock(tmp_path, exclusive=True):
             pass
     finally:
         os.kill(child, signal.SIGKILL)

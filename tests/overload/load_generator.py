@@ -1,4 +1,4 @@
-"""An open-loop load: requests begin when they are due, whatever became of those before."""
+"""Generating load: closed-loop with a number of workers, or open-loop with a fixed rate of requests."""
 
 import asyncio
 import math
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-Spell = Callable[[int], bytes]
-"""Spells the request of a number, whole, as HTTP/1.1 on a connection that stays open."""
+EncodeRequest = Callable[[int], bytes]
+"""Encodes the complete HTTP/1.1 request of a number."""
 
 
 @dataclass
-class Tally:
-    """What became of a load: how many answers of each status, and how long the accepted and the refused ones took."""
+class LoadResult:
+    """The result of a load: the number of responses by status, and the seconds of accepted and refused ones."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     accepted: list[float] = field(default_factory=list)
@@ -24,11 +24,11 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """How many were accepted a second."""
+        """Accepted requests per second."""
         return len(self.accepted) / self.seconds
 
-    def told(self, head: bytes, seconds: float) -> None:
-        """Count an answer by the head of it."""
+    def record(self, head: bytes, seconds: float) -> None:
+        """Record a response by its head."""
         status = int(head[9:12])
         self.statuses[status] += 1
         if status < 300:
@@ -40,16 +40,16 @@ class Tally:
 
 
 def percentile(values: list[float], part: float) -> float:
-    """Answer the value that this part of the values does not pass."""
+    """Return a percentile of the values; ``part`` is between 0 and 1."""
     return sorted(values)[min(len(values) - 1, math.ceil(part * len(values)) - 1)]
 
 
 class Load:
-    """Keeps as many connections as it takes, each with one request at a time."""
+    """Sends requests over as many connections as needed, one request at a time on each."""
 
-    def __init__(self, port: int, spell: Spell) -> None:
+    def __init__(self, port: int, encode_request: EncodeRequest) -> None:
         self._port = port
-        self._spell = spell
+        self._encode_request = encode_request
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._number = 0
 
@@ -62,41 +62,41 @@ class Load:
             writer.close()
         await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
-    async def closed(self, workers: int, seconds: float) -> Tally:
-        """Let so many workers send one request after another, and find how many are answered."""
-        tally = Tally(seconds=seconds)
+    async def run_closed_loop(self, workers: int, seconds: float) -> LoadResult:
+        """Let each of several workers send one request after another."""
+        result = LoadResult(seconds=seconds)
         ends_at = time.perf_counter() + seconds
 
         async def work() -> None:
             while time.perf_counter() < ends_at:
-                await self._exchange(tally)
+                await self._send_one(result)
 
         await asyncio.gather(*(work() for _ in range(workers)))
-        return tally
+        return result
 
-    async def open(self, rate: float, seconds: float) -> Tally:
-        """Begin so many requests a second; answers that come later are waited for, but not counted in the time."""
-        tally = Tally(seconds=seconds)
-        began = time.perf_counter()
+    async def run_open_loop(self, rate: float, seconds: float) -> LoadResult:
+        """Start ``rate`` requests per second, and wait for late responses after that."""
+        result = LoadResult(seconds=seconds)
+        started = time.perf_counter()
         running: set[asyncio.Task[None]] = set()
-        begun = 0
-        while (passed := time.perf_counter() - began) < seconds:
-            for _ in range(int(passed * rate) - begun):
-                task = asyncio.create_task(self._exchange(tally))
+        started_count = 0
+        while (passed := time.perf_counter() - started) < seconds:
+            for _ in range(int(passed * rate) - started_count):
+                task = asyncio.create_task(self._send_one(result))
                 running.add(task)
                 task.add_done_callback(running.discard)
-                begun += 1
+                started_count += 1
             await asyncio.sleep(0.002)
         await asyncio.gather(*running)
-        return tally
+        return result
 
-    async def _exchange(self, tally: Tally) -> None:
+    async def _send_one(self, result: LoadResult) -> None:
         self._number += 1
-        began = time.perf_counter()
+        started = time.perf_counter()
         reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(self._spell(self._number))
+        writer.write(self._encode_request(self._number))
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0])
         await reader.readexactly(length)
-        tally.told(head.lower(), time.perf_counter() - began)
+        result.record(head.lower(), time.perf_counter() - started)
         self._idle.append((reader, writer))

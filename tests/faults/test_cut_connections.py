@@ -1,4 +1,4 @@
-"""Connections cut before and after the request, inside the answer and inside the request: one effect, or none."""
+"""Connections that are cut before, during and after the request or response: the request has one effect or none."""
 
 import contextlib
 import json
@@ -17,8 +17,8 @@ from sessionary import Client
 from tests.client import faults
 from tests.client.answering import impatient
 from tests.client.faults import FaultProxy, FieldError
-from tests.e2e.calling import Caller, first_token, spoken
-from tests.faults.doses import dose, note
+from tests.e2e.api_client import ApiClient, first_token, user_messages
+from tests.faults.soak import log_figures, soak_scaled
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 
@@ -38,8 +38,8 @@ def server(engine: str, tmp_path: Path, postgres_18: PostgresServer) -> Iterator
 
 @ENGINES
 def test_a_call_whose_connection_is_cut_has_one_effect(server: ServerProcess) -> None:
-    """The client's own retries and keys; every call suffers one cut or two."""
-    chance, calls = Random(4), dose(300, 2_500)  # noqa: S311 - no secret
+    """Each call of the client, which retries with idempotency keys, has its connection cut once or twice."""
+    rng, calls = Random(4), soak_scaled(300, 2_500)  # noqa: S311 - no secret
     with (
         FaultProxy(server.port) as proxy,
         Client(
@@ -50,59 +50,59 @@ def test_a_call_whose_connection_is_cut_has_one_effect(server: ServerProcess) ->
             surroundings=impatient("blocking"),
         ) as client,
     ):
-        lasting = client.create_session("lasting").session_id
-        expires_at = client.get_session(lasting).expires_at
+        session_id = client.create_session("lasting").session_id
+        expires_at = client.get_session(session_id).expires_at
         assert expires_at is not None
-        client.list_sessions()  # by now it knows that keys are honoured
+        client.list_sessions()  # by now the client knows that the server supports keys
         for number in range(calls):
-            proxy.plan = [chance.choice(FAULTS) for _ in range(1 + number % 2)]
-            client.update_session(lasting, new_messages=spoken(f"{number}"), tokens_used=1)
-            assert proxy.plan == [], "every fault has struck"
+            proxy.plan = [rng.choice(FAULTS) for _ in range(1 + number % 2)]
+            client.update_session(session_id, new_messages=user_messages(f"{number}"), tokens_used=1)
+            assert proxy.plan == [], "every fault was injected"
             if number % 10 == 0:
-                proxy.plan = [chance.choice(FAULTS)]
-                client.extend_session(lasting, additional_minutes=1)
-                proxy.plan = [chance.choice(FAULTS)]
+                proxy.plan = [rng.choice(FAULTS)]
+                client.extend_session(session_id, additional_minutes=1)
+                proxy.plan = [rng.choice(FAULTS)]
                 made = client.create_session(f"made {number}").session_id
-                proxy.plan = [chance.choice(FAULTS)]
+                proxy.plan = [rng.choice(FAULTS)]
                 client.delete_session(made) if number % 20 else None
-        session = client.get_session(lasting)
+        session = client.get_session(session_id)
         contents = [message["content"] for message in session.messages]
-        assert contents == [f"{number}" for number in range(calls)], "each once, in order"
+        assert contents == [f"{number}" for number in range(calls)], "each message once, in order"
         assert session.total_tokens == calls
         assert session.expires_at is not None
-        assert moved(expires_at, session.expires_at) == timedelta(minutes=len(range(0, calls, 10)))
+        assert minutes_between(expires_at, session.expires_at) == timedelta(minutes=len(range(0, calls, 10)))
         made_for = [item.user_id for item in client.iterate_sessions() if item.user_id != "lasting"]
         assert sorted(str(user) for user in made_for) == sorted(f"made {number}" for number in range(0, calls, 20))
-        note(calls=calls, attempts=len(proxy.arrived), reached=len(proxy.forwarded), **{"lost or doubled": 0})
+        log_figures(calls=calls, attempts=len(proxy.arrived), reached=len(proxy.forwarded), **{"lost or doubled": 0})
 
 
-def moved(before: str, after: str) -> timedelta:
+def minutes_between(before: str, after: str) -> timedelta:
     return datetime.fromisoformat(after) - datetime.fromisoformat(before)
 
 
-class Cutter:
-    """Sends part of a request, or all of it, and cuts the connection without waiting for an answer."""
+class RequestCutter:
+    """Sends part of a request, or all of it, and closes the connection without waiting for a response."""
 
-    def __init__(self, server: ServerProcess, token: str, chance: Random) -> None:
+    def __init__(self, server: ServerProcess, token: str, rng: Random) -> None:
         self._server = server
         self._token = token
-        self._chance = chance
+        self._rng = rng
 
     def cut(self, method: str, path: str, body: dict[str, Any], key: str) -> bool:
-        """Send as much as chance has it; tell whether that was all."""
+        """Send a random part of a request; returns whether it was all of it."""
         content = self._request(method, path, json.dumps(body).encode(), key)
-        # A third is sent whole: the cut then comes while the server works on it, or answers.
-        length = self._chance.choice([len(content), self._chance.randrange(len(content)), len(content) - 1])
+        # A third is sent completely, so that the connection is cut while the server processes or answers it.
+        length = self._rng.choice([len(content), self._rng.randrange(len(content)), len(content) - 1])
         with socket.create_connection(("127.0.0.1", self._server.port), timeout=20) as connection:
             connection.sendall(content[:length])
-            time.sleep(self._chance.choice([0, 0.001, 0.003]))
-            if self._chance.random() < 0.5:
-                # A reset instead of a farewell.
+            time.sleep(self._rng.choice([0, 0.001, 0.003]))
+            if self._rng.random() < 0.5:
+                # Reset the connection instead of closing it.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return length == len(content)
 
     def _request(self, method: str, path: str, body: bytes, key: str) -> bytes:
-        chunked = self._chance.random() < 0.5
+        chunked = self._rng.random() < 0.5
         framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
         middle = len(body) // 2
         pieces = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (body[:middle], body[middle:], b"")]
@@ -114,46 +114,44 @@ class Cutter:
 
 
 @ENGINES
-def test_a_request_that_is_cut_is_applied_whole_or_not_at_all(server: ServerProcess) -> None:
-    token, chance = first_token(server), Random(5)  # noqa: S311 - no secret
-    cutter, applied, cuts = Cutter(server, token, chance), 0, dose(150, 1_500)
-    with Caller(server.base_url, token) as caller:
+def test_a_request_that_is_cut_is_applied_completely_or_not_at_all(server: ServerProcess) -> None:
+    token, rng = first_token(server), Random(5)  # noqa: S311 - no secret
+    cutter, applied, cuts = RequestCutter(server, token, rng), 0, soak_scaled(150, 1_500)
+    with ApiClient(server.base_url, token) as api:
         for number in range(cuts):
-            create = {"userId": f"cut {number}", "initialMessages": spoken(*map(str, range(MESSAGES)))}
-            whole = cutter.cut("POST", caller.path, create, f"create {number}")
-            seen = sessions_of(caller, f"cut+{number}")
+            create = {"userId": f"cut {number}", "initialMessages": user_messages(*map(str, range(MESSAGES)))}
+            whole = cutter.cut("POST", api.path, create, f"create {number}")
+            seen = sessions_of(api, f"cut+{number}")
             assert seen in ([], [MESSAGES]) if whole else seen == []
             applied += len(seen)
-            repeated = caller.call("POST", caller.path, create, {"Idempotency-Key": f'"create {number}"'}).expect(201)
-            assert sessions_of(caller, f"cut+{number}") == [MESSAGES], "and once, when it is repeated"
+            repeated = api.call("POST", api.path, create, {"Idempotency-Key": f'"create {number}"'}).expect(201)
+            assert sessions_of(api, f"cut+{number}") == [MESSAGES], "applied once after it was repeated"
 
             session = repeated.json["sessionId"]
             update = {
-                "newMessages": spoken(*map(str, range(MESSAGES))),
+                "newMessages": user_messages(*map(str, range(MESSAGES))),
                 "tokensUsed": 7,
                 "status": "completed",
                 "metadata": {"number": number},
             }
-            whole = cutter.cut("PUT", f"{caller.path}/{session}", update, f"update {number}")
+            whole = cutter.cut("PUT", f"{api.path}/{session}", update, f"update {number}")
             before: State = (MESSAGES, 0, "active", {})
             after: State = (2 * MESSAGES, 7, "completed", {"number": number})
-            seen_now = state_of(caller, session)
+            seen_now = state_of(api, session)
             assert seen_now in (before, after) if whole else seen_now == before
             applied += seen_now == after
-            caller.call("PUT", f"{caller.path}/{session}", update, {"Idempotency-Key": f'"update {number}"'}).expect(
-                200
-            )
-            assert state_of(caller, session) == after
-    note(cuts=2 * cuts, **{"applied by then": applied, "applied in part": 0, "doubled by the repetition": 0})
+            api.call("PUT", f"{api.path}/{session}", update, {"Idempotency-Key": f'"update {number}"'}).expect(200)
+            assert state_of(api, session) == after
+    log_figures(cuts=2 * cuts, **{"applied by then": applied, "applied in part": 0, "doubled by the repetition": 0})
 
 
-def sessions_of(caller: Caller, user: str) -> list[int]:
-    """Tell how many messages each of someone's sessions has."""
-    listed = caller.call("GET", f"{caller.path}?userId={user}").expect(200).json
+def sessions_of(api: ApiClient, user: str) -> list[int]:
+    """Return the number of messages of each session of a user."""
+    listed = api.call("GET", f"{api.path}?userId={user}").expect(200).json
     return [item["total_messages"] for item in listed]
 
 
-def state_of(caller: Caller, session: str) -> State:
-    now = caller.get(session)
+def state_of(api: ApiClient, session: str) -> State:
+    now = api.get(session)
     assert now["total_messages"] == len(now["messages"])
     return now["total_messages"], now["total_tokens"], now["status"], now["metadata"]
