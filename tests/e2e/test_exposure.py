@@ -61,7 +61,7 @@ def test_with_a_certificate_it_speaks_tls_and_the_client_checks_it(tmp_path: Pat
             session = client.create_session("ada", initial_messages=[said])
             assert client.get_session(session.session_id).messages[0]["content"] == said["content"]
         with (
-            Client(url, token=token, organisation="demo", retries=0) as distrusting,
+            Client(url, token=token, organisation="demo", max_retries=0) as distrusting,
             pytest.raises(APIConnectionError, match=r"(?i)certificate"),
         ):
             distrusting.list_sessions()

@@ -20,7 +20,7 @@ _LAYOUT_TOKENS = {
     tokenize.ENDMARKER,
 }
 _VAGUE_WORDS = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
-# What runs the service and may look at its surroundings; everything else is told.
+# What runs the service and may look at its dependencies; everything else is told.
 _PROGRAMS = {
     "__main__.py",
     "cli",
@@ -31,7 +31,7 @@ _PROGRAMS = {
     "server/run.py",
 }
 # The one file of the client that reaches for them, as defaults of arguments.
-_EDGE_OF_THE_CLIENT = "client/surroundings.py"
+_EDGE_OF_THE_CLIENT = "client/dependencies.py"
 _HIDDEN_INPUTS = {
     "datetime.date.today",
     "datetime.datetime.now",

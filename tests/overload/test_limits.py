@@ -181,7 +181,9 @@ def test_our_client_waits_out_a_rate_and_gives_up_at_a_quota(tmp_path: Path) -> 
 def test_our_client_tells_a_caller_that_does_not_want_to_wait(tmp_path: Path) -> None:
     with (
         serving(tmp_path, token_rate=FOREVER) as server,
-        sessionary.Client(server.base_url, organisation="acme", token=server.create_token("acme"), retries=0) as client,
+        sessionary.Client(
+            server.base_url, organisation="acme", token=server.create_token("acme"), max_retries=0
+        ) as client,
     ):
         client.list_sessions()
         with pytest.raises(sessionary.RateLimitError) as refusal:
