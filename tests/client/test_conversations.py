@@ -171,8 +171,8 @@ def test_a_mistyped_option_is_refused_and_the_right_one_named(flavour: str, call
         pytest.raises(TypeError, match=f"did you mean '{meant}'"),
     ):
         call(client)
-    with pytest.raises(TypeError, match="did you mean 'retries'"):
-        Client("http://a.test", retrys=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="did you mean 'max_retries'"):
+        Client("http://a.test", max_retrys=1)  # type: ignore[call-arg]
 
 
 def test_a_conversation_begins_once_however_often_it_is_entered(client: Client) -> None:

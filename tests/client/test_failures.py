@@ -10,6 +10,7 @@ from sessionary import (
     AuthenticationError,
     ConflictError,
     FieldError,
+    InternalServerError,
     InvalidRequestError,
     MethodNotAllowedError,
     NotFoundError,
@@ -76,11 +77,11 @@ def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryErro
         (413, RequestTooLargeError),
         (422, InvalidRequestError),
         (429, RateLimitError),
-        (500, SessionaryError),
+        (500, InternalServerError),
         (502, UnavailableError),
         (503, UnavailableError),
         (504, UnavailableError),
-        (599, SessionaryError),
+        (599, InternalServerError),
     ],
 )
 @pytest.mark.parametrize("body", ["", HTML, '{"message": "Cut', "[]", '{"message": 7, "errors": "x"}'])

@@ -6,13 +6,19 @@ its type: ``""``, ``0``, ``[]`` or ``{}``.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import FieldInfo, fields
 
 from sessionary.models import JsonObject, Role
+
+if TYPE_CHECKING:
+    StoredMessages = list[JsonObject]
+else:
+    # The items are not checked: whatever another server sends is passed on.
+    StoredMessages = list
 
 
 class Message(TypedDict, total=False):
@@ -103,7 +109,7 @@ class ListedSession(Result):
 class Session(ListedSession):
     """The result of ``get_session``: a session with its messages, in the order in which they were appended."""
 
-    messages: list[JsonObject] = field(default_factory=list)
+    messages: StoredMessages = field(default_factory=list)
     messages_offset: int | None = None
     """How many messages precede the first one returned; only if a window of messages was asked for."""
 
