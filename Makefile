@@ -38,6 +38,7 @@ check: setup ## lint, formatting, types and floors
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/generate_sync_client.py --check
 
 bench: setup ## measure everything beside its limits and others, about 15 minutes; ARGS go to the benchmark
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
@@ -49,6 +50,7 @@ bench-quick: setup ## measure the three main loads, a few minutes
 format: setup ## put the code into the house's shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/python scripts/generate_sync_client.py
 
 clean: ## remove everything that make made
 	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .schemathesis

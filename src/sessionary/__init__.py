@@ -1,19 +1,31 @@
 """The open, self-hosted server for AI chat sessions, and its client.
 
-The names below are the public face. Each is imported when it is first asked for, so that the server never loads the
-client's HTTP library, nor the client the server.
+The names below are public. Each is imported when it is first used, so that the server never loads the client's HTTP
+library, nor the client the server.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from sessionary.client.answers import Answered
-    from sessionary.client.awaitable import AsyncClient, AsyncConversation
-    from sessionary.client.blocking import Client, Conversation
-    from sessionary.client.calls import CallOptions
-    from sessionary.client.server import Attempt
-    from sessionary.client.surroundings import Surroundings
+    from sessionary.client._async_client import AsyncClient
+    from sessionary.client._async_conversation import AsyncConversation
+    from sessionary.client._async_pages import AsyncPage
+    from sessionary.client._client import Client
+    from sessionary.client._conversation import Conversation
+    from sessionary.client._pages import Page
+    from sessionary.client.config import Attempt
+    from sessionary.client.request_specs import CallOptions
+    from sessionary.client.response_decoding import APIResponse
+    from sessionary.client.results import (
+        CreatedSession,
+        DeletedSession,
+        ExtendedSession,
+        ListedSession,
+        Message,
+        Session,
+        UpdatedSession,
+    )
     from sessionary.errors import (
         APIConnectionError,
         APIStatusError,
@@ -29,6 +41,7 @@ if TYPE_CHECKING:
         HeadersTooLargeError,
         IdempotencyKeyReusedError,
         InternalServerError,
+        InvalidArgumentError,
         InvalidCursorError,
         InvalidHeaderError,
         InvalidJsonError,
@@ -58,25 +71,18 @@ if TYPE_CHECKING:
         UnavailableError,
         UnsupportedMediaTypeError,
     )
-    from sessionary.models import (
-        CreatedSession,
-        CreateSession,
-        DeletedSession,
-        ExtendedSession,
-        ExtendSession,
-        ListedSession,
-        Session,
-        UpdatedSession,
-        UpdateSession,
-    )
+    from sessionary.models import CreateSession, ExtendSession, Role, Status, UpdateSession
+
+__version__ = "0.1.0"
 
 __all__ = [
     "APIConnectionError",
+    "APIResponse",
     "APIStatusError",
     "APITimeoutError",
-    "Answered",
     "AsyncClient",
     "AsyncConversation",
+    "AsyncPage",
     "Attempt",
     "AuthenticationError",
     "BodyTooLargeError",
@@ -97,12 +103,14 @@ __all__ = [
     "HeadersTooLargeError",
     "IdempotencyKeyReusedError",
     "InternalServerError",
+    "InvalidArgumentError",
     "InvalidCursorError",
     "InvalidHeaderError",
     "InvalidJsonError",
     "InvalidParameterError",
     "InvalidRequestError",
     "ListedSession",
+    "Message",
     "MetadataTooLargeError",
     "MethodNotAllowedError",
     "MismatchedResponseError",
@@ -110,6 +118,7 @@ __all__ = [
     "NotFoundError",
     "NotModifiedError",
     "OverloadedError",
+    "Page",
     "PermissionDeniedError",
     "PreconditionFailedError",
     "QueryTooLongError",
@@ -119,34 +128,42 @@ __all__ = [
     "RequestTooLargeError",
     "Response",
     "ResponseValidationError",
+    "Role",
     "Session",
     "SessionFullError",
     "SessionNotFoundError",
     "SessionaryError",
+    "Status",
     "StoreUnavailableError",
-    "Surroundings",
     "TotalTooLargeError",
     "UnavailableError",
     "UnsupportedMediaTypeError",
     "UpdateSession",
     "UpdatedSession",
+    "__version__",
 ]
 
-# In this order: the words first, for they load nothing else.
-_HOMES: Final = (
+# In the order in which they are searched: errors and results first, for they load nothing else.
+_MODULES: Final = (
     "sessionary.errors",
+    "sessionary.client.results",
     "sessionary.models",
-    "sessionary.client.blocking",
-    "sessionary.client.awaitable",
-    "sessionary.client.calls",
-    "sessionary.client.server",
+    "sessionary.client._client",
+    "sessionary.client._async_client",
+    "sessionary.client._conversation",
+    "sessionary.client._async_conversation",
+    "sessionary.client._pages",
+    "sessionary.client._async_pages",
+    "sessionary.client.response_decoding",
+    "sessionary.client.request_specs",
+    "sessionary.client.config",
 )
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        for home in _HOMES:
-            found = getattr(importlib.import_module(home), name, None)
+        for module in _MODULES:
+            found = getattr(importlib.import_module(module), name, None)
             if found is not None:
                 globals()[name] = found
                 return found

@@ -21,7 +21,7 @@ class FieldError(Struct, frozen=True):
 
 
 class Response(Protocol):
-    """The HTTP response that an answer or an error of the client came in."""
+    """The HTTP response of a result or an error of the client."""
 
     @property
     def status_code(self) -> int:
@@ -29,11 +29,11 @@ class Response(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers, found by any case of their names."""
+        """The headers; the case of their names does not matter."""
 
     @property
     def content(self) -> bytes:
-        """The body, whatever it is."""
+        """The body as bytes."""
 
     @property
     def text(self) -> str:
@@ -41,7 +41,7 @@ class Response(Protocol):
 
     @property
     def links(self) -> Mapping[Any, Mapping[str, str]]:
-        """What the ``Link`` headers name, by relation: ``links["next"]["url"]``."""
+        """The ``Link`` headers by relation: ``links["next"]["url"]``."""
 
     def json(self) -> Any:
         """Read the body as JSON; raises ValueError if it is not."""
@@ -371,41 +371,48 @@ class ConfigurationError(SessionaryError):
     title = "Configuration error"
 
 
+class InvalidArgumentError(SessionaryError, ValueError):
+    """An argument of a call is not valid; nothing was sent."""
+
+    code = "INVALID_ARGUMENT"
+    title = "Invalid argument"
+
+
 class APIConnectionError(SessionaryError):
-    """The server could not be reached, or did not answer to the end."""
+    """The server could not be reached, or its response was not complete."""
 
     code = "CONNECTION_FAILED"
     title = "Connection failed"
 
     def __init__(self, detail: str | None = None, *, sent: bool = True) -> None:
-        """Say whether the server may have got the request, now or in an earlier attempt of the same call."""
+        """Store whether the server may have received the request, in this or an earlier attempt of the call."""
         self.sent = sent
         super().__init__(detail)
 
 
 class APITimeoutError(APIConnectionError):
-    """The call did not end within its timeout."""
+    """The call did not finish within its timeout."""
 
     code = "DEADLINE_EXCEEDED"
     title = "Deadline exceeded"
 
 
 class ResponseValidationError(SessionaryError):
-    """The answer is not one of this API."""
+    """The response is not one of this API."""
 
     code = "BAD_RESPONSE"
     title = "Bad response"
 
 
 class MismatchedResponseError(ResponseValidationError):
-    """The answer belongs to another request, and is not passed on."""
+    """The response belongs to another request, and is not returned."""
 
     code = "WRONG_ANSWER"
     title = "Wrong answer"
 
 
 class ClientUsageError(SessionaryError):
-    """The client cannot be used here."""
+    """The client cannot be used in this way or in this place."""
 
     code = "CLIENT_UNUSABLE"
     title = "Client unusable"

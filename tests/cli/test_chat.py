@@ -122,7 +122,7 @@ def model() -> Iterator[FakeModel]:
 
 def said(client: Client, session_id: str | None = None) -> list[tuple[str, str]]:
     """Who said what in a session, or in the only one."""
-    session = client.get_session(session_id or client.list_sessions()[0].id)
+    session = client.get_session(session_id or client.list_sessions().data[0].id)
     return [(message["role"], message["content"]) for message in session.messages]
 
 
@@ -136,7 +136,7 @@ def test_an_echo_fills_a_session(place: Place, client: Client) -> None:
         ("user", "ÄÖÜ"),
         ("assistant", "ÄÖÜ"),
     ]
-    (session,) = client.list_sessions()
+    (session,) = client.list_sessions().data
     assert session.user_id == "ada"
     assert f"sessionary chat --session {session.id} --echo" in completed.stderr.decode()
 
@@ -153,7 +153,7 @@ def test_an_endpoint_replies_to_the_whole_conversation(place: Place, client: Cli
         {"role": "user", "content": "Again"},
     ]
     assert model.keys == ["Bearer k-1"] * 2
-    (session,) = client.list_sessions()
+    (session,) = client.list_sessions().data
     assert (session.model, session.session_group, session.total_tokens) == ("small", "terminal", 14)
 
 
@@ -195,7 +195,7 @@ def test_a_streamed_reply_is_stored_once_and_whole(place: Place, client: Client,
     assert model.asked[0]["stream"] is True
     assert "assistant\n  Hello,\n  world \\x1b[2J\n" in completed.stdout.decode()
     assert said(client) == [("user", "Hi"), ("assistant", "Hello,\nworld \x1b[2J")]
-    assert client.list_sessions()[0].total_tokens == 12
+    assert client.list_sessions().data[0].total_tokens == 12
 
 
 def test_an_endpoint_that_cannot_stream_is_asked_without(place: Place, client: Client, model: FakeModel) -> None:
@@ -268,7 +268,7 @@ def test_a_key_is_trimmed_and_a_bad_one_never_shown(place: Place, client: Client
         assert (completed.returncode, completed.stdout) == (2, b"")
         assert b"key holds characters" in completed.stderr
         assert b"heim" not in completed.stderr
-    assert len(client.list_sessions()) == 1
+    assert len(client.list_sessions().data) == 1
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_bad_endpoint_is_a_wrong_call(place: Place, client: Client, url: str) 
     assert (completed.returncode, completed.stdout) == (2, b"")
     assert b"The endpoint's URL" in completed.stderr
     assert b"geheim" not in completed.stderr
-    assert client.list_sessions() == []
+    assert client.list_sessions().data == []
 
 
 def test_a_line_that_is_no_text_is_told_and_the_exit_code_tells(place: Place, client: Client) -> None:
@@ -296,7 +296,7 @@ def test_the_command_to_go_on_with_shows_no_password(place: Place, client: Clien
     assert b"//***@127.0.0.1" in completed.stderr
     assert b"again" in completed.stderr
     assert b"geheim" not in completed.stderr
-    assert len(client.list_sessions()) == 1
+    assert len(client.list_sessions().data) == 1
 
 
 def test_a_conversation_without_a_message_leaves_no_session_behind(place: Place, client: Client) -> None:
@@ -304,7 +304,7 @@ def test_a_conversation_without_a_message_leaves_no_session_behind(place: Place,
         completed = place.run("chat", "--echo", "--system", "Be kind.", stdin=stdin)
         assert completed.returncode == 0, completed.stderr
         assert b"Go on with" not in completed.stderr
-    assert client.list_sessions() == []
+    assert client.list_sessions().data == []
 
 
 def test_a_new_conversation_ends_at_once_where_the_server_does_not_let_it_in(place: Place) -> None:
@@ -449,7 +449,7 @@ def test_a_conversation_in_a_real_terminal(place: Place, client: Client, tmp_pat
         terminal.type("", "C-d")
         screen = terminal.wait_for("exit code 0")
     assert screen.count("you>") == 3
-    (session,) = client.list_sessions()
+    (session,) = client.list_sessions().data
     assert f"Go on with: sessionary chat --session {session.id} --echo" in " ".join(screen.split())
     texts = ["Hello, world", "Hello, world", "Hello, world!", "Hello, world!"]
     assert [text for _, text in said(client)] == texts
@@ -475,7 +475,7 @@ def test_a_table_fits_the_terminal_and_a_bar_shows_how_far_an_import_is(
     assert "out: 20 sessions" in screen
     rows = [row for row in screen.splitlines() if " active " in row]
     assert len(rows) == 20
-    ids = {session.id for session in client.list_sessions()}
+    ids = {session.id for session in client.list_sessions().data}
     assert {row.split()[-1] for row in rows} == ids, "an id is never cut"
     assert all(row.startswith("question question ") and " ada ada " in row and len(row) <= 100 for row in rows)
 

@@ -67,7 +67,7 @@ def test_sessions_that_were_deleted_since_are_sent_again_and_the_others_are_not(
 ) -> None:
     file = write(*(talk(f"u{n}") for n in range(5)))
     assert "5 imported" in run_import(file).stdout
-    for session in client.list_sessions(user_id="u1") + client.list_sessions(user_id="u3"):
+    for session in client.list_sessions(user_id="u1").data + client.list_sessions(user_id="u3").data:
         client.delete_session(session.id)
 
     assert run_import(file).returncode == 0
@@ -82,7 +82,7 @@ def test_what_is_sent_again_is_told(run_import: Import, client: Client) -> None:
     file = write(talk("ada"))
     run_import(file)
     for _ in range(3):
-        (session,) = client.list_sessions()
+        (session,) = client.list_sessions().data
         client.delete_session(session.id)
         completed = run_import(file)
         assert completed.stdout == (
@@ -99,10 +99,10 @@ def test_sessions_beyond_the_part_of_the_list_that_is_read_are_asked_for_one_by_
     run_import(file)
     for _ in range(1_050):
         client.create_session("other", expiration_minutes=5)
-    (bobs,) = client.list_sessions(user_id="bob")
+    (bobs,) = client.list_sessions(user_id="bob").data
     client.delete_session(bobs.id)
     assert "1 imported" in run_import(file).stdout
-    assert len(client.list_sessions(user_id="ada")) == len(client.list_sessions(user_id="bob")) == 1
+    assert len(client.list_sessions(user_id="ada").data) == len(client.list_sessions(user_id="bob").data) == 1
 
 
 def test_a_token_that_may_not_read_is_told_that_nothing_was_looked_up(run_import: Import, place: Place) -> None:
@@ -172,7 +172,7 @@ def test_times_and_order_are_kept_with_the_scope(run_import: Import, client: Cli
     assert "Times were not kept" not in completed.stdout
     listed = list(client.iterate_sessions())
     assert [session.user_id for session in listed] in ([*NEWEST_FIRST, "u0"], [*NEWEST_FIRST[:-1], "u0", "u1"])
-    (session,) = client.list_sessions(user_id="u0")
+    (session,) = client.list_sessions(user_id="u0").data
     messages = client.get_session(session.id).messages
     assert session.created_at == "2020-01-01T00:00:00.000Z"
     assert [message["created_at"] for message in messages[::2]] == ["2020-01-01T00:00:01.500Z"] * 700
@@ -189,7 +189,7 @@ def test_without_the_scope_the_order_is_kept_and_the_times_are_metadata(
     assert users(client) == ["u6", *NEWEST_FIRST]
     times = [session.metadata.get("imported") for session in client.iterate_sessions()]
     assert times == [None, *({"created_at": f"2020-01-0{n}T00:00:00.000Z"} for n in (5, 4, 3, 2, 1))]
-    (session,) = client.list_sessions(user_id="u6")
+    (session,) = client.list_sessions(user_id="u6").data
     assert client.get_session(session.id).messages[0]["metadata"] == {"created_at": said["created_at"]}
     assert "0 imported, 6 already there" in run_import("data.jsonl", SESSIONARY_TOKEN=token).stdout
 
@@ -232,7 +232,7 @@ def test_exit_code_and_report_tell_what_was_mended_and_what_is_left_over(run_imp
     (left,) = conversations.lines(Path("data.jsonl.leftovers"))
     assert (left["line"], left["member"], left["value"]) == (1, "metadata.tools", ["x" * 70_000])
     assert Path("data.jsonl.leftovers").stat().st_mode & 0o777 == 0o600
-    (session,) = client.list_sessions(user_id="7")
+    (session,) = client.list_sessions(user_id="7").data
     assert session.metadata == {"imported": {"title": {"a": 1}}}
     # What is left over stays where it is: no other file has it.
     run_import("data.jsonl")

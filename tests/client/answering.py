@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from sessionary import Client
-from sessionary.client.surroundings import Surroundings
+from sessionary.client.dependencies import Dependencies
 from tests.client.calling import make_client
 
 Respond = Callable[[httpx2.Request], httpx2.Response]
@@ -35,9 +35,9 @@ def in_turn(responses: Iterable[httpx2.Response | Exception]) -> Respond:
     return respond
 
 
-def impatient(flavour: str) -> Surroundings[Any]:
-    """Make surroundings in which chance always picks the shortest pause: none."""
-    return Surroundings(sleep=time.sleep if flavour == "blocking" else asyncio.sleep, random=lambda: 0.0)
+def impatient(flavour: str) -> Dependencies[Any]:
+    """Make dependencies in which chance always picks the shortest pause: none."""
+    return Dependencies(sleep=time.sleep if flavour == "blocking" else asyncio.sleep, random=lambda: 0.0)
 
 
 class Time:
@@ -61,12 +61,12 @@ class Time:
 def client_of(flavour: str, respond: Respond, told: Time | None = None, **options: Any) -> Client:
     """Make a client of a flavour whose server is a function, in a time of its own, where chance picks the longest."""
     told = told or Time()
-    surroundings: Surroundings[Any] = Surroundings(
+    dependencies: Dependencies[Any] = Dependencies(
         sleep=told.sleep if flavour == "blocking" else told.sleep_awaited,
         clock=told.clock,
         random=lambda: 1.0,
-        keys=lambda: "key",
+        unique_id=lambda: "key",
         environment={},
     )
-    given = {"token": "secret", "organisation": "acme", "surroundings": surroundings, **options}
+    given = {"token": "secret", "organisation": "acme", "_dependencies": dependencies, **options}
     return make_client(flavour, URL, transport=httpx2.MockTransport(respond), **given)

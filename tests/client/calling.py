@@ -7,7 +7,7 @@ from typing import Any, Final, Self, cast
 
 from msgspec import Struct
 
-from sessionary import AsyncClient, Client
+from sessionary import AsyncClient, AsyncPage, Client
 
 
 class Place(Struct, frozen=True):
@@ -49,16 +49,49 @@ class Awaited:
         found = getattr(self._client, name)
         if name.startswith("iterate_"):
             return lambda *args, **kwargs: _Waiting(self._runner, found(*args, **kwargs))
-        waiting = partial(self._wait, found)
-        if hasattr(found, "with_response"):
-            waiting.with_response = partial(self._wait, found.with_response)  # type: ignore[attr-defined]
-        return waiting
+        return partial(self._wait, found)
+
+    @property
+    def with_raw_response(self) -> Any:
+        return _AwaitedMethods(self._runner, self._client.with_raw_response)
+
+    def with_options(self, **options: Any) -> "Awaited":
+        other = object.__new__(Awaited)
+        other._runner, other._client = self._runner, self._client.with_options(**options)
+        return other
 
     def session(self, **kwargs: Any) -> Any:
         return _AwaitedConversation(self._runner, self._client.session(**kwargs))
 
     def _wait(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
-        return self._runner.run(function(*args, **kwargs))
+        result = self._runner.run(function(*args, **kwargs))
+        return _AwaitedPage(self._runner, result) if isinstance(result, AsyncPage) else result
+
+
+class _AwaitedMethods:
+    def __init__(self, runner: asyncio.Runner, methods: Any) -> None:
+        self._runner = runner
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._methods, name)
+        return lambda *args, **kwargs: self._runner.run(method(*args, **kwargs))
+
+
+class _AwaitedPage:
+    """An AsyncPage whose other pages are waited for."""
+
+    def __init__(self, runner: asyncio.Runner, page: AsyncPage[Any]) -> None:
+        self._runner = runner
+        self._page = page
+        self.data = page.data
+        self.has_next_page = page.has_next_page
+
+    def next_page(self) -> Any:
+        return _AwaitedPage(self._runner, self._runner.run(self._page.next_page()))
+
+    def __iter__(self) -> Any:
+        return _Waiting(self._runner, aiter(self._page))
 
 
 class _Waiting:

@@ -5,8 +5,9 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from sessionary import AsyncClient, Client, InvalidRequestError, Surroundings
-from sessionary.client.server import proxy_from, proxy_of
+from sessionary import AsyncClient, Client, ConfigurationError, InvalidArgumentError
+from sessionary.client.config import choose_proxy, proxy_from_environment
+from sessionary.client.dependencies import Dependencies
 from tests.client.answering import client_of
 
 LONG: Final = "a" * 64
@@ -50,8 +51,8 @@ ORGANISATION: Final = "SESSIONARY_ORGANISATION"
     ids=repr,
 )
 def test_a_url_that_cannot_be_used_is_refused_when_the_client_is_made(kind: Any, url: Any) -> None:
-    with pytest.raises(InvalidRequestError, match=r"URL|server") as raised:
-        kind(url, surroundings=Surroundings(sleep=print, environment={}))
+    with pytest.raises(ConfigurationError, match=r"URL|server") as raised:
+        kind(url, _dependencies=Dependencies(sleep=print, environment={}))
     assert "secret" not in str(raised.value)
 
 
@@ -86,13 +87,13 @@ def test_a_url_that_can_be_used_is_taken(url: str) -> None:
     ids=repr,
 )
 def test_a_proxy_that_cannot_be_used_is_refused_when_the_client_is_made(kind: Any, proxy: Any) -> None:
-    with pytest.raises(InvalidRequestError, match="The proxy cannot be used") as raised:
+    with pytest.raises(ConfigurationError, match="The proxy cannot be used") as raised:
         kind("http://a.test", proxy=proxy)
     assert "secret" not in str(raised.value)
 
 
 def test_a_socks_proxy_says_what_to_install() -> None:
-    with pytest.raises(InvalidRequestError, match=r"httpx2\[socks\]"):
+    with pytest.raises(ConfigurationError, match=r"httpx2\[socks\]"):
         Client("http://a.test", proxy="socks5://p.test")
 
 
@@ -145,7 +146,7 @@ def test_a_socks_proxy_says_what_to_install() -> None:
 )
 def test_no_proxy_is_read_in_all_its_forms(no_proxy: str, url: str, direct: bool) -> None:  # noqa: FBT001 - a case
     for name in ("no_proxy", "NO_PROXY"):
-        assert proxy_from({"all_proxy": PROXY, name: no_proxy}, url) == (None if direct else PROXY)
+        assert proxy_from_environment({"all_proxy": PROXY, name: no_proxy}, url) == (None if direct else PROXY)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_no_proxy_is_read_in_all_its_forms(no_proxy: str, url: str, direct: bool
     ],
 )
 def test_the_environments_proxy_is_trimmed_and_completed(environment: dict[str, str], proxy: str | None) -> None:
-    assert proxy_of(None, environment, "http://a.test") == proxy
+    assert choose_proxy(None, environment, "http://a.test") == proxy
 
 
 @pytest.mark.parametrize(
@@ -176,10 +177,10 @@ def test_the_environments_proxy_is_trimmed_and_completed(environment: dict[str, 
         {"timeout": -0.001},
         {"timeout": float("nan")},
         {"timeout": float("-inf")},
-        {"retries": -1},
-        {"retries": True},
-        {"retries": float("nan")},
-        {"retries": 101},
+        {"max_retries": -1},
+        {"max_retries": True},
+        {"max_retries": float("nan")},
+        {"max_retries": 101},
         {"organisation": 5},
         {"organisation": "acme\n"},
         {"organisation": "ac\x00me"},
@@ -187,9 +188,9 @@ def test_the_environments_proxy_is_trimmed_and_completed(environment: dict[str, 
         {"organisation": "ac\x85me"},
         {"organisation": "\ud800"},
         {"organisation": "a" * 129},
-        {"retries": "3"},
-        {"retries": None},
-        {"retries": 1.5},
+        {"max_retries": "3"},
+        {"max_retries": None},
+        {"max_retries": 1.5},
         {"token": 5},
         {"headers": {"X": None}},
         {"headers": {"X": b"bytes"}},
@@ -205,7 +206,7 @@ def test_the_environments_proxy_is_trimmed_and_completed(environment: dict[str, 
 )
 def test_an_option_of_the_wrong_kind_is_refused_when_the_client_is_made(options: Any) -> None:
     for kind in (Client, AsyncClient):
-        with pytest.raises(InvalidRequestError):
+        with pytest.raises(ConfigurationError):
             kind("http://a.test", **options)
 
 
@@ -232,15 +233,15 @@ def test_a_calls_own_option_that_cannot_be_used_is_refused_and_nothing_is_sent(f
             lambda: client.session(user_id="u", **options),
             lambda: client.session(session_id="s", **options),
         ):
-            with pytest.raises(InvalidRequestError, match=r"timeout|organisation"):
+            with pytest.raises(InvalidArgumentError, match=r"timeout|organisation"):
                 call()
     assert asked == []
 
 
 def test_an_organisation_of_the_environment_that_cannot_be_used_is_refused() -> None:
     for named in ("ac\x00me", "a" * 129):
-        with pytest.raises(InvalidRequestError, match="organisation"):
-            Client("http://a.test", surroundings=Surroundings(sleep=print, environment={ORGANISATION: named}))
+        with pytest.raises(ConfigurationError, match="organisation"):
+            Client("http://a.test", _dependencies=Dependencies(sleep=print, environment={ORGANISATION: named}))
 
 
 @pytest.mark.parametrize(
@@ -253,8 +254,8 @@ def test_an_organisation_of_the_environment_that_cannot_be_used_is_refused() -> 
         {"timeout": 1e-9},
         {"timeout": float("inf")},
         {"timeout": None},
-        {"retries": 0},
-        {"retries": 100},
+        {"max_retries": 0},
+        {"max_retries": 100},
     ],
     ids=repr,
 )
@@ -267,13 +268,13 @@ def test_a_hook_that_would_have_to_be_awaited_is_refused() -> None:
     async def hook(_: Any) -> None:
         pass
 
-    with pytest.raises(InvalidRequestError, match="not awaited"):
+    with pytest.raises(ConfigurationError, match="plain function"):
         AsyncClient("http://a.test", on_attempt=hook)  # type: ignore[arg-type]
 
 
 def test_what_the_environment_holds_is_trimmed() -> None:
     environment = {"SESSIONARY_URL": " http://a.test/x/ \n", "SESSIONARY_ORGANISATION": "acme\n"}
-    surroundings = Surroundings(sleep=print, environment=environment)
-    with Client(surroundings=surroundings) as client:
-        server = client._server  # noqa: SLF001 - what it understood
-        assert (server.url, server._organisation) == ("http://a.test/x", "acme")  # noqa: SLF001 - as above
+    dependencies = Dependencies(sleep=print, environment=environment)
+    with Client(_dependencies=dependencies) as client:
+        config = client._config  # noqa: SLF001 - what it understood
+        assert (config.url, config.organisation) == ("http://a.test/x", "acme")

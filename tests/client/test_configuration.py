@@ -11,17 +11,18 @@ from typing import Any
 import httpx2
 import pytest
 
-from sessionary import APIConnectionError, AsyncClient, Client, InvalidRequestError, Surroundings
-from sessionary.client.server import proxy_from, tls_for
+from sessionary import APIConnectionError, AsyncClient, Client, ConfigurationError, InvalidArgumentError
+from sessionary.client.config import proxy_from_environment, tls_context_for
+from sessionary.client.dependencies import Dependencies
 from tests.client.answering import Respond, always, client_of
 from tests.client.calling import Place, make_client
 from tests.client.faults import FaultProxy
 from tests.client.vendor import TOKEN, VendorServer
 
 
-def _surroundings(flavour: str, environment: dict[str, str]) -> Surroundings[Any]:
+def _make_dependencies(flavour: str, environment: dict[str, str]) -> Dependencies[Any]:
     sleep: Any = time.sleep if flavour == "blocking" else asyncio.sleep
-    return Surroundings(sleep=sleep, environment=environment)
+    return Dependencies(sleep=sleep, environment=environment)
 
 
 def _last_request() -> tuple[Respond, list[httpx2.Request]]:
@@ -40,7 +41,7 @@ def test_the_environment_names_server_token_and_organisation(flavour: str, vendo
         "SESSIONARY_TOKEN": f"{TOKEN}\n",
         "SESSIONARY_ORGANISATION": "acme",
     }
-    with make_client(flavour, "", surroundings=_surroundings(flavour, environment)) as client:
+    with make_client(flavour, "", _dependencies=_make_dependencies(flavour, environment)) as client:
         client.create_session("someone")
     assert [organisation for organisation, _ in vendor.sessions] == ["acme"]
 
@@ -52,7 +53,7 @@ def test_an_argument_wins_over_the_environment(flavour: str) -> None:
         "SESSIONARY_TOKEN": "other",
         "SESSIONARY_ORGANISATION": "other",
     }
-    options = {"token": "mine", "organisation": "acme", "surroundings": _surroundings(flavour, environment)}
+    options = {"token": "mine", "organisation": "acme", "_dependencies": _make_dependencies(flavour, environment)}
     with make_client(flavour, "http://mine.test", transport=httpx2.MockTransport(respond), **options) as client:
         client.list_sessions()
     (request,) = requests
@@ -95,28 +96,28 @@ def test_only_what_is_needed_is_sent(flavour: str) -> None:
     ],
 )
 def test_a_url_that_is_no_server_is_refused(url: str) -> None:
-    with pytest.raises(InvalidRequestError, match=r"server|URL") as raised:
-        Client(url, surroundings=_surroundings("blocking", {}))
+    with pytest.raises(ConfigurationError, match=r"server|URL") as raised:
+        Client(url, _dependencies=_make_dependencies("blocking", {}))
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("token", ["two words", "lin\ne", "emoji \U0001f600", "ü"])
 def test_a_token_that_is_none_is_refused_without_being_shown(token: str) -> None:
-    with pytest.raises(InvalidRequestError, match="token") as raised:
+    with pytest.raises(ConfigurationError, match="token") as raised:
         Client("http://server.test", token=token)
     assert token not in str(raised.value)
 
 
 @pytest.mark.parametrize("headers", [{"X-Name": "ü"}, {"X-Näme": "u"}])
 def test_a_header_that_cannot_be_written_is_refused(flavour: str, headers: dict[str, str]) -> None:
-    with client_of(flavour, always(200, "[]")) as client, pytest.raises(InvalidRequestError, match="header"):
+    with client_of(flavour, always(200, "[]")) as client, pytest.raises(InvalidArgumentError, match="header"):
         client.list_sessions(headers=headers)
 
 
 def test_a_call_without_an_organisation_is_refused(flavour: str) -> None:
     with (
         client_of(flavour, always(200, "[]"), organisation=None) as client,
-        pytest.raises(InvalidRequestError, match="SESSIONARY_ORGANISATION"),
+        pytest.raises(ConfigurationError, match="SESSIONARY_ORGANISATION"),
     ):
         client.list_sessions()
 
@@ -129,14 +130,16 @@ def test_without_a_token_none_is_sent(flavour: str) -> None:
 
 
 def test_neither_a_client_nor_a_call_shows_its_token_or_its_messages() -> None:
-    from sessionary.client import calls  # noqa: PLC0415
+    from sessionary.client import request_specs  # noqa: PLC0415
 
-    call = calls.create_session("someone", initial_messages=[{"role": "user", "content": "private"}], token="secret")
+    spec = request_specs.create_session(
+        "someone", initial_messages=[{"role": "user", "content": "private"}], token="secret"
+    )
     with Client("http://server.test", token="secret", organisation="acme") as client:
-        shown = repr(call) + str(call) + repr(client) + repr(vars(client))
+        shown = repr(spec) + str(spec) + repr(client) + repr(vars(client))
     assert "secret" not in shown
     assert "private" not in shown
-    assert repr(call) == "<Call create_session >"
+    assert repr(spec) == "<RequestSpec create_session>"
 
 
 def test_a_proxy_is_gone_through(flavour: str, vendor: VendorServer) -> None:
@@ -144,11 +147,11 @@ def test_a_proxy_is_gone_through(flavour: str, vendor: VendorServer) -> None:
         given = {"token": TOKEN, "organisation": "acme"}
         with make_client(flavour, "http://nowhere.test", proxy=proxy.base_url, **given) as client:
             client.create_session("someone")
-        surroundings = _surroundings(flavour, {"http_proxy": proxy.base_url})
-        with make_client(flavour, "http://nowhere.test", surroundings=surroundings, **given) as client:
+        dependencies = _make_dependencies(flavour, {"http_proxy": proxy.base_url})
+        with make_client(flavour, "http://nowhere.test", _dependencies=dependencies, **given) as client:
             client.list_sessions()
-        surroundings = _surroundings(flavour, {"http_proxy": proxy.base_url, "no_proxy": "127.0.0.1"})
-        with make_client(flavour, vendor.base_url, surroundings=surroundings, **given) as client:
+        dependencies = _make_dependencies(flavour, {"http_proxy": proxy.base_url, "no_proxy": "127.0.0.1"})
+        with make_client(flavour, vendor.base_url, _dependencies=dependencies, **given) as client:
             client.list_sessions()
         assert proxy.arrived == ["POST", "GET"]
     assert [request.method for request in vendor.seen] == ["POST", "GET", "GET"]
@@ -169,7 +172,7 @@ def test_a_proxy_is_gone_through(flavour: str, vendor: VendorServer) -> None:
     ],
 )
 def test_the_environment_names_proxies_as_everywhere(environment: dict[str, str], url: str, proxy: str | None) -> None:
-    assert proxy_from(environment, url) == proxy
+    assert proxy_from_environment(environment, url) == proxy
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +191,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tls_is_verified_by_the_context_that_is_given(flavour: str, certificate: Path) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate)
-    given = {"token": TOKEN, "organisation": "acme", "retries": 0}
+    given = {"token": TOKEN, "organisation": "acme", "max_retries": 0}
     with VendorServer(tls=serving) as vendor:
         with make_client(flavour, vendor.base_url, **given) as client:
             with pytest.raises(APIConnectionError, match="certificate") as raised:
@@ -197,20 +200,20 @@ def test_tls_is_verified_by_the_context_that_is_given(flavour: str, certificate:
         trusting = ssl.create_default_context(cafile=f"{certificate}.crt")
         with make_client(flavour, vendor.base_url, verify=trusting, **given) as client:
             client.create_session("someone")
-            assert len(client.list_sessions()) == 1
+            assert len(client.list_sessions().data) == 1
         with make_client(flavour, vendor.base_url, verify=False, **given) as client:
-            assert len(client.list_sessions()) == 1
+            assert len(client.list_sessions().data) == 1
 
 
 def test_only_a_client_that_will_speak_tls_reads_the_authorities() -> None:
-    spared = tls_for("http://a.test", None, verify=True)
+    spared = tls_context_for("http://a.test", None, verify=True)
     assert isinstance(spared, ssl.SSLContext)
     assert (spared.verify_mode, spared.cert_store_stats()["x509"]) == (ssl.CERT_REQUIRED, 0)
     own = ssl.create_default_context()
-    assert tls_for("http://a.test", None, verify=own) is own
-    assert tls_for("http://a.test", "https://p.test", verify=True) is True
-    assert tls_for("https://a.test", None, verify=True) is True
-    assert tls_for("https://a.test", None, verify=False) is False
+    assert tls_context_for("http://a.test", None, verify=own) is own
+    assert tls_context_for("http://a.test", "https://p.test", verify=True) is True
+    assert tls_context_for("https://a.test", None, verify=True) is True
+    assert tls_context_for("https://a.test", None, verify=False) is False
 
 
 def test_an_argument_that_nobody_takes_is_a_type_error(flavour: str) -> None:
@@ -229,17 +232,17 @@ def test_an_argument_that_nobody_takes_is_a_type_error(flavour: str) -> None:
 def test_headers_that_frame_a_body_are_the_clients_own(flavour: str, ours: Place) -> None:
     with make_client(flavour, ours.url, token=ours.token, organisation="acme") as client:
         for header in ("Content-Length", "transfer-encoding"):
-            with pytest.raises(InvalidRequestError, match="for the client to say"):
+            with pytest.raises(InvalidArgumentError, match="set by the client"):
                 client.create_session("someone", headers={header: "5"})
-        with pytest.raises(InvalidRequestError, match="URL too long"):
+        with pytest.raises(InvalidArgumentError, match="URL too long"):
             client.get_session("x" * 100_000)
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("proxy", ["nonsense://p.test", "http://[::1", "http://p.test:port"])
 def test_a_proxy_that_cannot_be_used_is_told(kind: type[Client | AsyncClient], proxy: str) -> None:
-    surroundings: Any = _surroundings("blocking", {"http_proxy": proxy})
-    with pytest.raises(InvalidRequestError, match="The proxy cannot be used"):
-        kind("http://a.test", surroundings=surroundings)
-    with pytest.raises(InvalidRequestError, match="The proxy cannot be used"):
+    dependencies: Any = _make_dependencies("blocking", {"http_proxy": proxy})
+    with pytest.raises(ConfigurationError, match="The proxy cannot be used"):
+        kind("http://a.test", _dependencies=dependencies)
+    with pytest.raises(ConfigurationError, match="The proxy cannot be used"):
         kind("http://a.test", proxy=proxy)

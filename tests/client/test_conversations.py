@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from sessionary import Client, ClientUsageError, InvalidRequestError, UnavailableError
+from sessionary import Client, ClientUsageError, InvalidArgumentError, UnavailableError
 from sessionary.models import IDEMPOTENCY_KEY
 from tests.client.answering import client_of
 
@@ -171,8 +171,8 @@ def test_a_mistyped_option_is_refused_and_the_right_one_named(flavour: str, call
         pytest.raises(TypeError, match=f"did you mean '{meant}'"),
     ):
         call(client)
-    with pytest.raises(TypeError, match="did you mean 'retries'"):
-        Client("http://a.test", retrys=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="did you mean 'max_retries'"):
+        Client("http://a.test", max_retrys=1)  # type: ignore[call-arg]
 
 
 def test_a_conversation_begins_once_however_often_it_is_entered(client: Client) -> None:
@@ -186,7 +186,7 @@ def test_a_conversation_begins_once_however_often_it_is_entered(client: Client) 
     with chat:
         chat.say("user", "Three")
     assert [message["content"] for message in chat.messages] == ["Be kind.", "One", "Two", "Three"]
-    assert [listed.id for listed in client.list_sessions()] == [chat.id]
+    assert [listed.id for listed in client.list_sessions().data] == [chat.id]
 
 
 def test_a_beginning_that_failed_is_tried_again_under_its_key(flavour: str) -> None:
@@ -196,7 +196,7 @@ def test_a_beginning_that_failed_is_tried_again_under_its_key(flavour: str) -> N
         keys.append(request.headers[IDEMPOTENCY_KEY])
         return httpx2.Response(503) if len(keys) == 1 else httpx2.Response(201, json={"sessionId": "s"})
 
-    with client_of(flavour, respond, retries=0) as client:
+    with client_of(flavour, respond, max_retries=0) as client:
         chat, other = client.session(user_id="someone"), client.session(user_id="someone")
         with pytest.raises(UnavailableError), chat:
             pass
@@ -228,7 +228,7 @@ def test_a_conversation_begun_in_two_threads_at_once_begins_once() -> None:
 
 def test_a_conversation_that_has_not_begun_says_so(flavour: str) -> None:
     with client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client:
-        with pytest.raises(ClientUsageError, match="has not begun"):
+        with pytest.raises(ClientUsageError, match="has not started"):
             client.session(user_id="someone").say("user", "Hello")
-        with pytest.raises(InvalidRequestError, match="empty"):
+        with pytest.raises(InvalidArgumentError, match="empty"):
             client.session(session_id="")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from sessionary import APIConnectionError, APITimeoutError, Client, InvalidRequestError
+from sessionary import APIConnectionError, APITimeoutError, Client, InvalidArgumentError
 from tests.client.calling import make_client
 from tests.client.vendor import TOKEN, VendorServer
 
@@ -88,12 +88,12 @@ def test_a_server_that_answers_nothing_leaves_it_open_whether_it_was_asked(flavo
 
 def test_a_name_with_several_addresses_is_tried_at_each(flavour: str, vendor: VendorServer) -> None:
     with make_client(flavour, f"http://localhost:{vendor.port}", **GIVEN) as client:
-        assert client.list_sessions() == []
+        assert client.list_sessions().data == []
 
 
 def test_a_name_without_an_address_is_a_server_that_could_not_be_reached(flavour: str) -> None:
     with (
-        make_client(flavour, "http://nowhere.invalid", retries=0, **GIVEN) as client,
+        make_client(flavour, "http://nowhere.invalid", max_retries=0, **GIVEN) as client,
         pytest.raises(APIConnectionError, match="could not be reached") as raised,
     ):
         client.create_session("someone")
@@ -102,18 +102,18 @@ def test_a_name_without_an_address_is_a_server_that_could_not_be_reached(flavour
 
 def test_a_call_without_a_timeout_is_waited_for(vendor: VendorServer) -> None:
     with Client(vendor.base_url, timeout=None, **GIVEN) as client:
-        assert client.list_sessions() == []
-        assert client.list_sessions(timeout=5) == []
+        assert client.list_sessions().data == []
+        assert client.list_sessions(timeout=5).data == []
 
 
 @pytest.mark.parametrize("timeout", [math.inf, 1e12, 10**9])
 def test_a_timeout_beyond_all_clocks_is_none(flavour: str, vendor: VendorServer, timeout: float) -> None:
     with make_client(flavour, vendor.base_url, **GIVEN) as client:
-        assert client.list_sessions(timeout=timeout) == []
+        assert client.list_sessions(timeout=timeout).data == []
 
 
 def test_a_timeout_that_is_no_number_is_refused(flavour: str, vendor: VendorServer) -> None:
     with make_client(flavour, vendor.base_url, **GIVEN) as client:
-        with pytest.raises(InvalidRequestError, match="number of seconds"):
+        with pytest.raises(InvalidArgumentError, match="number of seconds"):
             client.create_session("someone", timeout=math.nan)
-        assert client.list_sessions() == []
+        assert client.list_sessions().data == []

@@ -10,6 +10,7 @@ from sessionary import (
     AuthenticationError,
     ConflictError,
     FieldError,
+    InternalServerError,
     InvalidRequestError,
     MethodNotAllowedError,
     NotFoundError,
@@ -26,7 +27,7 @@ from sessionary import (
     StoreUnavailableError,
     UnavailableError,
 )
-from sessionary.client.failures import failure_of
+from sessionary.client.error_mapping import error_from_response
 from sessionary.server.http.responses import problem_response
 from tests.client.answering import always, client_of
 
@@ -46,8 +47,8 @@ def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryErro
         error = PreconditionFailedError(3)
     else:
         error = kind("Told.", field_errors=(FieldError("/newMessages/3/role", "Wrong."),))
-    reply = problem_response(error, [(b"x-request-id", b"r-1")])
-    found = failure_of(httpx2.Response(reply.status, content=reply.body, headers=reply.headers))
+    response = problem_response(error, [(b"x-request-id", b"r-1")])
+    found = error_from_response(httpx2.Response(response.status, content=response.body, headers=response.headers))
     assert type(found) is kind
     assert (found.status, found.code, found.field_errors) == (error.status, error.code, error.field_errors)
     assert found.request_id == "r-1"
@@ -76,18 +77,18 @@ def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryErro
         (413, RequestTooLargeError),
         (422, InvalidRequestError),
         (429, RateLimitError),
-        (500, SessionaryError),
+        (500, InternalServerError),
         (502, UnavailableError),
         (503, UnavailableError),
         (504, UnavailableError),
-        (599, SessionaryError),
+        (599, InternalServerError),
     ],
 )
 @pytest.mark.parametrize("body", ["", HTML, '{"message": "Cut', "[]", '{"message": 7, "errors": "x"}'])
 def test_a_body_that_is_not_ours_leaves_the_status_to_speak(
     status: int, kind: type[SessionaryError], body: str
 ) -> None:
-    error = failure_of(httpx2.Response(status, content=body))
+    error = error_from_response(httpx2.Response(status, content=body))
     assert type(error) is kind
     assert (error.status, error.code, error.request_id) == (status, kind.code, None)
     assert error.response is not None
@@ -97,32 +98,35 @@ def test_a_body_that_is_not_ours_leaves_the_status_to_speak(
 
 def test_a_vendors_words_are_passed_on() -> None:
     assert (
-        str(failure_of(httpx2.Response(404, json={"error": True, "message": "No such session"}))) == "No such session"
+        str(error_from_response(httpx2.Response(404, json={"error": True, "message": "No such session"})))
+        == "No such session"
     )
-    assert str(failure_of(httpx2.Response(400, json={"error": "Bad"}))) == "Bad"
-    assert len(str(failure_of(httpx2.Response(400, json={"message": "x" * 10_000})))) == 1_000
+    assert str(error_from_response(httpx2.Response(400, json={"error": "Bad"}))) == "Bad"
+    assert len(str(error_from_response(httpx2.Response(400, json={"message": "x" * 10_000})))) == 1_000
 
 
 def test_a_code_nobody_knows_yet_is_passed_on_with_the_class_of_its_status() -> None:
-    error = failure_of(httpx2.Response(409, json={"code": "EDITED_MEANWHILE", "detail": "Edited.", "errors": [1, {}]}))
+    error = error_from_response(
+        httpx2.Response(409, json={"code": "EDITED_MEANWHILE", "detail": "Edited.", "errors": [1, {}]})
+    )
     assert type(error) is ConflictError
     assert (error.code, error.field_errors) == ("EDITED_MEANWHILE", (FieldError("", ""),))
     assert ConflictError.code == "CONFLICT"
 
 
 def test_a_code_counts_only_with_its_own_status() -> None:
-    assert type(failure_of(httpx2.Response(400, json={"code": "SESSION_NOT_FOUND"}))) is InvalidRequestError
-    assert type(failure_of(httpx2.Response(404, json={"code": "SESSION_NOT_FOUND"}))) is SessionNotFoundError
-    assert type(failure_of(httpx2.Response(503, json={"code": "STORE_UNAVAILABLE"}))) is StoreUnavailableError
-    assert type(failure_of(httpx2.Response(503, json={"code": "OVERLOADED"}))) is OverloadedError
-    assert type(failure_of(httpx2.Response(503, json={"code": "CONNECTION_FAILED"}))) is UnavailableError
+    assert type(error_from_response(httpx2.Response(400, json={"code": "SESSION_NOT_FOUND"}))) is InvalidRequestError
+    assert type(error_from_response(httpx2.Response(404, json={"code": "SESSION_NOT_FOUND"}))) is SessionNotFoundError
+    assert type(error_from_response(httpx2.Response(503, json={"code": "STORE_UNAVAILABLE"}))) is StoreUnavailableError
+    assert type(error_from_response(httpx2.Response(503, json={"code": "OVERLOADED"}))) is OverloadedError
+    assert type(error_from_response(httpx2.Response(503, json={"code": "CONNECTION_FAILED"}))) is UnavailableError
 
 
 @pytest.mark.parametrize(
     ("tag", "version"), [('"7"', 7), ('"' + "9" * 5_000 + '"', 0), ('W/"7"', 0), ("7", 0), ("", 0)]
 )
 def test_a_failed_precondition_tells_the_version_there_is(tag: str, version: int) -> None:
-    error = failure_of(httpx2.Response(412, headers={"ETag": tag}))
+    error = error_from_response(httpx2.Response(412, headers={"ETag": tag}))
     assert isinstance(error, PreconditionFailedError)
     assert error.version == version
 
@@ -151,14 +155,14 @@ def test_a_redirect_is_not_followed_and_says_where_to(flavour: str) -> None:
 )
 def test_retry_after_is_read_in_both_spellings(headers: dict[str, str], seconds: float | None) -> None:
     spelled = [(name.encode(), value.encode()) for name, value in headers.items()]
-    assert failure_of(httpx2.Response(503, headers=spelled)).retry_after == seconds
+    assert error_from_response(httpx2.Response(503, headers=spelled)).retry_after == seconds
 
 
 def test_an_error_survives_being_pickled() -> None:
     import pickle  # noqa: PLC0415
 
     body = json.dumps({"detail": "Gone.", "code": "SESSION_NOT_FOUND"})
-    error = failure_of(httpx2.Response(404, content=body, request=httpx2.Request("GET", "http://server.test")))
+    error = error_from_response(httpx2.Response(404, content=body, request=httpx2.Request("GET", "http://server.test")))
     copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert type(copied) is sessionary.SessionNotFoundError
     assert (copied.status, copied.detail) == (404, "Gone.")

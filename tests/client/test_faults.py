@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -49,7 +49,7 @@ WRITES: Final[list[Callable[[Client, str], Any]]] = [
 @pytest.fixture
 def through(flavour: str, faulty: FaultProxy, organisation: str) -> Iterator[Client]:
     """Each client, behind the proxy, before a server that honours keys."""
-    options = {"token": TOKEN, "organisation": organisation, "timeout": 10, "surroundings": impatient(flavour)}
+    options = {"token": TOKEN, "organisation": organisation, "timeout": 10, "_dependencies": impatient(flavour)}
     with make_client(flavour, faulty.base_url, **options) as client:
         yield client
 
@@ -57,7 +57,7 @@ def through(flavour: str, faulty: FaultProxy, organisation: str) -> Iterator[Cli
 @pytest.fixture
 def past_a_vendor(flavour: str, vendor: VendorServer, organisation: str) -> Iterator[tuple[Client, FaultProxy]]:
     """Each client, behind a proxy, before a server that knows no keys."""
-    options = {"token": TOKEN, "organisation": organisation, "timeout": 10, "surroundings": impatient(flavour)}
+    options = {"token": TOKEN, "organisation": organisation, "timeout": 10, "_dependencies": impatient(flavour)}
     with FaultProxy(vendor.port) as proxy, make_client(flavour, proxy.base_url, **options) as client:
         yield client, proxy
 
@@ -69,7 +69,7 @@ def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: FieldErro
     faulty.plan = [fault] * times
     assert len(through.get_session(created.session_id).messages[0]["content"]) == 5_000
     faulty.plan = [fault] * times
-    assert [item.id for item in through.list_sessions()] == [created.session_id]
+    assert [item.id for item in through.list_sessions().data] == [created.session_id]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
@@ -127,20 +127,21 @@ def test_a_write_towards_a_server_that_honours_keys_happens_exactly_once(
 def test_our_server_carries_out_each_write_exactly_once(
     flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: FieldError
 ) -> None:
-    options = {"token": ours.token, "organisation": organisation, "surroundings": impatient(flavour)}
+    options = {"token": ours.token, "organisation": organisation, "_dependencies": impatient(flavour)}
     with FaultProxy(server.port) as proxy, make_client(flavour, proxy.base_url, **options) as client:
         first = client.create_session("someone")
         for write in WRITES:
             proxy.plan = [fault, fault]
             write(client, first.session_id)
-        assert len(client.list_sessions()) == 2
+        assert len(client.list_sessions().data) == 2
         session = client.get_session(first.session_id)
         assert session.total_messages == 1
-        hours = (datetime.fromisoformat(session.expires_at) - datetime.fromisoformat(first.expires_at)).seconds / 3600
-        assert hours == 1
+        assert session.expires_at
+        assert first.expires_at
+        assert session.expires_at - first.expires_at == timedelta(hours=1)
         proxy.plan = [fault]
         assert client.delete_session(first.session_id).message
-        assert len(client.list_sessions()) == 1
+        assert len(client.list_sessions().data) == 1
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_server_that_cannot_be_asked_is_asked_again_and_then_the_first_error_i
         httpx2.ReadError("again"),
     ]
     told = Told(*broken)
-    with client_of(flavour, told) as client, pytest.raises(APIConnectionError, match="to the end") as raised:
+    with client_of(flavour, told) as client, pytest.raises(APIConnectionError, match="complete response") as raised:
         client.create_session("someone")
     assert told.methods == ["POST", "OPTIONS", "OPTIONS", "OPTIONS"]
     assert raised.value.sent
@@ -120,7 +120,7 @@ def test_asking_costs_nothing_where_nothing_breaks_and_without_retries(flavour: 
         client.create_session("someone")
         with pytest.raises(APIConnectionError):
             client.create_session("someone")
-    with client_of(flavour, told, retries=0) as client, pytest.raises(APIConnectionError):
+    with client_of(flavour, told, max_retries=0) as client, pytest.raises(APIConnectionError):
         client.create_session("someone")
     assert told.methods == ["POST"] * 3
 
@@ -145,7 +145,7 @@ def test_the_deadline_spans_the_question(flavour: str) -> None:
 def test_on_our_server_the_first_write_of_a_fresh_client_has_one_effect(
     flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: faults.FieldError
 ) -> None:
-    options = {"token": ours.token, "organisation": organisation, "surroundings": impatient(flavour)}
+    options = {"token": ours.token, "organisation": organisation, "_dependencies": impatient(flavour)}
     with FaultProxy(server.port) as proxy:
         proxy.plan = [fault]
         with make_client(flavour, proxy.base_url, **options) as client:
@@ -154,14 +154,14 @@ def test_on_our_server_the_first_write_of_a_fresh_client_has_one_effect(
         with make_client(flavour, proxy.base_url, **options) as client:
             updated = client.update_session(created.session_id, new_messages=[{"role": "user", "content": "x"}])
             assert updated.total_messages == 1
-            assert len(client.list_sessions()) == 1
+            assert len(client.list_sessions().data) == 1
 
 
 @pytest.mark.parametrize("fault", [faults.dropped_before, faults.dropped_after], ids=lambda f: f.__name__)
 def test_a_vendor_is_asked_and_never_sent_it_twice(
     flavour: str, vendor: VendorServer, fault: faults.FieldError
 ) -> None:
-    options = {"token": TOKEN, "organisation": "acme", "surroundings": impatient(flavour)}
+    options = {"token": TOKEN, "organisation": "acme", "_dependencies": impatient(flavour)}
     with FaultProxy(vendor.port) as proxy, make_client(flavour, proxy.base_url, **options) as client:
         proxy.plan = [fault]
         with pytest.raises(APIConnectionError) as raised:

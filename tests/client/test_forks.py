@@ -115,7 +115,7 @@ def test_a_child_lets_the_parents_connection_go_without_a_word(
     serving.load_cert_chain(certificate)
     trusting: Any = ssl.create_default_context(cafile=f"{certificate}.crt") if encrypted else True
     with VendorServer(tls=serving if encrypted else None) as vendor:
-        options = {"token": TOKEN, "organisation": "acme", "verify": trusting, "retries": 0}
+        options = {"token": TOKEN, "organisation": "acme", "verify": trusting, "max_retries": 0}
         with make_client(flavour, vendor.base_url, **options) as client:
             client.list_sessions()
             accepted = vendor.accepted
@@ -136,7 +136,7 @@ def test_a_child_lets_the_parents_connection_go_without_a_word(
             assert left == (1 if ends == "used" and flavour == "blocking" else 0)
             # The parent's connection is as it was: what it asks now goes over it, and no new one is opened.
             others = vendor.accepted - accepted
-            assert client.list_sessions() == []
+            assert client.list_sessions().data == []
             assert vendor.accepted - accepted == others == (1 if ends == "used" else 0)
 
 
@@ -147,13 +147,13 @@ def _async_client(client: Any) -> AsyncClient:
 
 def _ask_in_child(client: Client, flavour: str) -> None:
     if flavour == "blocking":
-        assert client.list_sessions() == []
+        assert client.list_sessions().data == []
     else:
         assert asyncio.run(_list_with(_async_client(client))) == []
 
 
 async def _list_with(client: AsyncClient) -> Any:
-    return await client.list_sessions()
+    return (await client.list_sessions()).data
 
 
 async def test_a_fork_inside_a_coroutine_leaves_the_client_usable(ours: Place, organisation: str) -> None:
@@ -181,10 +181,10 @@ def test_a_transport_of_the_callers_own_is_refused_in_a_child(vendor: VendorServ
     with Client(vendor.base_url, transport=httpx2.HTTPTransport(), **given) as client:
         client.list_sessions()
         assert "forked process" in in_child(lambda: refused(client))()
-        assert client.list_sessions() == []
+        assert client.list_sessions().data == []
     nothing = httpx2.MockTransport(lambda _: httpx2.Response(200, json=[]))
     with Client("http://a.test", transport=nothing, **given) as client:
-        assert in_child(client.list_sessions)() == []
+        assert in_child(lambda: client.list_sessions().data)() == []
 
 
 def test_children_forked_ahead_of_work_each_serve_with_the_same_client(client: Client) -> None:

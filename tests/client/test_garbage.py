@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessionary import Client, ResponseValidationError, SessionaryError
-from sessionary.client import answers
+from sessionary.client import response_decoding
 from tests.client.answering import client_of
 
 _NAMES: Final = st.sampled_from(
@@ -84,7 +84,7 @@ def test_an_answer_is_one_of_this_api_or_an_error_of_ours(
         # A list that never ends is another matter.
         return httpx2.Response(status, headers=sent, content=body) if asked < 30 else httpx2.Response(404)
 
-    with client_of(flavour, respond, retries=0) as client:
+    with client_of(flavour, respond, max_retries=0) as client:
         for call in _calls(client):
             try:
                 call()
@@ -94,7 +94,7 @@ def test_an_answer_is_one_of_this_api_or_an_error_of_ours(
 
 
 def test_an_answer_beyond_all_bounds_is_not_read_to_its_end(flavour: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "ANSWER_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr(response_decoding, "RESPONSE_BYTES_MAX", 1_000_000)
     bomb = gzip.compress(b" " * 20_000_000)
     for headers, content in (({"Content-Encoding": "gzip"}, bomb), ({}, b" " * 2_000_000)):
         stream: Any = _Counted(content)

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from sessionary import Client, MismatchedResponseError, ResponseValidationError
-from sessionary.client import answers
+from sessionary.client import response_decoding
 from tests.client.answering import URL, Respond, client_of
 from tests.client.calling import make_client
 from tests.client.faults import Exchange, FaultProxy
@@ -43,7 +43,7 @@ def test_an_answer_about_another_session_is_an_error(flavour: str, operation: st
     assert len(requests) == 1
 
 
-TELLING: Final = {"metadata": {}, "totalMessages": 0, "expiresAt": "later"}
+TELLING: Final = {"metadata": {}, "totalMessages": 0, "expiresAt": "2026-11-22T22:09:00.123Z"}
 """What an answer of this API may hold besides the id."""
 
 
@@ -69,7 +69,7 @@ def _answering(request_id: str) -> Respond:
 def test_an_answer_to_another_request_of_this_client_is_an_error(flavour: str, call: str) -> None:
     arguments = () if call == "list_sessions" else ("s",)
     with (
-        client_of(flavour, _answering(f"{answers.REQUEST_ID_PREFIX}another")) as client,
+        client_of(flavour, _answering(f"{response_decoding.REQUEST_ID_PREFIX}another")) as client,
         pytest.raises(MismatchedResponseError),
     ):
         getattr(client, call)(*arguments)
@@ -78,7 +78,7 @@ def test_an_answer_to_another_request_of_this_client_is_an_error(flavour: str, c
 @pytest.mark.parametrize("request_id", ["", "0f8fad5b-d9cb-469f-a165-70867728950e", "req_123", "sessionar"])
 def test_ids_that_a_server_or_a_proxy_makes_itself_say_nothing(flavour: str, request_id: str) -> None:
     with client_of(flavour, _answering(request_id)) as client:
-        assert client.list_sessions() == []
+        assert client.list_sessions().data == []
 
 
 def test_each_request_has_an_id_of_its_own_unless_the_caller_names_it(flavour: str) -> None:
@@ -88,7 +88,9 @@ def test_each_request_has_an_id_of_its_own_unless_the_caller_names_it(flavour: s
         ids.append(request.headers["X-Request-Id"])
         return httpx2.Response(503)
 
-    with make_client(flavour, URL, organisation="acme", retries=1, transport=httpx2.MockTransport(respond)) as client:
+    with make_client(
+        flavour, URL, organisation="acme", max_retries=1, transport=httpx2.MockTransport(respond)
+    ) as client:
         for headers in ({}, {}, {"x-request-id": "mine"}):
             with pytest.raises(Exception, match="503"):
                 client.list_sessions(headers=headers)
@@ -107,7 +109,7 @@ def test_the_connection_that_brought_it_is_not_used_again(flavour: str, keeper: 
         exchange.send(late.get(connection, content))
         late[connection] = content
 
-    given: dict[str, Any] = {"token": TOKEN, "organisation": "acme", "retries": 0}
+    given: dict[str, Any] = {"token": TOKEN, "organisation": "acme", "max_retries": 0}
     with FaultProxy(keeper.port) as proxy, make_client(flavour, proxy.base_url, **given) as client:
         ids = [client.create_session("someone").session_id for _ in range(2)]
         proxy.plan = [out_of_step] * 4
@@ -118,5 +120,5 @@ def test_the_connection_that_brought_it_is_not_used_again(flavour: str, keeper: 
 
 
 def test_what_our_server_echoes_is_taken(our_client: Client) -> None:
-    response = our_client.list_sessions.with_response().response
-    assert response.headers["X-Request-Id"].startswith(answers.REQUEST_ID_PREFIX)
+    response = our_client.with_raw_response.list_sessions()
+    assert str(response.request_id).startswith(response_decoding.REQUEST_ID_PREFIX)

@@ -11,13 +11,15 @@ from unittest import mock
 import pytest
 
 from sessionary import (
-    Answered,
+    APIResponse,
     AsyncClient,
     AsyncConversation,
+    AsyncPage,
     Client,
     Conversation,
     CreatedSession,
     ListedSession,
+    Page,
     Session,
     UpdatedSession,
 )
@@ -53,11 +55,12 @@ def test_a_signature_names_every_argument(kind: Any, name: str) -> None:
     of_class, of_client = getattr(kind, name), getattr(_made(kind), name)
     shown = [of_class, of_client]
     if name in OPERATIONS:
-        shown += [of_class.with_response, of_client.with_response]
-    for number, function in enumerate(shown):
+        shown += [getattr(kind.with_raw_response, name), getattr(_made(kind).with_raw_response, name)]
+    for function in shown:
         names = list(inspect.signature(function).parameters)
-        assert (names[0] == "self") == (number % 2 == 0)
+        assert (names[0] == "self") == (function is of_class)
         assert set(OPTIONS) <= set(names)
+    assert list(inspect.signature(shown[-1]).parameters) == list(inspect.signature(of_client).parameters)
     names = list(inspect.signature(_made(kind).create_session).parameters)
     assert names[:4] == ["user_id", "session_group", "metadata", "expiration_minutes"]
     assert inspect.signature(kind.create_session).parameters["expiration_minutes"].default == 60
@@ -70,7 +73,7 @@ def test_help_shows_arguments_and_what_they_are_for(kind: Any) -> None:
         assert "create_session(" in text
         assert "session_group" in text
         assert "timeout" in text
-        assert "Begin a conversation" in text
+        assert "Create a session" in text
         assert "Operation object" not in text
 
 
@@ -80,18 +83,20 @@ def test_the_awaitable_operations_are_coroutine_functions(kind: Any, name: str) 
     shown: list[Any] = [getattr(kind, name), getattr(_made(kind), name)]
     for function in shown:
         assert inspect.iscoroutinefunction(function) is (kind is AsyncClient)
-        assert inspect.iscoroutinefunction(function.with_response) is (kind is AsyncClient)
         assert (function.__name__, function.__qualname__) == (name, f"{kind.__name__}.{name}")
+    raw = getattr(_made(kind).with_raw_response, name)
+    assert inspect.iscoroutinefunction(raw) is (kind is AsyncClient)
+    assert (raw.__name__, raw.__qualname__) == (name, f"with_raw_response.{name}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_type_hints_can_be_read(kind: Any) -> None:
     assert get_type_hints(kind.create_session)["return"] is CreatedSession
     assert get_type_hints(_made(kind).get_session)["session_id"] is str
-    assert get_type_hints(kind.get_session.with_response)["return"] == Answered[Session]
+    assert get_type_hints(kind.with_raw_response.get_session)["return"] == APIResponse[Session]
     several = Iterator if kind is Client else AsyncIterator
     assert get_type_hints(kind.iterate_sessions)["return"] == several[ListedSession]
-    assert get_type_hints(kind.list_sessions)["return"] == list[ListedSession]
+    assert get_type_hints(kind.list_sessions)["return"] == (Page if kind is Client else AsyncPage)[ListedSession]
     for thing in (kind, kind.__init__, kind.session, kind.close, kind.send):
         assert get_type_hints(thing) is not None
 
@@ -107,7 +112,7 @@ def test_a_conversation_shows_its_arguments(conversation: Any, name: str) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_and_its_conversations_show_their_options(kind: Any) -> None:
-    assert {"url", "token", "organisation", "timeout", "retries", "proxy", "on_attempt"} <= set(
+    assert {"url", "token", "organisation", "timeout", "max_retries", "proxy", "on_attempt"} <= set(
         inspect.signature(kind).parameters
     )
     assert {"user_id", "session_id", "title", "metadata"} <= set(inspect.signature(kind.session).parameters)
@@ -125,7 +130,7 @@ def _stand_ins() -> list[tuple[str, Callable[[], Any]]]:
 @pytest.mark.parametrize(("_", "make"), _stand_ins(), ids=lambda value: value if isinstance(value, str) else "")
 def test_a_stand_in_takes_what_the_client_takes(_: str, make: Callable[[], Any]) -> None:
     client = make()
-    client.create_session.return_value = CreatedSession("s", "active", "later", "now")
+    client.create_session.return_value = CreatedSession("s", "active")
     assert client.create_session("u", session_group="g", timeout=3).session_id == "s"
     client.create_session.assert_called_once_with("u", session_group="g", timeout=3)
     for misused in (
@@ -138,21 +143,21 @@ def test_a_stand_in_takes_what_the_client_takes(_: str, make: Callable[[], Any])
             misused()
     with pytest.raises(AttributeError):
         client.create_sesion("u")
-    client.get_session.with_response("s")
+    client.with_raw_response.get_session("s")
 
 
 async def test_an_awaitable_stand_in_is_awaited() -> None:
     for client in (mock.create_autospec(AsyncClient)(), mock.create_autospec(AsyncClient, instance=True)):
-        client.create_session.return_value = CreatedSession("s", "active", "later", "now")
+        client.create_session.return_value = CreatedSession("s", "active")
         assert (await client.create_session("u")).session_id == "s"
         client.create_session.assert_awaited_once_with("u")
-        await client.get_session.with_response("s")
+        await client.with_raw_response.get_session("s")
         with pytest.raises(TypeError):
             await client.create_session("u", sesion_group="g")
 
 
 async def test_an_operation_of_the_class_can_be_replaced() -> None:
-    answer = CreatedSession("s", "active", "later", "now")
+    answer = CreatedSession("s", "active")
     blocking, awaitable = _made(Client), _made(AsyncClient)
     with mock.patch.object(Client, "create_session", autospec=True, return_value=answer) as replaced:
         assert blocking.create_session("u") is answer
@@ -169,13 +174,13 @@ def test_an_operation_may_be_overridden_and_called_through_its_class() -> None:
     class Counting(Client):
         asked = 0
 
-        def create_session(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc, override]
+        def create_session(self, *args: Any, **kwargs: Any) -> Any:
             self.asked += 1
             return super().create_session(*args, **kwargs)
 
     with client_of("blocking", always(201, '{"sessionId": "s"}')) as client:
         assert Client.create_session(client, "u").session_id == "s"
-        assert Client.create_session.with_response(client, "u").answer.session_id == "s"
+        assert client.with_raw_response.create_session("u").parse().session_id == "s"
         client.__class__ = Counting
         assert client.create_session("u").session_id == "s"
         assert client.asked == 1  # type: ignore[attr-defined]
@@ -183,12 +188,12 @@ def test_an_operation_may_be_overridden_and_called_through_its_class() -> None:
 
 def test_answers_are_pickled_and_copied_and_clients_are_not(flavour: str) -> None:
     with client_of(flavour, always(200, '{"sessionId": "s", "totalMessages": 3}')) as client:
-        answered = client.update_session.with_response("s")
+        response = client.with_raw_response.update_session("s")
         for same in _SAME:
-            found: UpdatedSession = same(answered.answer)
-            assert found == answered.answer
-    copied = pickle.loads(pickle.dumps(answered))  # noqa: S301 - our own
-    assert (copied.answer, copied.response.status_code) == (answered.answer, 200)
+            found: UpdatedSession = same(response.parse())
+            assert found == response.parse()
+    copied = pickle.loads(pickle.dumps(response))  # noqa: S301 - our own
+    assert (copied.parse(), copied.status_code) == (response.parse(), 200)
     for kind in KINDS:
         made = _made(kind)
         for refused in (made, made.session(user_id="u")):

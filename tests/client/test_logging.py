@@ -11,8 +11,8 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from sessionary import AsyncClient, Attempt, Client, NotFoundError, SessionaryError, Surroundings
-from sessionary.client.surroundings import trace_context
+from sessionary import AsyncClient, Attempt, Client, NotFoundError, SessionaryError
+from sessionary.client.dependencies import Dependencies, trace_context_injector
 from tests.client.answering import always, client_of
 from tests.client.calling import Place, make_client
 from tests.client.vendor import TOKEN, VendorServer
@@ -42,7 +42,7 @@ def test_no_log_and_no_hook_holds_a_token_or_a_message(
     assert ours.token not in logged
     assert PRIVATE not in logged
     assert quote(PRIVATE) not in logged
-    assert {record.name for record in caplog.records} >= {"sessionary.client", "httpcore2.http11"}
+    assert {record.name for record in caplog.records} >= {"sessionary", "httpcore2.http11"}
 
 
 def test_what_others_do_with_the_http_library_is_logged_as_ever(
@@ -71,14 +71,14 @@ def test_a_hook_that_fails_changes_nothing_and_is_logged(
     def broken(_: Any) -> None:
         raise ZeroDivisionError("of the hook")
 
-    surroundings: Surroundings[Any] = Surroundings(sleep=lambda _: None, environment={}, inject=broken)
+    dependencies: Dependencies[Any] = Dependencies(sleep=lambda _: None, environment={}, inject_headers=broken)
     asked: list[httpx2.Request] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
         return httpx2.Response(200, json={"sessionId": "s", "id": "s"})
 
-    with client_of(flavour, respond, on_attempt=broken, surroundings=surroundings) as client:
+    with client_of(flavour, respond, on_attempt=broken, _dependencies=dependencies) as client:
         assert call(client) is not None
     assert len(asked) == 1
     assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True] * 2
@@ -105,8 +105,8 @@ def test_what_the_surroundings_inject_goes_with_every_request(flavour: str) -> N
     def inject(headers: Any) -> None:
         headers["traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-    surroundings: Surroundings[Any] = Surroundings(sleep=lambda _: None, environment={}, inject=inject)
-    with client_of(flavour, respond, surroundings=surroundings) as client:
+    dependencies: Dependencies[Any] = Dependencies(sleep=lambda _: None, environment={}, inject_headers=inject)
+    with client_of(flavour, respond, _dependencies=dependencies) as client:
         client.list_sessions()
     assert asked[0].headers["traceparent"].startswith("00-0af7")
 
@@ -118,9 +118,9 @@ def test_opentelemetry_is_asked_where_it_is_installed(tmp_path: Path) -> None:
     (package / "propagate.py").write_text("def inject(carrier):\n    carrier['traceparent'] = 'here'\n")
     script = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from sessionary import Surroundings\n"
+        "from sessionary.client.dependencies import Dependencies\n"
         "headers = {}\n"
-        "Surroundings(sleep=print).inject(headers)\n"
+        "Dependencies(sleep=print).inject_headers(headers)\n"
         "assert headers == {'traceparent': 'here'}, headers\n"
     )
     run = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
@@ -130,7 +130,7 @@ def test_opentelemetry_is_asked_where_it_is_installed(tmp_path: Path) -> None:
 def test_without_opentelemetry_nothing_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.propagate", None)
     headers: dict[str, str] = {}
-    trace_context()(headers)
+    trace_context_injector()(headers)
     assert headers == {}
 
 

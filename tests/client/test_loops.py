@@ -15,7 +15,7 @@ from tests.client.answering import always, client_of
 from tests.client.calling import Place
 from tests.client.vendor import TOKEN, VendorServer
 
-GIVEN: Final[dict[str, Any]] = {"token": TOKEN, "organisation": "acme", "retries": 0}
+GIVEN: Final[dict[str, Any]] = {"token": TOKEN, "organisation": "acme", "max_retries": 0}
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -36,7 +36,7 @@ def test_a_loop_that_was_closed_without_ceremony_is_let_go(vendor: VendorServer)
     client = AsyncClient(vendor.base_url, **GIVEN)
     for _ in range(2):
         loop = asyncio.new_event_loop()
-        assert loop.run_until_complete(client.list_sessions()) == []
+        assert loop.run_until_complete(client.list_sessions()).data == []
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
     asyncio.run(client.close())
@@ -61,7 +61,7 @@ def test_two_loops_at_once_share_a_client(ours: Place, organisation: str) -> Non
 
 def test_a_client_that_is_forgotten_is_closed_with_its_loop(vendor: VendorServer) -> None:
     async def forget() -> None:
-        assert await AsyncClient(vendor.base_url, **GIVEN).list_sessions() == []
+        assert (await AsyncClient(vendor.base_url, **GIVEN).list_sessions()).data == []
 
     asyncio.run(forget())
     gc.collect()
@@ -142,4 +142,4 @@ class _Transport(httpx2.AsyncBaseTransport):
 
 
 async def _list(client: AsyncClient) -> Any:
-    return await client.list_sessions()
+    return (await client.list_sessions()).data

@@ -1,11 +1,19 @@
 """What the documentation promises, through both clients, on our server and on one that is only as documented."""
 
+from datetime import UTC, timedelta
 from typing import Any, TypedDict
 
-import httpx2
 import pytest
 
-from sessionary import AuthenticationError, Client, InvalidRequestError, NotFoundError, SessionaryError
+from sessionary import (
+    APIResponse,
+    AuthenticationError,
+    Client,
+    InvalidArgumentError,
+    InvalidRequestError,
+    NotFoundError,
+    SessionaryError,
+)
 from tests.client.calling import Place
 
 
@@ -17,7 +25,10 @@ def test_create_session_answers_with_an_id_and_an_expiry(client: Client) -> None
     created = client.create_session(user_id="user-12345", session_group="drupal-production", expiration_minutes=5)
     assert created.session_id
     assert created.status == "active"
-    assert created.expires_at > created.created_at
+    assert created.expires_at is not None
+    assert created.created_at is not None
+    assert created.expires_at - created.created_at >= timedelta(minutes=4)
+    assert created.expires_at.tzinfo is UTC
 
 
 def test_get_session_returns_the_messages_in_order_with_members_nobody_knows(client: Client) -> None:
@@ -42,10 +53,13 @@ def test_update_session_adds_up(client: Client) -> None:
 
 def test_extend_session_moves_the_expiry(client: Client) -> None:
     created = client.create_session("someone")
-    idempotency_key = client.extend_session(created.session_id)
+    once = client.extend_session(created.session_id)
     twice = client.extend_session(created.session_id, 30)
-    assert created.expires_at < idempotency_key.expires_at < twice.expires_at
-    assert (idempotency_key.message, twice.message) == (
+    assert created.expires_at
+    assert once.expires_at
+    assert twice.expires_at
+    assert created.expires_at < once.expires_at < twice.expires_at
+    assert (once.message, twice.message) == (
         "Session extended by 60 minutes",
         "Session extended by 30 minutes",
     )
@@ -62,10 +76,10 @@ def test_delete_session_makes_it_absent(client: Client) -> None:
 
 def test_list_sessions_narrows_and_pages(client: Client) -> None:
     ids = [client.create_session(user, session_group="g").session_id for user in ("a", "a", "b", "a")]
-    assert [item.id for item in client.list_sessions()] == ids[::-1]
-    assert [item.id for item in client.list_sessions(user_id="a", session_group="g", limit=2)] == [ids[3], ids[1]]
-    assert [item.id for item in client.list_sessions(user_id="a", limit=2, offset=2)] == [ids[0]]
-    assert client.list_sessions(model="none") == []
+    assert [item.id for item in client.list_sessions().data] == ids[::-1]
+    assert [item.id for item in client.list_sessions(user_id="a", session_group="g", limit=2).data] == [ids[3], ids[1]]
+    assert [item.id for item in client.list_sessions(user_id="a", limit=2, offset=2).data] == [ids[0]]
+    assert client.list_sessions(model="none").data == []
 
 
 def test_iterate_sessions_reads_every_page_once(client: Client) -> None:
@@ -103,17 +117,18 @@ def test_an_id_is_one_segment_of_the_path_whatever_it_holds(client: Client, sess
 
 
 def test_an_empty_id_is_not_sent(client: Client) -> None:
-    with pytest.raises(InvalidRequestError, match="session id is empty") as raised:
+    with pytest.raises(InvalidArgumentError, match="session id is empty") as raised:
         client.delete_session("")
     assert raised.value.response is None
 
 
-def test_with_response_gives_the_http_response_too(client: Client) -> None:
-    created, response = client.create_session.with_response("someone")
-    assert isinstance(response, httpx2.Response)
-    assert response.status_code == 201
-    assert response.json()["sessionId"] == created.session_id
-    assert client.get_session.with_response(created.session_id).response.status_code == 200
+def test_with_raw_response_gives_the_http_response_too(client: Client) -> None:
+    response = client.with_raw_response.create_session("someone")
+    created = response.parse()
+    assert isinstance(response, APIResponse)
+    assert (response.status_code, response.http_response.status_code) == (201, 201)
+    assert response.http_response.json()["sessionId"] == created.session_id
+    assert client.with_raw_response.get_session(created.session_id).status_code == 200
 
 
 def test_a_refusal_says_what_and_carries_the_response(client: Client, place: Place) -> None:
@@ -130,12 +145,12 @@ def test_a_refusal_says_what_and_carries_the_response(client: Client, place: Pla
 def test_a_token_can_be_another_one_for_a_call(client: Client) -> None:
     with pytest.raises(AuthenticationError):
         client.list_sessions(token="nonsense")
-    assert client.list_sessions() == []
+    assert client.list_sessions().data == []
 
 
 def test_an_organisation_can_be_another_one_for_a_call(client: Client) -> None:
     created = client.create_session("someone", organisation="somewhere/else?")
-    assert client.list_sessions() == []
+    assert client.list_sessions().data == []
     assert client.get_session(created.session_id, organisation="somewhere/else?").id == created.session_id
     client.delete_session(created.session_id, organisation="somewhere/else?")
 
@@ -164,6 +179,8 @@ def test_a_conversation_is_held(client: Client) -> None:
         expiry = chat.expires_at
         chat.extend(30)
         assert chat.messages == [*start, {"role": "user", "content": "Hello", "name": "Ada"}, chat.messages[2]]
+        assert chat.expires_at
+        assert expiry
         assert chat.expires_at > expiry
         chat.complete()
         assert (chat.status, chat.total_messages, chat.total_tokens) == ("completed", 3, 7)
@@ -175,9 +192,9 @@ def test_a_conversation_is_held(client: Client) -> None:
 
 
 def test_a_conversation_is_either_new_or_known(client: Client) -> None:
-    with pytest.raises(InvalidRequestError, match="either"):
+    with pytest.raises(InvalidArgumentError, match="either"):
         client.session()
-    with pytest.raises(InvalidRequestError, match="either"):
+    with pytest.raises(InvalidArgumentError, match="either"):
         client.session(user_id="someone", session_id="some")
     with pytest.raises(NotFoundError), client.session(session_id="nothing"):
         pass

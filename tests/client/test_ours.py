@@ -24,7 +24,7 @@ def test_title_and_model_are_set_and_model_narrows(our_client: Client) -> None:
     created = our_client.create_session("someone", title="First", model="m-1")
     our_client.create_session("someone", model="m-2")
     our_client.update_session(created.session_id, title="Second")
-    (found,) = our_client.list_sessions(model="m-1")
+    (found,) = our_client.list_sessions(model="m-1").data
     assert (found.id, found.title, found.model) == (created.session_id, "Second", "m-1")
 
 
@@ -33,11 +33,11 @@ def test_a_listed_session_tells_all_but_its_messages(our_client: Client) -> None
         "someone", session_group="g", metadata={"a": [1]}, initial_messages=[{"role": "user", "content": "Hello"}]
     )
     our_client.update_session(created.session_id, tokens_used=9, status="completed", metadata={"b": 2, "a": None})
-    (found,) = our_client.list_sessions(status="completed")
+    (found,) = our_client.list_sessions(status="completed").data
     assert (found.user_id, found.session_group, found.title) == ("someone", "g", "Hello")
     assert (found.status, found.total_messages, found.total_tokens) == ("completed", 1, 9)
     assert (found.metadata, found.expires_at) == ({"b": 2}, created.expires_at)
-    assert our_client.list_sessions(status="active") == []
+    assert our_client.list_sessions(status="active").data == []
 
 
 def test_a_window_of_messages_says_where_it_begins(our_client: Client) -> None:
@@ -66,8 +66,8 @@ def test_iterate_sessions_follows_links(our_client: Client) -> None:
     our_client.create_session("someone")
     found = [item.id for item in our_client.iterate_sessions(session_group="a & b", page_limit=2)]
     assert found == ids[::-1]
-    _, response = our_client.list_sessions.with_response(session_group="a & b", limit=2)
-    assert "cursor=" in response.links["next"]["url"]
+    response = our_client.with_raw_response.list_sessions(session_group="a & b", limit=2)
+    assert "cursor=" in response.http_response.links["next"]["url"]
 
 
 def test_a_link_is_followed_by_its_query_alone(flavour: str) -> None:
@@ -99,7 +99,7 @@ def test_links_in_a_circle_are_not_followed_for_ever(flavour: str) -> None:
     def respond(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, json=[{"id": "1"}], headers={"Link": '<?cursor=c>; rel="next"'})
 
-    with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError, match="circle"):
+    with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError, match="same page"):
         list(client.iterate_sessions())
 
 
@@ -120,7 +120,7 @@ def test_a_refusal_points_at_what_is_wrong(our_client: Client) -> None:
 
 def test_a_request_id_of_the_callers_own_comes_back(our_client: Client) -> None:
     headers = {"X-Request-Id": "mine-1"}
-    _, response = our_client.list_sessions.with_response(headers=headers)
+    response = our_client.with_raw_response.list_sessions(headers=headers)
     assert response.headers["X-Request-Id"] == "mine-1"
     with pytest.raises(InvalidRequestError) as raised:
         our_client.list_sessions(limit=0, headers=headers)
@@ -132,7 +132,7 @@ def test_a_token_of_another_organisation_or_scope_is_forbidden(
 ) -> None:
     token = server.create_token(organisation, scopes=["sessions:read"])
     with make_client(flavour, server.base_url, token=token, organisation=organisation) as client:
-        assert client.list_sessions() == []
+        assert client.list_sessions().data == []
         with pytest.raises(MissingScopeError):
             client.create_session("someone")
         with pytest.raises(PermissionDeniedError) as raised:
@@ -169,14 +169,14 @@ def test_messages_of_the_wrong_type_are_refused_where_they_are_wrong(our_client:
 
 def test_a_session_that_has_not_changed_is_not_sent_again(our_client: Client) -> None:
     session_id = our_client.create_session("someone").session_id
-    tag = our_client.get_session.with_response(session_id).response.headers["ETag"]
+    tag = our_client.with_raw_response.get_session(session_id).etag
     with pytest.raises(NotModifiedError) as raised:
-        our_client.get_session(session_id, headers={"If-None-Match": tag})
+        our_client.get_session(session_id, if_none_match=tag)
     assert (raised.value.status, raised.value.code) == (304, "NOT_MODIFIED")
     assert raised.value.response is not None
     assert raised.value.response.headers["ETag"] == tag
     our_client.update_session(session_id, tokens_used=1)
-    assert our_client.get_session(session_id, headers={"If-None-Match": tag}).total_tokens == 1
+    assert our_client.get_session(session_id, if_none_match=tag).total_tokens == 1
 
 
 def test_what_a_conversation_does_takes_headers_and_a_timeout_for_once(flavour: str) -> None:

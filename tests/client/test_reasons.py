@@ -17,7 +17,7 @@ from tests.client.test_configuration import certificate as certificate  # noqa: 
 from tests.client.vendor import VendorServer
 
 SECRET: Final = "sny_secret"
-GIVEN: Final[dict[str, Any]] = {"token": SECRET, "organisation": "acme", "retries": 0}
+GIVEN: Final[dict[str, Any]] = {"token": SECRET, "organisation": "acme", "max_retries": 0}
 
 
 def _free_port() -> int:
@@ -109,13 +109,13 @@ def test_a_server_that_speaks_no_tls_is_told(flavour: str, vendor: VendorServer,
 
 def test_a_server_that_speaks_no_http_is_told_without_its_words(flavour: str, babbling: str) -> None:
     error = _fails(flavour, f"http://{babbling}")
-    assert str(error) == f"The server at http://{babbling} did not answer to the end: what came is not HTTP."
+    assert str(error) == f"The server at http://{babbling} did not send a complete response: what came is not HTTP."
 
 
 def test_a_timeout_says_how_long_it_was_and_what_had_not_happened(flavour: str, silent: str) -> None:
     error = _fails(flavour, f"http://{silent}", timeout=3)
     assert isinstance(error, APITimeoutError)
-    assert str(error) == f"The call did not end within 3 s: http://{silent} had not answered to the end."
+    assert str(error) == f"The call did not end within 3 s: the response of http://{silent} was not complete."
     assert error.sent
     error = _fails(flavour, f"https://{silent}", timeout=3)
     assert str(error) == f"The call did not end within 3 s: the TLS handshake with https://{silent} had not ended."

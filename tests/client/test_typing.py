@@ -11,18 +11,29 @@ import pytest
 from tests.layout.paths import PACKAGE
 
 USE = """
-from typing import assert_type
+from typing import Any, assert_type
 from sessionary import *
-from sessionary import Answered, AsyncClient, Client
+from datetime import datetime
+from sessionary import APIResponse, AsyncClient, Client
 
-client = Client("http://127.0.0.1:8080", token="t", organisation="acme", timeout=3, headers={}, retries=1)
+client = Client("http://127.0.0.1:8080", token="t", organisation="acme", timeout=3, headers={}, max_max_retries=1)
 assert_type(client.create_session(user_id="u", session_group="g").session_id, str)
 assert_type(client.get_session("s", timeout=None, token="t", organisation="o", headers={}), Session)
-assert_type(client.list_sessions(limit=3), list[ListedSession])
-assert_type(client.delete_session.with_response("s"), Answered[DeletedSession])
-answer, response = client.extend_session.with_response("s", 5)
-assert_type(answer, ExtendedSession)
-assert_type(response, Response)
+assert_type(client.list_sessions(limit=3), Page[ListedSession])
+assert_type(client.with_raw_response.delete_session("s"), APIResponse[DeletedSession])
+raw = client.with_raw_response.extend_session("s", 5, if_match='"1"', idempotency_key="k")
+assert_type(raw.parse(), ExtendedSession)
+assert_type(raw.http_response, Response)
+assert_type(raw.etag, str | None)
+assert_type(client.with_raw_response.list_sessions(), APIResponse[Page[ListedSession]])
+assert_type(client.list_sessions().next_page(), Page[ListedSession])
+assert_type(client.get_session("s").created_at, datetime | None)
+assert_type(client.get_session("s").to_dict(), dict[str, Any])
+assert_type(client.with_options(timeout=3, max_retries=0, headers={}), Client)
+for item in client.list_sessions():
+    assert_type(item, ListedSession)
+message: Message = {"role": "user", "content": "Hello", "name": "Ada"}
+client.update_session("s", new_messages=[message])
 for item in client.iterate_sessions(user_id="u", timeout=3):
     assert_type(item, ListedSession)
 with client.session(user_id="u", title="t") as chat:
@@ -31,7 +42,12 @@ with client.session(user_id="u", title="t") as chat:
 async def main() -> None:
     async with AsyncClient() as waiting:
         assert_type(await waiting.update_session("s", new_messages=[{"role": "user"}]), UpdatedSession)
-        assert_type(await waiting.get_session.with_response("s"), Answered[Session])
+        assert_type(await waiting.with_raw_response.get_session("s"), APIResponse[Session])
+        page = await waiting.list_sessions()
+        assert_type(page, AsyncPage[ListedSession])
+        assert_type(await page.next_page(), AsyncPage[ListedSession])
+        async for item in page:
+            assert_type(item, ListedSession)
         async for item in waiting.iterate_sessions():
             assert_type(item, ListedSession)
 """
@@ -43,6 +59,9 @@ MISUSE = [
     "client.create_session('u', 'g')",
     "client.update_session('s', status='done')",
     "client.session(user='u')",
+    "client.create_session('u', if_match='x')",
+    "client.with_options(url='http://a.test')",
+    "client.with_raw_response.get_session(3)",
     "Client(tokn='t')",
 ]
 

@@ -61,7 +61,7 @@ def test_a_server_with_a_certificate_uses_tls_and_the_client_verifies_it(tmp_pat
             session = client.create_session("ada", initial_messages=[message])
             assert client.get_session(session.session_id).messages[0]["content"] == message["content"]
         with (
-            Client(url, token=token, organisation="demo", retries=0) as distrusting,
+            Client(url, token=token, organisation="demo", max_retries=0) as distrusting,
             pytest.raises(APIConnectionError, match=r"(?i)certificate"),
         ):
             distrusting.list_sessions()

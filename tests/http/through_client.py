@@ -25,14 +25,14 @@ from sessionary import (
     Client,
     CreateSession,
     ExtendSession,
-    InvalidRequestError,
+    InvalidArgumentError,
     Response,
     SessionaryError,
     UpdateSession,
     errors,
 )
-from sessionary.client import calls
-from sessionary.client.writing import segment
+from sessionary.client import request_specs
+from sessionary.client.encoding import encode_path_segment
 from sessionary.models import ListParameters, WindowParameters
 from tests.client.calling import FLAVOURS, make_client
 from tests.http.callers import Caller, Connection, Request, as_json
@@ -136,23 +136,23 @@ class ThroughClient:
         self._clients.clear()
 
     def _ask(self, asked: Request, said: Said) -> HttpResponse:
-        operation = getattr(self._client(said.prefix), said.operation)
+        operation = getattr(self._client(said.prefix).with_raw_response, said.operation)
         try:
-            answered = operation.with_response(**said.arguments, **said.options)
+            raw = operation(**said.arguments, **said.options)
         except SessionaryError as error:
             if error.response is None:
                 return self._refused(asked, error)
             check_failure(error, error.response)
             response = error.response
         else:
-            response = answered.response
-            check_answer(answered.answer, response)
+            response = raw.http_response
+            check_answer(raw.parse(), response)
         self._tally[f"through the {self._flavour} client: {said.operation} {response.status_code}"] += 1
         return HttpResponse(response.status_code, dict(response.headers), response.content)
 
     def _refused(self, asked: Request, error: SessionaryError) -> HttpResponse:
         """Check that the server would have refused it too."""
-        assert isinstance(error, InvalidRequestError), error
+        assert isinstance(error, InvalidArgumentError), error
         answer = self._plain.send(asked)
         assert answer.status in _REFUSALS, (asked, error)
         self._tally["refused by the client and the server"] += 1
@@ -161,7 +161,7 @@ class ThroughClient:
     def _client(self, prefix: str) -> Client:
         if prefix not in self._clients:
             url = f"http://127.0.0.1:{self._port}{prefix}"
-            self._clients[prefix] = make_client(self._flavour, url, retries=0, timeout=60, verify=_TLS)
+            self._clients[prefix] = make_client(self._flavour, url, max_retries=0, timeout=60, verify=_TLS)
         return self._clients[prefix]
 
 
@@ -186,7 +186,7 @@ def said_of(asked: Request) -> Said:
     # The client leaves out what is None.
     if said.operation == "create_session" and said.arguments.get("user_id") is None:
         raise UnsayableError("a required member is missing")
-    with contextlib.suppress(InvalidRequestError):
+    with contextlib.suppress(InvalidArgumentError):
         _check_it_says(asked, found, said)
     return said
 
@@ -274,9 +274,10 @@ def _is_plain(text: str) -> bool:
 
 
 def _check_it_says(asked: Request, found: re.Match[str], said: Said) -> None:
-    """Check that the client's call says what was asked, nothing more and nothing less; raises InvalidRequestError too."""
-    call = getattr(calls, said.operation)(**said.arguments)
-    place = f"/api/v3/organizations/{segment(said.options['organisation'], 'organisation')}/ai/sessions{call.path}"
+    """Check that the call says what was asked, no more and no less; raises InvalidArgumentError too."""
+    call = getattr(request_specs, said.operation)(**said.arguments)
+    organisation = encode_path_segment(said.options["organisation"], "organisation")
+    place = f"/api/v3/organizations/{organisation}/ai/sessions{call.path}"
     assert place == asked.path.partition("?")[0].removeprefix(said.prefix)
     defaults = _DEFAULTS.get(said.operation, {})
     if call.body is None:
@@ -312,15 +313,10 @@ def check_failure(error: SessionaryError, response: Response) -> None:
 def check_answer(answer: Any, response: Response) -> None:
     """Check that what the client returned is what the answer says, member by member."""
     told = response.json()
-    answers, members = (answer, told) if isinstance(answer, list) else ([answer], [told])
+    answers, members = (answer.data, told) if isinstance(told, list) else ([answer], [told])
     assert len(answers) == len(members)
     for each, member in zip(answers, members, strict=True):
-        assert repr({name: value for name, value in _wire(each).items() if name in member}) == repr(member)
-
-
-def _wire(answer: Struct) -> dict[str, Any]:
-    names = zip(answer.__struct_encode_fields__, answer.__struct_fields__, strict=True)
-    return {wire_name: getattr(answer, name) for wire_name, name in names}
+        assert repr(each.to_dict()) == repr(member)
 
 
 # What follows makes this module a plugin of pytest.

@@ -31,7 +31,7 @@ _PROGRAMS = {
     "server/run.py",
 }
 # The one file of the client that may read them, for the defaults of arguments.
-_CLIENT_DEPENDENCIES = "client/surroundings.py"
+_CLIENT_DEPENDENCIES = "client/dependencies.py"
 _HIDDEN_INPUTS = {
     "datetime.date.today",
     "datetime.datetime.now",

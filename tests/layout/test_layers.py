@@ -21,7 +21,7 @@ PLANTS = [
     ("server/run.py", "import sessionary.cli.main", "points down"),
     ("client/calls.py", "import sessionary.server.store.base", "points down"),
     ("client/calls.py", "import sessionary.server.operations.sessions", "points down"),
-    ("server/store/base.py", "import sessionary.client.calls", "points down"),
+    ("server/store/base.py", "import sessionary.client.request_specs", "points down"),
     ("somewhere.py", "", "points down"),
     ("server/somewhere.py", "", "points down"),
     ("client/calls.py", "import uvloop", "server's libraries"),

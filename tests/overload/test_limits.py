@@ -183,7 +183,9 @@ def test_our_client_retries_after_a_rate_limit_and_not_after_a_quota(tmp_path: P
 def test_our_client_raises_a_rate_limit_error_if_the_wait_is_too_long(tmp_path: Path) -> None:
     with (
         running_server(tmp_path, token_rate=FOREVER) as server,
-        sessionary.Client(server.base_url, organisation="acme", token=server.create_token("acme"), retries=0) as client,
+        sessionary.Client(
+            server.base_url, organisation="acme", token=server.create_token("acme"), max_retries=0
+        ) as client,
     ):
         client.list_sessions()
         with pytest.raises(sessionary.RateLimitError) as refusal:

@@ -22,7 +22,13 @@ from sessionary.cli.exits import FAILED
 from sessionary.cli.replying import Echo, NoReplyError, Replier
 from sessionary.cli.sessions import example
 from sessionary.cli.showing import MessagePrinter, plain, print_message
-from sessionary.errors import InvalidRequestError, MissingScopeError, RequestTooLargeError, SessionaryError
+from sessionary.errors import (
+    InvalidArgumentError,
+    InvalidRequestError,
+    MissingScopeError,
+    RequestTooLargeError,
+    SessionaryError,
+)
 from sessionary.models import IDEMPOTENCY_KEY, JsonObject
 
 _SHOWN_ON_RESUMING: Final = 20
@@ -105,7 +111,7 @@ class Chat:
         while self.unstored:
             try:
                 self._send(self.unstored[0])
-            except (InvalidRequestError, RequestTooLargeError) as error:
+            except (InvalidArgumentError, InvalidRequestError, RequestTooLargeError) as error:
                 self.unstored.popleft()
                 self.failed = True
                 _tell(f"The server refused the message: {error.detail}")

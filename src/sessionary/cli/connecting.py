@@ -11,7 +11,7 @@ import click
 import sessionary
 from sessionary.cli.numbers import Seconds
 from sessionary.constants import ORGANISATION_LENGTH_MAX
-from sessionary.errors import InvalidRequestError
+from sessionary.errors import ConfigurationError, InvalidArgumentError
 from sessionary.server.config import setting_descriptions, variable_name
 from sessionary.server.environment import environment_warnings
 from sessionary.server.setting_values import InvalidValueError, clean_text
@@ -108,7 +108,5 @@ def usage_checked() -> Iterator[None]:
     """Turn what the client refuses to send into a usage error."""
     try:
         yield
-    except InvalidRequestError as error:
-        if error.response is not None:
-            raise
+    except (ConfigurationError, InvalidArgumentError) as error:
         raise click.UsageError(error.detail) from error

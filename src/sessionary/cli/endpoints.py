@@ -8,8 +8,8 @@ import msgspec
 
 from sessionary import constants
 from sessionary.cli.replying import NoReplyError, Reply, Show
-from sessionary.client.addresses import address_of
-from sessionary.errors import InvalidRequestError
+from sessionary.client.urls import parse_url
+from sessionary.errors import InvalidArgumentError
 from sessionary.models import JsonObject
 from sessionary.server.setting_values import trim
 
@@ -32,7 +32,7 @@ class Endpoint:
     def __init__(self, url: str, model: str, key: str | None, seconds: float) -> None:
         """Ask ``url``, which may end before or after ``/chat/completions``; wait so long for each piece of a reply.
 
-        Raises InvalidRequestError for a URL or a key that cannot be used, and never repeats either.
+        Raises InvalidArgumentError for a URL or a key that cannot be used, and never repeats either.
         """
         bare = _checked_url(url).rstrip("/")
         self.name: Final = model
@@ -79,9 +79,9 @@ class Endpoint:
 
 
 def _checked_url(url: str) -> str:
-    address = address_of(url, "endpoint's URL")
+    address = parse_url(url, "endpoint's URL")
     if address.scheme not in {"http", "https"} or not address.host:
-        raise InvalidRequestError("The endpoint's URL must be http://… or https://…")
+        raise InvalidArgumentError("The endpoint's URL must be http://… or https://…")
     return url.strip()
 
 
@@ -89,7 +89,7 @@ def _checked_key(key: str | None) -> str:
     # A key that is read from a file often brings the end of its line along.
     bare = trim(key or "")
     if not (bare.isascii() and bare.isprintable()) or " " in bare:
-        raise InvalidRequestError("The endpoint's key holds characters that no key has.")
+        raise InvalidArgumentError("The endpoint's key holds characters that no key has.")
     return bare
 
 

@@ -5,6 +5,8 @@ from typing import Final
 from sessionary.errors import (
     APIConnectionError,
     AuthenticationError,
+    ConfigurationError,
+    InvalidArgumentError,
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
@@ -41,7 +43,8 @@ _SERVER_ERROR: Final = 500
 def exit_code_of(error: SessionaryError) -> int:
     """Choose the exit code of a failure: what a server answered has codes of its own, all else is 1 or 2."""
     if error.response is None and not isinstance(error, APIConnectionError):
-        return CALLED_WRONGLY if isinstance(error, InvalidRequestError) else FAILED
+        wrong = ConfigurationError | InvalidArgumentError | InvalidRequestError
+        return CALLED_WRONGLY if isinstance(error, wrong) else FAILED
     return next((code for kinds, code in _CODES if isinstance(error, kinds)), FAILED)
 
 

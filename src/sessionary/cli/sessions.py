@@ -99,7 +99,8 @@ def list_sessions_command(
         if every:
             found, more = list(client.iterate_sessions(**filters)), False
         else:
-            found, response = client.list_sessions.with_response(limit=limit, offset=offset, **filters)
+            response = client.with_raw_response.list_sessions(limit=limit, offset=offset, **filters)
+            found = response.parse().data
             # The vendor's server does not link its pages: there only an empty next one would tell.
             more = 'rel="next"' in response.headers.get("link", "")
     if as_json:

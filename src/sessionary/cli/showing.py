@@ -10,21 +10,22 @@ import msgspec
 from msgspec import Struct
 
 from sessionary.cli.tables import Column, cut, print_table
-from sessionary.models import JsonObject, ListedSession, Session
+from sessionary.client.results import ListedSession, Result, Session, format_datetime
+from sessionary.models import JsonObject
 
 _CELL_WIDTH_MAX: Final = 40
 _UNITS: Final = (("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("m", 60))
 _COLOURS: Final = {"user": "cyan", "assistant": "green", "system": "yellow", "developer": "yellow", "tool": "magenta"}
 
 
-def print_json(value: Struct | Mapping[str, Any]) -> None:
+def print_json(value: Result | Struct | Mapping[str, Any]) -> None:
     """Print one object on a line of its own, as on the wire."""
-    click.echo(msgspec.json.encode(value).decode())
+    click.echo(value.to_json() if isinstance(value, Result) else msgspec.json.encode(value).decode())
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values, without those that are empty."""
-    told = [(name, plain(str(value), keep_lines=False)) for name, value in facts if value not in (None, "", {})]
+    told = [(name, plain(_text(value), keep_lines=False)) for name, value in facts if value not in (None, "", {})]
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
         click.echo(f"{click.style(f'{name:<{width}}', dim=True)}  {value}")
@@ -55,9 +56,9 @@ def print_sessions(sessions: Sequence[ListedSession], now: float) -> None:
     )
 
 
-def minute_of(timestamp: str) -> str:
+def minute_of(time: datetime | None) -> str:
     """Shorten a timestamp to the minute, ``2026-11-22 22:09``; its time zone is UTC and belongs to the heading."""
-    return plain(timestamp[:16].replace("T", " "), keep_lines=False)
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M}"
 
 
 def print_transcript(session: Session) -> None:
@@ -158,15 +159,18 @@ def _tool_call(call: Any) -> str:
     return f"[tool call: {function.get('name')}({function.get('arguments', '')})]"
 
 
+def _text(value: object) -> str:
+    return format_datetime(value) if isinstance(value, datetime) else str(value)
+
+
 def _cell(value: object) -> str:
     return cut(plain(str("" if value is None else value), keep_lines=False), _CELL_WIDTH_MAX)
 
 
-def _age(timestamp: str, now: float) -> str:
-    try:
-        seconds = max(0, int(now - datetime.fromisoformat(timestamp).timestamp()))
-    except (ValueError, OverflowError):
+def _age(time: datetime | None, now: float) -> str:
+    if time is None:
         return "?"
+    seconds = max(0, int(now - time.timestamp()))
     for unit, size in _UNITS:
         if seconds >= size:
             return f"{seconds // size}{unit}"

@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -106,7 +106,7 @@ def _print_tokens(tokens: Sequence[StoredToken], now: int) -> None:
 
 
 def _minute(milliseconds: int | None) -> str:
-    return "never" if milliseconds is None else minute_of(format_timestamp(milliseconds))
+    return "never" if milliseconds is None else minute_of(datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
 @tokens_commands.command("revoke")

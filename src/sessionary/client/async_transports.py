@@ -1,5 +1,7 @@
-"""The transport of an awaitable client: the HTTP library's own, which knows its sockets and how far a call has come."""
+"""The transport of an asyncio client: the HTTP library's, which also tracks its sockets and the phase of a call."""
 
+import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Final
@@ -7,23 +9,56 @@ from typing import Any, Final
 import httpcore2
 import httpx2
 
-from sessionary.client.deadlines import CONNECTING, HANDSHAKE, SENDING, WAITING, note_phase
+from sessionary.client.deadlines import CONNECTING, HANDSHAKE, SENDING, WAITING, deadline_context, record_phase
+from sessionary.client.error_mapping import transport_errors
+from sessionary.client.response_decoding import BodyBuffer, network_stream_of
+from sessionary.client.retry import Attempts
 from sessionary.client.sockets import OpenSockets
+from sessionary.errors import MismatchedResponseError, SessionaryError
 
 
-class LoopTransport(httpx2.AsyncHTTPTransport):
+async def exchange(transport: httpx2.AsyncBaseTransport, attempts: Attempts[Any]) -> httpx2.Response:
+    """Send the next request of a call and read the whole response; raises SessionaryError."""
+    request, deadline = attempts.next_request(), attempts.deadline()
+    with transport_errors(attempts.route, deadline, attempts.timeout), deadline_context(deadline):
+        async with asyncio.timeout(attempts.seconds_left()):
+            response = await transport.handle_async_request(request)
+            response.request = request
+            await _read_body(response)
+    return response
+
+
+async def close_mismatched(error: SessionaryError) -> None:
+    """Close the connection that brought the response to another request: it is out of step."""
+    stream = network_stream_of(error) if isinstance(error, MismatchedResponseError) else None
+    if stream is not None:
+        await stream.aclose()
+
+
+async def _read_body(response: httpx2.Response) -> None:
+    buffer = BodyBuffer()
+    try:
+        async with contextlib.aclosing(response.aiter_bytes()) as parts:
+            async for part in parts:
+                buffer.add(part)
+    finally:
+        await response.aclose()
+    buffer.store_in(response)
+
+
+class AsyncNetworkTransport(httpx2.AsyncHTTPTransport):
     """The connections of one event loop."""
 
     def __init__(self, *, verify: ssl.SSLContext | bool, proxy: str | None) -> None:
         """Connect directly, or through a proxy."""
         super().__init__(verify=verify, proxy=proxy)
         self.sockets: Final = OpenSockets()
-        # The library offers no way to name the backend that its pool opens connections with.
+        # The library has no public way to choose the network backend of its pool.
         self._pool._network_backend = _Backend(self.sockets)  # noqa: SLF001
 
 
-async def open_until_the_loop_ends(transport: httpx2.AsyncBaseTransport) -> AsyncGenerator[None, None]:
-    """Close a transport when this is closed: by the client, or by the event loop, which closes generators last."""
+async def close_with_loop(transport: httpx2.AsyncBaseTransport) -> AsyncGenerator[None, None]:
+    """Close a transport when this generator is closed: by the client, or by the event loop when it shuts down."""
     try:
         yield
     finally:
@@ -43,12 +78,12 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        note_phase(CONNECTING)
+        record_phase(CONNECTING)
         try:
             stream = await self._network.connect_tcp(host, port, timeout, local_address, socket_options)
         except UnicodeError as error:
             raise httpcore2.ConnectError(f"{host}: {error}") from error
-        self._sockets.note(stream.get_extra_info("socket"))
+        self._sockets.add(stream.get_extra_info("socket"))
         return _Stream(stream)
 
 
@@ -57,11 +92,11 @@ class _Stream(httpcore2.AsyncNetworkStream):
         self._stream: Final = stream
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as above
-        note_phase(WAITING)
+        record_phase(WAITING)
         return await self._stream.read(max_bytes, timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
-        note_phase(SENDING)
+        record_phase(SENDING)
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -73,11 +108,11 @@ class _Stream(httpcore2.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
     ) -> httpcore2.AsyncNetworkStream:
-        note_phase(HANDSHAKE, server_hostname or "")
+        record_phase(HANDSHAKE, server_hostname or "")
         try:
             return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
         except BaseException:
-            # The library does so only for errors, and not where the call is cancelled.
+            # The library closes it for errors only, not for cancellation.
             await self._stream.aclose()
             raise
 

@@ -1,31 +1,32 @@
-"""The course of one call: what to send, what the answer means, whether to try again. It does no I/O itself."""
+"""The attempts of one call: what to send, what the response means, whether to retry. No I/O happens here."""
 
 from typing import Any, Final, Generic
 
 import httpx2
 
-from sessionary.client.answers import (
+from sessionary.client.config import Attempt, ClientConfig
+from sessionary.client.deadlines import Deadline
+from sessionary.client.dependencies import Dependencies
+from sessionary.client.error_mapping import attach_response, error_from_response, timeout_error
+from sessionary.client.failure_reasons import Route
+from sessionary.client.log_filter import LOG
+from sessionary.client.request_specs import RequestSpec, T
+from sessionary.client.response_decoding import (
     REQUEST_ID,
     REQUEST_ID_PREFIX,
-    Answered,
-    check_is_ours,
-    check_session,
+    APIResponse,
+    check_request_id,
+    check_session_id,
+    decode_response,
     is_json,
-    read_answer,
 )
-from sessionary.client.arguments import seconds
-from sessionary.client.calls import Answer, Call
-from sessionary.client.deadlines import Deadline
-from sessionary.client.failures import carrying, failure_of, late
-from sessionary.client.quiet import LOG
-from sessionary.client.reasons import Route
-from sessionary.client.server import Attempt, Server, checked
-from sessionary.client.surroundings import Surroundings
+from sessionary.client.results import DeletedSession
+from sessionary.client.validation import validate_headers, validate_timeout
 from sessionary.errors import (
     APIConnectionError,
     APITimeoutError,
     ClientUsageError,
-    InvalidRequestError,
+    InvalidArgumentError,
     MismatchedResponseError,
     NotFoundError,
     OverloadedError,
@@ -35,210 +36,213 @@ from sessionary.errors import (
     ResponseValidationError,
     SessionaryError,
 )
-from sessionary.models import IDEMPOTENCY_KEY, DeletedSession
+from sessionary.models import IDEMPOTENCY_KEY
 
 CONNECT_SECONDS_MAX: Final = 10.0
 PAUSE_SECONDS_FIRST: Final = 0.25
 PAUSE_SECONDS_MAX: Final = 8.0
 RETRY_AFTER_SECONDS_MAX: Final = 60.0
-"""A server that asks to wait for longer is not waited for: the caller is told."""
+"""If a server asks for a longer wait, the error is raised at once."""
 
 _SERVER_ERROR: Final = 500
-_BY_GATEWAYS: Final = frozenset({502, 504})
-"""What a gateway answers that does not know what became of the request."""
-_FINAL: Final = APITimeoutError | QuotaExceededError | MismatchedResponseError | ClientUsageError
-_DELETED_UNHEARD: Final = "The session is gone; the answer to its deletion was lost on the way."
+_GATEWAY_ERRORS: Final = frozenset({502, 504})
+"""Statuses of gateways that do not know whether the server carried out the request."""
+_NEVER_RETRIED: Final = APITimeoutError | QuotaExceededError | MismatchedResponseError | ClientUsageError
+_DELETED_EARLIER: Final = "The session is deleted; the response to an earlier attempt was lost."
 
 
-class Attempts(Generic[Answer]):
+class Attempts(Generic[T]):
     """The attempts of one call, under one deadline and one idempotency key."""
 
-    def __init__(self, call: Call[Answer], server: Server, surroundings: Surroundings[Any], proxy: str | None) -> None:
-        """Start the clock; raises InvalidRequestError for a call that cannot be sent."""
-        self._call: Final = call
-        self._server: Final = server
-        self._surroundings: Final = surroundings
-        self._url: Final = _url(server.address_of(call))
-        self._headers: Final = server.headers_of(call)
-        self.route: Final = Route(server.origin, proxy)
-        options = call.options
-        self.timeout: Final = seconds(options["timeout"]) if "timeout" in options else server.timeout
-        self._started = surroundings.clock()
+    def __init__(
+        self, spec: RequestSpec[T], config: ClientConfig, dependencies: Dependencies[Any], proxy: str | None
+    ) -> None:
+        """Start the clock; raises InvalidArgumentError or ConfigurationError if the call cannot be sent."""
+        self._spec: Final = spec
+        self._config: Final = config
+        self._dependencies: Final = dependencies
+        self._url: Final = _parse_url(config.url_for(spec))
+        self._headers: Final = config.headers_for(spec)
+        self.route: Final = Route(config.origin, proxy)
+        options = spec.options
+        self.timeout: Final = validate_timeout(options["timeout"]) if "timeout" in options else config.timeout
+        self._started = dependencies.clock()
         self.ends_at: Final = None if self.timeout is None else self._started + self.timeout
         self._number = 0
         self._failures = 0
-        self._in_doubt = False
+        self._may_be_done = False
         self._unconfirmed: SessionaryError | None = None
-        """How a write failed, while the server is asked whether it honours keys."""
-        if call.method != "GET":
-            self._headers.setdefault(IDEMPOTENCY_KEY, f'"{surroundings.keys()}"')
-        self._headers.update(_injected(surroundings))
-        self._own_id: Final = f"{REQUEST_ID_PREFIX}{surroundings.keys()}"
+        """The error of a write, while the server is asked whether it supports idempotency keys."""
+        if spec.method != "GET":
+            self._headers.setdefault(IDEMPOTENCY_KEY, f'"{dependencies.unique_id()}"')
+        self._headers.update(_injected_headers(dependencies))
+        self._request_id_base: Final = f"{REQUEST_ID_PREFIX}{dependencies.unique_id()}"
         self._request_id = self._headers.get(REQUEST_ID, "")
-        self._names_itself: Final = not self._request_id
+        self._makes_request_id: Final = not self._request_id
 
-    def left(self) -> float | None:
-        """Tell the seconds left for the call, or None if it has no deadline."""
-        return None if self.ends_at is None else self.ends_at - self._surroundings.clock()
+    def seconds_left(self) -> float | None:
+        """Return the seconds left for the call, or None if it has no deadline."""
+        return None if self.ends_at is None else self.ends_at - self._dependencies.clock()
 
     def deadline(self) -> Deadline:
-        """Tell the waits of an attempt by when they must have ended."""
-        return Deadline(self._surroundings.clock, self.ends_at)
+        """Return the deadline for the waits of an attempt."""
+        return Deadline(self._dependencies.clock, self.ends_at)
 
-    def begin(self) -> httpx2.Request:
-        """Make the request of the next attempt; raises APITimeoutError if there is no time for one."""
-        left = self.left()
+    def next_request(self) -> httpx2.Request:
+        """Build the request of the next attempt; raises APITimeoutError if no time is left."""
+        left = self.seconds_left()
         self._number += 1
-        self._started = self._surroundings.clock()
+        self._started = self._dependencies.clock()
         if left is not None and left <= 0:
-            raise late(self.route, "", self.timeout, sent=False)
-        if self._names_itself:
-            self._request_id = self._headers[REQUEST_ID] = f"{self._own_id}-{self._number}"
+            raise timeout_error(self.route, "", self.timeout, sent=False)
+        if self._makes_request_id:
+            self._request_id = self._headers[REQUEST_ID] = f"{self._request_id_base}-{self._number}"
         connect = CONNECT_SECONDS_MAX if left is None else min(left, CONNECT_SECONDS_MAX)
         waits = {"connect": connect, "read": left, "write": left, "pool": left}
         if self._unconfirmed is not None:
-            return self._question(waits)
+            return self._build_probe(waits)
         return httpx2.Request(
-            self._call.method, self._url, headers=self._headers, content=self._call.body, extensions={"timeout": waits}
+            self._spec.method, self._url, headers=self._headers, content=self._spec.body, extensions={"timeout": waits}
         )
 
-    def end(self, response: httpx2.Response) -> Answered[Answer] | None:
-        """Read a response; raises the error that it means. None says that the call is to be sent now."""
+    def accept(self, response: httpx2.Response) -> APIResponse[T] | None:
+        """Decode a response; raises the error that it means. None means that the write is to be sent now."""
         try:
-            check_is_ours(response, self._request_id)
-            self._server.learn_from(response)
+            check_request_id(response, self._request_id)
+            self._config.capabilities.learn_from(response)
             if self._unconfirmed is not None:
-                self._take_reply(response, self._unconfirmed)
+                self._accept_probe(response, self._unconfirmed)
                 return None
-            answer = self._answer(response)
+            result = self._decode(response)
         except ResponseValidationError as error:
             if error.response is None:
-                carrying(error, response)
+                attach_response(error, response)
             raise
         self._report(response.status_code, None, response.headers.get("x-request-id"))
-        return Answered(answer, response)
+        return APIResponse(response, result)
 
     def pause_after(self, error: SessionaryError) -> float | None:
-        """Tell how many seconds to wait before the next attempt, or None if there shall be none."""
+        """Return how many seconds to wait before the next attempt, or None if there is to be none."""
         if error is self._unconfirmed:
             return None
         self._report(error.status, error.code, error.request_id)
         self._failures += 1
-        again = self._failures <= self._server.retries and self._may_repeat(error)
+        again = self._failures <= self._config.max_retries and self._may_retry(error)
         if self._unconfirmed is None:
-            self._in_doubt = self._in_doubt or _may_have_acted(error)
+            self._may_be_done = self._may_be_done or _may_have_been_done(error)
         if isinstance(error, APIConnectionError):
-            error.sent = self._in_doubt
+            error.sent = self._may_be_done
         pause = self._pause(error.retry_after or 0.0) if again else None
-        left = self.left()
+        left = self.seconds_left()
         if pause is None or (left is not None and pause >= left):
             if self._unconfirmed is not None and not isinstance(error, APITimeoutError):
                 raise self._unconfirmed from None
             return None
-        if not self._is_repeatable(error):
+        if not self._is_safe_to_repeat(error):
             self._unconfirmed = self._unconfirmed or error
         return pause
 
-    def _question(self, waits: dict[str, float | None]) -> httpx2.Request:
-        """Ask the server whether it honours keys, with a request that changes nothing whoever answers it."""
+    def _build_probe(self, waits: dict[str, float | None]) -> httpx2.Request:
+        """Build an OPTIONS request, whose response tells whether the server supports idempotency keys."""
         headers = self._headers.copy()
         for name in (IDEMPOTENCY_KEY, "Content-Type"):
             headers.pop(name, None)
         return httpx2.Request("OPTIONS", self._url, headers=headers, extensions={"timeout": waits})
 
-    def _take_reply(self, response: httpx2.Response, unconfirmed: SessionaryError) -> None:
-        """Take what the server said about keys; raises how the write had failed if it honours none."""
-        if not response.is_success and not self._server.honours_keys:
-            failure = failure_of(response)
-            if _may_pass(failure):
-                raise failure
+    def _accept_probe(self, response: httpx2.Response, unconfirmed: SessionaryError) -> None:
+        """Evaluate the response to OPTIONS; raises the error of the write if keys are not supported."""
+        if not response.is_success and not self._config.capabilities.supports_idempotency_keys:
+            error = error_from_response(response)
+            if _is_transient(error):
+                raise error
         self._report(response.status_code, None, response.headers.get("x-request-id"))
-        if not self._server.honours_keys:
+        if not self._config.capabilities.supports_idempotency_keys:
             raise unconfirmed
         self._unconfirmed = None
 
-    def _answer(self, response: httpx2.Response) -> Answer:
+    def _decode(self, response: httpx2.Response) -> T:
         if not response.is_success:
-            failure = failure_of(response)
-            if not (isinstance(failure, NotFoundError) and self._deletes_in_doubt()):
-                raise failure
-            unheard: Any = DeletedSession(_DELETED_UNHEARD)
-            return unheard  # type: ignore[no-any-return]  # only a deletion gets here
-        answer = read_answer(response, self._call.answers)
-        check_session(answer, self._call.session_id)
-        return answer
+            error = error_from_response(response)
+            if not (isinstance(error, NotFoundError) and self._may_be_deleted()):
+                raise error
+            deleted: Any = DeletedSession(_DELETED_EARLIER)
+            return deleted  # type: ignore[no-any-return]  # only a deletion gets here
+        result = decode_response(response, self._spec.result_type)
+        check_session_id(result, self._spec.session_id)
+        return result
 
-    def _deletes_in_doubt(self) -> bool:
-        return self._in_doubt and self._call.answers is DeletedSession
+    def _may_be_deleted(self) -> bool:
+        return self._may_be_done and self._spec.result_type is DeletedSession
 
-    def _may_repeat(self, error: SessionaryError) -> bool:
+    def _may_retry(self, error: SessionaryError) -> bool:
         if isinstance(error, APIConnectionError) and not error.sent:
             return not isinstance(error, APITimeoutError)
-        if not _may_pass(error):
+        if not _is_transient(error):
             return False
-        # Where nothing is known of the server yet, it is asked first whether it honours keys.
-        unheard = isinstance(error, APIConnectionError) or error.status in _BY_GATEWAYS or self._unconfirmed is not None
-        return self._is_repeatable(error) or (unheard and self._server.honours_keys is None)
+        # If nothing is known of the server yet, it is asked first whether it supports idempotency keys.
+        is_lost = isinstance(error, APIConnectionError) or error.status in _GATEWAY_ERRORS
+        is_unknown = self._config.capabilities.supports_idempotency_keys is None
+        return self._is_safe_to_repeat(error) or (is_unknown and (is_lost or self._unconfirmed is not None))
 
-    def _is_repeatable(self, error: SessionaryError) -> bool:
+    def _is_safe_to_repeat(self, error: SessionaryError) -> bool:
         unsent = isinstance(error, APIConnectionError) and not error.sent
-        return unsent or self._call.repeatable or self._server.honours_keys is True
+        return unsent or self._spec.repeatable or self._config.capabilities.supports_idempotency_keys is True
 
     def _pause(self, retry_after: float) -> float:
         widest = min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_FIRST * 2.0 ** (self._failures - 1))
-        return retry_after + self._surroundings.random() * widest
+        return retry_after + self._dependencies.random() * widest
 
     def _report(self, status: int, code: str | None, request_id: str | None) -> None:
         attempt = Attempt(
-            operation=self._call.operation,
+            operation=self._spec.operation,
             number=self._number,
-            method=self._call.method if self._unconfirmed is None else "OPTIONS",
+            method=self._spec.method if self._unconfirmed is None else "OPTIONS",
             path=self._url.raw_path.partition(b"?")[0].decode("ascii"),
             status=status,
             code=code,
             request_id=request_id,
-            seconds=self._surroundings.clock() - self._started,
+            seconds=self._dependencies.clock() - self._started,
         )
-        told = (attempt.operation, attempt.number, attempt.status, attempt.code or "no error", attempt.seconds)
-        LOG.debug("%s, request %d: status %d, %s, %.3f s", *told)
-        if self._server.on_attempt is None:
+        values = (attempt.operation, attempt.number, attempt.status, attempt.code or "no error", attempt.seconds)
+        LOG.debug("%s, request %d: status %d, %s, %.3f s", *values)
+        if self._config.on_attempt is None:
             return
         try:
-            self._server.on_attempt(attempt)
-        except Exception:  # noqa: BLE001 - whatever it is, it must not change what became of the call
-            LOG.exception("on_attempt failed; the call is not affected.")
+            self._config.on_attempt(attempt)
+        except Exception:  # noqa: BLE001 - no exception of the hook may change the outcome of the call
+            LOG.exception("on_attempt raised an exception; the call is not affected.")
 
 
-def _injected(surroundings: Surroundings[Any]) -> dict[str, str]:
-    """Ask for more headers, such as a trace context; without them the call is as good."""
+def _injected_headers(dependencies: Dependencies[Any]) -> dict[str, str]:
+    """Return additional headers, such as a trace context; the call works without them."""
     carrier: dict[str, str] = {}
     try:
-        surroundings.inject(carrier)
-        return checked(carrier)
+        dependencies.inject_headers(carrier)
+        return validate_headers(carrier)
     except Exception:  # noqa: BLE001 - as for on_attempt
         LOG.exception("No trace context could be added; the call is not affected.")
         return {}
 
 
-def _url(address: str) -> httpx2.URL:
+def _parse_url(address: str) -> httpx2.URL:
     try:
         return httpx2.URL(address)
     except httpx2.InvalidURL as error:
-        raise InvalidRequestError(f"The request cannot be sent: {error}.") from error
+        raise InvalidArgumentError(f"The request cannot be sent: {error}.") from error
 
 
-def _may_pass(error: SessionaryError) -> bool:
-    """Tell whether the same request might succeed later."""
-    if (error.retry_after or 0.0) > RETRY_AFTER_SECONDS_MAX or isinstance(error, _FINAL):
+def _is_transient(error: SessionaryError) -> bool:
+    """Return whether the same request might succeed later."""
+    if (error.retry_after or 0.0) > RETRY_AFTER_SECONDS_MAX or isinstance(error, _NEVER_RETRIED):
         return False
     if isinstance(error, ResponseValidationError):
-        # JSON that breaks off was cut on the way; a page in another format will be there again.
+        # Truncated JSON may be complete next time; a page in another format will come again.
         return isinstance(error.response, httpx2.Response) and error.response.is_success and is_json(error.response)
     return isinstance(error, APIConnectionError | RateLimitError | RequestTimeoutError) or error.status >= _SERVER_ERROR
 
 
-def _may_have_acted(error: SessionaryError) -> bool:
-    """Tell whether the server may have done what it was asked, though it did not say so."""
+def _may_have_been_done(error: SessionaryError) -> bool:
+    """Return whether the server may have carried out the request in spite of the error."""
     match error:
         case APIConnectionError():
             return error.sent

@@ -1,4 +1,4 @@
-"""The sockets that a client has open, by descriptor: what a forked process lets go of."""
+"""The open sockets of a client, by file descriptor, so that a forked process can drop them."""
 
 import contextlib
 import os
@@ -9,27 +9,27 @@ _CAN_FORK: Final = hasattr(os, "fork")
 
 
 class OpenSockets:
-    """The sockets of one pool of connections.
+    """The sockets of one connection pool.
 
-    A descriptor alone says little, for numbers are used again: beside each stands the inode that it had.
+    Descriptor numbers are reused, so the inode of each socket is stored too.
     """
 
     def __init__(self) -> None:
         self._inodes: Final[dict[int, int]] = {}
 
-    def note(self, socket: Any) -> None:
-        """Remember a socket that was just connected."""
+    def add(self, socket: Any) -> None:
+        """Store a socket that was just connected."""
         if _CAN_FORK:
             with contextlib.suppress(OSError, ValueError):
                 descriptor = socket.fileno()
                 self._inodes[descriptor] = os.fstat(descriptor).st_ino
 
     def release(self) -> None:
-        """Give up the sockets without a word to their servers: nothing is sent and nothing is shut down.
+        """Drop the sockets without sending anything or shutting them down.
 
-        The null device takes the place of each. So another process that has the same socket keeps it as it is, the
-        number is not used again for something else while an object still holds it, and an event loop that removes
-        the number from a selector it shares with a parent removes nothing there.
+        Each descriptor is replaced with the null device. So another process that has the same socket can go on with
+        it, the number is not reused while an object still holds it, and an event loop that removes the number from a
+        selector shared with its parent process removes nothing there.
         """
         if not self._inodes:
             return

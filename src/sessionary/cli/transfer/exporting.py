@@ -108,7 +108,7 @@ def export_command(address: Address, *, output: Path | None, **filters: str | No
 
 
 async def _export(address: Address, filters: JsonObject, output: Output, advance: Callable[[int], None]) -> None:
-    options = address.options() | {"retries": _RETRIES}
+    options = address.options() | {"max_retries": _RETRIES}
     async with sessionary.AsyncClient(address.url, **options) as client:
         export = Export(client, filters)
         while not output.mark.complete:

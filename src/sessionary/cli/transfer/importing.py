@@ -217,7 +217,7 @@ class _FileImport:
                     advance=advance,
                 )
             return
-        options = self._address.options() | {"retries": _RETRIES}
+        options = self._address.options() | {"max_retries": _RETRIES}
         async with sessionary.AsyncClient(self._address.url, **options) as client:
             await self._learn_time(client)
             for source, pieces, timed in opened:
@@ -231,7 +231,7 @@ class _FileImport:
     async def _learn_time(self, client: "sessionary.AsyncClient") -> None:
         # From any answer the client learns whether this server honours idempotency keys, and so what it may repeat.
         with contextlib.suppress(PermissionDeniedError):
-            _, response = await client.list_sessions.with_response(limit=1)
+            response = await client.with_raw_response.list_sessions(limit=1)
             wanted = self._plan.wanted._replace(now=latest_time(response.headers.get("Date")))
             self._plan = Plan(wanted, self._plan.expiration_minutes)
 

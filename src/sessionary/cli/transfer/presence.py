@@ -36,14 +36,15 @@ class Presence:
         cursor: str | None = None
         for _ in range(pages):
             try:
-                page, response = await self._client.list_sessions.with_response(
+                response = await self._client.with_raw_response.list_sessions(
                     limit=constants.PAGE_LIMIT_MAX, cursor=cursor
                 )
             except PermissionDeniedError:
                 self.notice = UNCHECKED
                 return
+            page = response.parse().data
             self._journal.add_present(session.id for session in page)
-            link = response.links.get("next", {}).get("url")
+            link = response.http_response.links.get("next", {}).get("url")
             if link is None:
                 # The vendor's server does not link its pages.
                 self._is_whole = len(page) < constants.PAGE_LIMIT_MAX or cursor is not None

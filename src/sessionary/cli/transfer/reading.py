@@ -11,8 +11,9 @@ from msgspec import Struct
 
 import sessionary
 from sessionary import constants
+from sessionary.client.results import ListedSession
 from sessionary.errors import NotFoundError
-from sessionary.models import PURPOSE, JsonObject, ListedSession
+from sessionary.models import PURPOSE, JsonObject
 
 _SESSIONS_AT_ONCE: Final = 4
 """More at once would not be faster."""
@@ -52,10 +53,11 @@ class Export:
     async def page(self, mark: Mark) -> tuple[AsyncIterator[Line | None], Mark]:
         """Read the page at a mark: its sessions as lines, None where one went meanwhile; and the mark behind it."""
         place = {"cursor": mark.cursor} if mark.cursor else {"offset": mark.offset}
-        page, response = await self._client.list_sessions.with_response(
+        response = await self._client.with_raw_response.list_sessions(
             limit=constants.PAGE_LIMIT_MAX, **place, **self._filters, headers={PURPOSE: "export"}
         )
-        link = response.links.get("next", {}).get("url")
+        page = response.parse().data
+        link = response.http_response.links.get("next", {}).get("url")
         behind: JsonObject = {"complete": True}
         if link:
             behind = {"cursor": parse_qs(urlsplit(link).query)["cursor"][0]}
@@ -89,7 +91,7 @@ class Export:
             if listed.total_messages > self._window():
                 line = await self._long_line(listed)
             else:
-                line = [_encode(await self._client.get_session(listed.id))]
+                line = [_encode((await self._client.get_session(listed.id)).to_dict())]
                 self._learn(len(line[0]), listed.total_messages)
         except NotFoundError:
             return None
@@ -101,7 +103,7 @@ class Export:
         session = await self._client.get_session(listed.id, messages_offset=0, messages_limit=self._window())
         messages, read = session.messages, len(session.messages)
         whole = msgspec.structs.replace(session, messages=[], messages_offset=None)
-        head, nothing, tail = _encode(whole).partition(b'"messages":[]')
+        head, nothing, tail = _encode(whole.to_dict()).partition(b'"messages":[]')
         line = [head, nothing[:-1], self._inner(messages)]
         while messages and read < session.total_messages:
             wanted = min(self._window(), session.total_messages - read)

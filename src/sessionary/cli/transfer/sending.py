@@ -16,7 +16,13 @@ from sessionary.cli.transfer.record import Reading
 from sessionary.cli.transfer.rejects import Leftovers, Rejects, Tally
 from sessionary.cli.transfer.shapes import Wanted, read_record
 from sessionary.cli.transfer.steps import Step, digest_of, steps_of
-from sessionary.errors import InvalidRequestError, NotFoundError, PermissionDeniedError, RequestTooLargeError
+from sessionary.errors import (
+    InvalidArgumentError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RequestTooLargeError,
+)
 from sessionary.models import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 
 if TYPE_CHECKING:
@@ -183,7 +189,7 @@ class Import:
                 self._journal.note(entry)
                 created.set()
                 new = new or done
-        except (InvalidRequestError, RequestTooLargeError) as error:
+        except (InvalidArgumentError, InvalidRequestError, RequestTooLargeError) as error:
             await self._take_back(entry)
             self._report.rejects.add(entry.place, refusal_of(error))
             return None
@@ -205,14 +211,15 @@ class Import:
         key = entry.key_of(self._source + step.encoded(number))
         options: Any = {"headers": {IDEMPOTENCY_KEY: f'"{key}"'}}
         if step.operation == "create":
-            made, response = await self._client.create_session.with_response(**step.arguments, **options)
-            begun = entry._replace(session_id=made.session_id)
+            response = await self._client.with_raw_response.create_session(**step.arguments, **options)
+            begun = entry._replace(session_id=response.parse().session_id)
             if IDEMPOTENT_REPLAYED in response.headers and not await is_there(self._client, begun.session_id):
                 # It was deleted since. Its id makes the next key another one.
                 return await self._take(begun, step, number)
             return begun, IDEMPOTENT_REPLAYED not in response.headers
-        call = self._client.update_session if step.operation == "update" else self._client.extend_session
-        _, response = await call.with_response(entry.session_id, **step.arguments, **options)
+        raw: Any = self._client.with_raw_response
+        call = raw.update_session if step.operation == "update" else raw.extend_session
+        response = await call(entry.session_id, **step.arguments, **options)
         return entry, IDEMPOTENT_REPLAYED not in response.headers
 
     async def _take_back(self, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""From responses and broken connections to errors: the one place where a client does that."""
+"""Mapping of error responses and connection failures to exceptions."""
 
 import re
 from collections.abc import Iterator
@@ -10,13 +10,20 @@ import httpx2
 import msgspec
 
 from sessionary.client.deadlines import Deadline
-from sessionary.client.reasons import Route, is_before_the_request, what_was_late, why_broken, why_unreachable
+from sessionary.client.failure_reasons import (
+    Route,
+    explain_broken,
+    explain_timeout,
+    explain_unreachable,
+    is_before_request_sent,
+)
 from sessionary.errors import (
     APIConnectionError,
     APITimeoutError,
     AuthenticationError,
     FieldError,
     InternalServerError,
+    InvalidArgumentError,
     InvalidRequestError,
     MethodNotAllowedError,
     NotModifiedError,
@@ -34,33 +41,35 @@ _TOKEN_HINT: Final = "Give the client a token that this server knows, with token
 _VERSION: Final = re.compile(r'"([0-9]{1,18})"')
 
 
-def _tree(error: type[SessionaryError]) -> Iterator[type[SessionaryError]]:
+def _with_subclasses(error: type[SessionaryError]) -> Iterator[type[SessionaryError]]:
     yield error
     for below in error.__subclasses__():
-        yield from _tree(below)
+        yield from _with_subclasses(below)
 
 
-_ANSWERED: Final = [error for error in _tree(SessionaryError) if error.status >= _NO_SUCCESS]
-_BY_CODE: Final = {(error.status, error.code): error for error in reversed(_ANSWERED)}
-# The first of a status is the widest: what stands below it says more than a bare status does.
-_BY_STATUS: Final = {error.status: error for error in reversed(_ANSWERED)} | {
+_STATUS_ERRORS: Final = [error for error in _with_subclasses(SessionaryError) if error.status >= _NO_SUCCESS]
+_BY_CODE: Final = {(error.status, error.code): error for error in reversed(_STATUS_ERRORS)}
+# The base class of each status: its subclasses mean more than the status alone says.
+_BY_STATUS: Final = {error.status: error for error in reversed(_STATUS_ERRORS)} | {
     422: InvalidRequestError,
     502: UnavailableError,
     504: UnavailableError,
 }
 
 
-def failure_of(response: httpx2.Response) -> SessionaryError:
-    """Make the error that a response means, whoever wrote its body."""
-    problem = _problem(response)
+def error_from_response(response: httpx2.Response) -> SessionaryError:
+    """Make the error for an error response, from this server or any other."""
+    problem = _decode_problem(response)
     code = _text(problem, "code")
-    error = _make(_kind(response.status_code, code), _detail(response, problem), _faults(problem), response)
+    error = _make(
+        _error_class(response.status_code, code), _detail(response, problem), _field_errors(problem), response
+    )
     error.code = code or error.code
-    return carrying(error, response)
+    return attach_response(error, response)
 
 
-def carrying(error: SessionaryError, response: httpx2.Response) -> SessionaryError:
-    """Give an error the response it came with."""
+def attach_response(error: SessionaryError, response: httpx2.Response) -> SessionaryError:
+    """Set the attributes of an error that come from its response."""
     error.status = response.status_code
     error.response = response
     error.request_id = response.headers.get("x-request-id")
@@ -70,41 +79,43 @@ def carrying(error: SessionaryError, response: httpx2.Response) -> SessionaryErr
 
 
 @contextmanager
-def translated(route: Route, deadline: Deadline, timeout: float | None) -> Iterator[None]:
-    """Turn what a transport raises into APIConnectionError or its kin, which say where it happened and why."""
+def transport_errors(route: Route, deadline: Deadline, timeout: float | None) -> Iterator[None]:
+    """Turn what a transport raises into a SessionaryError that says where it happened and why."""
     try:
         yield
     except (httpx2.TimeoutException, TimeoutError) as error:
-        raise _timed_out(error, route, deadline, timeout) from error
+        raise _map_timeout(error, route, deadline, timeout) from error
     except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
-        # Without the cause, which repeats the header it complains about.
-        raise InvalidRequestError(f"The request cannot be sent: {type(error).__name__}.") from None
+        # Without the cause, whose text contains the header in question.
+        raise InvalidArgumentError(f"The request cannot be sent: {type(error).__name__}.") from None
     except httpx2.DecodingError as error:
-        raise ResponseValidationError(f"The answer is not one of this API: {error}.") from error
+        raise ResponseValidationError(f"The response is not one of this API: {error}.") from error
     except (httpx2.ConnectError, httpx2.ProxyError) as error:
-        reason = why_unreachable(error, deadline.host)
+        reason = explain_unreachable(error, deadline.host)
         raise APIConnectionError(f"The server at {route} could not be reached: {reason}.", sent=False) from error
     except (httpx2.TransportError, httpx2.StreamError, OSError) as error:
         raise APIConnectionError(
-            f"The server at {route} did not answer to the end: {why_broken(error)}.", sent=True
+            f"The server at {route} did not send a complete response: {explain_broken(error)}.", sent=True
         ) from error
 
 
-def late(route: Route, phase: str, timeout: float | None, *, sent: bool) -> APITimeoutError:
-    """Make the error of a call whose time is up, which says how long that was and what had not happened."""
+def timeout_error(route: Route, phase: str, timeout: float | None, *, sent: bool) -> APITimeoutError:
+    """Make the error of a call whose timeout has passed; its text says what had not happened by then."""
     span = "within its timeout" if timeout is None else f"within {timeout:g} s"
-    return APITimeoutError(f"The call did not end {span}: {what_was_late(phase, route)}.", sent=sent)
+    return APITimeoutError(f"The call did not end {span}: {explain_timeout(phase, route)}.", sent=sent)
 
 
-def _timed_out(error: Exception, route: Route, deadline: Deadline, timeout: float | None) -> APIConnectionError:
-    sent = not is_before_the_request(error, deadline.phase)
-    left = deadline.cut(None)
+def _map_timeout(error: Exception, route: Route, deadline: Deadline, timeout: float | None) -> APIConnectionError:
+    sent = not is_before_request_sent(error, deadline.phase)
+    left = deadline.limit(None)
     if left is not None and left <= 0:
-        return late(route, deadline.phase, timeout, sent=sent)
-    return APIConnectionError(f"The server did not answer in time: {what_was_late(deadline.phase, route)}.", sent=sent)
+        return timeout_error(route, deadline.phase, timeout, sent=sent)
+    return APIConnectionError(
+        f"The server did not respond in time: {explain_timeout(deadline.phase, route)}.", sent=sent
+    )
 
 
-def _problem(response: httpx2.Response) -> dict[str, Any]:
+def _decode_problem(response: httpx2.Response) -> dict[str, Any]:
     try:
         problem = msgspec.json.decode(response.content)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -112,11 +123,11 @@ def _problem(response: httpx2.Response) -> dict[str, Any]:
     return problem if isinstance(problem, dict) else {}
 
 
-def _kind(status: int, code: str) -> type[SessionaryError]:
-    widest: type[SessionaryError] = ResponseValidationError
+def _error_class(status: int, code: str) -> type[SessionaryError]:
+    default: type[SessionaryError] = ResponseValidationError
     if status >= _CLIENT_ERROR:
-        widest = InvalidRequestError if status < _SERVER_ERROR else InternalServerError
-    return _BY_CODE.get((status, code)) or _BY_STATUS.get(status, widest)
+        default = InvalidRequestError if status < _SERVER_ERROR else InternalServerError
+    return _BY_CODE.get((status, code)) or _BY_STATUS.get(status, default)
 
 
 def _make(
@@ -139,8 +150,8 @@ def _detail(response: httpx2.Response, problem: dict[str, Any]) -> str:
     if response.status_code == NotModifiedError.status:
         return ""
     if response.has_redirect_location:
-        return f"The answer is a redirect to {response.headers['location']}: give the client that server's address."
-    return f"The answer is HTTP {response.status_code} without a reason."
+        return f"The response is a redirect to {response.headers['location']}: give the client that URL."
+    return f"The response is HTTP {response.status_code} without an error message."
 
 
 def _text(problem: dict[str, Any], member: str) -> str:
@@ -148,7 +159,7 @@ def _text(problem: dict[str, Any], member: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _faults(problem: dict[str, Any]) -> tuple[FieldError, ...]:
+def _field_errors(problem: dict[str, Any]) -> tuple[FieldError, ...]:
     given = problem.get("errors")
     objects = [fault for fault in given if isinstance(fault, dict)] if isinstance(given, list) else []
     return tuple(FieldError(_text(fault, "pointer"), _text(fault, "detail")) for fault in objects)
@@ -159,7 +170,7 @@ def _retry_after(response: httpx2.Response) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value)
     try:
-        # By the server's own clock, so that ours need not agree with it.
+        # Relative to the server's own clock, which may differ from ours.
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(response.headers.get("date", ""))
     except (TypeError, ValueError, OverflowError):
         return None

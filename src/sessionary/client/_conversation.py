@@ -1,0 +1,101 @@
+# Generated from _async_conversation.py by scripts/generate_sync_client.py: change that file instead.
+"""A conversation: one session, its messages, and methods that append to it."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Never, Self
+
+from msgspec import UNSET, UnsetType
+
+from sessionary.client.results import ExtendedSession, Session, UpdatedSession
+from sessionary.client.transcripts import ConversationOptions, Transcript, merge_call_options
+from sessionary.constants import ADDITIONAL_MINUTES_DEFAULT
+
+if TYPE_CHECKING:
+    from sessionary.client._client import Client
+
+
+class Conversation(Transcript):
+    """A conversation in a stored session. Leaving its ``with`` block sends nothing."""
+
+    def __init__(
+        self, client: "Client", user_id: str | None, session_id: str | None, options: ConversationOptions
+    ) -> None:
+        """Prepare a new conversation or an existing one; raises InvalidArgumentError unless one id is given."""
+        super().__init__(user_id, session_id, options)
+        self._client: Final = client
+
+    def __enter__(self) -> Self:
+        with self._creating() as creation:
+            if creation is not None:
+                self._note_created(self._client.create_session(**creation))
+                return self
+        self.refresh()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def __reduce__(self) -> Never:
+        raise TypeError("A conversation cannot be pickled or copied: continue it by its session id.")
+
+    def say(
+        self,
+        role: str,
+        content: Any,
+        *,
+        tokens_used: int | None = None,
+        timeout: float | UnsetType | None = UNSET,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> UpdatedSession:
+        """Append one message, with any further members; raises SessionaryError.
+
+        A member that looks like a mistyped argument is refused with TypeError.
+        """
+        message = self._make_message(role, content, members)
+        options = merge_call_options(self._options, timeout, headers)
+        updated = self._client.update_session(
+            self._known_id(), new_messages=[message], tokens_used=tokens_used, **options
+        )
+        self._note_updated(updated, message)
+        return updated
+
+    def extend(
+        self,
+        minutes: int = ADDITIONAL_MINUTES_DEFAULT,
+        *,
+        timeout: float | UnsetType | None = UNSET,
+        headers: Mapping[str, str] | None = None,
+    ) -> ExtendedSession:
+        """Let the session expire so many minutes later; raises SessionaryError."""
+        options = merge_call_options(self._options, timeout, headers)
+        extended = self._client.extend_session(self._known_id(), minutes, **options)
+        self._note_extended(extended)
+        return extended
+
+    def complete(
+        self,
+        *,
+        timeout: float | UnsetType | None = UNSET,
+        headers: Mapping[str, str] | None = None,
+    ) -> UpdatedSession:
+        """Set the status to ``completed``; raises SessionaryError."""
+        options = merge_call_options(self._options, timeout, headers)
+        updated = self._client.update_session(self._known_id(), status="completed", **options)
+        self._note_updated(updated)
+        return updated
+
+    def refresh(
+        self,
+        *,
+        timeout: float | UnsetType | None = UNSET,
+        headers: Mapping[str, str] | None = None,
+    ) -> Session:
+        """Read the conversation again, with what others have appended; raises SessionaryError."""
+        options = merge_call_options(self._options, timeout, headers)
+        session = self._client.get_session(self._known_id(), **options)
+        self._note_read(session)
+        return session
