@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 import sessionary
-from sessionary.cli.transfer import outline
-from sessionary.cli.transfer.outline import Outline, is_whole_object
+from sessionary.cli.transfer import json_brackets
+from sessionary.cli.transfer.json_brackets import BracketTracker, is_complete_object
 from sessionary.constants import HEADERS_BYTES_MAX
 from sessionary.models import NO_CONTROLS
 from sessionary.server.http.preconditions import KEY_FORM, TAGS_FORM
 
 GUARDED = {
-    "sessionary.cli.transfer.outline._STRINGS.sub": "asked only where each string is closed",
-    "sessionary.cli.transfer.outline._MARKS.finditer": "asked no further than to the first quote that none closes",
+    "sessionary.cli.transfer.json_brackets._STRINGS.sub": "asked only where each string is closed",
+    "sessionary.cli.transfer.json_brackets._TOKENS.finditer": "asked no further than to the first quote that none closes",
 }
 CPU_SECONDS_MAX = 2
 """Far more than linear work on so few bytes takes on any machine, and far less than any other."""
@@ -92,10 +92,10 @@ def test_an_outline_takes_linear_time() -> None:
     for text in TEXTS:
         line = b"{" + text.encode() + b"}"
         with bounded_work(ascii((text[:40], text[-4:]))):
-            is_whole_object(line)
-            Outline().take(line)
+            is_complete_object(line)
+            BracketTracker().add_line(line)
 
 
 def test_every_exception_is_needed() -> None:
-    named = {f"sessionary.cli.transfer.outline.{name}" for name in vars(outline)}
+    named = {f"sessionary.cli.transfer.json_brackets.{name}" for name in vars(json_brackets)}
     assert {name.rpartition(".")[0] for name in GUARDED} <= named
