@@ -5,6 +5,7 @@ from typing import Final
 from sessionary.errors import (
     APIConnectionError,
     AuthenticationError,
+    ConfigurationError,
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
@@ -41,7 +42,7 @@ _SERVER_ERROR: Final = 500
 def exit_code_for(error: SessionaryError) -> int:
     """Return the exit code for an error; errors without a response from a server end with 1 or 2."""
     if error.response is None and not isinstance(error, APIConnectionError):
-        return USAGE_ERROR if isinstance(error, InvalidRequestError) else FAILED
+        return USAGE_ERROR if isinstance(error, ConfigurationError | InvalidRequestError) else FAILED
     return next((code for kinds, code in _CODES if isinstance(error, kinds)), FAILED)
 
 

@@ -11,7 +11,7 @@ import click
 import sessionary
 from sessionary.cli.param_types import Seconds
 from sessionary.constants import ORGANISATION_LENGTH_MAX
-from sessionary.errors import InvalidRequestError
+from sessionary.errors import ConfigurationError, InvalidRequestError
 from sessionary.server.config import descriptions, variable_of
 from sessionary.server.environment import warnings_about
 from sessionary.server.setting_values import InvalidValueError, checked_text
@@ -116,7 +116,7 @@ def usage_errors() -> Iterator[None]:
     """Turn a request that the client refuses to send into a usage error."""
     try:
         yield
-    except InvalidRequestError as error:
+    except (ConfigurationError, InvalidRequestError) as error:
         if error.response is not None:
             raise
         raise click.UsageError(error.detail) from error

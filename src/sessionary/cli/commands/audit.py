@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from sessionary.cli.output import escape_controls
+from sessionary.cli.server_extra import needs_server_libraries
 from sessionary.cli.server_settings import settings_options
 from sessionary.cli.store_access import with_store
 from sessionary.server.store.base import AuditRecord, Store
@@ -20,6 +21,7 @@ _LINE: Final = "{:<23}  {:<15}  {:<36}  {:<20}  {}"
 @click.option("--organisation", metavar="NAME", help="Only what was done in this organisation.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @settings_options("database")
+@needs_server_libraries
 def audit_command(organisation: str | None, as_json: bool, **options: Any) -> None:  # noqa: FBT001 - a flag
     """Show who deleted or exported sessions and who created or revoked tokens, oldest first; reads the database."""
 

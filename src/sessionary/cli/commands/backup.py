@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from sessionary.cli.server_extra import needs_server_libraries
 from sessionary.cli.server_settings import settings_from_flags, settings_options
 from sessionary.server.store.opening import back_up, restore, shown_place
 
@@ -14,6 +15,7 @@ from sessionary.server.store.opening import back_up, restore, shown_place
 @click.command("backup")
 @click.argument("target", type=click.Path(path_type=Path), metavar="FILE")
 @settings_options("database")
+@needs_server_libraries
 def backup_command(target: Path, **options: Any) -> None:
     """Copy the SQLite database into a new FILE and verify the copy. The server may be running.
 
@@ -29,6 +31,7 @@ def backup_command(target: Path, **options: Any) -> None:
 @click.argument("copy", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--replace", is_flag=True, help="Replace an existing database; the old one is renamed and kept.")
 @settings_options("database")
+@needs_server_libraries
 def restore_command(copy: Path, replace: bool, **options: Any) -> None:  # noqa: FBT001 - a flag of the command line
     """Restore the SQLite database from the copy FILE. No server may be running on the database.
 
@@ -48,5 +51,7 @@ def _clean_up_on_signals() -> None:
     def end(number: int, _: object) -> NoReturn:
         sys.exit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            # Windows has no SIGHUP.
+            signal.signal(getattr(signal, name), end)

@@ -70,6 +70,8 @@ class FileOutput(Output):
 
     def finish(self) -> None:
         """Rename the file to its final name and replace an earlier export."""
+        # Windows does not rename open files.
+        self.file.close()
         self._part.replace(self._path)
         self._journal.unlink(missing_ok=True)
 

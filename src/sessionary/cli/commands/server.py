@@ -11,6 +11,7 @@ import click
 from msgspec.structs import asdict
 
 from sessionary.cli.entry import block_sighup
+from sessionary.cli.server_extra import needs_server_libraries
 from sessionary.cli.server_settings import settings_from_flags, settings_options
 from sessionary.server.clock import steady_clock
 from sessionary.server.config import shown
@@ -19,11 +20,12 @@ from sessionary.server.store.opening import check_url, migrate, pending_migratio
 
 @click.command("serve")
 @settings_options()
+@needs_server_libraries
 def serve_command(**flags: Any) -> None:
     """Run the server until it receives SIGTERM or Ctrl-C."""
     block_sighup()
-    # SIGHUP is ignored if the server was started with nohup.
-    outlives_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    # SIGHUP is ignored if the server was started with nohup; Windows does not have it.
+    outlives_terminal = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     read = partial(settings_from_flags, flags, print_warnings=False)
     settings = read()
     # Imported here so that other commands start faster.
@@ -35,6 +37,7 @@ def serve_command(**flags: Any) -> None:
 @click.command("migrate")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if migrations are pending.")
 @settings_options("database")
+@needs_server_libraries
 def migrate_command(check: bool, **flags: Any) -> None:  # noqa: FBT001 - a flag of the command line
     """Apply pending migrations to the database."""
     database = settings_from_flags(flags).settings.database
@@ -73,6 +76,7 @@ def config_command(as_json: bool, **flags: Any) -> None:  # noqa: FBT001 - a fla
 
 
 @click.command("openapi")
+@needs_server_libraries
 def openapi_command() -> None:
     """Print the OpenAPI document of the API."""
     from sessionary.server.http.openapi.document import document  # noqa: PLC0415 - as for serve

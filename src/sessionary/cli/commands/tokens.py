@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from sessionary.cli.output import escape_controls, format_minute
+from sessionary.cli.server_extra import needs_server_libraries
 from sessionary.cli.server_settings import settings_options
 from sessionary.cli.store_access import operator, with_store
 from sessionary.cli.tables import Column, print_table
@@ -50,6 +51,7 @@ def tokens_commands() -> None:
 @click.option("--expires", metavar="WHEN", help="90d, 12h, 30m or an RFC 3339 timestamp; default: never.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with id and token.")
 @settings_options("database")
+@needs_server_libraries
 def create_command(organisation: str | None, **options: Any) -> None:
     """Create a token and print it. It is shown only once: only its hash is stored."""
     all_organisations, as_json = options.pop("all_organisations"), options.pop("as_json")
@@ -70,6 +72,7 @@ def create_command(organisation: str | None, **options: Any) -> None:
 @tokens_commands.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @settings_options("database")
+@needs_server_libraries
 def list_command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - a flag of the command line
     """List tokens, oldest first, without their secrets."""
 
@@ -114,6 +117,7 @@ def _format_optional(milliseconds: int | None) -> str:
 @tokens_commands.command("revoke")
 @click.argument("token_id")
 @settings_options("database")
+@needs_server_libraries
 def revoke_command(token_id: str, **options: Any) -> None:
     """Revoke the token with this id permanently; every server rejects it within five seconds."""
     token = with_store(options, lambda store: revoke_token(store, token_id, operator()))
