@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.processes import dies_with_parent, free_port
+from tests.harness.waiting import poll
 from tests.layout.places import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -192,15 +192,15 @@ def served(with_server: Installation) -> Iterator[tuple[subprocess.Popen[bytes],
 
 def test_with_the_extra_the_server_starts_and_stops(served: tuple[subprocess.Popen[bytes], str]) -> None:
     process, url = served
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while True:
+
+    def is_live() -> bool:
+        assert process.poll() is None, "the server ended"
         try:
             with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the address is ours
-                assert response.status == 200
-                break
+                return bool(response.status == 200)
         except urllib.error.URLError:
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+            return False
+
+    poll(is_live, "the server is live", seconds=STARTUP_SECONDS, pause=0.1)
     process.send_signal(signal.SIGTERM)
     assert process.wait(STARTUP_SECONDS) == 0
