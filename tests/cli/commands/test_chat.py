@@ -247,7 +247,9 @@ def test_a_truncated_reply_is_reported_and_stored(
     model.answers = [streamed("one", end=last + end), (200, json.dumps(message).encode())]
     completed = tenant.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\nAgain\n")
     assert completed.returncode == 0, completed.stderr
-    assert completed.stderr.decode().count("reply was cut at the endpoint's limit") == (2 if reason == "length" else 0)
+    assert completed.stderr.decode().count("reply was cut off at the endpoint's length limit") == (
+        2 if reason == "length" else 0
+    )
     assert [text for _, text in stored_messages(client)] == ["Hi", "one", "Again", "two"]
 
 
