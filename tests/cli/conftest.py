@@ -1,4 +1,4 @@
-"""The command line without a new process for every call, where the process is not the point."""
+"""Runs commands in this process, which is faster than a new process for each."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in an empty directory, to its end, in this process; give `environment` to have variables set."""
+    """Run a command in this process, in an empty directory; `environment` sets variables."""
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
         if name.startswith("SESSIONARY_"):

@@ -1,4 +1,4 @@
-"""The shell completes commands, options and what they take."""
+"""Shell completion of commands, options and values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Everything goes out and comes back, at constant memory. The full dose: `ROUND_TRIP_SESSIONS=100000`."""
+"""Export and import of many sessions at constant memory. The full test: `ROUND_TRIP_SESSIONS=100000`."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conversations import census, lines, session, whole, write
-from tests.cli.serving import Measured, Place, serving
+from tests.cli.live_server import Measured, Tenant, running_server
+from tests.cli.sample_sessions import census, lines, session, whole, write
 
 SESSIONS = int(os.environ.get("ROUND_TRIP_SESSIONS", "250"))
 MEGABYTES_MAX = 200
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.timeout(120 + SESSIONS // 5)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with serving(tmp_path_factory.mktemp("round-trip")) as place:
-        yield place
+def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
+    with running_server(tmp_path_factory.mktemp("round-trip")) as tenant:
+        yield tenant
 
 
-def test_all_sessions_survive_import_and_export_at_constant_memory(place: Place, tmp_path: Path) -> None:
+def test_all_sessions_survive_import_and_export_at_constant_memory(tenant: Tenant, tmp_path: Path) -> None:
     original = write(tmp_path / "original.jsonl", map(session, range(SESSIONS)))
-    first, second = place.of("first"), place.of("second")
+    first, second = tenant.of("first"), tenant.of("second")
 
     took = {
         "import": first.measure("import", str(original), directory=tmp_path),

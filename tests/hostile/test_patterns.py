@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 import sessionary
-from sessionary.cli.transfer import outline
-from sessionary.cli.transfer.outline import Outline, is_whole_object
+from sessionary.cli.transfer import json_brackets
+from sessionary.cli.transfer.json_brackets import BracketTracker, is_complete_object
 from sessionary.constants import HEADERS_BYTES_MAX
 from sessionary.models import NO_CONTROLS
 from sessionary.server.http.idempotency import KEY_PATTERN
 from sessionary.server.http.preconditions import ETAGS_PATTERN
 
 EXCEPTIONS = {
-    "sessionary.cli.transfer.outline._STRINGS.sub": "called only where each string is closed",
-    "sessionary.cli.transfer.outline._MARKS.finditer": "called no further than to the first unclosed quote",
+    "sessionary.cli.transfer.json_brackets._STRINGS.sub": "called only where each string is closed",
+    "sessionary.cli.transfer.json_brackets._TOKENS.finditer": "called no further than to the first unclosed quote",
 }
 CPU_SECONDS_MAX = 2
 """Far more than linear work on these inputs takes on any machine, and far less than quadratic work."""
@@ -93,10 +93,10 @@ def test_an_outline_takes_linear_time() -> None:
     for text in TEXTS:
         line = b"{" + text.encode() + b"}"
         with bounded_work(ascii((text[:40], text[-4:]))):
-            is_whole_object(line)
-            Outline().take(line)
+            is_complete_object(line)
+            BracketTracker().add_line(line)
 
 
 def test_every_exception_is_needed() -> None:
-    named = {f"sessionary.cli.transfer.outline.{name}" for name in vars(outline)}
+    named = {f"sessionary.cli.transfer.json_brackets.{name}" for name in vars(json_brackets)}
     assert {name.rpartition(".")[0] for name in EXCEPTIONS} <= named

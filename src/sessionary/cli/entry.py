@@ -1,4 +1,4 @@
-"""Where the program begins: before anything slow is imported, SIGHUP is kept from ending a server."""
+"""The entry point of the program: blocks SIGHUP for a server before anything slow is imported."""
 
 import signal
 import sys
@@ -7,14 +7,14 @@ import sys
 def main() -> None:
     """Run the command line."""
     if sys.argv[1:2] == ["serve"]:
-        hold_hangups()
+        block_sighup()
     # The imports below take a few hundred milliseconds.
     from sessionary.cli.main import main as run  # noqa: PLC0415
 
     run()
 
 
-def hold_hangups() -> None:
-    """Let SIGHUP wait until the server has a handler for it, which unblocks it; it would end the process otherwise."""
+def block_sighup() -> None:
+    """Block SIGHUP until the server has installed its handler; the signal would end the process otherwise."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])

@@ -5,12 +5,13 @@ import sys
 
 import click
 
-from sessionary.cli.administration import config_command, migrate_command, openapi_command, serve_command
-from sessionary.cli.audit import audit_command
-from sessionary.cli.backup import backup_command, restore_command
-from sessionary.cli.chat import chat_command
-from sessionary.cli.exits import FAILED, exit_code_of, sentence_of
-from sessionary.cli.sessions import (
+from sessionary.cli.commands.audit import audit_command
+from sessionary.cli.commands.backup import backup_command, restore_command
+from sessionary.cli.commands.chat import chat_command
+from sessionary.cli.commands.export import export_command
+from sessionary.cli.commands.import_ import import_command
+from sessionary.cli.commands.server import config_command, migrate_command, openapi_command, serve_command
+from sessionary.cli.commands.sessions import (
     create_session_command,
     delete_session_command,
     extend_session_command,
@@ -18,16 +19,15 @@ from sessionary.cli.sessions import (
     list_sessions_command,
     update_session_command,
 )
-from sessionary.cli.tokens import tokens_commands
-from sessionary.cli.transfer.exporting import export_command
-from sessionary.cli.transfer.importing import import_command
+from sessionary.cli.commands.tokens import tokens_commands
+from sessionary.cli.exit_codes import FAILED, error_message, exit_code_for
 from sessionary.errors import SessionaryError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sessionary")
 def commands() -> None:
-    """Keep AI chat sessions: a server, and the tools to run it."""
+    """Store AI chat sessions: the server, and commands that use and administer it."""
 
 
 commands.add_command(serve_command)
@@ -50,13 +50,13 @@ commands.add_command(import_command)
 
 
 def main() -> None:
-    """Run a command; a failure is one sentence on the standard error, and an exit code that tells its kind."""
+    """Run a command; an error is printed as one sentence on standard error and sets the exit code."""
     try:
-        # https://no-color.org: set and not empty. None lets click decide by the terminal.
+        # https://no-color.org: set and not empty. With None click checks whether output is a terminal.
         commands(prog_name="sessionary", color=False if os.environ.get("NO_COLOR") else None)
     except SessionaryError as error:
-        click.echo(f"sessionary: {sentence_of(error)}", err=True)
-        sys.exit(exit_code_of(error))
+        click.echo(f"sessionary: {error_message(error)}", err=True)
+        sys.exit(exit_code_for(error))
     except OSError as error:
         click.echo(f"sessionary: {error}", err=True)
         sys.exit(FAILED)

@@ -1,4 +1,4 @@
-"""Which files of a data export's archive hold conversations."""
+"""Selects the files with conversations in the ZIP archive of a data export."""
 
 import re
 from pathlib import PurePosixPath
@@ -7,11 +7,11 @@ from zipfile import ZipFile, ZipInfo
 
 import click
 
-ODD_ARCHIVE: Final = "is no ZIP archive that can be read: unpack it, and import the files inside."
+UNREADABLE_ARCHIVE: Final = "is not a readable ZIP archive: unpack it and import the files inside."
 _FILES_MAX: Final = 100_000
 _LARGE_BYTES: Final = 1024**3
 _RATIO_MAX: Final = 200
-"""Conversations are packed to a tenth; what is packed to less than a two-hundredth is large on purpose."""
+"""Conversations compress to about a tenth; a ratio above 200 indicates a decompression bomb."""
 _CONVERSATIONS: Final = re.compile(r"conversations?([-_ ]?\d+)?\.jsonl?", re.IGNORECASE)
 _OTHER: Final = re.compile(
     r"(users?|account|profile|projects|memories|message_feedback|model_comparisons|shared_conversations|group_chats"
@@ -21,11 +21,11 @@ _OTHER: Final = re.compile(
 _NUMBER: Final = re.compile(r"\d+")
 
 
-def members_to_read(archive: ZipFile, name: str) -> tuple[list[ZipInfo], list[str]]:
-    """Choose the files with conversations, and say which were passed over; raises ClickException."""
+def select_members(archive: ZipFile, name: str) -> tuple[list[ZipInfo], list[str]]:
+    """Return the files with conversations, and notices about the files that were skipped; raises ClickException."""
     files = [member for member in archive.infolist() if not member.is_dir()]
     if len(files) > _FILES_MAX:
-        raise click.ClickException(f"{name} holds too many files: unpack it, and import those with conversations.")
+        raise click.ClickException(f"{name} contains too many files: unpack it and import those with conversations.")
     named = [member for member in files if _CONVERSATIONS.fullmatch(_base(member))]
     chosen = named or [
         member
@@ -34,13 +34,13 @@ def members_to_read(archive: ZipFile, name: str) -> tuple[list[ZipInfo], list[st
     ]
     if not chosen:
         only_page = any(_base(member).lower().endswith(".html") for member in files)
-        hint = " It has only a page to look at: ask for the export again." if only_page else ""
-        raise click.ClickException(f"{name} holds no conversations.json.{hint}")
+        hint = " It contains only an HTML page: request the export again." if only_page else ""
+        raise click.ClickException(f"{name} contains no conversations.json.{hint}")
     _check_sizes(chosen, name)
     names = {member.filename for member in chosen}
-    passed = [member for member in files if member.filename not in names and _is_data(member)]
-    notices = [f"Not read: {', '.join(_base(member) for member in passed)}."] if passed else []
-    if pictures := len(files) - len(names) - len(passed):
+    skipped = [member for member in files if member.filename not in names and _is_data(member)]
+    notices = [f"Not read: {', '.join(_base(member) for member in skipped)}."] if skipped else []
+    if pictures := len(files) - len(names) - len(skipped):
         notices.append(f"Not read: {pictures} other files, such as pictures.")
     return sorted(chosen, key=_order), notices
 
@@ -50,13 +50,13 @@ def _check_sizes(members: list[ZipInfo], name: str) -> None:
     unpacked = sum(member.file_size for member in members)
     if unpacked > _LARGE_BYTES and unpacked > packed * _RATIO_MAX:
         raise click.ClickException(
-            f"{name} says that it holds {unpacked} bytes in {packed}, which no conversations do: if it is sound, "
+            f"{name} claims to contain {unpacked} bytes in {packed}, too many for conversations: if it is valid, "
             "unpack it and import the files inside."
         )
 
 
 def _base(member: ZipInfo) -> str:
-    # Only ever shown and compared: nothing is written under this name.
+    # Only displayed and compared: no file is written under this name.
     return PurePosixPath(member.filename.replace("\\", "/")).name
 
 

@@ -1,4 +1,4 @@
-"""One conversation while it is read: what a session will hold, and what became of the rest."""
+"""One conversation while it is being read: the future session, and a log of what was changed or omitted."""
 
 from collections import Counter
 from typing import Any, Final, NamedTuple
@@ -6,95 +6,95 @@ from typing import Any, Final, NamedTuple
 from sessionary.models import JsonObject
 
 IMPORTED: Final = "imported"
-"""The member, of a message and of a session's metadata, for what the file said and a session has no place for."""
+"""The member, of a message and of a session's metadata, for original values that have no other place in a session."""
 
 
-class Leftover(NamedTuple):
-    """A part that a session cannot hold; it goes to a file."""
+class ExcludedValue(NamedTuple):
+    """A value that a session cannot store; it is written to FILE.leftovers."""
 
     member: str
-    """Where in the record it stood, such as ``metadata.tools``."""
+    """The path of the value in the record, such as ``metadata.tools``."""
     reason: str
     value: Any
 
 
-class Findings:
-    """What was mended in one record, what was left out of it, and what did not fit."""
+class ConversionLog:
+    """What was changed in a record, which messages were omitted, and which values were excluded."""
 
     def __init__(self) -> None:
-        """Begin with nothing found."""
-        self.mended: Final[Counter[str]] = Counter()
-        self.left_out: Final[Counter[str]] = Counter()
-        self.leftovers: Final[list[Leftover]] = []
-        self.messages_mended: Final[set[int]] = set()
+        """Start empty."""
+        self.changes: Final[Counter[str]] = Counter()
+        self.omitted: Final[Counter[str]] = Counter()
+        self.excluded: Final[list[ExcludedValue]] = []
+        self.changed_messages: Final[set[int]] = set()
 
-    def mend(self, kind: str, message: int | None = None) -> None:
-        """Count something that was changed so that it can be kept; ``message`` is the message's number."""
-        self.mended[kind] += 1
+    def record_change(self, kind: str, message: int | None = None) -> None:
+        """Count a change; ``message`` is the index of the changed message, if it was one."""
+        self.changes[kind] += 1
         if message is not None:
-            self.messages_mended.add(message)
+            self.changed_messages.add(message)
 
-    def leave_out(self, kind: str, count: int = 1) -> None:
-        """Count messages of the file that become no message of the session."""
+    def omit(self, kind: str, count: int = 1) -> None:
+        """Count messages of the file that are not part of the session."""
         if count:
-            self.left_out[kind] += count
+            self.omitted[kind] += count
 
-    def set_aside(self, member: str, reason: str, value: Any) -> None:
-        """Keep a value for the file of leftovers."""
-        self.leftovers.append(Leftover(member, reason, value))
-        self.mended[reason] += 1
+    def exclude(self, member: str, reason: str, value: Any) -> None:
+        """Move a value to FILE.leftovers; counts as a change."""
+        self.excluded.append(ExcludedValue(member, reason, value))
+        self.changes[reason] += 1
 
-    def take_over(self, others: "Findings") -> None:
-        """Take what was found before."""
-        self.mended.update(others.mended)
-        self.left_out.update(others.left_out)
-        self.leftovers.extend(others.leftovers)
-        self.messages_mended.update(others.messages_mended)
+    def merge(self, other: "ConversionLog") -> None:
+        """Add the entries of another log."""
+        self.changes.update(other.changes)
+        self.omitted.update(other.omitted)
+        self.excluded.extend(other.excluded)
+        self.changed_messages.update(other.changed_messages)
 
 
-class Conversation(Findings):
-    """A conversation as a format's reader fills it in; nothing of it has been checked yet."""
+class Conversation(ConversionLog):
+    """A conversation as the reader of a format fills it in; nothing has been validated yet."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Start empty."""
         super().__init__()
-        self.members: Final[JsonObject] = {}
-        """Members of a session, as the file has them."""
+        self.fields: Final[JsonObject] = {}
+        """Fields of the session, with the file's values."""
         self.fallback_user: Any = None
-        """Whose conversation it is if neither the file nor the caller says so better."""
+        """The user, if neither the file's ``user_id`` nor ``--user-id`` names one."""
         self.metadata: Final[JsonObject] = {}
         self.imported: Final[JsonObject] = {}
-        """What goes to the metadata under ``imported``."""
+        """Values for ``metadata.imported``."""
         self.messages: Final[list[Any]] = []
 
-    def add(self, message: Any) -> None:
-        """Add the next message."""
+    def add_message(self, message: Any) -> None:
+        """Append a message."""
         self.messages.append(message)
 
-    def mend_next(self, kind: str) -> None:
-        """Count something that was changed in the message that is about to be added."""
-        self.mend(kind, len(self.messages))
+    def record_change_in_next(self, kind: str) -> None:
+        """Count a change to the message that will be added next."""
+        self.record_change(kind, len(self.messages))
 
-    def keep_metadata(self, given: Any) -> None:
-        """Take the record's own metadata; what is no object is kept under ``imported``."""
-        if isinstance(given, dict):
-            self.metadata.update(given)
-        elif given not in (None, []):
-            self.imported["metadata"] = given
-            self.mend("metadata that is no object, kept as metadata.imported.metadata")
+    def add_metadata(self, value: Any) -> None:
+        """Add the record's own metadata; a value that is not an object is kept under ``imported``."""
+        if isinstance(value, dict):
+            self.metadata.update(value)
+        elif value not in (None, []):
+            self.imported["metadata"] = value
+            self.record_change("metadata that is not an object, kept as metadata.imported.metadata")
 
-    def keep_rest(self, value: JsonObject, known: frozenset[str]) -> None:
-        """Keep all other members as metadata; null counts as absent. Where a name is taken, under ``imported``."""
+    def add_other_fields(self, value: JsonObject, known: frozenset[str]) -> None:
+        """Add all other members except null to the metadata, or to ``imported`` where the name is taken."""
         for name, member in value.items():
             if name in known or member is None:
                 continue
-            taken = name in self.metadata or name == IMPORTED
-            (self.imported if taken else self.metadata)[name] = member
+            is_taken = name in self.metadata or name == IMPORTED
+            (self.imported if is_taken else self.metadata)[name] = member
 
 
-def keep_beside(message: JsonObject, **members: Any) -> None:
-    """Keep what the file said of a message under the message's ``imported``, without losing what stands there."""
-    there = message.get(IMPORTED)
-    if IMPORTED in message and not isinstance(there, dict):
-        there = {IMPORTED: there}
-    message[IMPORTED] = {**(there or {}), **members}
+def add_imported(message: JsonObject, **members: Any) -> None:
+    """Add original values to the message's ``imported`` member, without losing what is there."""
+    existing = message.get(IMPORTED)
+    if IMPORTED in message and not isinstance(existing, dict):
+        existing = {IMPORTED: existing}
+    message[IMPORTED] = {**(existing or {}), **members}

@@ -1,4 +1,4 @@
--- name: make
+-- name: create_records
 CREATE TABLE IF NOT EXISTS records (
   digest BLOB NOT NULL,
   occurrence INTEGER NOT NULL,
@@ -33,23 +33,23 @@ UPDATE records
 SET record = digest
 WHERE record = x'';
 
--- name: make_half
-CREATE INDEX IF NOT EXISTS half
+-- name: index_incomplete
+CREATE INDEX IF NOT EXISTS incomplete
 ON records (record, occurrence)
 WHERE NOT complete;
 
--- name: make_seen
+-- name: create_seen
 CREATE TEMPORARY TABLE seen (
   digest BLOB PRIMARY KEY,
   times INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- name: make_present
-CREATE TEMPORARY TABLE present (
+-- name: create_existing
+CREATE TEMPORARY TABLE existing (
   session_id TEXT PRIMARY KEY
 ) WITHOUT ROWID;
 
--- name: see
+-- name: count_seen
 INSERT INTO seen (digest, times)
 VALUES (?, 0)
 ON CONFLICT (digest) DO UPDATE SET times = times + 1
@@ -62,7 +62,7 @@ WHERE digest IN (?, ?, ?, ?) AND occurrence = ?
 ORDER BY complete DESC
 LIMIT 1;
 
--- name: find_half
+-- name: find_incomplete
 SELECT digest, session_id, steps, complete, plan
 FROM records
 WHERE record = ? AND occurrence = ? AND NOT complete
@@ -79,16 +79,16 @@ FROM records
 LEFT JOIN seen ON seen.digest = records.record
 WHERE destination = ? AND complete AND (seen.times IS NULL OR seen.times < occurrence);
 
--- name: add_present
-INSERT OR IGNORE INTO present (session_id)
+-- name: add_existing
+INSERT OR IGNORE INTO existing (session_id)
 VALUES (?);
 
--- name: find_present
+-- name: find_existing
 SELECT 1
-FROM present
+FROM existing
 WHERE session_id = ?;
 
--- name: note
+-- name: save
 INSERT INTO records (digest, occurrence, place, session_id, steps, complete, plan, record, destination)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (digest, occurrence)
@@ -101,6 +101,6 @@ DO UPDATE SET
   record = excluded.record,
   destination = excluded.destination;
 
--- name: forget
+-- name: delete
 DELETE FROM records
 WHERE digest = ? AND occurrence = ?;

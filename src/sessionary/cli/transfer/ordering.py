@@ -1,4 +1,4 @@
-"""The records of a file in the order of their times, so that the list of a server shows them in the same one."""
+"""Orders the records of a file by time, so that the server lists their sessions in the same order."""
 
 import sqlite3
 import struct
@@ -6,122 +6,122 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO, Final, NamedTuple
 
-from sessionary.cli.transfer.piece import Piece
+from sessionary.cli.transfer.raw_record import RawRecord
 
-_MAKE: Final = """
-CREATE TABLE pieces (
+_CREATE_TABLE: Final = """
+CREATE TABLE records (
   time TEXT NOT NULL,
-  place INTEGER NOT NULL,
+  position INTEGER NOT NULL,
   number INTEGER NOT NULL,
   start INTEGER NOT NULL,
   length INTEGER,
-  PRIMARY KEY (time, place)
+  PRIMARY KEY (time, position)
 ) WITHOUT ROWID
 """
-_ADD: Final = "INSERT INTO pieces (time, place, number, start, length) VALUES (?, ?, ?, ?, ?)"
-_ORDERED: Final = "SELECT number, start, length FROM pieces ORDER BY time, place"
+_INSERT: Final = "INSERT INTO records (time, position, number, start, length) VALUES (?, ?, ?, ?, ?)"
+_SELECT_ORDERED: Final = "SELECT number, start, length FROM records ORDER BY time, position"
 _TRAILER: Final = struct.Struct(">qqq")
-"""A held piece's number, length and position, behind its text: so the pieces can be read from the last to the first."""
+"""Number, length and position of a buffered record, written after its text, so that they can be read backwards."""
 _TOO_LONG: Final = -1
-_HELD_IN_MEMORY_BYTES: Final = 4 * 1024 * 1024
+_MEMORY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
-class Moment(NamedTuple):
-    """When a conversation began, and whether its file names the newest first, as an export does."""
+class StartTime(NamedTuple):
+    """When a conversation started, and whether its file lists the newest first, as an export does."""
 
     time: str
-    """Empty if nobody knows."""
+    """Empty if unknown."""
     newest_first: bool
 
 
-_TimeOf = Callable[[bytes], Moment | None]
-"""Tells the moment of a record; None if the record cannot be read."""
+_TimeOf = Callable[[bytes], StartTime | None]
+"""Returns the start time of a record; None if the record cannot be parsed."""
 
 
-def oldest_first(pieces: Iterator[Piece], time_of: _TimeOf) -> Iterator[Piece]:
-    """Read all pieces, and yield them again, the oldest first; one without a time stays beside the one before it.
+def sort_oldest_first(records: Iterator[RawRecord], time_of: _TimeOf) -> Iterator[RawRecord]:
+    """Sort the records, oldest first; a record without a time stays after the one before it.
 
-    They wait in a temporary file, so that memory does not grow.
+    Records are buffered in a temporary file, so memory use is constant.
     """
     with tempfile.TemporaryFile() as texts:
         rows = sqlite3.connect("", isolation_level=None)
         try:
             rows.execute("PRAGMA temp_store = FILE")
-            rows.execute(_MAKE)
+            rows.execute(_CREATE_TABLE)
             rows.execute("BEGIN")
-            moment = Moment("", newest_first=False)
-            for place, piece in enumerate(pieces, 1):
-                text = piece.text
-                moment = _known(time_of(text) if text else None, moment)
+            start_time = StartTime("", newest_first=False)
+            for position, record in enumerate(records, 1):
+                text = record.text
+                start_time = _time_or_previous(time_of(text) if text else None, start_time)
                 length = None if text is None else len(text)
-                # Of equal times the last one of an export is the oldest.
-                order = -place if moment.newest_first else place
-                rows.execute(_ADD, (moment.time, order, piece.number, texts.tell(), length))
+                # An export lists the newest first, also among equal times.
+                order = -position if start_time.newest_first else position
+                rows.execute(_INSERT, (start_time.time, order, record.number, texts.tell(), length))
                 texts.write(text or b"")
-                # A long one need not stay while the next one is read.
-                del piece, text
-            position = 0
-            for number, start, length in rows.execute(_ORDERED):
+                # Free a long record before the next one is read.
+                del record, text
+            bytes_read = 0
+            for number, start, length in rows.execute(_SELECT_ORDERED):
                 texts.seek(start)
-                position += length or 0
-                yield Piece(number, None if length is None else texts.read(length), position)
+                bytes_read += length or 0
+                yield RawRecord(number, None if length is None else texts.read(length), bytes_read)
         finally:
             rows.close()
 
 
-def _known(found: Moment | None, before: Moment) -> Moment:
+def _time_or_previous(found: StartTime | None, before: StartTime) -> StartTime:
     return found if found and (found.time or not before.time) else before
 
 
-def ties_in_order(pieces: Iterator[Piece], time_of: _TimeOf) -> Iterator[Piece]:
-    """Yield the pieces as they come, but neighbouring ones of one time in the order in which they were said.
+def order_ties(records: Iterator[RawRecord], time_of: _TimeOf) -> Iterator[RawRecord]:
+    """Yield the records in file order, except that adjacent exported sessions with equal times are reversed.
 
-    In an export that is from the last to the first. They wait in a temporary file, so that memory does not grow. They
-    are marked to go in turn: only of sessions that begin one right after another does a server keep the order.
+    An export lists the newest first. Records with equal times are marked with ``keeps_order``: the server keeps their
+    order only if the sessions are created one after another. They are buffered in a temporary file.
     """
-    with tempfile.SpooledTemporaryFile(max_size=_HELD_IN_MEMORY_BYTES) as held:
-        before = Moment("", newest_first=False)
-        waiting: Piece | None = None
-        for piece in pieces:
-            # One that will be rejected does not part those around it.
-            moment = (time_of(piece.text) if piece.text else None) or before
-            is_tie = bool(moment.time) and moment == before
-            if waiting is not None:
-                yield waiting._replace(in_turn=waiting.in_turn or is_tie)
-                waiting = None
+    with tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES_MAX) as buffered:
+        before = StartTime("", newest_first=False)
+        previous: RawRecord | None = None
+        for record in records:
+            # A record that will be rejected does not separate its neighbours.
+            start_time = (time_of(record.text) if record.text else None) or before
+            is_tie = bool(start_time.time) and start_time == before
+            if previous is not None:
+                yield previous._replace(keeps_order=previous.keeps_order or is_tie)
+                previous = None
             if not is_tie:
-                yield from _from_last_to_first(held)
-            if moment.time and moment.newest_first:
-                _hold(held, piece)
+                yield from _reversed_records(buffered)
+            if start_time.time and start_time.newest_first:
+                _buffer_record(buffered, record)
             else:
-                waiting = piece._replace(in_turn=is_tie)
-            before = moment
-            # A long one need not stay while the next one is read.
-            del piece
-        if waiting is not None:
-            yield waiting
-        yield from _from_last_to_first(held)
+                previous = record._replace(keeps_order=is_tie)
+            before = start_time
+            # Free a long record before the next one is read.
+            del record
+        if previous is not None:
+            yield previous
+        yield from _reversed_records(buffered)
 
 
-def _hold(held: IO[bytes], piece: Piece) -> None:
-    held.write(piece.text or b"")
-    length = _TOO_LONG if piece.text is None else len(piece.text)
-    held.write(_TRAILER.pack(piece.number, length, piece.position))
+def _buffer_record(buffered: IO[bytes], record: RawRecord) -> None:
+    buffered.write(record.text or b"")
+    length = _TOO_LONG if record.text is None else len(record.text)
+    buffered.write(_TRAILER.pack(record.number, length, record.bytes_read))
 
 
-def _from_last_to_first(held: IO[bytes]) -> Iterator[Piece]:
-    """Empty the file of held pieces. How much of the source has been read is the same for all of them."""
-    end = held.tell()
-    last_position, in_turn = 0, False
+def _reversed_records(buffered: IO[bytes]) -> Iterator[RawRecord]:
+    """Yield the buffered records backwards and empty the buffer; all report the same ``bytes_read``."""
+    end = buffered.tell()
+    bytes_read, keeps_order = 0, False
     while end:
-        held.seek(end - _TRAILER.size)
-        number, length, position = _TRAILER.unpack(held.read(_TRAILER.size))
+        buffered.seek(end - _TRAILER.size)
+        number, length, position = _TRAILER.unpack(buffered.read(_TRAILER.size))
         end -= _TRAILER.size + max(length, 0)
-        held.seek(end)
-        last_position = last_position or position
-        text = None if length == _TOO_LONG else held.read(length)
-        in_turn = in_turn or end > 0
-        yield Piece(number, text, last_position, in_turn=in_turn)
+        buffered.seek(end)
+        bytes_read = bytes_read or position
+        text = None if length == _TOO_LONG else buffered.read(length)
+        keeps_order = keeps_order or end > 0
+        yield RawRecord(number, text, bytes_read, keeps_order=keeps_order)
         del text
-    held.seek(0)
-    held.truncate()
+    buffered.seek(0)
+    buffered.truncate()

@@ -1,12 +1,12 @@
-"""Who speaks: the words that programs and data sets use, and the role that each means."""
+"""Maps the speaker names that programs and data sets use to the roles of messages."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-FALLBACK: Final = "assistant"
-"""The role of a speaker whom nothing here names: a model that goes on with the session gives its words no authority."""
+FALLBACK_ROLE: Final = "assistant"
+"""The role for unknown speakers. As user or system, text of unknown origin could instruct a model."""
 
-_WORDS: Final[Mapping[str, str]] = {
+_NAMES: Final[Mapping[str, str]] = {
     "user": "user human prompter customer client question instruction prompt",
     "assistant": (
         "assistant gpt chatgpt bard bing ai model bot claude gemini llm llama assistant_response answer response "
@@ -19,19 +19,19 @@ _WORDS: Final[Mapping[str, str]] = {
     "system": "system system_prompt context",
     "developer": "developer",
 }
-_ROLES: Final = {word: role for role, words in _WORDS.items() for word in words.split()}
-CALLS: Final = frozenset({"function_call", "function_calls", "tool_call", "tool_calls", "tool_use"})
-"""Speakers whose words are calls of tools."""
+_ROLES: Final = {name: role for role, names in _NAMES.items() for name in names.split()}
+TOOL_CALL_NAMES: Final = frozenset({"function_call", "function_calls", "tool_call", "tool_calls", "tool_use"})
+"""Speakers whose content is a tool call."""
 
 
-def word_of(speaker: Any) -> str | None:
-    """Reduce a speaker's name to the word it is known by."""
+def normalise_role(speaker: Any) -> str | None:
+    """Normalise a speaker's name for lookup."""
     if not isinstance(speaker, str):
         return None
     return speaker.strip().strip("<|>").lower().replace("-", "_").replace(" ", "_")
 
 
-def role_of(speaker: Any) -> str | None:
-    """Find a speaker's role; None if nobody knows them."""
-    word = word_of(speaker)
-    return None if word is None else _ROLES.get(word)
+def find_role(speaker: Any) -> str | None:
+    """Return a speaker's role; None if the speaker is unknown."""
+    name = normalise_role(speaker)
+    return None if name is None else _ROLES.get(name)

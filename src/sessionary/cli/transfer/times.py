@@ -1,4 +1,4 @@
-"""Points in time as programs write them, read as the wire writes them."""
+"""Parses the timestamp formats of other programs into the API's format."""
 
 import math
 import re
@@ -11,12 +11,12 @@ _EARLIEST: Final = 0
 _LATEST: Final = 253_370_764_800_000
 """The first day of the year 9999, in milliseconds."""
 _NUMBER: Final = re.compile(r"-?\d{1,20}(\.\d*)?")
-# What a number of seconds, milliseconds, microseconds or nanoseconds since 1970 is at least, counted in its own unit.
+# The smallest number that counts as nanoseconds, microseconds or milliseconds, and its divisor to milliseconds.
 _UNITS: Final = ((10**17, 10**6), (10**14, 10**3), (10**11, 1))
 
 
-def time_from(value: Any) -> str | None:
-    """Read a time: RFC 3339 or a number since 1970; None for what is no time between 1970 and 9999."""
+def parse_time(value: Any) -> str | None:
+    """Parse RFC 3339 or a number since 1970; None if the value is not a time between 1970 and 9999."""
     milliseconds = _milliseconds(value)
     if milliseconds is None or not _EARLIEST < milliseconds < _LATEST:
         return None
@@ -25,7 +25,7 @@ def time_from(value: Any) -> str | None:
 
 def _milliseconds(value: Any) -> int | None:
     if isinstance(value, dict):
-        # As MongoDB writes one.
+        # MongoDB's extended JSON.
         value = value.get("$date", value.get("$numberLong"))
         return _milliseconds(value) if not isinstance(value, dict) else _milliseconds(value.get("$numberLong"))
     if isinstance(value, str):
@@ -39,22 +39,22 @@ def _from_text(text: str) -> int | None:
     if _NUMBER.fullmatch(text):
         return _from_number(float(text) if "." in text else int(text))
     try:
-        moment = datetime.fromisoformat(text)
+        timestamp = datetime.fromisoformat(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        # A program that names no zone most often means this one.
-        moment = moment.replace(tzinfo=UTC)
+    if timestamp.tzinfo is None:
+        # Without a time zone it is usually UTC.
+        timestamp = timestamp.replace(tzinfo=UTC)
     try:
-        # From whole parts: a float of seconds is off by a millisecond now and then.
-        whole = moment.astimezone(UTC)
+        # Computed from integers: a float of seconds can be off by a millisecond.
+        in_utc = timestamp.astimezone(UTC)
     except OverflowError:
         return None
-    return int(whole.replace(microsecond=0).timestamp()) * 1000 + whole.microsecond // 1000
+    return int(in_utc.replace(microsecond=0).timestamp()) * 1000 + in_utc.microsecond // 1000
 
 
 def _from_number(value: float) -> int:
-    for least, factor in _UNITS:
-        if abs(value) >= least:
+    for minimum, factor in _UNITS:
+        if abs(value) >= minimum:
             return round(value / factor) if factor > 1 else round(value)
     return round(value * 1000)
