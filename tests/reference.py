@@ -1,7 +1,7 @@
-"""The store contract as a dictionary: every rule once more, from the contract's text, as plainly as possible.
+"""A reference store in dictionaries: every rule of the contract a second time, as simply as possible.
 
-It shares the words with the service (commands, outcomes, errors), and none of its rules: where this and an
-engine disagree, one of them has misread the contract.
+It shares the types with the server (commands, outcomes, errors), but none of its rules. Where it and an engine give
+different results, one of them is wrong.
 """
 
 import json
@@ -97,19 +97,19 @@ class Session:
 
     @property
     def summary(self) -> bytes:
-        """What lists and reads show of it, but for its metadata and messages."""
+        """What lists and reads show of it, without metadata and messages."""
         shown = {
             "id": self.id,
             "title": self.title,
             "model": self.model,
-            "created_at": spelled(self.created_at),
-            "updated_at": spelled(self.updated_at),
+            "created_at": formatted(self.created_at),
+            "updated_at": formatted(self.updated_at),
             "user_id": self.user_id,
             "session_group": self.session_group,
             "status": self.status,
             "total_messages": len(self.messages),
             "total_tokens": self.total_tokens,
-            "expires_at": spelled(self.expires_at),
+            "expires_at": formatted(self.expires_at),
         }
         return as_json(shown).removeprefix(b"{").removesuffix(b"}")
 
@@ -121,7 +121,7 @@ class Session:
 
 @dataclass(frozen=True)
 class UsedKey:
-    """What the first command with a key was told, and until when that is remembered."""
+    """The effect of the first command with a key, and until when it is stored."""
 
     fingerprint: bytes
     effect: Effect
@@ -129,7 +129,7 @@ class UsedKey:
 
 
 class ReferenceStore:
-    """A store without a database: nothing waits, nothing is ever refused for want of room."""
+    """A store without a database: nothing waits, and no queue is ever full."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -171,7 +171,7 @@ class ReferenceStore:
         return Page(b",".join(session.listed for session in shown), shown[-1].id if more else None)
 
     async def sweep(self, limit: int) -> SweepResult:
-        """Forget expired sessions and outdated keys."""
+        """Delete expired sessions and expired idempotency keys."""
         now = self._clock()
         expired = [name for name, session in self._sessions.items() if session.expires_at <= now]
         outdated = [name for name, used in self._keys.items() if used.expires_at <= now]
@@ -187,7 +187,7 @@ class ReferenceStore:
     async def measure_usage(
         self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
     ) -> UsagePage:
-        """Count what is live of a page and what it holds."""
+        """Count the live sessions of a page and their bytes."""
         ids = sorted((id_ for owner, id_ in self._sessions if owner == organisation and id_ < after), reverse=True)
         page = [self._sessions[organisation, id_] for id_ in ids[:limit]]
         live = [session for session in page if session.expires_at > self._clock()]
@@ -195,14 +195,14 @@ class ReferenceStore:
         return UsagePage(len(live), stored_bytes, ids[limit - 1] if len(page) == limit else None)
 
     async def create_token(self, token: StoredToken, actor: str = OPERATOR) -> None:
-        """Keep a token, unless one with its id is kept."""
+        """Store a token, unless there is one with its id."""
         if token.id in self._tokens:
             raise StoreUnavailableError
         self._tokens[token.id] = token
         self._note(token.organisation, actor, "create_token", token.id, token.created_at)
 
     async def find_token(self, token_id: str) -> StoredToken | None:
-        """Read a token, whatever has become of it."""
+        """Read a token, which may be revoked or expired."""
         return self._tokens.get(token_id)
 
     async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
@@ -210,7 +210,7 @@ class ReferenceStore:
         return [self._tokens[name] for name in sorted(self._tokens) if name > after][:limit]
 
     async def revoke_token(self, token_id: str, actor: str = OPERATOR) -> StoredToken:
-        """Revoke a token; the first time counts."""
+        """Revoke a token, unless it is revoked."""
         if token_id not in self._tokens:
             raise TokenNotFoundError
         token = self._tokens[token_id]
@@ -221,14 +221,14 @@ class ReferenceStore:
         return token
 
     async def note_token_uses(self, used_at: Mapping[str, int]) -> None:
-        """Keep the latest use of each token."""
+        """Store the latest use of each token."""
         for token_id, at in used_at.items():
             token = self._tokens.get(token_id)
             if token is not None and (token.last_used_at or 0) < at:
                 self._tokens[token_id] = msgspec.structs.replace(token, last_used_at=at)
 
     async def note(self, record: AuditRecord) -> None:
-        """Keep an audit record."""
+        """Store an audit record."""
         self._noted += 1
         self._audit.append(msgspec.structs.replace(record, number=self._noted))
 
@@ -250,34 +250,34 @@ class ReferenceStore:
         )
 
     async def ready(self) -> None:
-        """Be ready."""
+        """Return: it is always ready."""
 
     async def close(self) -> None:
-        """Have nothing to finish."""
+        """Do nothing."""
 
     def version_of(self, organisation: str, session_id: str) -> int:
-        """Tell a live session's version, 0 for one that is absent (so that tests can name the right one)."""
+        """Return the version of a live session, 0 if there is none."""
         try:
             return self._find(organisation, session_id, self._clock()).version
         except SessionNotFoundError:
             return 0
 
     def expiry_of(self, organisation: str, session_id: str) -> int:
-        """Tell when a session expires or has expired, 0 if it is not kept."""
+        """Return when a session expires or has expired, 0 if there is none."""
         session = self._sessions.get((organisation, session_id))
         return 0 if session is None else session.expires_at
 
     def keeps(self, organisation: str, session_id: str) -> bool:
-        """Tell whether a session's row is kept, dead or alive."""
+        """Return whether there is a row of a session, live or expired."""
         return (organisation, session_id) in self._sessions
 
     def count(self) -> tuple[int, int, int]:
-        """Count what is kept, dead or alive: sessions, blocks, keys."""
+        """Count sessions, blocks and keys, live or expired."""
         sessions = self._sessions.values()
         return len(sessions), sum(len(session.blocks) for session in sessions), len(self._keys)
 
     def expiries(self) -> list[int]:
-        """Tell every instant at which something kept here expires."""
+        """Return all times at which something in the store expires."""
         sessions = [session.expires_at for session in self._sessions.values()]
         return sorted(sessions + [used.expires_at for used in self._keys.values()])
 
@@ -440,14 +440,14 @@ def appended(session: Session, command: Create | Update, now: int) -> Session:
 
 def stamped(message: bytes, time: int | None, now: int) -> bytes:
     """Add ``created_at`` as the last member of a JSON object: the time the message brings, or now."""
-    created_at = {"created_at": spelled(now if time is None else time)}
+    created_at = {"created_at": formatted(now if time is None else time)}
     return message.removesuffix(b"}") + b"," + as_json(created_at).removeprefix(b"{")
 
 
-def spelled(milliseconds: int) -> str:
-    """Spell an instant as it goes over the wire."""
-    instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def formatted(milliseconds: int) -> str:
+    """Format a time as in responses."""
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def title_of(text: str) -> str | None:

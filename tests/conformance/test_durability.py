@@ -24,7 +24,7 @@ from tests.conformance.making import (
     user,
 )
 
-# Begins sessions until it is killed, and prints an id once its command has been acknowledged.
+# Creates sessions until it is killed, and prints an id once its command has been acknowledged.
 WRITER = """
 import asyncio, sys
 from sessionary.server.store.opening import open_store
@@ -36,7 +36,7 @@ async def write():
     store = await open_store(sys.argv[1], clock, 10.0)
     while True:
         session = making.create(user("hello"))
-        await store.apply([session])
+        await store.apply(session)
         print(session.session_id, flush=True)
 
 asyncio.run(write())

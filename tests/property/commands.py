@@ -1,4 +1,4 @@
-"""What the properties are tried on: descriptions of commands, made into commands as the story goes on.
+"""What the properties are tried on: descriptions of commands, made into commands as the scenario goes on.
 
 A description says "the third session, with the right version"; which session and which version that is depends on
 what happened before, and is looked up when the command is made.
@@ -27,7 +27,7 @@ WhichVersion = Literal["any", "right", "older", "newer", "several"]
 
 
 @dataclass(frozen=True)
-class Given:
+class Draft:
     """What every description says: which organisation and session, and under which conditions."""
 
     organisation: int
@@ -40,7 +40,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Begin(Given):
+class CreateDraft(Draft):
     """Create a session; one whose id was used before, if there is one and `reuse` says so."""
 
     reuse: bool
@@ -56,7 +56,7 @@ class Begin(Given):
 
 
 @dataclass(frozen=True)
-class Change(Given):
+class UpdateDraft(Draft):
     """Update a session."""
 
     messages: tuple[dict[str, Any], ...] | None
@@ -69,7 +69,7 @@ class Change(Given):
 
 
 @dataclass(frozen=True)
-class Prolong(Given):
+class ExtendDraft(Draft):
     """Extend a session, as far as the horizon, or a millisecond beyond it."""
 
     minutes: int
@@ -77,12 +77,12 @@ class Prolong(Given):
 
 
 @dataclass(frozen=True)
-class Remove(Given):
+class DeleteDraft(Draft):
     """Delete a session."""
 
 
-class Story:
-    """Makes commands out of descriptions, and has the reference tell what they must do."""
+class Scenario:
+    """Makes commands from drafts, and applies them to the reference for the expected outcomes."""
 
     def __init__(self, clock: HandClock, ids: Ids) -> None:
         self.clock = clock
@@ -90,8 +90,8 @@ class Story:
         self.reference = ReferenceStore(clock)
         self.sessions: list[tuple[str, str]] = []
 
-    async def tell(self, described: Sequence[Given]) -> tuple[list[Command], list[Outcome]]:
-        """Make commands, each knowing what became of those before it, and apply them to the reference."""
+    async def apply_to_reference(self, described: Sequence[Draft]) -> tuple[list[Command], list[Outcome]]:
+        """Make commands, each from the state after the ones before it, and apply them to the reference."""
         commands: list[Command] = []
         outcomes: list[Outcome] = []
         for given in described:
@@ -108,8 +108,8 @@ class Story:
         self.sessions.append((command.organisation, session_id))
         return msgspec.structs.replace(command, session_id=session_id, created_at=self.clock())
 
-    def _command(self, given: Given) -> Command:
-        if isinstance(given, Begin):
+    def _command(self, given: Draft) -> Command:
+        if isinstance(given, CreateDraft):
             return self._create(given)
         organisation, session_id = self._session(given)
         common: dict[str, Any] = {
@@ -120,7 +120,7 @@ class Story:
             "unless_version": self._unless(given.unless, organisation, session_id),
         }
         match given:
-            case Change():
+            case UpdateDraft():
                 messages = given.messages
                 return Update(
                     **common,
@@ -133,12 +133,12 @@ class Story:
                     title=given.title,
                     model=given.model,
                 )
-            case Prolong():
+            case ExtendDraft():
                 return Extend(**common, minutes=given.minutes, horizon=self._horizon(given, organisation, session_id))
             case _:
                 return Delete(**common)
 
-    def _create(self, given: Begin) -> Create:
+    def _create(self, given: CreateDraft) -> Create:
         organisation = ORGANISATIONS[given.organisation]
         created_at = self.clock() - (given.imported or 0)
         create = Create(
@@ -165,7 +165,7 @@ class Story:
         self.sessions.append((organisation, create.session_id))
         return create
 
-    def _session(self, given: Given) -> tuple[str, str]:
+    def _session(self, given: Draft) -> tuple[str, str]:
         if not self.sessions:
             return ORGANISATIONS[given.organisation], self.ids.next(self.clock())
         live = [name for name in self.sessions if self.reference.version_of(*name)]
@@ -173,7 +173,7 @@ class Story:
         organisation, session_id = pool[given.session % len(pool)]
         return (ORGANISATIONS[given.organisation] if given.foreign else organisation), session_id
 
-    def _horizon(self, given: Prolong, organisation: str, session_id: str) -> int:
+    def _horizon(self, given: ExtendDraft, organisation: str, session_id: str) -> int:
         if isinstance(given.horizon, int):
             return given.horizon
         ahead = self.reference.expiry_of(organisation, session_id) + given.minutes * MINUTE - self.clock()
@@ -262,8 +262,8 @@ _given: dict[str, st.SearchStrategy[Any]] = {
     "version": st.sampled_from(["any"] * 7 + ["right"] * 3 + ["several", "older", "newer"]),
     "unless": st.sampled_from(["any"] * 12 + ["right", "older", "newer", "several", "*"]),
 }
-beginnings: st.SearchStrategy[Given] = st.builds(
-    Begin,
+create_drafts: st.SearchStrategy[Draft] = st.builds(
+    CreateDraft,
     **_given,
     reuse=st.sampled_from([False, False, True]),
     user_id=st.sampled_from(USERS),
@@ -277,7 +277,7 @@ beginnings: st.SearchStrategy[Given] = st.builds(
     imported=st.sampled_from([None] * 5 + [0, 1, HOUR, 400 * DAY]),
 )
 _change = st.builds(
-    Change,
+    UpdateDraft,
     **_given,
     messages=st.none() | _blocks,
     ages=_ages,
@@ -288,7 +288,7 @@ _change = st.builds(
     model=st.sampled_from([None, *MODELS]),
 )
 _nothing = st.builds(
-    Change,
+    UpdateDraft,
     **_given,
     messages=st.none(),
     ages=st.just(()),
@@ -299,15 +299,15 @@ _nothing = st.builds(
     model=st.none(),
 )
 _prolong = st.builds(
-    Prolong,
+    ExtendDraft,
     **_given,
     minutes=st.sampled_from([1, 5, 60, 1440]),
     horizon=st.sampled_from([HOUR, DAY, 30 * DAY, 30 * DAY, "reached", "passed"]),
 )
-_remove = st.builds(Remove, **_given)
+_remove = st.builds(DeleteDraft, **_given)
 
-described: st.SearchStrategy[Given] = st.one_of(
-    _change, beginnings, _change, _change, _change, _prolong, _remove, _nothing
+described: st.SearchStrategy[Draft] = st.one_of(
+    _change, create_drafts, _change, _change, _change, _prolong, _remove, _nothing
 )
 batches = st.lists(described, min_size=1, max_size=8)
 

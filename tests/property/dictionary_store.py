@@ -1,4 +1,4 @@
-"""The smallest engine: it keeps the rows that `apply_commands` says to write, and fails where a database would."""
+"""The smallest engine: it stores the rows that `apply_commands` returns, and fails where a database would."""
 
 from collections.abc import Sequence
 
@@ -106,7 +106,7 @@ class DictionaryStore:
         return build_page(rows, query.limit, str)
 
     async def sweep(self, limit: int) -> SweepResult:
-        """Remove what has expired."""
+        """DeleteDraft what has expired."""
         now = self._clock()
         due = [key for key, session in self.sessions.items() if session.expires_at <= now][:limit]
         for key in due:

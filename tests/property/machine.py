@@ -1,4 +1,4 @@
-"""Drives an engine and the reference in step, and compares every answer."""
+"""Applies the same commands to an engine and to the reference, and compares all results."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -15,10 +15,10 @@ from tests.property.commands import (
     MODELS,
     ORGANISATIONS,
     USERS,
-    Given,
-    Story,
+    Draft,
+    Scenario,
     batches,
-    beginnings,
+    create_drafts,
     described,
     plain,
 )
@@ -38,44 +38,44 @@ class Engine(Protocol):
     async def sweep(self, limit: int) -> SweepResult: ...
 
 
-class InStep(RuleBasedStateMachine):
-    """An engine that begins empty, and the reference; whatever one answers the other must answer too."""
+class Comparison(RuleBasedStateMachine):
+    """An engine that starts empty, and the reference: both must give the same results."""
 
     def __init__(self, runner: asyncio.Runner, engine: Engine, clock: HandClock, ids: Ids) -> None:
         super().__init__()
         self._runner = runner
         self._engine = engine
         self._clock = clock
-        self._story = Story(clock, ids)
+        self._scenario = Scenario(clock, ids)
         self._steps = 0
         self._swept_ahead = 0
-        self._told: list[Command] = []
+        self._applied: list[Command] = []
 
-    @initialize(given=st.lists(beginnings, min_size=1, max_size=3))
-    def begin(self, given: list[Given]) -> None:
-        """Have something to talk about."""
+    @initialize(given=st.lists(create_drafts, min_size=1, max_size=3))
+    def begin(self, given: list[Draft]) -> None:
+        """Create some sessions."""
         self._batch(given)
 
     @rule(given=described)
-    def command(self, given: Given) -> None:
+    def command(self, given: Draft) -> None:
         """Apply one command."""
         self._batch([given])
 
     @rule(given=batches)
-    def batch(self, given: list[Given]) -> None:
+    def batch(self, given: list[Draft]) -> None:
         """Apply several commands at once."""
         self._batch(given)
 
     @rule(given=batches)
-    def another_batch(self, given: list[Given]) -> None:
+    def another_batch(self, given: list[Draft]) -> None:
         """Do so more often than the rest."""
         self._batch(given)
 
     @rule(which=st.lists(st.integers(0, 20), min_size=1, max_size=4))
     def again(self, which: list[int]) -> None:
-        """Send earlier commands once more, as a caller does who missed the answer."""
-        commands = [self._story.repeated(self._told[-1 - number % len(self._told)]) for number in which]
-        expected = self._run(_apply_each(self._story.reference, commands))
+        """Repeat earlier commands, as a caller does that got no response."""
+        commands = [self._scenario.repeated(self._applied[-1 - number % len(self._applied)]) for number in which]
+        expected = self._run(_apply_each(self._scenario.reference, commands))
         self._compare_outcomes(self._run(_apply_each(self._engine, commands)), expected)
         self._compare_everything()
 
@@ -88,7 +88,7 @@ class InStep(RuleBasedStateMachine):
     @rule(before=st.sampled_from([0, 0, 1]))
     def move_to_the_next_expiry(self, before: int) -> None:
         """Let time pass until something expires, or to the moment before."""
-        expiries = self._story.reference.expiries()
+        expiries = self._scenario.reference.expiries()
         coming = [instant - before for instant in expiries if instant - before > self._clock()]
         if coming:
             self._clock.move(coming[0] - self._clock())
@@ -114,8 +114,8 @@ class InStep(RuleBasedStateMachine):
     )
     def check_schema(self, which: int, window: Window) -> None:
         """Read messages through a window."""
-        if self._story.sessions:
-            name = self._story.sessions[which % len(self._story.sessions)]
+        if self._scenario.sessions:
+            name = self._scenario.sessions[which % len(self._scenario.sessions)]
             self._run(self._compare_fetch(*name, window))
 
     @rule(
@@ -132,7 +132,7 @@ class InStep(RuleBasedStateMachine):
 
         async def compare() -> None:
             await self._compare_list(ListQuery(**asked))
-            for _, session_id in self._story.sessions[-4:]:
+            for _, session_id in self._scenario.sessions[-4:]:
                 await self._compare_list(ListQuery(**asked, after=session_id))
 
         self._run(compare())
@@ -143,16 +143,16 @@ class InStep(RuleBasedStateMachine):
         self._sweep_both(limit=1000)
         self._compare_everything()
 
-    def _batch(self, given: list[Given]) -> None:
-        commands, expected = self._run(self._story.tell(given))
-        self._told += commands
+    def _batch(self, given: list[Draft]) -> None:
+        commands, expected = self._run(self._scenario.apply_to_reference(given))
+        self._applied += commands
         self._compare_outcomes(self._run(_apply_each(self._engine, commands)), expected)
         self._compare_everything()
 
     def _sweep_both(self, limit: int) -> None:
         removed = self._swept_ahead + self._run(self._sweep_in_pieces(limit))
         self._swept_ahead = 0
-        assert removed == self._run(sweep_all(self._story.reference))
+        assert removed == self._run(sweep_all(self._scenario.reference))
 
     def _compare_outcomes(self, got: list[Outcome], expected: list[Outcome]) -> None:
         assert list(map(_comparable, got)) == list(map(_comparable, expected))
@@ -161,7 +161,7 @@ class InStep(RuleBasedStateMachine):
         self._steps += 1
 
         async def compare() -> None:
-            for organisation, session_id in self._story.sessions:
+            for organisation, session_id in self._scenario.sessions:
                 for window in (None, Window(limit=1 + self._steps % 4)):
                     await self._compare_fetch(organisation, session_id, window)
                 other = ORGANISATIONS[self._steps % len(ORGANISATIONS)]
@@ -173,12 +173,12 @@ class InStep(RuleBasedStateMachine):
 
     async def _compare_fetch(self, organisation: str, session_id: str, window: Window | None) -> None:
         got = await _fetched(self._engine, organisation, session_id, window)
-        expected = await _fetched(self._story.reference, organisation, session_id, window)
+        expected = await _fetched(self._scenario.reference, organisation, session_id, window)
         assert got == expected
 
     async def _compare_list(self, query: ListQuery) -> None:
         got = await self._engine.list_sessions(query)
-        expected = await self._story.reference.list_sessions(query)
+        expected = await self._scenario.reference.list_sessions(query)
         assert (plain(b"[%b]" % got.sessions), got.after) == (plain(b"[%b]" % expected.sessions), expected.after)
 
     async def _sweep_in_pieces(self, limit: int) -> int:

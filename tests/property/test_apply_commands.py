@@ -1,4 +1,4 @@
-"""Properties of `decide` and `apply_commands` alone: pure, and a batch is nothing but its commands one after another."""
+"""Properties of `apply_command` and `apply_commands`: pure, and a batch equals its commands one after another."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from sessionary.errors import SessionaryError
 from sessionary.server.store.base import Command, Outcome
 from sessionary.server.store.rules import BatchResult, apply_command, apply_commands, idempotency_key_id
 from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids
-from tests.property.commands import Given, Story, batches, beginnings
+from tests.property.commands import Draft, Scenario, batches, create_drafts
 from tests.property.dictionary_store import DictionaryStore
 from tests.property.profiles import search
 
@@ -21,27 +21,27 @@ from tests.property.profiles import search
 pytestmark = pytest.mark.timeout(1800)
 
 steps = st.sampled_from([0, 1, MINUTE, HOUR, DAY])
-stories = st.tuples(
-    st.lists(beginnings, min_size=1, max_size=3),
+scenarios = st.tuples(
+    st.lists(create_drafts, min_size=1, max_size=3),
     st.lists(st.tuples(batches, steps), min_size=1, max_size=4),
 )
-Told = tuple[list[Given], list[tuple[list[Given], int]]]
+Drafts = tuple[list[Draft], list[tuple[list[Draft], int]]]
 
 
-def tell(story: Told) -> tuple[list[tuple[list[Command], list[Outcome]]], list[int]]:
-    """Make a story's commands, with what the reference says of each, and the instant of each batch."""
+def run_on_reference(scenario: Drafts) -> tuple[list[tuple[list[Command], list[Outcome]]], list[int]]:
+    """Make the commands of a scenario; return them with the expected outcomes, and the time of each batch."""
     clock = HandClock()
-    teller = Story(clock, Ids())
+    maker = Scenario(clock, Ids())
 
-    async def tell_all() -> tuple[list[tuple[list[Command], list[Outcome]]], list[int]]:
-        told, instants = [], []
-        for described, step in [(story[0], 0), *story[1]]:
+    async def apply_all_to_reference() -> tuple[list[tuple[list[Command], list[Outcome]]], list[int]]:
+        applied, times = [], []
+        for described, step in [(scenario[0], 0), *scenario[1]]:
             clock.move(step)
-            told.append(await teller.tell(described))
-            instants.append(clock())
-        return told, instants
+            applied.append(await maker.apply_to_reference(described))
+            times.append(clock())
+        return applied, times
 
-    return asyncio.run(tell_all())
+    return asyncio.run(apply_all_to_reference())
 
 
 def comparable(outcomes: Sequence[Outcome]) -> list[object]:
@@ -51,7 +51,7 @@ def comparable(outcomes: Sequence[Outcome]) -> list[object]:
 
 
 def apply_on(store: DictionaryStore, commands: Sequence[Command], now: int) -> BatchResult:
-    """Fold on what a store keeps, and see that what was read stays as it was."""
+    """Apply commands to what a store holds, and check that what was read is not modified."""
     stored, keys = store.locked(commands), store.locked_keys(commands)
     before = deepcopy((stored, keys, list(commands)))
     result = apply_commands(commands, stored, keys, now)
@@ -60,13 +60,13 @@ def apply_on(store: DictionaryStore, commands: Sequence[Command], now: int) -> B
 
 
 @search(examples=150)
-@given(stories)
-def test_applying_a_batch_equals_applying_its_commands_one_after_another(story: Told) -> None:
-    told, instants = tell(story)
+@given(scenarios)
+def test_applying_a_batch_equals_applying_its_commands_one_after_another(scenario: Drafts) -> None:
+    applied, times = run_on_reference(scenario)
     clock = HandClock()
     together, alone = DictionaryStore(clock), DictionaryStore(clock)
 
-    for (commands, expected), now in zip(told, instants, strict=True):
+    for (commands, expected), now in zip(applied, times, strict=True):
         clock.now = now
         outcomes = together.run(commands)
         one_by_one = [alone.run([command])[0] for command in commands]
@@ -78,13 +78,13 @@ def test_applying_a_batch_equals_applying_its_commands_one_after_another(story: 
 
 
 @search(examples=150)
-@given(stories)
-def test_rows_are_written_once_and_in_order_and_nothing_read_is_changed(story: Told) -> None:
-    told, instants = tell(story)
+@given(scenarios)
+def test_rows_are_written_once_and_in_order_and_nothing_read_is_changed(scenario: Drafts) -> None:
+    applied, times = run_on_reference(scenario)
     clock = HandClock()
     store = DictionaryStore(clock)
 
-    for (commands, _), now in zip(told, instants, strict=True):
+    for (commands, _), now in zip(applied, times, strict=True):
         clock.now = now
         result = apply_on(store, commands, now)
         inserted = [(session.organisation, session.id) for session in result.inserted]
@@ -100,13 +100,13 @@ def test_rows_are_written_once_and_in_order_and_nothing_read_is_changed(story: T
 
 
 @search(examples=150)
-@given(stories)
-def test_applying_a_command_changes_no_state_and_is_deterministic(story: Told) -> None:
-    told, instants = tell(story)
+@given(scenarios)
+def test_applying_a_command_changes_no_state_and_is_deterministic(scenario: Drafts) -> None:
+    applied, times = run_on_reference(scenario)
     clock = HandClock()
     store = DictionaryStore(clock)
 
-    for (commands, _), now in zip(told, instants, strict=True):
+    for (commands, _), now in zip(applied, times, strict=True):
         clock.now = now
         for command in commands:
             state = store.sessions.get((command.organisation, command.session_id))
@@ -127,13 +127,13 @@ def test_applying_a_command_changes_no_state_and_is_deterministic(story: Told) -
 
 
 @search(examples=100)
-@given(stories)
-def test_a_message_block_follows_the_last_one_without_a_gap(story: Told) -> None:
-    told, instants = tell(story)
+@given(scenarios)
+def test_a_message_block_follows_the_last_one_without_a_gap(scenario: Drafts) -> None:
+    applied, times = run_on_reference(scenario)
     clock = HandClock()
     store = DictionaryStore(clock)
 
-    for (commands, _), now in zip(told, instants, strict=True):
+    for (commands, _), now in zip(applied, times, strict=True):
         clock.now = now
         store.run(commands)
 

@@ -1,4 +1,4 @@
-"""Every engine answers as the reference does, whatever it is asked and in whatever company."""
+"""Every engine gives the results of the reference, for any commands in any batches."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sessionary.server.store.opening import migrate, open_store
 from tests.conformance.making import HandClock, Ids
 from tests.harness.postgres import PostgresServer
 from tests.property.dictionary_store import DictionaryStore
-from tests.property.machine import Engine, InStep
+from tests.property.machine import Comparison, Engine
 from tests.property.profiles import search
 
 SECONDS_MAX = 20.0
@@ -31,7 +31,7 @@ def runner() -> Iterator[asyncio.Runner]:
 def compare(runner: asyncio.Runner, engine: Engine, clock: HandClock, effort: settings) -> None:
     ids = Ids()
 
-    class Here(InStep):
+    class Here(Comparison):
         def __init__(self) -> None:
             super().__init__(runner, engine, clock, ids)
 

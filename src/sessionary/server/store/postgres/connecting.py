@@ -64,13 +64,13 @@ async def connect(
     """
     milliseconds = int(seconds_max * 1000)
     locks = milliseconds * 8 // 20 if lock_seconds is None else int(lock_seconds * 1000)
-    wanted = {
+    values = {
         **settings,
         "statement_timeout": str(milliseconds * 9 // 20),
         "lock_timeout": str(locks),
         "idle_in_transaction_session_timeout": str(milliseconds),
     }
-    return await connect_to(read_url(url), seconds_max * _PART, wanted)
+    return await connect_to(read_url(url), seconds_max * _PART, values)
 
 
 async def connect_to(target: Target, seconds_max: float, settings: Mapping[str, str]) -> asyncpg.Connection:
@@ -124,8 +124,8 @@ async def _connect_one(target: Target, address: HostAddress, settings: Mapping[s
     )
     try:
         # Set after connecting, because poolers refuse startup parameters that they do not know.
-        wanted = {"application_name": "sessionary", **target.settings, **settings}
-        _check_primary(is_standby=await connection.fetchval(_SET, list(wanted), list(wanted.values())))
+        values = {"application_name": "sessionary", **target.settings, **settings}
+        _check_primary(is_standby=await connection.fetchval(_SET, list(values), list(values.values())))
     except BaseException:
         connection.terminate()
         raise

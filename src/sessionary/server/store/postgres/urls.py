@@ -210,10 +210,10 @@ def _settings(parameters: Mapping[str, str]) -> tuple[dict[str, str], dict[str, 
 
 
 def _is_verified(parameters: Mapping[str, str]) -> bool:
-    """Whether the server's certificate is held against those that the system trusts.
+    """Return whether the server's certificate is verified against those that the system trusts.
 
-    The driver cannot bind the channel. What ``channel_binding=require`` is to prevent, somebody else in the server's
-    address, is prevented by its certificate instead.
+    The driver does not support channel binding. ``channel_binding=require`` is to prevent that another server poses as
+    this one; verifying the certificate prevents that, too.
     """
     roots = parameters.get("sslrootcert", "")
     if roots == "system":

@@ -32,7 +32,7 @@ class FileWatch:
         self._file_identity: Final = _identity(self._file)
         self._log_identity: Final = _identity(self._log)
         self._others: Final = {
-            place: _identity(place) for place in map(str, (real, index_of(real))) if place != self._file
+            other: _identity(other) for other in map(str, (real, index_of(real))) if other != self._file
         }
         self._on_lost: Final = on_lost
         self._overwrites: Final = contents
@@ -87,13 +87,13 @@ class FileWatch:
         self._is_overwritten = self._is_overwritten or self._overwrites.is_overwritten()
 
     def _check_others(self) -> None:
-        for place, identity in self._others.items():
+        for path, identity in self._others.items():
             try:
-                found = _identity(place)
+                found = _identity(path)
             except OSError as error:
                 raise self._lost(f"{error.filename}: {error.strerror}") from error
             if found != identity:
-                raise self._lost(f"another file is at {place}")
+                raise self._lost(f"another file is at {path}")
 
     def _lost(self, reason: str) -> StoreUnavailableError:
         if self._is_intact:
@@ -107,6 +107,6 @@ class FileWatch:
         return StoreUnavailableError(FILE_GONE, reason=f"not the file that was opened: {reason}")
 
 
-def _identity(place: str) -> Identity:
-    found = os.stat(place)  # noqa: PTH116 - as above
+def _identity(path: str) -> Identity:
+    found = os.stat(path)  # noqa: PTH116 - as above
     return found.st_ino, found.st_dev

@@ -64,16 +64,16 @@ def journal_of(real: Path) -> Path:
 
 def files_beside(real: Path) -> list[Path]:
     """Return the files beside a path that SQLite would treat as those of the file there."""
-    places = (log_of(real), journal_of(real), index_of(real))
-    return [place for place in places if place.exists() or place.is_symlink()]
+    paths = (log_of(real), journal_of(real), index_of(real))
+    return [path for path in paths if path.exists() or path.is_symlink()]
 
 
 def check_no_orphaned_log(real: Path) -> None:
     """Raise OSError if there is a log without its database file: SQLite would delete the log and its data."""
-    for place in (log_of(real), journal_of(real)):
-        if not real.exists() and place.exists() and place.stat().st_size:
-            told = f"It does not exist, but {place} does, which may hold acknowledged data: check both first"
-            raise FileNotFoundError(errno.ENOENT, told, str(real))
+    for beside in (log_of(real), journal_of(real)):
+        if not real.exists() and beside.exists() and beside.stat().st_size:
+            reason = f"It does not exist, but {beside} does, which may hold acknowledged data: check both first"
+            raise FileNotFoundError(errno.ENOENT, reason, str(real))
 
 
 def lock_of(real: Path) -> Path:

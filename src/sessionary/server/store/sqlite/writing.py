@@ -177,15 +177,15 @@ class Writer:
         return result.outcomes
 
     def _read_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
-        wanted: dict[SessionKey, bool] = {}
+        sessions: dict[SessionKey, bool] = {}
         for command in commands:
             if not isinstance(command, Create):
                 key = session_key(command)
                 merges = isinstance(command, Update) and command.metadata is not None
-                wanted[key] = merges or wanted.get(key, False)
+                sessions[key] = merges or sessions.get(key, False)
         execute, statement = self._connection.execute, self._sql["read_sessions"]
         stored: dict[SessionKey, StoredSession] = {}
-        for (organisation, session_id), with_metadata in wanted.items():
+        for (organisation, session_id), with_metadata in sessions.items():
             bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "with_metadata": with_metadata}
             for row in execute(statement, bindings):
                 stored[organisation, session_id] = to_session(organisation, session_id, row)
