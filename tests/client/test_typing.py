@@ -16,7 +16,7 @@ from sessionary import *
 from datetime import datetime
 from sessionary import APIResponse, AsyncClient, Client
 
-client = Client("http://127.0.0.1:8080", token="t", organisation="acme", timeout=3, headers={}, max_max_retries=1)
+client = Client("http://127.0.0.1:8080", token="t", organisation="acme", timeout=3, headers={}, max_retries=1)
 assert_type(client.create_session(user_id="u", session_group="g").session_id, str)
 assert_type(client.get_session("s", timeout=None, token="t", organisation="o", headers={}), Session)
 assert_type(client.list_sessions(limit=3), Page[ListedSession])
