@@ -91,7 +91,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def lasting(session: dict[str, Any]) -> bytes:
+def preserved_json(session: dict[str, Any]) -> bytes:
     """Encode what an import must preserve exactly: everything except id, the server's times and counts."""
     kept = {name: value for name, value in session.items() if name not in {"id", "total_messages", *_SERVER_TIMES}}
     kept["messages"] = [
@@ -101,11 +101,11 @@ def lasting(session: dict[str, Any]) -> bytes:
     return json.dumps(dict(sorted(kept.items())), ensure_ascii=False).encode()
 
 
-def census(sessions: Iterable[dict[str, Any]]) -> Counter[bytes]:
+def count_sessions(sessions: Iterable[dict[str, Any]]) -> Counter[bytes]:
     """Count equal sessions, using little memory."""
-    return Counter(hashlib.blake2b(lasting(each), digest_size=12).digest() for each in sessions)
+    return Counter(hashlib.blake2b(preserved_json(each), digest_size=12).digest() for each in sessions)
 
 
-def whole(session: dict[str, Any]) -> dict[str, Any]:
+def without_server_fields(session: dict[str, Any]) -> dict[str, Any]:
     """What an export and an import must preserve: everything except the id and the server's times."""
     return {name: value for name, value in session.items() if name not in {"id", *_SERVER_TIMES}}

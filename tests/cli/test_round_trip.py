@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.live_server import Measured, Tenant, running_server
-from tests.cli.sample_sessions import census, lines, session, whole, write
+from tests.cli.sample_sessions import count_sessions, lines, session, without_server_fields, write
 
 SESSIONS = int(os.environ.get("ROUND_TRIP_SESSIONS", "250"))
 MEGABYTES_MAX = 200
@@ -38,13 +38,13 @@ def test_all_sessions_survive_import_and_export_at_constant_memory(tenant: Tenan
         rate = SESSIONS / measured.seconds
         sys.stdout.write(f"{name}: {measured.seconds:.1f} s, {rate:.0f}/s, {measured.megabytes:.0f} MB at most\n")
         _check(measured)
-    expected = census(lines(original))
-    assert census(lines(tmp_path / "exported.jsonl")) == expected
-    assert census(lines(tmp_path / "again.jsonl")) == expected
+    expected = count_sessions(lines(original))
+    assert count_sessions(lines(tmp_path / "exported.jsonl")) == expected
+    assert count_sessions(lines(tmp_path / "again.jsonl")) == expected
     for first_line, second_line in zip(
         lines(tmp_path / "exported.jsonl"), lines(tmp_path / "again.jsonl"), strict=True
     ):
-        assert whole(first_line) == whole(second_line)
+        assert without_server_fields(first_line) == without_server_fields(second_line)
     assert took["import once more"].completed.stdout == (
         f"exported.jsonl: 0 imported, {SESSIONS} already there\n".encode()
     )

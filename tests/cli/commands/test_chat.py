@@ -22,14 +22,14 @@ from tests.client.faults import FaultProxy, dropped_after, dropped_before, passe
 from tests.harness.waiting import poll
 
 PAUSE = b": pause\n\n"
-"""A comment of an event stream, at which an answer pauses."""
+"""A comment of an event stream, at which the response pauses."""
 
 
-def streamed(*pieces: str, tokens: int | None = None, end: bytes = b"data: [DONE]\n\n") -> tuple[int, bytes]:
-    """An answer as a stream of server-sent events; an empty piece is a pause."""
+def streamed(*chunks: str, tokens: int | None = None, end: bytes = b"data: [DONE]\n\n") -> tuple[int, bytes]:
+    """A response as a stream of server-sent events; an empty chunk is a pause."""
     events = [
-        PAUSE if not piece else b"data: %b\n\n" % json.dumps({"choices": [{"delta": {"content": piece}}]}).encode()
-        for piece in pieces
+        PAUSE if not chunk else b"data: %b\n\n" % json.dumps({"choices": [{"delta": {"content": chunk}}]}).encode()
+        for chunk in chunks
     ]
     usage = {"choices": [], "usage": {"total_tokens": tokens}}
     events += [b"data: %b\n\n" % json.dumps(usage).encode()] if tokens is not None else []
@@ -37,14 +37,14 @@ def streamed(*pieces: str, tokens: int | None = None, end: bytes = b"data: [DONE
 
 
 class FakeModel:
-    """An OpenAI-compatible endpoint, which says in capitals what it was reasons; use it with `with`."""
+    """An OpenAI-compatible endpoint that replies with the last message in capitals; a context manager."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
-        self.answers: list[tuple[int, bytes]] = []
+        self.responses: list[tuple[int, bytes]] = []
         self.hold: threading.Event | None = None
-        """Where it is set, an answer waits for it before it ends."""
+        """If set, a response waits for it before it ends."""
         handler = type("Handler", (_Handler,), {"model": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -60,15 +60,15 @@ class FakeModel:
 
     @property
     def url(self) -> str:
-        """What `--endpoint` takes."""
+        """The value of `--endpoint`."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
-    def answer(self, path: str, requests: dict[str, Any]) -> tuple[int, bytes]:
-        """Answer as planned, or else with a reply."""
+    def respond(self, path: str, requests: dict[str, Any]) -> tuple[int, bytes]:
+        """Return the next planned response, or else a reply."""
         assert path == "/v1/chat/completions"
         self.requests.append(requests)
-        if self.answers:
-            return self.answers.pop(0)
+        if self.responses:
+            return self.responses.pop(0)
         text = str(requests["messages"][-1]["content"]).upper()
         message = {"role": "assistant", "content": text}
         return 200, json.dumps({"choices": [{"message": message}], "usage": {"total_tokens": 7}}).encode()
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         requests = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.model.keys.append(self.headers["Authorization"])
-        status, body = self.model.answer(self.path, requests)
+        status, body = self.model.respond(self.path, requests)
         self.send_response(status)
         if body.startswith(b"data:"):
             self.send_header("Content-Type", "text/event-stream; charset=utf-8")
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(rest)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ FAILURES = [
 
 
 def test_an_endpoint_error_is_shown_and_the_request_repeated(tenant: Tenant, client: Client, model: FakeModel) -> None:
-    model.answers = [(status, body) for status, body, _ in FAILURES]
+    model.responses = [(status, body) for status, body, _ in FAILURES]
     completed = tenant.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hello\n\n\n\n\n\n\n")
     assert completed.returncode == 0, completed.stderr
     reasons = [line for line in completed.stderr.decode().splitlines() if line.startswith("No reply: ")]
@@ -189,7 +189,7 @@ def test_an_endpoint_error_is_shown_and_the_request_repeated(tenant: Tenant, cli
 
 
 def test_a_streamed_reply_is_stored_once_and_completely(tenant: Tenant, client: Client, model: FakeModel) -> None:
-    model.answers = [streamed("Hel", "lo,\nwor", "ld \x1b[2J", tokens=12)]
+    model.responses = [streamed("Hel", "lo,\nwor", "ld \x1b[2J", tokens=12)]
     completed = tenant.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\n")
     assert completed.returncode == 0, completed.stderr
     assert model.requests[0]["stream"] is True
@@ -199,7 +199,7 @@ def test_a_streamed_reply_is_stored_once_and_completely(tenant: Tenant, client: 
 
 
 def test_an_endpoint_without_streaming_gets_a_plain_request(tenant: Tenant, client: Client, model: FakeModel) -> None:
-    model.answers = [(400, b'{"error": {"message": "Unknown parameter: stream_options"}}')]
+    model.responses = [(400, b'{"error": {"message": "Unknown parameter: stream_options"}}')]
     completed = tenant.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\nAgain\n")
     assert completed.returncode == 0, completed.stderr
     assert ["stream" in requests for requests in model.requests] == [True, False, False]
@@ -220,7 +220,7 @@ BROKEN_STREAMS = [
 
 
 def test_a_broken_stream_is_reported_and_not_stored(tenant: Tenant, client: Client, model: FakeModel) -> None:
-    model.answers = [answer for answer, _ in BROKEN_STREAMS]
+    model.responses = [answer for answer, _ in BROKEN_STREAMS]
     completed = tenant.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\n" + b"\n" * len(BROKEN_STREAMS))
     assert completed.returncode == 0, completed.stderr
     reasons = [line for line in completed.stderr.decode().splitlines() if line.startswith("No reply: ")]
@@ -230,7 +230,7 @@ def test_a_broken_stream_is_reported_and_not_stored(tenant: Tenant, client: Clie
 
 
 def test_a_stream_that_ends_early_is_reported_and_not_stored(tenant: Tenant, client: Client, model: FakeModel) -> None:
-    model.answers = [streamed("par", "tial", end=b"")]
+    model.responses = [streamed("par", "tial", end=b"")]
     completed = tenant.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\n")
     assert completed.returncode == 1
     assert b"No reply: the endpoint closed the connection before the end" in completed.stderr
@@ -244,7 +244,7 @@ def test_a_truncated_reply_is_reported_and_stored(
 ) -> None:
     last = b"data: %b\n\n" % json.dumps({"choices": [{"delta": {}, "finish_reason": reason}]}).encode()
     message = {"choices": [{"message": {"content": "two"}, "finish_reason": reason}]}
-    model.answers = [streamed("one", end=last + end), (200, json.dumps(message).encode())]
+    model.responses = [streamed("one", end=last + end), (200, json.dumps(message).encode())]
     completed = tenant.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\nAgain\n")
     assert completed.returncode == 0, completed.stderr
     assert completed.stderr.decode().count("reply was cut off at the endpoint's length limit") == (
@@ -257,7 +257,7 @@ def test_a_reply_with_only_tool_calls_is_reported(tenant: Tenant, client: Client
     calls = [{"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     chunk = {"choices": [{"delta": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
     message = {"choices": [{"message": {"content": None, "tool_calls": calls}}]}
-    model.answers = [streamed(end=b"data: %b\n\n" % json.dumps(chunk).encode()), (200, json.dumps(message).encode())]
+    model.responses = [streamed(end=b"data: %b\n\n" % json.dumps(chunk).encode()), (200, json.dumps(message).encode())]
     completed = tenant.run("chat", "--endpoint", model.url, "--model", "m", stdin=b"Hi\n\n")
     assert completed.returncode == 1
     assert completed.stderr.count(b"No reply: the endpoint's response only calls tools, and this chat has none.") == 2
@@ -521,7 +521,7 @@ def test_no_color_is_honoured_in_a_terminal(tenant: Tenant, client: Client, tmp_
 def test_a_terminal_shows_a_waiting_note_until_the_reply_starts(
     tenant: Tenant, model: FakeModel, tmp_path: Path
 ) -> None:
-    model.answers = [streamed("First words", "", " and the rest")]
+    model.responses = [streamed("First words", "", " and the rest")]
     model.hold = threading.Event()
     variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in tenant.environment.items())
     chat = f"env {variables} {sys.executable} -m sessionary chat --endpoint {model.url} --model small"
@@ -533,7 +533,7 @@ def test_a_terminal_shows_a_waiting_note_until_the_reply_starts(
         assert "Waiting" not in screen
         model.hold.set()
         terminal.wait_for("First words and the rest")
-        model.answers = [(200, b"data:\n\n" + PAUSE + streamed("Late")[1])]
+        model.responses = [(200, b"data:\n\n" + PAUSE + streamed("Late")[1])]
         model.hold.clear()
         terminal.wait_for("you>", 2)
         terminal.type("Again", "Enter")

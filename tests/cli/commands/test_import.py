@@ -402,7 +402,7 @@ def test_a_killed_import_is_resumed_without_duplicates(
         finished = run_import(str(file), SESSIONARY_URL=proxy.base_url)
 
     assert finished.returncode == 0, finished.stderr
-    assert sample_sessions.census(stored()) == sample_sessions.census(sample_sessions.lines(file))
+    assert sample_sessions.count_sessions(stored()) == sample_sessions.count_sessions(sample_sessions.lines(file))
 
 
 @pytest.mark.parametrize("back_in_time", [True, False], ids=["back in time", "away for long"])
@@ -425,8 +425,8 @@ def test_an_import_survives_a_killed_server_or_is_resumed_without_duplicates(
             assert 20 < len(_ids(tenant)) < 200
             assert run("import", str(file), environment=environment).returncode == 0
         assert run("export", "--output", "out.jsonl", environment=environment).returncode == 0
-    found = sample_sessions.census(sample_sessions.lines(Path("out.jsonl")))
-    assert found == sample_sessions.census(sample_sessions.lines(file))
+    found = sample_sessions.count_sessions(sample_sessions.lines(Path("out.jsonl")))
+    assert found == sample_sessions.count_sessions(sample_sessions.lines(file))
 
 
 def _start_import(tenant: Tenant, proxy: FaultProxy, file: Path, then: FieldError, *words: str) -> Popen[bytes]:
