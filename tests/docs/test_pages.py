@@ -24,7 +24,7 @@ _SHOWN = {
     "extend_session": models.ExtendedSession,
     "delete_session": models.DeletedSession,
     "Errors": models.Problem,
-    "Begin a session": models.CreatedSession,
+    "Create a session": models.CreatedSession,
     "Logs": dict[str, Any],
 }
 
