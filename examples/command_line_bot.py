@@ -43,8 +43,8 @@ def main(user_id: str, *, new: bool) -> None:
     """Talk until the end of the input."""
     with Client() as client:
         session_id = None if new else newest_session(client, user_id)
-        start = {"session_id": session_id} if session_id else {"user_id": user_id, "expiration_minutes": DAY}
-        with client.session(**start) as chat:
+        session_id = session_id or client.create_session(user_id=user_id, expiration_minutes=DAY).session_id
+        with client.session(session_id=session_id) as chat:
             for message in chat.messages:
                 print(f"{message['role']}: {message['content']}")
             while True:

@@ -54,7 +54,7 @@ app = FastAPI(lifespan=lifespan)
 @app.post("/chats", status_code=201)
 async def create_chat(user_id: UserId) -> dict[str, str]:
     """Start a conversation that expires a day from now unless something is said in it."""
-    created = await app.state.sessions.create_session(user_id, expiration_minutes=DAY)
+    created = await app.state.sessions.create_session(user_id=user_id, expiration_minutes=DAY)
     return {"id": created.session_id}
 
 
