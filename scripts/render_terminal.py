@@ -173,7 +173,7 @@ class Shell:
 def record() -> Screen:
     """Run the session in a temporary directory and return the screen at its end."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as name, fake_model() as model:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, fake_model() as model:
         directory = Path(name)
         environment = {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
