@@ -61,8 +61,8 @@ async def create_chat(user_id: UserId) -> dict[str, str]:
 @app.get("/chats")
 async def list_chats(user_id: UserId) -> list[dict[str, Any]]:
     """List a user's conversations, the newest first."""
-    chats = await app.state.sessions.list_sessions(user_id=user_id, limit=20)
-    return [{"id": chat.id, "title": chat.title, "messages": chat.total_messages} for chat in chats]
+    chats = app.state.sessions.iterate_sessions(user_id=user_id)
+    return [{"id": chat.id, "title": chat.title, "messages": chat.total_messages} async for chat in chats]
 
 
 @app.get("/chats/{chat_id}")
