@@ -1,4 +1,4 @@
-"""The code blocks of a page, and running the shell ones as a reader would paste them."""
+"""Finds the code blocks of a page, and runs the shell blocks as if a reader pasted them into a terminal."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 class Block(NamedTuple):
-    """A block of code, and the heading it stands under."""
+    """A code block and the heading above it."""
 
     language: str
     text: str
@@ -23,7 +23,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str, *languages: str) -> list[Block]:
-    """Return the blocks of a page in these languages; a page without any is a mistake of the caller's."""
+    """Return the blocks of a page in these languages; raises AssertionError if there are none."""
     text = (ROOT / page).read_text(encoding="utf-8")
     found = [
         Block(match[1], match[2], _HEADING.findall(text[: match.start()])[-1])
@@ -35,8 +35,8 @@ def blocks(page: str, *languages: str) -> list[Block]:
     return found
 
 
-def pasted(found: list[Block]) -> str:
-    """Join blocks into one shell session; Python goes to the interpreter on the path."""
+def joined_script(found: list[Block]) -> str:
+    """Join blocks into one shell script; Python blocks are passed to `python3`."""
     return "\n".join(
         f"echo {shlex.quote(f'# {number}: {block.heading}')} >&2\n"
         + (f"python3 - <<'END_OF_PYTHON'\n{block.text}END_OF_PYTHON\n" if block.language == "python" else block.text)
@@ -45,7 +45,7 @@ def pasted(found: list[Block]) -> str:
 
 
 def run_shell(script: str, directory: Path, environment: Mapping[str, str], seconds: float = 240) -> str:
-    """Run a script to its end and return what it printed; any command that fails, fails the test."""
+    """Run a bash script and return its standard output; raises AssertionError if any command fails."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
     completed = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],

@@ -1,4 +1,4 @@
-"""The README and the tutorial, in a clone, with nothing installed: block by block as they stand."""
+"""Runs the README's first block and the whole tutorial in a fresh clone with nothing installed."""
 
 import os
 import re
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import Block, blocks, pasted, run_shell
+from tests.docs.blocks import Block, blocks, joined_script, run_shell
+from tests.docs.test_readme import conversation_blocks
 from tests.e2e.terminal import copy_output, open_terminal
 from tests.harness.processes import dies_with_parent, free_port
 from tests.harness.waiting import poll
@@ -21,8 +22,8 @@ from tests.layout.paths import ROOT
 
 pytestmark = pytest.mark.timeout(400)
 
-_NOT_PASTED = {
-    "make test\n": "this test is what it runs",
+_NOT_RUN = {
+    "make test\n": "this test is part of what it runs",
     ".venv/bin/sessionary serve --database postgresql://user:password@host/name\n": (
         "a placeholder; tests/e2e starts servers on PostgreSQL"
     ),
@@ -41,7 +42,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started(clone: Path) -> Iterator[tuple[int, Path]]:
-    """The README's first block, running; its port is a free one instead of 8080, everything else is as written."""
+    """Run the README's first block as written, except for a free port; yields the port and the file with its output."""
     port = free_port()
     printed = clone / "printed.txt"
     first = blocks("README.md", "sh")[0].text
@@ -63,7 +64,9 @@ def started(clone: Path) -> Iterator[tuple[int, Path]]:
         output.close()
         watcher.start()
         try:
-            poll(lambda: _ended(process) or b"curl" in printed.read_bytes(), "a server's greeting", seconds=240)
+            poll(
+                lambda: _has_ended(process) or b"curl" in printed.read_bytes(), "the server's first output", seconds=240
+            )
             yield port, printed
         finally:
             subprocess.run(["pkill", "-TERM", "-s", str(process.pid)], check=False)
@@ -72,45 +75,48 @@ def started(clone: Path) -> Iterator[tuple[int, Path]]:
             os.close(ours)
 
 
-def _ended(process: subprocess.Popen[bytes]) -> bool:
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     if process.poll() is not None:
         raise AssertionError(f"the first block ended with {process.returncode}")
     return False
 
 
 def _network() -> dict[str, str]:
-    """How this machine reaches the package registry is not for a page to say."""
+    """Return the variables with which pip reaches a package index from this machine."""
     return {name: value for name, value in os.environ.items() if name.startswith("PIP_") or "_proxy" in name.lower()}
 
 
-def test_the_first_block_of_the_readme_starts_a_server_whose_curl_works(started: tuple[int, Path], clone: Path) -> None:
+def test_the_first_block_of_the_readme_starts_a_server_and_prints_a_working_curl_command(
+    started: tuple[int, Path], clone: Path
+) -> None:
     port, printed = started
-    greeting = printed.read_text()
-    curl = re.search(r"^  (curl .*?\}')$", greeting, re.MULTILINE | re.DOTALL)
-    assert curl is not None, greeting
-    assert f"http://127.0.0.1:{port}" in greeting
-    assert "sessionary.db" in greeting
+    output = printed.read_text()
+    curl = re.search(r"^  (curl .*?\}')$", output, re.MULTILINE | re.DOTALL)
+    assert curl is not None, output
+    assert f"http://127.0.0.1:{port}" in output
+    assert "sessionary.db" in output
     assert (clone / "sessionary.db").exists()
     assert '"status":"active"' in run_shell(curl[1], clone, {})
 
 
-def test_the_tutorial_starts_as_the_readme_does() -> None:
+def test_the_first_blocks_of_tutorial_and_readme_are_the_same() -> None:
     assert blocks("docs/tutorial.md", "sh")[0].text == blocks("README.md", "sh")[0].text
 
 
 def test_the_tutorial_works_block_by_block(started: tuple[int, Path], clone: Path) -> None:
     port, _ = started
     rest = [_on_port(block, port) for block in blocks("docs/tutorial.md", "sh", "python")[1:]]
-    answers = run_shell(pasted(rest), clone, {"SESSIONARY_PORT": str(port)} | _network())
-    assert '"totalMessages":3,"totalTokens":42' in answers
-    assert '"title":"How do I reset my password?"' in answers
-    assert '"messages_offset":2' in answers
-    assert "Session extended by 30 minutes" in answers
-    assert "Session deleted successfully" in answers
+    printed = run_shell(joined_script(rest), clone, {"SESSIONARY_PORT": str(port)} | _network())
+    assert '"totalMessages":3,"totalTokens":42' in printed
+    assert '"title":"How do I reset my password?"' in printed
+    assert '"messages_offset":2' in printed
+    assert "Session extended by 30 minutes" in printed
+    assert "Session deleted successfully" in printed
 
 
-def test_every_other_block_of_the_readme_has_a_reason_not_to_be_pasted() -> None:
-    assert [block.text for block in blocks("README.md", "sh")[1:] if block.text not in _NOT_PASTED] == []
+def test_every_block_of_the_readme_that_no_test_runs_has_a_reason() -> None:
+    others = [block for block in blocks("README.md", "sh")[1:] if block not in conversation_blocks()]
+    assert [block.text for block in others if block.text not in _NOT_RUN] == []
 
 
 def _on_port(block: Block, port: int) -> Block:

@@ -1,4 +1,4 @@
-"""The blocks for nginx in the documentation are what nginx reads."""
+"""nginx accepts the configuration that the documentation shows."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
 
-def test_nginx_takes_the_blocks_of_the_documentation(tmp_path: Path) -> None:
+def test_nginx_accepts_the_configuration_in_the_documentation(tmp_path: Path) -> None:
     if NGINX is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
     blocks = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
