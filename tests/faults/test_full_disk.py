@@ -91,7 +91,7 @@ def changes(api: ApiClient, session: str) -> list[tuple[str, str, object]]:
 
 
 def renewed(api: ApiClient, session: str, number: int) -> tuple[str, int]:
-    """Check what is stored, and start a new session for the next round."""
+    """Check what is stored, and return the session and number for the next round."""
     assert numbers_in(api, session) == list(range(number + 1))
     return session, number
 
