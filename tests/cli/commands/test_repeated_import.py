@@ -176,7 +176,7 @@ def test_times_and_order_are_kept_with_the_scope(run_import: Import, client: Cli
     assert [session.user_id for session in listed] in ([*NEWEST_FIRST, "u0"], [*NEWEST_FIRST[:-1], "u0", "u1"])
     (session,) = client.list_sessions(user_id="u0").data
     messages = client.get_session(session.id).messages
-    assert session.created_at == "2020-01-01T00:00:00.000Z"
+    assert session.to_dict()["created_at"] == "2020-01-01T00:00:00.000Z"
     assert [message["created_at"] for message in messages[::2]] == ["2020-01-01T00:00:01.500Z"] * 700
 
 
