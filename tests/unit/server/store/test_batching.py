@@ -14,6 +14,7 @@ from sessionary.errors import (
     StoreUnavailableError,
 )
 from sessionary.server.store.batching import Batcher, BatcherLimits
+from tests.harness.virtual_time import on_virtual_time
 
 Answer = int | SessionaryError
 
@@ -58,12 +59,14 @@ async def all_of(*answers: Awaitable[Answer]) -> list[Answer]:
     return list(await asyncio.gather(*answers))
 
 
+@on_virtual_time
 async def test_an_item_gets_its_result() -> None:
     batcher = Batcher[int, int](Doubler(), limits())
 
     assert await batcher.put(21) == 42
 
 
+@on_virtual_time
 async def test_an_item_alone_does_not_wait_for_others() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits())
@@ -76,6 +79,7 @@ async def test_an_item_alone_does_not_wait_for_others() -> None:
     assert asyncio.get_running_loop().time() - began < 2
 
 
+@on_virtual_time
 async def test_what_arrives_while_a_batch_runs_goes_into_the_next() -> None:
     run = Doubler()
     run.gate.clear()
@@ -90,6 +94,7 @@ async def test_what_arrives_while_a_batch_runs_goes_into_the_next() -> None:
     assert run.batches == [[0], [1, 2, 3]]
 
 
+@on_virtual_time
 async def test_what_arrives_in_one_tick_is_one_batch() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits())
@@ -99,6 +104,7 @@ async def test_what_arrives_in_one_tick_is_one_batch() -> None:
     assert run.batches == [[0, 1, 2, 3, 4]]
 
 
+@on_virtual_time
 async def test_items_are_run_and_get_their_results_in_order() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(batch_max=7, waiting_max=1000))
@@ -110,6 +116,7 @@ async def test_items_are_run_and_get_their_results_in_order() -> None:
     assert {len(batch) for batch in run.batches} == {7, 500 % 7}
 
 
+@on_virtual_time
 async def test_the_bytes_of_a_batch_are_limited() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(batch_bytes_max=10))
@@ -119,6 +126,7 @@ async def test_the_bytes_of_a_batch_are_limited() -> None:
     assert run.batches == [[0, 1], [2, 3, 4], [5, 6], [7]]
 
 
+@on_virtual_time
 async def test_an_item_larger_than_a_batch_runs_alone() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(batch_bytes_max=10))
@@ -128,6 +136,7 @@ async def test_an_item_larger_than_a_batch_runs_alone() -> None:
     assert run.batches == [[0], [1], [2]]
 
 
+@on_virtual_time
 async def test_an_error_is_a_result() -> None:
     error = SessionNotFoundError()
 
@@ -139,6 +148,7 @@ async def test_an_error_is_a_result() -> None:
     assert await all_of(batcher.put(0), batcher.put(1), batcher.put(2)) == [0, error, 2]
 
 
+@on_virtual_time
 async def test_too_many_items_are_refused_at_once() -> None:
     run = Doubler()
     run.gate.clear()
@@ -155,6 +165,7 @@ async def test_too_many_items_are_refused_at_once() -> None:
     assert run.batches == [[0], [1, 2, 3]]
 
 
+@on_virtual_time
 async def test_too_many_bytes_are_refused_at_once() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(waiting_bytes_max=14))
@@ -167,6 +178,7 @@ async def test_too_many_bytes_are_refused_at_once() -> None:
     assert await all_of(*answers) == [0, 2, 6]
 
 
+@on_virtual_time
 async def test_room_is_given_back_when_items_run() -> None:
     batcher = Batcher[int, int](Doubler(), limits(waiting_max=3, waiting_bytes_max=14))
 
@@ -174,6 +186,7 @@ async def test_room_is_given_back_when_items_run() -> None:
         assert await all_of(batcher.put(1, 5), batcher.put(2, 5)) == [2, 4]
 
 
+@on_virtual_time
 async def test_an_item_that_waited_half_its_time_is_refused() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(seconds_max=FAST, batch_max=1))
@@ -189,6 +202,7 @@ async def test_an_item_that_waited_half_its_time_is_refused() -> None:
     assert run.batches == [[0]], "what was refused as late has not been run"
 
 
+@on_virtual_time
 async def test_only_late_items_are_refused() -> None:
     run = Doubler()
     run.gate.clear()
@@ -205,6 +219,7 @@ async def test_only_late_items_are_refused() -> None:
     assert stuck.done()
 
 
+@on_virtual_time
 async def test_a_queue_of_late_items_has_room_again() -> None:
     run = Doubler()
     run.gate.clear()
@@ -220,6 +235,7 @@ async def test_a_queue_of_late_items_has_room_again() -> None:
     assert await all_of(*(batcher.put(number, 1, str(number)) for number in (5, 6, 7))) == [10, 12, 14]
 
 
+@on_virtual_time
 async def test_a_run_past_its_time_is_cancelled_and_its_outcome_unknown() -> None:
     run = Doubler()
     run.gate.clear()
@@ -233,6 +249,7 @@ async def test_a_run_past_its_time_is_cancelled_and_its_outcome_unknown() -> Non
     assert await batcher.put(3) == 6
 
 
+@on_virtual_time
 async def test_a_caller_that_disconnected_while_waiting_is_not_run() -> None:
     run = Doubler()
     run.gate.clear()
@@ -248,6 +265,7 @@ async def test_a_caller_that_disconnected_while_waiting_is_not_run() -> None:
     assert run.batches == [[0], [1, 3]]
 
 
+@on_virtual_time
 async def test_callers_that_all_disconnected_leave_nothing_to_run() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits())
@@ -260,6 +278,7 @@ async def test_callers_that_all_disconnected_leave_nothing_to_run() -> None:
     assert await batcher.put(1) == 2
 
 
+@on_virtual_time
 async def test_a_caller_that_disconnects_while_its_batch_runs_stops_nobody() -> None:
     run = Doubler()
     run.gate.clear()
@@ -275,6 +294,7 @@ async def test_a_caller_that_disconnects_while_its_batch_runs_stops_nobody() -> 
     assert await batcher.put(5) == 10
 
 
+@on_virtual_time
 async def test_a_caller_that_disconnected_gets_no_late_result() -> None:
     run = Doubler()
     run.gate.clear()
@@ -289,6 +309,7 @@ async def test_a_caller_that_disconnected_gets_no_late_result() -> None:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("gone"), OverloadedError()], ids=["unknown", "overloaded"])
+@on_virtual_time
 async def test_an_error_of_the_whole_batch_is_the_result_of_each_of_its_items(error: SessionaryError) -> None:
     async def run(items: Sequence[int]) -> list[Answer]:
         if 0 in items:
@@ -303,6 +324,7 @@ async def test_an_error_of_the_whole_batch_is_the_result_of_each_of_its_items(er
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), KeyError("ours"), RecursionError(), MemoryError()])
+@on_virtual_time
 async def test_an_unexpected_error_is_logged_and_stops_nothing(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -323,6 +345,7 @@ async def test_an_unexpected_error_is_logged_and_stops_nothing(
     assert await batcher.put(7) == 7
 
 
+@on_virtual_time
 async def test_a_time_out_inside_the_run_is_an_unknown_outcome() -> None:
     async def run(_: Sequence[int]) -> list[Answer]:
         raise TimeoutError
@@ -332,6 +355,7 @@ async def test_a_time_out_inside_the_run_is_an_unknown_outcome() -> None:
     assert isinstance(await batcher.put(1), StoreUnavailableError)
 
 
+@on_virtual_time
 async def test_a_run_that_was_cancelled_from_inside_stops_nothing() -> None:
     async def run(items: Sequence[int]) -> list[Answer]:
         if 0 in items:
@@ -347,6 +371,7 @@ async def test_a_run_that_was_cancelled_from_inside_stops_nothing() -> None:
     assert next_one == 1
 
 
+@on_virtual_time
 async def test_a_batcher_that_is_cancelled_itself_ends() -> None:
     run = Doubler()
     run.gate.clear()
@@ -364,6 +389,7 @@ async def test_a_batcher_that_is_cancelled_itself_ends() -> None:
 
 
 @pytest.mark.parametrize("answers", [[], [1], [1, 2, 3]])
+@on_virtual_time
 async def test_a_run_that_returns_a_wrong_number_of_results_leaves_nobody_waiting(answers: list[Answer]) -> None:
     async def run(items: Sequence[int]) -> list[Answer]:
         return answers if len(items) > 1 else list(items)
@@ -378,6 +404,7 @@ async def test_a_run_that_returns_a_wrong_number_of_results_leaves_nobody_waitin
     assert third == 2
 
 
+@on_virtual_time
 async def test_draining_waits_for_all_that_was_accepted() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(batch_max=2))
@@ -389,6 +416,7 @@ async def test_draining_waits_for_all_that_was_accepted() -> None:
     assert await all_of(*answers) == [2 * number for number in range(7)]
 
 
+@on_virtual_time
 async def test_draining_a_batcher_that_is_idle_returns_at_once() -> None:
     batcher = Batcher[int, int](Doubler(), limits())
 
@@ -398,6 +426,7 @@ async def test_draining_a_batcher_that_is_idle_returns_at_once() -> None:
     await batcher.drain()
 
 
+@on_virtual_time
 async def test_draining_waits_no_longer_than_the_time_of_what_runs() -> None:
     run = Doubler()
     run.gate.clear()
@@ -410,6 +439,7 @@ async def test_draining_waits_no_longer_than_the_time_of_what_runs() -> None:
     assert isinstance(await answer, StoreUnavailableError)
 
 
+@on_virtual_time
 async def test_a_thousand_callers_over_many_batches_each_get_their_own_result() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(waiting_max=5_000, batch_max=64))
@@ -424,6 +454,7 @@ async def test_a_thousand_callers_over_many_batches_each_get_their_own_result() 
     assert sorted(number for batch in run.batches for number in batch) == list(range(3000))
 
 
+@on_virtual_time
 async def test_after_an_outage_nobody_is_refused() -> None:
     run = Doubler()
     run.gate.clear()

@@ -7,6 +7,7 @@ import pytest
 
 from sessionary.errors import OverloadedError, SessionaryError
 from sessionary.server.store.batching import Batcher, BatcherLimits
+from tests.harness.virtual_time import on_virtual_time
 
 Item = tuple[str, int]
 Answer = Item | SessionaryError
@@ -61,6 +62,7 @@ async def block(run: Echo, batcher: Echoes) -> asyncio.Future[Answer]:
     return first
 
 
+@on_virtual_time
 async def test_organisations_are_served_round_robin_and_each_keeps_its_order() -> None:
     run = Echo()
     batcher = batcher_of(run, batch_max=3)
@@ -78,6 +80,7 @@ async def test_organisations_are_served_round_robin_and_each_keeps_its_order() -
         assert numbers == list(range(4))
 
 
+@on_virtual_time
 async def test_a_quiet_organisation_runs_in_the_next_batch_whatever_is_waiting() -> None:
     run = Echo()
     batcher = batcher_of(run)
@@ -92,6 +95,7 @@ async def test_a_quiet_organisation_runs_in_the_next_batch_whatever_is_waiting()
     assert run.batch_number(("quiet", 0)) == 1
 
 
+@on_virtual_time
 async def test_a_quiet_organisation_waits_for_at_most_one_batch_of_large_items() -> None:
     run = Echo()
     batcher = batcher_of(run, batch_bytes_max=1_000)
@@ -107,6 +111,7 @@ async def test_a_quiet_organisation_waits_for_at_most_one_batch_of_large_items()
 
 
 @pytest.mark.parametrize("loud_ones", [1, 2, 10, 40])
+@on_virtual_time
 async def test_a_quiet_organisation_waits_for_one_item_of_each_other_organisation(loud_ones: int) -> None:
     run = Echo()
     batcher = batcher_of(run, waiting_max=1_000)
@@ -121,6 +126,7 @@ async def test_a_quiet_organisation_waits_for_one_item_of_each_other_organisatio
     assert run.batch_number(("quiet", 0)) <= 1 + loud_ones // BATCH_MAX
 
 
+@on_virtual_time
 async def test_a_flood_that_never_ends_never_refuses_or_delays_a_quiet_organisation() -> None:
     run = Echo()
     run.gate.set()
@@ -147,6 +153,7 @@ async def test_a_flood_that_never_ends_never_refuses_or_delays_a_quiet_organisat
 
 
 @pytest.mark.parametrize("loud_ones", [1, 2, 5, 10])
+@on_virtual_time
 async def test_floods_leave_room_for_others(loud_ones: int) -> None:
     run = Echo()
     batcher = batcher_of(run)
@@ -163,6 +170,7 @@ async def test_floods_leave_room_for_others(loud_ones: int) -> None:
     await asyncio.gather(first, *flooding)
 
 
+@on_virtual_time
 async def test_a_flood_of_bytes_leaves_bytes_for_others() -> None:
     run = Echo()
     batcher = batcher_of(run)
@@ -176,6 +184,7 @@ async def test_a_flood_of_bytes_leaves_bytes_for_others() -> None:
     await asyncio.gather(first, quiet, *flooding)
 
 
+@on_virtual_time
 async def test_what_would_wait_too_long_is_refused_at_once_and_a_quiet_organisation_is_not() -> None:
     run = Echo(seconds=0.05)
     run.gate.set()
@@ -194,6 +203,7 @@ async def test_what_would_wait_too_long_is_refused_at_once_and_a_quiet_organisat
     assert asyncio.get_running_loop().time() - began < 1
 
 
+@on_virtual_time
 async def test_one_that_would_be_late_anyway_is_refused_at_once() -> None:
     run = Echo(seconds=0.1)
     run.gate.set()
@@ -208,6 +218,7 @@ async def test_one_that_would_be_late_anyway_is_refused_at_once() -> None:
     assert [answer for answer in await asyncio.gather(*waiting) if isinstance(answer, OverloadedError)] == []
 
 
+@on_virtual_time
 async def test_while_a_batch_hangs_new_items_are_refused() -> None:
     run = Echo()
     batcher = batcher_of(run, seconds=1)
@@ -222,6 +233,7 @@ async def test_while_a_batch_hangs_new_items_are_refused() -> None:
     await asyncio.gather(first, *early)
 
 
+@on_virtual_time
 async def test_late_items_of_every_organisation_are_refused_and_others_are_not() -> None:
     run = Echo()
     batcher = batcher_of(run, batch_max=1, seconds=2)
@@ -238,6 +250,7 @@ async def test_late_items_of_every_organisation_are_refused_and_others_are_not()
     assert first.done()
 
 
+@on_virtual_time
 async def test_late_items_are_found_repeatedly() -> None:
     run = Echo()
     batcher = batcher_of(run, batch_max=1, seconds=0.4)
