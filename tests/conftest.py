@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,20 @@ from tests.harness.clock import find_faketime
 from tests.harness.fault_injection import FIU_LIBRARIES
 from tests.harness.machine_lock import machine_lock
 from tests.harness.postgres import PostgresServer, postgres_or_skip
+from tests.harness.priority import raised_priority
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let a test marked `alone` have the machine for itself; what it waits for that is not a part of its time."""
+    """Let a test marked `alone` have the machine for itself: other workers wait, and other programs get less of it.
+
+    The time spent waiting for that is not part of the test's time.
+    """
     # Each worker has a directory of its own within that of the run.
     own = Path(item.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # noqa: SLF001
     directory = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    with machine_lock(directory, exclusive=item.get_closest_marker("alone") is not None):
+    alone = item.get_closest_marker("alone") is not None
+    with machine_lock(directory, exclusive=alone), raised_priority() if alone else nullcontext():
         return (yield)
 
 

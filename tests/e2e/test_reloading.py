@@ -218,6 +218,16 @@ main()
         process.wait(timeout=20)
 
 
+def exit_code_of(process: subprocess.Popen[bytes], log: Path) -> int:
+    """Wait for a program to end; one that does not end is made to show what each of its threads does."""
+    try:
+        return process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        process.wait(timeout=20)
+        raise AssertionError(f"it did not stop: {log.read_text()}") from None
+
+
 def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path) -> None:
     controller, program_end = open_terminal()
     program = (
@@ -225,6 +235,7 @@ def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path) -> None:
         "os.execv(sys.executable, [sys.executable, '-m', 'sessionary', 'serve', '--port', '0'])"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}
+    environment["PYTHONFAULTHANDLER"] = "1"
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", program],
@@ -242,7 +253,7 @@ def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         poll(lambda: RELOADED in (tmp_path / "log").read_text(), "a reload")
         os.close(controller)
-        assert process.wait(timeout=20) == 0
+        assert exit_code_of(process, tmp_path / "log") == 0
         assert "Received SIGTERM" in (tmp_path / "log").read_text()
     finally:
         process.kill()

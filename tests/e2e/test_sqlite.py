@@ -111,7 +111,7 @@ def test_readiness_reports_a_folder_that_became_read_only_without_any_write(
         read_only()
         # After the last write is too long ago to count.
         poll(lambda: api.call("GET", "/health/ready").status == 503, "a server that is not ready", seconds=30)
-        assert api.call("GET", "/health/ready").json["detail"] == "The database may only be read."
+        assert api.call("GET", "/health/ready").json["detail"] == "The database is read-only."
         api.call("GET", api.path).expect(200)
 
 

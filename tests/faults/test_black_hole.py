@@ -86,6 +86,7 @@ class Requests:
             self.ends[response.status_code, response.json().get("code", "")] += 1
 
 
+@pytest.mark.alone
 async def test_silent_database_connections_cost_each_request_its_time_limit_and_nothing_more(
     postgres_18_database: str, proxy: Proxy, servers_behind_proxy: list[ServerProcess]
 ) -> None:

@@ -32,13 +32,18 @@ class WriteCheck:
         self._trial: asyncio.Task[None] | None = None
 
     def record_success(self) -> None:
-        """Record that a write to the disk succeeded."""
-        self._failed = False
-        self._failed_until = 0.0
-        self._succeeds_until = asyncio.get_running_loop().time() + _SECONDS_SUCCEEDED
+        """Record that a write to the disk succeeded.
+
+        After a failure only a trial shows that the next write would succeed too: on a disk that is almost full a small
+        write still fits.
+        """
+        if self._failed:
+            self._failed_until = 0.0
+        else:
+            self._succeeds_until = asyncio.get_running_loop().time() + _SECONDS_SUCCEEDED
 
     def record_failure(self) -> None:
-        """Record that a write failed: until one succeeds, a trial must commit."""
+        """Record that a write failed: from now on, until a trial succeeds, each check is a trial that commits."""
         self._failed = True
         self._failures += 1
         self._succeeds_until = 0.0
@@ -67,6 +72,8 @@ class WriteCheck:
             raise
         # A write that failed meanwhile counts more.
         if failures == self._failures:
+            self._failed = False
+            self._failed_until = 0.0
             self.record_success()
 
 
