@@ -255,7 +255,7 @@ def test_another_programs_database_is_refused_and_not_changed(tmp_path: Path, fo
     with contextlib.closing(sqlite3.connect(other)) as made:
         made.execute("CREATE TABLE a (b)")
     before = other.read_bytes()
-    assert "none of sessionary's" in refused(run("backup", other, folder / "copy.db"))
+    assert "not one of sessionary" in refused(run("backup", other, folder / "copy.db"))
     assert other.read_bytes() == before
     assert names_in(tmp_path) == {"other.db", folder.name}
 

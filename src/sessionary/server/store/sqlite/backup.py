@@ -198,7 +198,7 @@ def _counts(connection: apsw.Connection) -> Counts:
 
 def _check_tables(counts: Counts) -> None:
     if not counts.keys() >= _TABLES:
-        raise StoreUnavailableError("That is a database, but not one of sessionary.")
+        raise StoreUnavailableError("The file is a database, but not one of sessionary's.")
 
 
 def _copy_log(real: Path) -> None:
