@@ -160,7 +160,7 @@ _MODULES: Final = (
 )
 
 
-def __getattr__(name: str) -> Any:
+def _import_public_name(name: str) -> Any:
     if name in __all__:
         for module in _MODULES:
             found = getattr(importlib.import_module(module), name, None)
@@ -168,6 +168,11 @@ def __getattr__(name: str) -> Any:
                 globals()[name] = found
                 return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:
+    # Hidden from type checkers: a module with __getattr__ has every name for them, misspelt ones too.
+    __getattr__ = _import_public_name
 
 
 def __dir__() -> list[str]:

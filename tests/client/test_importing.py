@@ -64,7 +64,7 @@ def test_every_public_name_is_itself_and_documented(name: str) -> None:
 
 def test_a_name_that_is_none_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="Nothing"):
-        sessionary.Nothing  # noqa: B018 - asking is the test
+        sessionary.Nothing  # type: ignore[attr-defined]  # noqa: B018 - the test
     with pytest.raises(ImportError):
         exec("from sessionary import error_from_response")  # noqa: S102 - our own words
 

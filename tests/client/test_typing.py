@@ -63,6 +63,8 @@ MISUSE = [
     "client.with_options(url='http://a.test')",
     "client.with_raw_response.get_session(3)",
     "Client(tokn='t')",
+    "from sessionary import Cleint",
+    "from sessionary import error_from_response",
 ]
 
 
