@@ -1,6 +1,5 @@
 """Checks of what callers give to a client: unknown keyword names and values out of range."""
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -92,7 +91,7 @@ def validate_timeout(timeout: object) -> float | None:
     """Check a timeout in seconds; raises InvalidArgumentError. None means no limit."""
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout) or timeout <= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
         raise InvalidArgumentError("The timeout must be a number of seconds, more than 0, or None.")
     # Clocks and selectors cannot take longer ones, infinity least of all.
     return timeout if timeout < TIMEOUT_SECONDS_MAX else None
