@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from sessionary.client._async_client import AsyncClient
     from sessionary.client._async_conversation import AsyncConversation
-    from sessionary.client._async_pages import AsyncPage
+    from sessionary.client._async_responses import AsyncPage
     from sessionary.client._client import Client
     from sessionary.client._conversation import Conversation
-    from sessionary.client._pages import Page
+    from sessionary.client._responses import Page
     from sessionary.client.config import Attempt
     from sessionary.client.request_specs import CallOptions
     from sessionary.client.response_decoding import APIResponse
@@ -152,8 +152,8 @@ _MODULES: Final = (
     "sessionary.client._async_client",
     "sessionary.client._conversation",
     "sessionary.client._async_conversation",
-    "sessionary.client._pages",
-    "sessionary.client._async_pages",
+    "sessionary.client._responses",
+    "sessionary.client._async_responses",
     "sessionary.client.response_decoding",
     "sessionary.client.request_specs",
     "sessionary.client.config",

@@ -12,8 +12,7 @@ import httpx2
 from sessionary import constants
 from sessionary.client import log_filter, request_specs
 from sessionary.client._async_conversation import AsyncConversation
-from sessionary.client._async_pages import AsyncPage, AsyncSend
-from sessionary.client._async_raw_responses import AsyncClientWithRawResponse
+from sessionary.client._async_responses import AsyncClientWithRawResponse, AsyncPage, AsyncSend
 from sessionary.client.async_transports import AsyncNetworkTransport, close_mismatched, exchange
 from sessionary.client.config import (
     ClientConfig,

@@ -13,8 +13,7 @@ import httpx2
 from sessionary import constants
 from sessionary.client import log_filter, request_specs
 from sessionary.client._conversation import Conversation
-from sessionary.client._pages import Page, Send
-from sessionary.client._raw_responses import ClientWithRawResponse
+from sessionary.client._responses import ClientWithRawResponse, Page, Send
 from sessionary.client.config import (
     ClientConfig,
     ClientOptions,
