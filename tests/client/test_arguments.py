@@ -167,3 +167,29 @@ def test_a_time_in_another_zone_is_sent_in_utc(flavour: str) -> None:
     with client_of(flavour, respond) as client:
         client.create_session("u", created_at=noon.astimezone(timezone(timedelta(hours=5))))
     assert b'"createdAt":"2026-11-22T12:00:00.000Z"' in bodies[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("base_url", "url"),
+        ("api_key", "token"),
+        ("default_headers", "headers"),
+        ("http_client", "transport"),
+        ("organization", "organisation"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_the_name_that_another_client_has_for_an_argument_leads_to_ours(kind: Any, name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'; did you mean '{meant}'"):
+        kind("http://a.test", **{name: "x"})
+
+
+def test_only_names_that_a_call_takes_are_proposed(flavour: str) -> None:
+    given: Any = {"base_url": "x"}
+    headers: Any = {"extra_headers": {}}
+    with client_of(flavour, _refuse) as client:
+        with pytest.raises(TypeError, match=r"'base_url'$"):
+            client.get_session("s", **given)
+        with pytest.raises(TypeError, match="did you mean 'headers'"):
+            client.get_session("s", **headers)

@@ -14,8 +14,8 @@ from sessionary import AsyncClient, Client
 from tests.client.calling import Place
 
 # What the client may load beside httpx2, msgspec and asyncio: its own modules and a few of the standard library's.
-# Half of its own are small ones with one task each (URLs, deadlines, encoding, checks of arguments). Loading them takes
-# a few milliseconds beside the HTTP library; merging unrelated ones would save little and be harder to read.
+# Many of its own are small, with one task each (URLs, deadlines, encoding, checks of arguments): merging unrelated ones
+# would save little time beside the HTTP library's own modules, and be harder to read.
 OWN_MODULES_MAX: Final = 31
 STANDARD_MODULES_MAX: Final = 15
 

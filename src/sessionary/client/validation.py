@@ -19,6 +19,15 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 _IDEMPOTENCY_KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{constants.IDEMPOTENCY_KEY_LENGTH_MAX}}}")
 
+_OTHER_NAMES: Final = {
+    "api_key": "token",
+    "base_url": "url",
+    "default_headers": "headers",
+    "extra_headers": "headers",
+    "http_client": "transport",
+}
+"""What other clients of HTTP APIs call our arguments."""
+
 _SHORT_NAME_LENGTH: Final = 5
 _SHORT_MEMBER_LENGTH: Final = 7
 _EDITS_MAX: Final = 2
@@ -34,6 +43,8 @@ def reject_unknown_names(given: Mapping[str, Any], known: type, function: str) -
 def unexpected_keyword_error(function: str, name: str, known: Collection[str]) -> TypeError:
     """Make the error for an unknown keyword argument, with the name that was probably meant."""
     meant = closest_name(name, known)
+    if meant is None and (function == "Client" or _OTHER_NAMES.get(name) in known):
+        meant = _OTHER_NAMES.get(name)
     hint = f"; did you mean {meant!r}?" if meant else ""
     return TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
 
