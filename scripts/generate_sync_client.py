@@ -31,8 +31,7 @@ NAMES: Final = {
     "AsyncSend": "Send",
     "_async_client": "_client",
     "_async_conversation": "_conversation",
-    "_async_pages": "_pages",
-    "_async_raw_responses": "_raw_responses",
+    "_async_responses": "_responses",
     "async_transports": "transports",
     "asyncio": "time",
 }

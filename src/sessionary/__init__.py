@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from sessionary.client._async_client import AsyncClient
     from sessionary.client._async_conversation import AsyncConversation
-    from sessionary.client._async_pages import AsyncPage
+    from sessionary.client._async_responses import AsyncPage
     from sessionary.client._client import Client
     from sessionary.client._conversation import Conversation
-    from sessionary.client._pages import Page
+    from sessionary.client._responses import Page
     from sessionary.client.config import Attempt
     from sessionary.client.request_specs import CallOptions
     from sessionary.client.response_decoding import APIResponse
@@ -152,15 +152,15 @@ _MODULES: Final = (
     "sessionary.client._async_client",
     "sessionary.client._conversation",
     "sessionary.client._async_conversation",
-    "sessionary.client._pages",
-    "sessionary.client._async_pages",
+    "sessionary.client._responses",
+    "sessionary.client._async_responses",
     "sessionary.client.response_decoding",
     "sessionary.client.request_specs",
     "sessionary.client.config",
 )
 
 
-def __getattr__(name: str) -> Any:
+def _import_public_name(name: str) -> Any:
     if name in __all__:
         for module in _MODULES:
             found = getattr(importlib.import_module(module), name, None)
@@ -168,6 +168,11 @@ def __getattr__(name: str) -> Any:
                 globals()[name] = found
                 return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:
+    # Hidden from type checkers: a module with __getattr__ has every name for them, misspelt ones too.
+    __getattr__ = _import_public_name
 
 
 def __dir__() -> list[str]:

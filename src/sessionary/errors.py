@@ -4,6 +4,7 @@ The first sentence of a class's docstring is the default ``detail`` that a calle
 ``status`` is the HTTP status.
 """
 
+import copyreg
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Protocol
 
@@ -68,6 +69,10 @@ class SessionaryError(Exception):
         self.detail: Final = detail or _first_sentence(type(self))
         self.field_errors: Final = field_errors
         super().__init__(self.detail)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle without ``__init__``, whose parameters differ from class to class."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 def _first_sentence(error: type[SessionaryError]) -> str:

@@ -26,7 +26,7 @@ class Passed(Struct, frozen=True):
         return "\r\n".join(lines).encode("latin-1")
 
 
-FieldError = Callable[["Exchange"], None]
+InjectedFault = Callable[["Exchange"], None]
 
 
 class FaultProxy:
@@ -37,7 +37,7 @@ class FaultProxy:
 
     def __init__(self, port_behind: int) -> None:
         self.port_behind = port_behind
-        self.plan: list[FieldError] = []
+        self.plan: list[InjectedFault] = []
         self.arrived: list[str] = []
         self.forwarded: list[str] = []
         self.closing = threading.Event()
@@ -139,7 +139,7 @@ def cut_short(exchange: Exchange) -> None:
     exchange.send(half.head() + half.body)
 
 
-def delayed(seconds: float) -> FieldError:
+def delayed(seconds: float) -> InjectedFault:
     """The answer comes late."""
 
     def fault(exchange: Exchange) -> None:
@@ -155,7 +155,7 @@ def unanswered(exchange: Exchange) -> None:
     exchange.hang_up()
 
 
-def trickling(seconds: float, *, head: bool) -> FieldError:
+def trickling(seconds: float, *, head: bool) -> InjectedFault:
     """The answer comes byte by byte, from its head on or only its body."""
 
     def fault(exchange: Exchange) -> None:
@@ -171,7 +171,7 @@ def trickling(seconds: float, *, head: bool) -> FieldError:
     return fault
 
 
-def refused(status: int, *headers: tuple[str, str], body: bytes = b"") -> FieldError:
+def refused(status: int, *headers: tuple[str, str], body: bytes = b"") -> InjectedFault:
     """Someone on the way answers, and the server hears of nothing."""
 
     def fault(exchange: Exchange) -> None:
@@ -181,7 +181,7 @@ def refused(status: int, *headers: tuple[str, str], body: bytes = b"") -> FieldE
     return fault
 
 
-def overloaded(retry_after: str = "0") -> FieldError:
+def overloaded(retry_after: str = "0") -> InjectedFault:
     """The server says that it refused the request before doing anything."""
     headers = (("Content-Type", "application/problem+json"), ("Retry-After", retry_after))
     return refused(503, *headers, body=b'{"status":503,"code":"OVERLOADED","detail":"Busy."}')

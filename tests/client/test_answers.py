@@ -237,3 +237,19 @@ def test_a_list_that_is_none_is_a_bad_response() -> None:
         pytest.raises(ResponseValidationError, match="expected an array"),
     ):
         client.list_sessions()
+
+
+@pytest.mark.parametrize("time", [1_795_385_340, 1.5, True, ["2026"], {"at": NOW}, "yesterday", "2026-11-22T22:09:60Z"])
+def test_a_time_that_cannot_be_read_is_none_and_stays_in_extra(flavour: str, time: Any) -> None:
+    body = json.dumps({"sessionId": "s", "createdAt": time, "expiresAt": LATER})
+    with client_of(flavour, always(201, body)) as client:
+        created = client.create_session("u")
+    assert (created.created_at, created.expires_at) == (None, LATER_READ)
+    assert created.extra == {"createdAt": time}
+    assert created.to_dict()["createdAt"] == time
+
+
+@pytest.mark.parametrize("text", ["2026-11-22t22:09:00.123z", "2026-11-23T00:09:00.123+02:00", NOW])
+def test_a_time_is_read_in_every_form_of_rfc_3339(flavour: str, text: str) -> None:
+    with client_of(flavour, always(200, json.dumps({"id": "s", "created_at": text}))) as client:
+        assert client.get_session("s").created_at == NOW_READ

@@ -211,9 +211,11 @@ def test_only_a_client_that_will_speak_tls_reads_the_authorities() -> None:
     assert (spared.verify_mode, spared.cert_store_stats()["x509"]) == (ssl.CERT_REQUIRED, 0)
     own = ssl.create_default_context()
     assert tls_context_for("http://a.test", None, verify=own) is own
-    assert tls_context_for("http://a.test", "https://p.test", verify=True) is True
-    assert tls_context_for("https://a.test", None, verify=True) is True
-    assert tls_context_for("https://a.test", None, verify=False) is False
+    for url, proxy in (("http://a.test", "https://p.test"), ("https://a.test", None)):
+        verifying = tls_context_for(url, proxy, verify=True)
+        assert (verifying.verify_mode, verifying.check_hostname) == (ssl.CERT_REQUIRED, True)
+    trusting = tls_context_for("https://a.test", None, verify=False)
+    assert (trusting.verify_mode, trusting.check_hostname) == (ssl.CERT_NONE, False)
 
 
 def test_an_argument_that_nobody_takes_is_a_type_error(flavour: str) -> None:

@@ -1,6 +1,8 @@
 """From responses to errors, whoever wrote them."""
 
+import copy
 import json
+import pickle
 
 import httpx2
 import pytest
@@ -158,9 +160,23 @@ def test_retry_after_is_read_in_both_spellings(headers: dict[str, str], seconds:
     assert error_from_response(httpx2.Response(503, headers=spelled)).retry_after == seconds
 
 
-def test_an_error_survives_being_pickled() -> None:
-    import pickle  # noqa: PLC0415
+def test_every_error_is_copied_and_pickled_whole() -> None:
+    for name in sessionary.__all__:
+        kind = getattr(sessionary, name)
+        if not (isinstance(kind, type) and issubclass(kind, SessionaryError)):
+            continue
+        response = httpx2.Response(kind.status or 599, json={"detail": "Too bad.", "code": kind.code})
+        errors: list[SessionaryError] = [error_from_response(response)]
+        if kind not in {MethodNotAllowedError, PreconditionFailedError}:
+            errors.append(kind("Too bad."))
+        for error in errors:
+            for same in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
+                assert type(same) is type(error)
+                assert (str(same), repr(same), same.args) == (str(error), repr(error), error.args)
+                assert vars(same).keys() == vars(error).keys()
 
+
+def test_an_error_survives_being_pickled() -> None:
     body = json.dumps({"detail": "Gone.", "code": "SESSION_NOT_FOUND"})
     error = error_from_response(httpx2.Response(404, content=body, request=httpx2.Request("GET", "http://server.test")))
     copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own

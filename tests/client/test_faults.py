@@ -22,12 +22,12 @@ from sessionary import (
 from tests.client import faults
 from tests.client.answering import impatient
 from tests.client.calling import Place, make_client
-from tests.client.faults import FaultProxy, FieldError
+from tests.client.faults import FaultProxy, InjectedFault
 from tests.client.vendor import TOKEN, VendorServer
 from tests.harness.server import ServerProcess
 
 # Each fault, and the error that a caller gets who is not helped by trying again; None where there is nothing wrong.
-FAULTS: Final[dict[FieldError, type[SessionaryError] | None]] = {
+FAULTS: Final[dict[InjectedFault, type[SessionaryError] | None]] = {
     faults.dropped_before: APIConnectionError,
     faults.dropped_after: APIConnectionError,
     faults.truncated: APIConnectionError,
@@ -64,7 +64,7 @@ def past_a_vendor(flavour: str, vendor: VendorServer, organisation: str) -> Iter
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: FieldError, times: int) -> None:
+def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: InjectedFault, times: int) -> None:
     created = through.create_session("someone", initial_messages=[{"role": "user", "content": "x" * 5_000}])
     faulty.plan = [fault] * times
     assert len(through.get_session(created.session_id).messages[0]["content"]) == 5_000
@@ -73,7 +73,7 @@ def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: FieldErro
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
-def test_a_deletion_ends_right(through: Client, faulty: FaultProxy, keeper: VendorServer, fault: FieldError) -> None:
+def test_a_deletion_ends_right(through: Client, faulty: FaultProxy, keeper: VendorServer, fault: InjectedFault) -> None:
     created = through.create_session("someone")
     faulty.plan = [fault]
     assert through.delete_session(created.session_id).message
@@ -84,7 +84,7 @@ def test_a_deletion_ends_right(through: Client, faulty: FaultProxy, keeper: Vend
 
 @pytest.mark.parametrize(("fault", "error"), [(fault, error) for fault, error in FAULTS.items() if error])
 def test_a_read_that_keeps_failing_ends_with_the_right_error(
-    through: Client, faulty: FaultProxy, fault: FieldError, error: type[SessionaryError]
+    through: Client, faulty: FaultProxy, fault: InjectedFault, error: type[SessionaryError]
 ) -> None:
     faulty.plan = [fault] * 4
     with pytest.raises(error):
@@ -97,7 +97,7 @@ def test_a_read_that_keeps_failing_ends_with_the_right_error(
 def test_a_write_towards_a_vendor_is_sent_exactly_once(
     past_a_vendor: tuple[Client, FaultProxy],
     vendor: VendorServer,
-    fault: FieldError,
+    fault: InjectedFault,
     error: type[SessionaryError] | None,
     write: Callable[[Client, str], Any],
 ) -> None:
@@ -114,7 +114,7 @@ def test_a_write_towards_a_vendor_is_sent_exactly_once(
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 def test_a_write_towards_a_server_that_honours_keys_happens_exactly_once(
-    through: Client, faulty: FaultProxy, keeper: VendorServer, fault: FieldError, write: Callable[[Client, str], Any]
+    through: Client, faulty: FaultProxy, keeper: VendorServer, fault: InjectedFault, write: Callable[[Client, str], Any]
 ) -> None:
     session_id = through.create_session("someone").session_id
     done = len(keeper.answers)
@@ -125,7 +125,7 @@ def test_a_write_towards_a_server_that_honours_keys_happens_exactly_once(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 def test_our_server_carries_out_each_write_exactly_once(
-    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: FieldError
+    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: InjectedFault
 ) -> None:
     options = {"token": ours.token, "organisation": organisation, "_dependencies": impatient(flavour)}
     with FaultProxy(server.port) as proxy, make_client(flavour, proxy.base_url, **options) as client:
@@ -153,7 +153,7 @@ def test_our_server_carries_out_each_write_exactly_once(
     ],
     ids=["silent", "trickling head", "trickling body"],
 )
-def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultProxy, fault: FieldError) -> None:
+def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultProxy, fault: InjectedFault) -> None:
     created = through.create_session("someone", initial_messages=[{"role": "user", "content": "x" * 500}])
     calls: list[Callable[[], Any]] = [
         lambda: through.get_session(created.session_id, timeout=0.6),

@@ -143,7 +143,7 @@ def test_the_deadline_spans_the_question(flavour: str) -> None:
     "fault", [faults.dropped_before, faults.dropped_after, faults.truncated], ids=lambda f: f.__name__
 )
 def test_on_our_server_the_first_write_of_a_fresh_client_has_one_effect(
-    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: faults.FieldError
+    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: faults.InjectedFault
 ) -> None:
     options = {"token": ours.token, "organisation": organisation, "_dependencies": impatient(flavour)}
     with FaultProxy(server.port) as proxy:
@@ -159,7 +159,7 @@ def test_on_our_server_the_first_write_of_a_fresh_client_has_one_effect(
 
 @pytest.mark.parametrize("fault", [faults.dropped_before, faults.dropped_after], ids=lambda f: f.__name__)
 def test_a_vendor_is_asked_and_never_sent_it_twice(
-    flavour: str, vendor: VendorServer, fault: faults.FieldError
+    flavour: str, vendor: VendorServer, fault: faults.InjectedFault
 ) -> None:
     options = {"token": TOKEN, "organisation": "acme", "_dependencies": impatient(flavour)}
     with FaultProxy(vendor.port) as proxy, make_client(flavour, proxy.base_url, **options) as client:

@@ -186,6 +186,18 @@ def test_an_operation_may_be_overridden_and_called_through_its_class() -> None:
         assert client.asked == 1  # type: ignore[attr-defined]
 
 
+def test_clients_and_conversations_show_where_they_lead_and_no_secret(flavour: str) -> None:
+    for kind in KINDS:
+        client = kind("http://a.test/path", token="secret", organisation="acme", proxy="http://user:secret@p.test")
+        assert repr(client) == f"<{kind.__name__} http://a.test>"
+        assert repr(client.with_options(token="secret")) == repr(client)
+    with client_of(flavour, always(201, '{"sessionId": "s"}')) as made:
+        conversation = made.session(user_id="u", token="secret")
+        assert "not started" in repr(getattr(conversation, "_conversation", conversation))
+        with conversation as chat:
+            assert repr(getattr(chat, "_conversation", chat)).endswith("Conversation s>")
+
+
 def test_answers_are_pickled_and_copied_and_clients_are_not(flavour: str) -> None:
     with client_of(flavour, always(200, '{"sessionId": "s", "totalMessages": 3}')) as client:
         response = client.with_raw_response.update_session("s")

@@ -103,6 +103,22 @@ def test_links_in_a_circle_are_not_followed_for_ever(flavour: str) -> None:
         list(client.iterate_sessions())
 
 
+def test_a_server_that_ignores_offsets_is_not_asked_for_ever(flavour: str) -> None:
+    asked: list[str] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.params.get("offset", "0"))
+        assert len(asked) < 100
+        return httpx2.Response(200, json=[{"id": "1"}, {"id": "2"}])
+
+    with client_of(flavour, respond) as client:
+        sessions = iter(client.iterate_sessions(page_limit=2))
+        assert [next(sessions).id, next(sessions).id] == ["1", "2"]
+        with pytest.raises(ResponseValidationError, match="ignore offset"):
+            next(sessions)
+    assert asked == [str(2 * number) for number in range(11)]
+
+
 def test_a_refusal_points_at_what_is_wrong(our_client: Client) -> None:
     messages = [{"role": "user", "content": "a"}, {"role": "nobody", "content": "b"}]
     with pytest.raises(InvalidRequestError) as raised:

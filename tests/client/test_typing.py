@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.blocks import blocks
 from tests.layout.paths import PACKAGE
 
 USE = """
@@ -63,6 +64,8 @@ MISUSE = [
     "client.with_options(url='http://a.test')",
     "client.with_raw_response.get_session(3)",
     "Client(tokn='t')",
+    "from sessionary import Cleint",
+    "from sessionary import error_from_response",
 ]
 
 
@@ -112,3 +115,17 @@ def test_right_use_is_accepted_and_wrong_use_is_not(tmp_path: Path) -> None:
     lines = used.read_text().splitlines()
     complained = {int(line.split(":")[1]) for line in checked.stdout.splitlines() if ": error:" in line}
     assert [lines[number - 1] for number in sorted(complained)] == misused, checked.stdout + checked.stderr
+
+
+@pytest.mark.timeout(300)
+def test_the_examples_of_the_documentation_pass_a_type_checker(tmp_path: Path) -> None:
+    for page in ("README.md", "docs/client.md"):
+        for number, block in enumerate(blocks(page, "python")):
+            (tmp_path / f"{Path(page).stem.lower()}_{number}.py").write_text(block.text)
+    names = sorted(file.name for file in tmp_path.glob("*.py"))
+    assert len(names) > 10
+    cache = str(tmp_path / "cache")
+    checked = _run(
+        sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", cache, *names, directory=tmp_path
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr

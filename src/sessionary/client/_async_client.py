@@ -12,8 +12,7 @@ import httpx2
 from sessionary import constants
 from sessionary.client import log_filter, request_specs
 from sessionary.client._async_conversation import AsyncConversation
-from sessionary.client._async_pages import AsyncPage, AsyncSend
-from sessionary.client._async_raw_responses import AsyncClientWithRawResponse
+from sessionary.client._async_responses import AsyncClientWithRawResponse, AsyncPage, AsyncSend
 from sessionary.client.async_transports import AsyncNetworkTransport, close_mismatched, exchange
 from sessionary.client.config import (
     ClientConfig,
@@ -97,7 +96,7 @@ class AsyncClient:
         self._config = ClientConfig.load(url, options, environment)
         chosen = choose_proxy(proxy, environment, self._config.url)
         self._proxy: Final = None if transport or not chosen else origin_of(httpx2.URL(chosen))
-        context = tls_context_for(self._config.url, chosen, verify=verify)
+        context = True if transport else tls_context_for(self._config.url, chosen, verify=verify)
         with proxy_errors():
             self._pool: Final = AsyncConnectionPool(
                 lambda: AsyncNetworkTransport(verify=context, proxy=chosen), transport
@@ -349,6 +348,9 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._config.origin}>"
 
     def __reduce__(self) -> Never:
         raise TypeError("A client cannot be pickled or copied: make one where it is needed.")

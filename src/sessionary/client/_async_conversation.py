@@ -40,12 +40,13 @@ class AsyncConversation(Transcript):
     def __reduce__(self) -> Never:
         raise TypeError("A conversation cannot be pickled or copied: continue it by its session id.")
 
-    async def say(
+    async def say(  # noqa: PLR0913 - all arguments of the method
         self,
         role: str,
         content: Any,
         *,
         tokens_used: int | None = None,
+        idempotency_key: str | None = None,
         timeout: float | UnsetType | None = UNSET,  # noqa: ASYNC109 - the deadline of the call
         headers: Mapping[str, str] | None = None,
         **members: Any,
@@ -57,7 +58,11 @@ class AsyncConversation(Transcript):
         message = self._make_message(role, content, members)
         options = merge_call_options(self._options, timeout, headers)
         updated = await self._client.update_session(
-            self._known_id(), new_messages=[message], tokens_used=tokens_used, **options
+            self._known_id(),
+            new_messages=[message],
+            tokens_used=tokens_used,
+            idempotency_key=idempotency_key,
+            **options,
         )
         self._note_updated(updated, message)
         return updated

@@ -13,8 +13,7 @@ import httpx2
 from sessionary import constants
 from sessionary.client import log_filter, request_specs
 from sessionary.client._conversation import Conversation
-from sessionary.client._pages import Page, Send
-from sessionary.client._raw_responses import ClientWithRawResponse
+from sessionary.client._responses import ClientWithRawResponse, Page, Send
 from sessionary.client.config import (
     ClientConfig,
     ClientOptions,
@@ -98,7 +97,7 @@ class Client:
         self._config = ClientConfig.load(url, options, environment)
         chosen = choose_proxy(proxy, environment, self._config.url)
         self._proxy: Final = None if transport or not chosen else origin_of(httpx2.URL(chosen))
-        context = tls_context_for(self._config.url, chosen, verify=verify)
+        context = True if transport else tls_context_for(self._config.url, chosen, verify=verify)
         with proxy_errors():
             self._pool: Final = ConnectionPool(lambda: NetworkTransport(verify=context, proxy=chosen), transport)
 
@@ -348,6 +347,9 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._config.origin}>"
 
     def __reduce__(self) -> Never:
         raise TypeError("A client cannot be pickled or copied: make one where it is needed.")

@@ -41,12 +41,13 @@ class Conversation(Transcript):
     def __reduce__(self) -> Never:
         raise TypeError("A conversation cannot be pickled or copied: continue it by its session id.")
 
-    def say(
+    def say(  # noqa: PLR0913 - all arguments of the method
         self,
         role: str,
         content: Any,
         *,
         tokens_used: int | None = None,
+        idempotency_key: str | None = None,
         timeout: float | UnsetType | None = UNSET,
         headers: Mapping[str, str] | None = None,
         **members: Any,
@@ -58,7 +59,11 @@ class Conversation(Transcript):
         message = self._make_message(role, content, members)
         options = merge_call_options(self._options, timeout, headers)
         updated = self._client.update_session(
-            self._known_id(), new_messages=[message], tokens_used=tokens_used, **options
+            self._known_id(),
+            new_messages=[message],
+            tokens_used=tokens_used,
+            idempotency_key=idempotency_key,
+            **options,
         )
         self._note_updated(updated, message)
         return updated

@@ -190,13 +190,22 @@ def configuration_errors() -> Iterator[None]:
         raise ConfigurationError(error.detail) from None
 
 
-def tls_context_for(url: str, proxy: str | None, *, verify: ssl.SSLContext | bool) -> ssl.SSLContext | bool:
-    """Return what verifies certificates; for a client that never uses TLS, a context that trusts nobody.
+def tls_context_for(url: str, proxy: str | None, *, verify: ssl.SSLContext | bool) -> ssl.SSLContext:
+    """Return what verifies certificates; raises ConfigurationError.
 
-    Loading the trusted authorities takes most of the time of making a client, so that client is spared it.
+    A client that never uses TLS gets a context that trusts nobody: loading the trusted authorities takes most of the
+    time of making a client.
     """
-    is_plain = url.startswith("http://") and proxy is None and verify is True
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else verify
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    if not isinstance(verify, bool):
+        raise ConfigurationError("verify must be an ssl.SSLContext, True or False.")
+    if url.startswith("http://") and proxy is None and verify:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return httpx2.create_ssl_context(verify=verify)
+    except OSError as error:
+        raise ConfigurationError(f"The trusted certificate authorities cannot be loaded: {error}.") from error
 
 
 @contextmanager

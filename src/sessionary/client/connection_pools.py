@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from sessionary.client.async_transports import AsyncNetworkTransport, close_with_loop
 from sessionary.client.transports import NetworkTransport
-from sessionary.errors import ClientClosedError, ClientUsageError
+from sessionary.errors import ClientClosedError, ClientUsageError, ConfigurationError
 
 _FORKED: Final = "A client with a custom transport cannot be used in a forked process: create the client there."
 _MOVED: Final = "A client with a custom transport can only be used in the event loop in which it was used first."
@@ -22,7 +22,8 @@ class ConnectionPool:
     """The connections of a blocking client: one transport for each process that uses it."""
 
     def __init__(self, make: Callable[[], NetworkTransport], given: httpx2.BaseTransport | None) -> None:
-        """Make transports with ``make``, unless one is given."""
+        """Make transports with ``make``, unless one is given; raises ConfigurationError."""
+        _check_kind(given, "handle_request")
         self._make: Final = make
         self._given: Final = given
         self._process: Final = os.getpid()
@@ -81,13 +82,17 @@ class AsyncConnectionPool:
     """The connections of an asyncio client: one transport for each event loop that uses it, in each process."""
 
     def __init__(self, make: Callable[[], AsyncNetworkTransport], given: httpx2.AsyncBaseTransport | None) -> None:
-        """Make transports with ``make``, unless one is given."""
+        """Make transports with ``make``, unless one is given; raises ConfigurationError."""
+        _check_kind(given, "handle_async_request")
         self._make: Final = make
         self._given: Final = given
         self._process: Final = os.getpid()
         self._first_loop: AbstractEventLoop | None = None
         self._open: Final[dict[AbstractEventLoop, _LoopConnections]] = {}
         self._is_closed = False
+        if given is None:
+            # Each event loop gets its own later. This one shows now, not at the first call, if a setting is wrong.
+            make()
 
     async def transport(self) -> httpx2.AsyncBaseTransport:
         """Return the transport to use; raises ClientClosedError, and ClientUsageError if it cannot be used here."""
@@ -145,6 +150,11 @@ class AsyncConnectionPool:
             if opened.process != os.getpid() or loop.is_closed():
                 self._open.pop(loop, None)
                 opened.transport.sockets.release()
+
+
+def _check_kind(transport: object, method: str) -> None:
+    if transport is not None and not callable(getattr(transport, method, None)):
+        raise ConfigurationError(f"The transport cannot be used: it has no method {method}().")
 
 
 def _running_loop() -> AbstractEventLoop:

@@ -14,26 +14,33 @@ def encode_body(request: Struct) -> bytes:
     given = _given_members(request)
     try:
         body = msgspec.json.encode(given)
+        # msgspec encodes NaN and the infinities as null, which would change the data silently.
+        if b"null" in body and _contains_non_finite(msgspec.to_builtins(given)):
+            raise ValueError("it contains NaN or an infinity")  # noqa: TRY301 - handled like what msgspec refuses
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidArgumentError(f"The request cannot be written as JSON: {error}.") from error
-    # msgspec encodes NaN and the infinities as null, which would change the data silently.
-    if b"null" in body and _contains_non_finite(msgspec.to_builtins(given)):
-        raise InvalidArgumentError("The request cannot be written as JSON: it contains NaN or an infinity.")
     return body
 
 
 def encode_query(parameters: Struct) -> str:
     """Encode parameters as a query string, without those that are None; raises InvalidArgumentError."""
+    given = _given_members(parameters)
+    for name, value in given.items():
+        # Anything else would be sent as Python writes it: a list as "['a']".
+        if not isinstance(value, str | int | float):
+            raise InvalidArgumentError(f"{name} must be a string or a number, not {type(value).__name__}.")
     try:
-        return urlencode(_given_members(parameters), quote_via=quote)
-    except UnicodeEncodeError as error:
+        return urlencode(given, quote_via=quote)
+    except ValueError as error:
         raise InvalidArgumentError(f"The parameters cannot be written in a URL: {error}.") from error
 
 
-def encode_path_segment(text: str, what: str) -> str:
-    """Percent-encode a name or an id as one path segment; raises InvalidArgumentError if it is empty."""
-    if not text:
+def encode_path_segment(text: object, what: str) -> str:
+    """Percent-encode a name or an id as one path segment; raises InvalidArgumentError unless it is a string."""
+    if text is None or text == "":
         raise InvalidArgumentError(f"The {what} is empty.")
+    if not isinstance(text, str):
+        raise InvalidArgumentError(f"The {what} must be a string, not {type(text).__name__}.")
     try:
         quoted = quote(text, safe="")
     except UnicodeEncodeError as error:

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from sessionary.client.request_specs import CallOptions, RequestSpec, get_session
 from sessionary.client.response_decoding import APIResponse
 from sessionary.client.results import Session
-from sessionary.errors import ClientUsageError, ResponseValidationError
+from sessionary.errors import ClientUsageError, InvalidArgumentError, ResponseValidationError
 from sessionary.models import JsonObject
 
 Item = TypeVar("Item")
 
 WINDOW_LIMIT_DEFAULT: Final = 100
+_REPEATED_PAGES_MAX: Final = 10
+"""How many pages in a row may bring nothing new. Sessions created meanwhile repeat some, but not that many."""
 
 
 class Paginator(Generic[Item]):
@@ -35,11 +37,13 @@ class Paginator(Generic[Item]):
         self._seen_ids: frozenset[str] = frozenset()
         self.data: Final[list[Item]] = self._without_repeats(response.parse(), previous)
         """The items of this page."""
+        is_repeat = bool(self._count) and not self.data
+        self._repeats: Final[int] = (0 if previous is None else previous._repeats) + 1 if is_repeat else 0  # noqa: SLF001 - as above
 
     def has_next_page(self) -> bool:
         """Return whether there is a next page; without links, a full page counts as a sign of one.
 
-        Raises ResponseValidationError if the server's link to it cannot be used.
+        Raises ResponseValidationError if the server's link to it cannot be used, or if its pages repeat without end.
         """
         return self._next_spec() is not None
 
@@ -47,6 +51,8 @@ class Paginator(Generic[Item]):
         if self._link is not None:
             return self._follow(self._link)
         parameters = dict(parse_qsl(self._spec.query))
+        if self._repeats == _REPEATED_PAGES_MAX:
+            raise ResponseValidationError("The server sends the same page again and again: it seems to ignore offset.")
         if self._has_links or self._count < int(parameters.get("limit", 0)) or not self._count:
             return None
         parameters["offset"] = str(int(parameters.get("offset", 0)) + self._count)
@@ -88,9 +94,12 @@ def _id_of(item: Any) -> str:
 class MessageWindows:
     """The windows of a conversation, first to last."""
 
-    def __init__(self, session_id: str, offset: int, limit: int, options: CallOptions) -> None:
-        """Start at a message number; raises InvalidArgumentError and TypeError."""
+    def __init__(self, session_id: str, offset: Any, limit: Any, options: CallOptions) -> None:
+        """Start at message number ``offset``, ``limit`` messages a window; raises InvalidArgumentError."""
         self._session_id: Final = session_id
+        for name, value in (("messages_offset", offset), ("window_limit", limit)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InvalidArgumentError(f"{name} must be an integer that is not negative.")
         self._limit: Final = limit
         self._options: Final = options
         self._offset = offset

@@ -255,4 +255,7 @@ def _timestamp(time: datetime | str | None) -> str | None:
         return time
     if time.tzinfo is None:
         raise InvalidArgumentError("created_at must have a time zone.")
-    return format_datetime(time)
+    try:
+        return format_datetime(time)
+    except OverflowError as error:
+        raise InvalidArgumentError(f"created_at cannot be written in UTC: {error}.") from error

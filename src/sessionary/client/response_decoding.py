@@ -187,9 +187,9 @@ def _known_members(value: dict[str, Any], result_type: type[Result]) -> dict[str
         # PHP writes an empty object as an empty array.
         if kind is None:
             extra[name] = item
-        elif kind is datetime and isinstance(item, str):
-            members[name] = parse_datetime(item)
-            if members[name] is None and item:
+        elif kind is datetime:
+            members[name] = parse_datetime(item) if isinstance(item, str) else None
+            if members[name] is None and item is not None and item != "":
                 extra[name] = item
         elif item is not None and not (item == [] and kind is dict):
             members[name] = item

@@ -124,7 +124,7 @@ class Session(ListedSession):
 def parse_datetime(text: str) -> datetime | None:
     """Parse a time in UTC, or return None if it cannot be read. A time without an offset is taken as UTC."""
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text.upper())  # RFC 3339 allows a lower-case "z", Python does not
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -15,6 +15,7 @@ from sessionary.client.validation import (
     closest_name,
     reject_unknown_names,
     unexpected_keyword_error,
+    validate_headers,
     validate_organisation,
     validate_timeout,
 )
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 SERVER_MEMBERS: Final = frozenset({"created_at", "edited_at"})
 """Members that the server adds to stored messages; some models' endpoints refuse them."""
-_SAY_OPTIONS: Final = ("tokens_used", "timeout", "headers")
-_OTHER_OPTIONS: Final = ("organisation", "token")
+_SAY_OPTIONS: Final = ("tokens_used", "idempotency_key", "timeout", "headers")
+_OTHER_OPTIONS: Final = ("organisation", "token", "if_match", "max_retries", "new_messages", "initial_messages")
+"""Arguments of other methods, which ``say`` must not take for members of the message."""
 _MESSAGE_MEMBERS: Final = ("role", "content", "metadata", "name", "tool_calls", "tool_call_id")
 """The usual members of messages."""
 _NOT_MISTYPED: Final = frozenset({"context", "consent"})
@@ -64,6 +66,10 @@ class Transcript:
         self._user_id: Final = user_id
         self._options: Final = call_options_from(options)
         self._creation: Final[dict[str, Any]] = {**options, "user_id": user_id}
+        messages: Any = options.get("initial_messages")
+        if isinstance(messages, Iterator):
+            # It can be read only once: by the request, or again if that fails, and for ``messages``.
+            self._creation["initial_messages"] = list(messages)
         # The same key at each attempt to create the session, so that at most one is created.
         self._key: Final = f'"{uuid4()}"'
         # Only acquired without blocking, so that no thread and no forked process can get stuck.
@@ -100,7 +106,7 @@ class Transcript:
         self.id, self.status, self.expires_at = created.session_id, created.status, created.expires_at
         self.stored_messages = [dict(message) for message in messages]
         self.messages = [dict(message) for message in messages]
-        self.total_messages = len(messages)
+        self.total_messages = len(self.messages)
 
     def _note_read(self, session: Session) -> None:
         self.stored_messages = session.messages
@@ -113,6 +119,9 @@ class Transcript:
         self.stored_messages.extend(dict(message) for message in messages)
         self.status = updated.status
         self.total_messages, self.total_tokens = updated.total_messages, updated.total_tokens
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id or 'not started'}>"
 
     def _note_extended(self, extended: ExtendedSession) -> None:
         self.expires_at = extended.expires_at
@@ -131,6 +140,7 @@ def call_options_from(options: ConversationOptions) -> CallOptions:
     reject_unknown_names(options, ConversationOptions, "session")
     validate_timeout(options.get("timeout"))
     validate_organisation(options.get("organisation"))
+    validate_headers(options.get("headers"))
     found: Any = {name: value for name, value in options.items() if name in CallOptions.__annotations__}
     return found  # type: ignore[no-any-return]  # a subset of its keys
 
@@ -143,7 +153,7 @@ def merge_call_options(
     if timeout is not UNSET:
         merged["timeout"] = timeout
     if headers:
-        merged["headers"] = {**options.get("headers", {}), **headers}
+        merged["headers"] = {**(options.get("headers") or {}), **validate_headers(headers)}
     return merged
 
 

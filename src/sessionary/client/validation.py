@@ -1,6 +1,5 @@
 """Checks of what callers give to a client: unknown keyword names and values out of range."""
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -20,6 +19,15 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 _IDEMPOTENCY_KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{constants.IDEMPOTENCY_KEY_LENGTH_MAX}}}")
 
+_OTHER_NAMES: Final = {
+    "api_key": "token",
+    "base_url": "url",
+    "default_headers": "headers",
+    "extra_headers": "headers",
+    "http_client": "transport",
+}
+"""What other clients of HTTP APIs call our arguments."""
+
 _SHORT_NAME_LENGTH: Final = 5
 _SHORT_MEMBER_LENGTH: Final = 7
 _EDITS_MAX: Final = 2
@@ -35,6 +43,8 @@ def reject_unknown_names(given: Mapping[str, Any], known: type, function: str) -
 def unexpected_keyword_error(function: str, name: str, known: Collection[str]) -> TypeError:
     """Make the error for an unknown keyword argument, with the name that was probably meant."""
     meant = closest_name(name, known)
+    if meant is None and (function == "Client" or _OTHER_NAMES.get(name) in known):
+        meant = _OTHER_NAMES.get(name)
     hint = f"; did you mean {meant!r}?" if meant else ""
     return TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
 
@@ -92,7 +102,7 @@ def validate_timeout(timeout: object) -> float | None:
     """Check a timeout in seconds; raises InvalidArgumentError. None means no limit."""
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout) or timeout <= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
         raise InvalidArgumentError("The timeout must be a number of seconds, more than 0, or None.")
     # Clocks and selectors cannot take longer ones, infinity least of all.
     return timeout if timeout < TIMEOUT_SECONDS_MAX else None
