@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 _CHILD_SECONDS_MAX: Final = 45
-"""How long a child may take; then it ends, and what each of its threads was doing is told."""
+"""How long a child may take; then it ends, and the traceback of each thread is reported."""
 
 # The measuring of coverage takes a lock whenever code is new to it, and another thread may hold it during the fork.
 if hasattr(os, "register_at_fork"):
@@ -30,11 +30,11 @@ def in_child(function: Callable[[], Any]) -> Callable[[], Any]:
     if child == 0:  # pragma: no cover - the child is no process that is measured
         faulthandler.dump_traceback_later(_CHILD_SECONDS_MAX, exit=True, file=descriptor)
         try:
-            told = (True, function())
-        except BaseException:  # noqa: BLE001 - it is told to the parent
-            told = (False, traceback.format_exc())
+            outcome = (True, function())
+        except BaseException:  # noqa: BLE001 - it is reported to the parent
+            outcome = (False, traceback.format_exc())
         with os.fdopen(writing, "wb") as pipe:
-            pipe.write(pickle.dumps(told))
+            pipe.write(pickle.dumps(outcome))
         os._exit(0)
     os.close(writing)
     os.close(descriptor)

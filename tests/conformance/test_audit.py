@@ -82,7 +82,7 @@ async def test_deletions_in_one_batch_are_recorded_in_order(store: Store, making
     assert sorted(found.subject for found in await audit(store)) == [session.session_id for session in sessions]
 
 
-async def test_expiry_is_nobodys_deed(store: Store, making: Making, clock: HandClock) -> None:
+async def test_expiry_is_not_audited(store: Store, making: Making, clock: HandClock) -> None:
     await begin(store, making.create())
     clock.move(DAY)
     assert await sweep_all(store) == 1

@@ -111,7 +111,7 @@ async def test_a_writers_next_command_sees_its_last_one(store: Store, making: Ma
     await asyncio.gather(*map(live, range(10)))
 
 
-async def test_many_readers_at_once_are_each_shown_what_they_asked_for(store: Store, making: Making) -> None:
+async def test_many_concurrent_readers_each_get_what_they_requested(store: Store, making: Making) -> None:
     sessions = [making.create(*map(user, range(number)), organisation=f"o{number % 2}") for number in range(12)]
     sessions.append(making.create(user("x" * 200_000), user("y" * 200_000), organisation="o0"))
     await apply_all(store, sessions)

@@ -28,7 +28,7 @@ from tests.conformance.making import (
 )
 
 
-async def test_an_organisation_nobody_knows_has_nothing(store: Store) -> None:
+async def test_an_unknown_organisation_has_no_usage(store: Store) -> None:
     assert await store.measure_usage("nobody") == UsagePage(0, 0)
 
 

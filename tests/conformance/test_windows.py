@@ -18,7 +18,7 @@ def expected(offset: int | None, limit: int | None) -> list[int]:
     return NUMBERS if limit is None else NUMBERS[-limit:]
 
 
-async def test_every_window_shows_what_it_asks_for(store: Store, making: Making) -> None:
+async def test_every_window_returns_the_requested_messages(store: Store, making: Making) -> None:
     session = await begin(store, making.create(*map(user, NUMBERS[: BLOCKS[0]])))
     told = BLOCKS[0]
     for count in BLOCKS[1:]:
@@ -61,7 +61,7 @@ async def test_windows_cut_messages_that_hold_commas_and_brackets(store: Store, 
         assert contents_in(shown) == [content]
 
 
-async def test_windows_of_a_large_conversation_show_what_they_ask_for(store: Store, making: Making) -> None:
+async def test_windows_of_a_large_conversation_return_the_requested_messages(store: Store, making: Making) -> None:
     session = await begin(store, making.create())
     large = "x" * 50_000
     for number in range(10):

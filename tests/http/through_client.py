@@ -34,7 +34,7 @@ from sessionary import (
 from sessionary.client import request_specs
 from sessionary.client.encoding import encode_path_segment
 from sessionary.models import ListParameters, WindowParameters
-from tests.client.calling import FLAVOURS, make_client
+from tests.client.clients import FLAVOURS, make_client
 from tests.http.callers import Caller, Connection, Request, as_json
 from tests.http.callers import Response as HttpResponse
 

@@ -16,8 +16,8 @@ from tests.cli import sample_sessions
 from tests.cli.conftest import Run
 from tests.cli.live_server import Tenant, running_server
 from tests.client.faults import (
+    Fault,
     FaultProxy,
-    FieldError,
     delayed,
     dropped_after,
     dropped_before,
@@ -429,7 +429,7 @@ def test_an_import_survives_a_killed_server_or_is_resumed_without_duplicates(
     assert found == sample_sessions.count_sessions(sample_sessions.lines(file))
 
 
-def _start_import(tenant: Tenant, proxy: FaultProxy, file: Path, then: FieldError, *words: str) -> Popen[bytes]:
+def _start_import(tenant: Tenant, proxy: FaultProxy, file: Path, then: Fault, *words: str) -> Popen[bytes]:
     """Start an import, of whose requests sixty pass unharmed and the others do not; return in the midst of it."""
     proxy.plan = [*[passed] * 60, *[then] * 1_000]
     begun = len(proxy.arrived)

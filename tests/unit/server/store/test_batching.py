@@ -279,7 +279,7 @@ async def test_callers_that_all_disconnected_leave_nothing_to_run() -> None:
 
 
 @on_virtual_time
-async def test_a_caller_that_disconnects_while_its_batch_runs_stops_nobody() -> None:
+async def test_a_caller_that_disconnects_while_its_batch_runs_does_not_affect_others() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits())
@@ -455,7 +455,7 @@ async def test_a_thousand_callers_over_many_batches_each_get_their_own_result() 
 
 
 @on_virtual_time
-async def test_after_an_outage_nobody_is_refused() -> None:
+async def test_after_an_outage_no_request_is_refused() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits(batch_max=1, seconds_max=FAST))

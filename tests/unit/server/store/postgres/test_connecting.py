@@ -97,7 +97,7 @@ async def test_a_server_that_cannot_be_reached_is_named_without_the_password(url
         ("postgresql://ada:s3cret@127.0.0.1/none?s3cret=1", "parameter"),
     ],
 )
-async def test_a_url_that_makes_no_sense_is_no_fault_of_the_database(url: str, reason: str) -> None:
+async def test_an_invalid_url_is_not_reported_as_an_unavailable_database(url: str, reason: str) -> None:
     for attempt in (open_store(url, HandClock()), migrate(url, NOVEMBER), pending_migrations(url)):
         with pytest.raises(InvalidRequestError, match=reason) as refused:
             await attempt

@@ -187,7 +187,7 @@ async def test_a_command_that_waits_too_long_for_a_lock_leaves_no_transaction_op
         assert contents_in(await store.fetch(session.organisation, session.session_id)) == []
 
 
-async def test_a_caller_that_gives_up_takes_nobody_with_it(store: PostgresStore, making: Making) -> None:
+async def test_a_caller_that_gives_up_does_not_affect_others(store: PostgresStore, making: Making) -> None:
     sessions = await begun(store, making, 4)
     callers = [asyncio.create_task(store.apply(update(session, user("hello")))) for session in sessions]
     await asyncio.sleep(0)
@@ -257,9 +257,7 @@ async def test_a_creation_on_a_connection_that_died_in_silence_is_not_lost(
     assert len(await listed(store, listing())) == 2
 
 
-async def test_a_connection_in_use_is_not_asked_whether_it_lives(
-    store: PostgresStore, proxy: Proxy, making: Making
-) -> None:
+async def test_a_connection_in_use_is_not_tested(store: PostgresStore, proxy: Proxy, making: Making) -> None:
     await begin(store, making.create())
     proxy.sent.clear()
     for _ in range(20):

@@ -34,7 +34,7 @@ async def store(postgres_database: str, clock: HandClock) -> AsyncIterator[Postg
         yield store
 
 
-async def test_a_locked_session_costs_its_own_callers_and_nobody_else(
+async def test_a_locked_session_delays_only_its_own_callers(
     store: PostgresStore, postgres_database: str, making: Making
 ) -> None:
     held, *free = await begun(store, making, 6)

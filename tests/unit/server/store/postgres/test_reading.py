@@ -70,7 +70,7 @@ async def test_many_gets_at_once_take_few_statements(store: PostgresStore, proxy
     assert proxy.sent.count(EXECUTE) <= 6
 
 
-async def test_what_many_ask_at_once_is_read_once(store: PostgresStore, making: Making) -> None:
+async def test_what_many_request_at_once_is_read_once(store: PostgresStore, making: Making) -> None:
     session = await begin(store, making.create(user("hello" * 1000)))
     await _fetch(store, session)
     found = await asyncio.gather(*(_fetch(store, session) for _ in range(32)))

@@ -56,7 +56,7 @@ def test_a_commit_is_on_the_disk_before_it_returns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("work", [lambda path: migrate(path, NOVEMBER), pending], ids=["migrate", "pending"])
-def test_what_is_no_database_is_refused_in_words(tmp_path: Path, work: object) -> None:
+def test_a_file_that_is_no_database_is_refused_with_an_explanation(tmp_path: Path, work: object) -> None:
     assert callable(work)
     file = tmp_path / "notes.txt"
     file.write_bytes(b"no database" * 100)
@@ -67,7 +67,7 @@ def test_what_is_no_database_is_refused_in_words(tmp_path: Path, work: object) -
     assert file.read_bytes() == b"no database" * 100
 
 
-async def test_a_file_that_cannot_be_opened_is_refused_in_words(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_opened_is_refused_with_an_explanation(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "nowhere" / "store.db", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(StoreUnavailableError, match=rf"The database file .* cannot be used: {reason}"):
             await open_store(f"sqlite:///{path}", HandClock())
@@ -109,7 +109,7 @@ async def test_a_file_belongs_to_one_store_at_a_time(tmp_path: Path) -> None:
     await later.close()
 
 
-async def test_a_store_that_cannot_be_opened_keeps_nobody_else_out(tmp_path: Path) -> None:
+async def test_a_store_that_cannot_be_opened_holds_no_lock(tmp_path: Path) -> None:
     file = tmp_path / "store.db"
     file.write_bytes(b"no database" * 100)
     for _ in range(2):

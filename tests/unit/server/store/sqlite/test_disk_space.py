@@ -120,9 +120,7 @@ async def store(path: Path, clock: HandClock, disk: Disk) -> AsyncIterator[Sqlit
     await store.close()
 
 
-async def test_a_slow_disk_keeps_nobody_waiting_longer_than_a_request_may_take(
-    store: SqliteStore, making: Making, disk: Disk
-) -> None:
+async def test_a_slow_disk_delays_no_request_beyond_its_timeout(store: SqliteStore, making: Making, disk: Disk) -> None:
     session = await begin(store, making.create(user("before")))
     disk.sync_seconds = 2.5
     started = time.monotonic()

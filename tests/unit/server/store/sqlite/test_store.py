@@ -141,9 +141,7 @@ async def test_a_lock_that_goes_away_in_time_does_not_matter_to_readiness(path: 
     await store.close()
 
 
-async def test_who_asks_whether_a_store_is_ready_writes_nothing(
-    patient: SqliteStore, path: Path, making: Making
-) -> None:
+async def test_a_readiness_check_writes_nothing(patient: SqliteStore, path: Path, making: Making) -> None:
     await begin(patient, making.create())
     async with asyncio.timeout(10):
         while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the checkpoint after the write
