@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sessionary.errors import PreconditionFailedError, SessionaryError, SessionNotFoundError
 from sessionary.server.store.base import Command, Conversation, ListQuery, Outcome, Page, SweepResult, Window
-from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, sweep_all
+from tests.conformance.builders import DAY, HOUR, MINUTE, Ids, ManualClock, sweep_all
 from tests.property.commands import (
     GROUPS,
     MODELS,
@@ -41,7 +41,7 @@ class Engine(Protocol):
 class Comparison(RuleBasedStateMachine):
     """An engine that starts empty, and the reference: both must give the same results."""
 
-    def __init__(self, runner: asyncio.Runner, engine: Engine, clock: HandClock, ids: Ids) -> None:
+    def __init__(self, runner: asyncio.Runner, engine: Engine, clock: ManualClock, ids: Ids) -> None:
         super().__init__()
         self._runner = runner
         self._engine = engine

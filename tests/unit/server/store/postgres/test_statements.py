@@ -10,7 +10,15 @@ import pytest
 from sessionary.server.store.migrate import newest_migration
 from sessionary.server.store.postgres.connecting import connect
 from sessionary.server.store.postgres.statements import read_statements
-from tests.conformance.making import HandClock, Making, apply_all, begin, change, update, user
+from tests.conformance.builders import (
+    CommandBuilder,
+    ManualClock,
+    apply_all,
+    apply_update,
+    create_session,
+    update,
+    user,
+)
 from tests.unit.server.store.postgres.stores import ask, connected, eventually, opened
 
 # Every table a statement reads, and the index by which it finds the rows; the migrations come on top where it asks
@@ -137,20 +145,20 @@ async def test_plans_made_while_there_was_nothing_do_not_last(migrated: str) -> 
     """Of a table known to be empty the planner reads everything: that must end long before it is large."""
     await _run(migrated, "ALTER TABLE sessions SET (autovacuum_enabled = off)")
     await _run(migrated, "VACUUM ANALYZE")
-    clock = HandClock()
-    making = Making(clock)
+    clock = ManualClock()
+    build = CommandBuilder(clock)
     async with opened(migrated, clock) as store:
-        session = await begin(store, making.create(user("hello")))
-        await change(store, update(session, user("hello")))
+        session = await create_session(store, build.create(user("hello")))
+        await apply_update(store, update(session, user("hello")))
         await store.fetch(session.organisation, session.session_id)
-        sessions = [making.create(user("hello")) for _ in range(2_000)]
+        sessions = [build.create(user("hello")) for _ in range(2_000)]
         for start in range(0, len(sessions), 100):
             await apply_all(store, sessions[start : start + 100])
         for _ in range(20):
-            await change(store, update(session, user("again")))
+            await apply_update(store, update(session, user("again")))
 
         for each in sessions[:20]:
-            await change(store, update(each, user("again")))
+            await apply_update(store, update(each, user("again")))
             await store.fetch(each.organisation, each.session_id)
         await store.close()  # a server process tells its counts at the latest when it ends
 
