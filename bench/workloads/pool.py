@@ -18,7 +18,7 @@ SECONDS_PER_MINUTE = 60
 
 
 class LostWriteError(RuntimeError):
-    """A server acknowledged what it does not keep, or keeps what it was not told."""
+    """A server acknowledged data that it has not stored, or stored data that was not sent."""
 
 
 @dataclass

@@ -136,8 +136,8 @@ def test_list_filters_and_pages_newest_first(api: Any, organisation: str) -> Non
         ids.append(created.session_id)
     newest = ids[::-1]
 
-    def listed(**asked: Any) -> list[str]:
-        return [session.id for session in api.list_ai_sessions(organisation, **asked)]
+    def listed(**filters: Any) -> list[str]:
+        return [session.id for session in api.list_ai_sessions(organisation, **filters)]
 
     assert listed() == newest
     assert listed(limit=4) == newest[:4]
@@ -206,10 +206,10 @@ def test_failures_are_the_clients_exceptions(server: ServerProcess, api: Any, or
     with pytest.raises(quantcdn.exceptions.BadRequestException):
         api.list_ai_sessions(organisation, user_id="")
     with (
-        connected(server, server.create_token("somebody-else")) as stranger,
+        connected(server, server.create_token("somebody-else")) as other_tenant,
         pytest.raises(quantcdn.exceptions.ForbiddenException),
     ):
-        stranger.list_ai_sessions(organisation)
+        other_tenant.list_ai_sessions(organisation)
     with connected(server, "nobody") as nobody, pytest.raises(quantcdn.exceptions.UnauthorizedException):
         nobody.list_ai_sessions(organisation)
 

@@ -1,4 +1,4 @@
-"""QuantCDN's own Python client where the server cannot do what it asks: it must not repeat what may have been done."""
+"""QuantCDN's own Python client when the server refuses a request: it must not repeat a change that may have been made."""
 
 import importlib
 from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ from tests.http.callers import Caller, as_json, parse_timestamp, unknown_id
 
 
 class Vendor(Struct, frozen=True, kw_only=True):
-    """How one official client spells what the contract's table compares."""
+    """How one official client formats its requests."""
 
     name: str
     create: bytes

@@ -47,9 +47,9 @@ async def test_a_deletion_is_recorded_with_who_and_when(
 
 async def test_what_deletes_nothing_is_not_recorded(store: Store, build: CommandBuilder) -> None:
     session = await create_session(store, build.create())
-    stranger = msgspec.structs.replace(delete(session), organisation="other")
+    of_other_tenant = msgspec.structs.replace(delete(session), organisation="other")
 
-    await apply_one(store, stranger, SessionNotFoundError)
+    await apply_one(store, of_other_tenant, SessionNotFoundError)
     await apply_one(store, delete(session, if_version=1), Deleted)
     await apply_one(store, delete(session), SessionNotFoundError)
 

@@ -34,7 +34,7 @@ def filled(session: Command, bodies: tuple[bytes, ...]) -> Update:
 
 
 def message_of(size: int) -> bytes:
-    """Make a message that takes ``size`` bytes once the store has put its instant in."""
+    """Make a message that takes ``size`` bytes once the store has added its time."""
     empty = b'{"role":"user","content":""}'
     stamp = b',"created_at":"2026-11-22T22:09:00.123Z"'
     return empty[:-2] + b"x" * (size - len(empty) - len(stamp)) + empty[-2:]
@@ -114,8 +114,8 @@ async def test_metadata_takes_64_kibibytes_of_json_after_the_merge(
     store: Store, build: CommandBuilder, letter: str
 ) -> None:
     room = 64 * KIB - len('{"a":1,"k":""}')
-    spelled = len(json.dumps(letter, ensure_ascii=False).encode()) - 2
-    fitting = letter * (room // spelled) + "x" * (room % spelled)
+    encoded_size = len(json.dumps(letter, ensure_ascii=False).encode()) - 2
+    fitting = letter * (room // encoded_size) + "x" * (room % encoded_size)
     session = await create_session(store, build.create(metadata={"a": 1}))
 
     await apply_one(store, update(session, metadata={"k": fitting + "x"}), MetadataTooLargeError)

@@ -117,16 +117,16 @@ async def test_many_concurrent_readers_each_get_what_they_requested(store: Store
     sessions = [build.create(*map(user, range(number)), organisation=f"o{number % 2}") for number in range(12)]
     sessions.append(build.create(user("x" * 200_000), user("y" * 200_000), organisation="o0"))
     await apply_all(store, sessions)
-    asked: list[tuple[str, str, Window | None]] = [
+    requests: list[tuple[str, str, Window | None]] = [
         (organisation, session.session_id, window)
         for window in (None, Window(limit=2), Window(offset=1), Window(offset=1, limit=3))
         for session in sessions
         for organisation in ("o0", "o1", "o2")
     ]
-    alone = [await seen(store, *question) for question in asked]
+    alone = [await seen(store, *request) for request in requests]
 
     for _ in range(3):
-        together = await asyncio.gather(*(seen(store, *question) for question in asked))
+        together = await asyncio.gather(*(seen(store, *request) for request in requests))
         assert list(together) == alone
 
     assert alone.count("absent") == 4 * 2 * len(sessions)
@@ -145,21 +145,21 @@ async def test_many_lists_at_once_each_show_their_own(store: Store, build: Comma
         for number in range(30)
     ]
     await apply_all(store, sessions)
-    asked = [
+    requests = [
         list_query(f"o{number % 2}", limit=1 + number % 7, offset=number % 4, **filters)
         for number in range(20)
         for filters in ({}, {"user_id": f"u{number % 3}"}, {"model": f"m{number % 5}"}, {"status": "active"})
     ]
-    alone = [await listed(store, query) for query in asked]
+    alone = [await listed(store, query) for query in requests]
 
-    together = await asyncio.gather(*(listed(store, query) for query in asked))
+    together = await asyncio.gather(*(listed(store, query) for query in requests))
 
     assert list(together) == alone
     assert [page for page in alone if page]
 
 
 def assert_pairs_are_whole(contents: list[list[object]], writers: int) -> None:
-    asked, answered = contents[::2], contents[1::2]
-    assert [[*said[:2], "answered"] for said in asked] == answered
+    requests, answered = contents[::2], contents[1::2]
+    assert [[*said[:2], "answered"] for said in requests] == answered
     for writer in range(writers):
-        assert [said[1] for said in asked if said[0] == writer] == list(range(APPENDS))
+        assert [said[1] for said in requests if said[0] == writer] == list(range(APPENDS))

@@ -126,8 +126,8 @@ async def test_now_is_taken_once_for_the_commands_on_a_session(reopen: Reopen, b
 
     outcomes = await apply_all(store, [update(session, user(number)) for number in range(5)])
 
-    instants = {outcome.updated_at for outcome in outcomes if isinstance(outcome, Updated)}
-    assert len(instants) == 1
+    times = {outcome.updated_at for outcome in outcomes if isinstance(outcome, Updated)}
+    assert len(times) == 1
 
 
 async def test_a_session_that_expired_long_ago_and_a_new_one_do_not_mix(

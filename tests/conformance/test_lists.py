@@ -72,17 +72,17 @@ async def test_filters_are_exact_and_combined_with_and(store: Store, build: Comm
         population.append((session, status))
     population.reverse()
 
-    asked = itertools.product((None, *USERS, "eve"), (*GROUPS, "api"), (*MODELS, "tiny"), (None, *STATUSES))
-    for asked_user, group, model, asked_status in asked:
+    filters = itertools.product((None, *USERS, "eve"), (*GROUPS, "api"), (*MODELS, "tiny"), (None, *STATUSES))
+    for user_filter, group, model, status_filter in filters:
         expected = [
             session.session_id
             for session, has_status in population
-            if asked_user in (None, session.user_id)
+            if user_filter in (None, session.user_id)
             and group in (None, session.session_group)
             and model in (None, session.model)
-            and asked_status in (None, has_status)
+            and status_filter in (None, has_status)
         ]
-        query = list_query(user_id=asked_user, session_group=group, model=model, status=asked_status)
+        query = list_query(user_id=user_filter, session_group=group, model=model, status=status_filter)
         assert await listed(store, query) == expected, query
 
 

@@ -27,10 +27,10 @@ async def test_a_message_with_a_time_keeps_it_and_any_other_gets_now(store: Stor
     more = (None, OLD_MILLISECONDS - 123, START_TIME)
     await apply_update(store, msgspec.structs.replace(update(session, user(), user(), user()), message_times=more))
 
-    told = [message["created_at"] for message in await read_messages(store, session)]
+    stored_times = [message["created_at"] for message in await read_messages(store, session)]
 
     now, later = "2026-11-22T22:09:00.123Z", "2026-11-22T22:23:24.123Z"
-    assert told == [OLD, now, "1970-01-01T00:00:00.000Z", later, "2001-09-09T01:46:40.000Z", now]
+    assert stored_times == [OLD, now, "1970-01-01T00:00:00.000Z", later, "2001-09-09T01:46:40.000Z", now]
 
 
 async def test_they_stay_in_the_order_in_which_they_came(store: Store, build: CommandBuilder) -> None:

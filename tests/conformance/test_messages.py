@@ -1,4 +1,4 @@
-"""Messages come back in append order, as they were sent, each with the instant the store took it."""
+"""Messages come back in append order, as they were sent, each with the time at which the store received it."""
 
 from typing import Any
 
@@ -55,20 +55,20 @@ async def test_a_message_comes_back_as_it_was_sent(store: Store, build: CommandB
 
 async def test_the_bytes_of_a_message_are_stored_unchanged(store: Store, build: CommandBuilder) -> None:
     session = await create_session(store, build.create())
-    spelled = b'{"role":"user","content":"\\u0000\\ud83d\\ude00","n":[1.0,1e5,-0.0,12345678901234567890]'
+    encoded = b'{"role":"user","content":"\\u0000\\ud83d\\ude00","n":[1.0,1e5,-0.0,12345678901234567890]'
 
     await apply_update(
         store,
         Update(
             organisation=session.organisation,
             session_id=session.session_id,
-            messages=(spelled + b"}", spelled + b"}"),
+            messages=(encoded + b"}", encoded + b"}"),
             first_user_text="",
         ),
     )
 
     shown = await store.fetch(session.organisation, session.session_id)
-    whole = spelled + b',"created_at":"2026-11-22T22:09:00.123Z"}'
+    whole = encoded + b',"created_at":"2026-11-22T22:09:00.123Z"}'
     assert shown.messages == whole + b"," + whole
 
 
@@ -79,8 +79,8 @@ async def test_each_message_block_has_its_own_time(store: Store, build: CommandB
 
     await apply_update(store, update(session, assistant("two"), user("three")))
 
-    instants = [message["created_at"] for message in await read_messages(store, session)]
-    assert instants == [format_timestamp(began), format_timestamp(clock()), format_timestamp(clock())]
+    times = [message["created_at"] for message in await read_messages(store, session)]
+    assert times == [format_timestamp(began), format_timestamp(clock()), format_timestamp(clock())]
 
 
 async def test_messages_come_in_append_order(store: Store, build: CommandBuilder) -> None:

@@ -98,9 +98,9 @@ async def test_a_creation_with_a_version_creates_nothing_but_is_replayed(store: 
 @pytest.mark.parametrize("messages", [0, 1, 2, 7])
 def test_a_stored_size_is_computed_without_the_store(messages: int) -> None:
     beginning = CommandBuilder(ManualClock()).create(*[user("x" * number) for number in range(messages)])
-    spelled = [
+    encoded = [
         f'{{"role":"user","content":"{"x" * number}","created_at":"2026-11-22T22:09:00.123Z"}}'
         for number in range(messages)
     ]
 
-    assert stored_size_of(beginning) == len(",".join(spelled))
+    assert stored_size_of(beginning) == len(",".join(encoded))

@@ -31,14 +31,14 @@ async def test_a_new_session_has_version_1(store: Store, build: CommandBuilder) 
 async def test_each_change_counts_one_version(store: Store, build: CommandBuilder) -> None:
     session = await create_session(store, build.create())
 
-    told = [
+    versions = [
         (await apply_update(store, update(session, user("a"), user("b")))).version,
         (await apply_extend(store, extend(session))).version,
         (await apply_update(store, update(session, status="completed", title="T", metadata={"a": 1}))).version,
         (await apply_update(store, update(session, metadata={}))).version,
     ]
 
-    assert told == [2, 3, 4, 5]
+    assert versions == [2, 3, 4, 5]
     assert (await read(store, session)).version == 5
 
 

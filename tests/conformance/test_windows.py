@@ -29,10 +29,10 @@ def expected(offset: int | None, limit: int | None) -> list[int]:
 
 async def test_every_window_returns_the_requested_messages(store: Store, build: CommandBuilder) -> None:
     session = await create_session(store, build.create(*map(user, NUMBERS[: BLOCKS[0]])))
-    told = BLOCKS[0]
+    appended = BLOCKS[0]
     for count in BLOCKS[1:]:
-        await apply_update(store, update(session, *map(assistant, NUMBERS[told : told + count])))
-        told += count
+        await apply_update(store, update(session, *map(assistant, NUMBERS[appended : appended + count])))
+        appended += count
 
     for offset in OFFSETS:
         for limit in LIMITS:

@@ -99,8 +99,8 @@ async def test_a_hundred_thousand_invalid_tokens_cost_a_look_up_each_and_bounded
 
     statuses: Counter[int] = Counter()
     for first in range(0, TOKENS, AT_ONCE):
-        asking = (status_of(application, invalid_token(number)) for number in range(first, first + AT_ONCE))
-        statuses.update(await asyncio.gather(*asking))
+        calls = (status_of(application, invalid_token(number)) for number in range(first, first + AT_ONCE))
+        statuses.update(await asyncio.gather(*calls))
 
     assert statuses == {401: TOKENS}
     assert store.look_ups == TOKENS

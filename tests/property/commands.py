@@ -312,6 +312,6 @@ described: st.SearchStrategy[Draft] = st.one_of(
 batches = st.lists(described, min_size=1, max_size=8)
 
 
-def plain(spelled: bytes) -> str:
-    """Spell JSON so that equal means equal: 1, 1.0 and true differ, the order of members does not count."""
-    return repr(json.loads(spelled, object_pairs_hook=sorted))
+def plain(encoded: bytes) -> str:
+    """Return a comparable form of JSON: 1, 1.0 and true differ, the order of members does not matter."""
+    return repr(json.loads(encoded, object_pairs_hook=sorted))

@@ -147,7 +147,7 @@ def test_sharegpt_is_detected_and_read(run_import: Import, stored: Stored) -> No
 
 
 def chatgpt(*nodes: dict[str, Any], **members: Any) -> dict[str, Any]:
-    """A conversation of ChatGPT's export: a chain of nodes, and what else is asked for."""
+    """A conversation of ChatGPT's export: a chain of nodes, and the given other members."""
     mapping: dict[str, Any] = {"root": {"id": "root", "message": None, "parent": None, "children": []}}
     parent = "root"
     for number, node in enumerate(nodes):

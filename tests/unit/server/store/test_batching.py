@@ -323,7 +323,7 @@ async def test_an_error_of_the_whole_batch_is_the_result_of_each_of_its_items(er
     assert [type(answer) for answer in answers] == [type(error), type(error), int, int]
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), KeyError("ours"), RecursionError(), MemoryError()])
+@pytest.mark.parametrize("error", [ValueError("internal"), KeyError("internal"), RecursionError(), MemoryError()])
 @on_virtual_time
 async def test_an_unexpected_error_is_logged_and_stops_nothing(
     error: Exception, caplog: pytest.LogCaptureFixture
@@ -339,7 +339,7 @@ async def test_an_unexpected_error_is_logged_and_stops_nothing(
         answers = await all_of(*(batcher.put(number) for number in range(4)))
 
     assert [type(answer) for answer in answers] == [InternalServerError, InternalServerError, int, int]
-    assert "ours" not in str(answers[0]), "callers see nothing internal"
+    assert "internal" not in str(answers[0]), "callers see nothing internal"
     (record,) = caplog.records
     assert record.exc_info is not None
     assert await batcher.put(7) == 7

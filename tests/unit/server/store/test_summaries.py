@@ -1,4 +1,4 @@
-"""Summaries: what lists and reads show, spelled at the change; older rows are spelled by a migration in SQL."""
+"""Summaries: what lists and reads show, encoded with each change; a migration encodes those of older rows in SQL."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ AWKWARD = 'a "quoted" \\ back/slash, \U0001f600 é \u2028 \u202eright-to-left, {
 
 
 def backfill(engine: str) -> str:
-    """The statement of the migration that spells what was there before."""
+    """The statement of the migration that encodes the summaries of existing rows."""
     (sql,) = [migration.sql for migration in read_migrations(engine) if migration.name == "0002_summaries"]
     return sql[sql.index("UPDATE") :]
 
@@ -63,14 +63,14 @@ async def test_summaries_of_an_older_sqlite_file_equal_new_ones(tmp_path: Path, 
     await store.close()
 
     older = apsw.Connection(str(path))
-    spelled = dict(older.execute("SELECT id, summary FROM sessions"))
+    migrated = dict(older.execute("SELECT id, summary FROM sessions"))
     older.execute("UPDATE sessions SET summary = x''")
     older.execute(backfill("sqlite"))
     again = dict(older.execute("SELECT id, summary FROM sessions"))
     older.close()
 
-    assert len(before) == len(spelled) == 3
-    for session_id, summary in spelled.items():
+    assert len(before) == len(migrated) == 3
+    for session_id, summary in migrated.items():
         assert list(json.loads(b"{%b}" % again[session_id]).items()) == list(json.loads(b"{%b}" % summary).items())
 
 
@@ -80,11 +80,11 @@ async def test_summaries_of_an_older_postgres_database_equal_new_ones(
     async with opened(postgres_database, clock) as store:
         before = await populate(store, CommandBuilder(clock), clock)
         async with connected(postgres_database) as older:
-            spelled = await older.fetch("SELECT summary FROM sessions ORDER BY id")
+            migrated = await older.fetch("SELECT summary FROM sessions ORDER BY id")
             await older.execute("UPDATE sessions SET summary = ''")
             await older.execute(backfill("postgres"))
             again = await older.fetch("SELECT summary FROM sessions ORDER BY id")
 
-    assert len(before) == len(spelled) == 3
-    for new, old in zip(again, spelled, strict=True):
+    assert len(before) == len(migrated) == 3
+    for new, old in zip(again, migrated, strict=True):
         assert list(json.loads(b"{%b}" % new["summary"]).items()) == list(json.loads(b"{%b}" % old["summary"]).items())

@@ -251,13 +251,13 @@ async def test_connections_that_are_being_terminated_are_replaced(
     assert contents_of(await store.fetch(session.organisation, session.session_id)) == ["hello"]
 
 
-@pytest.mark.parametrize("death", ["forgotten by the network", "told to end"])
+@pytest.mark.parametrize("death", ["dropped by the network", "terminated"])
 async def test_a_creation_on_a_connection_that_died_in_silence_is_not_lost(
     store: PostgresStore, proxy: Proxy, build: CommandBuilder, death: str
 ) -> None:
     await create_session(store, build.create())
     await asyncio.sleep(0.3)
-    if death == "told to end":
+    if death == "terminated":
         proxy.tell_clients(SHUTTING_DOWN)
     else:
         proxy.forget_clients()

@@ -160,12 +160,12 @@ async def test_plans_made_while_there_was_nothing_do_not_last(migrated: str) -> 
         for each in sessions[:20]:
             await apply_update(store, update(each, user("again")))
             await store.fetch(each.organisation, each.session_id)
-        await store.close()  # a server process tells its counts at the latest when it ends
+        await store.close()  # a server process reports its counts at the latest when it ends
 
-    async def told() -> bool:
+    async def is_counted() -> bool:
         return bool(await ask(migrated, UPDATES) == 41)
 
-    await eventually(told, "what was read is counted")
+    await eventually(is_counted, "what was read is counted")
     assert await ask(migrated, ROWS_LOOKED_AT) < 20_000
 
 
@@ -180,8 +180,10 @@ async def _assert_planned_well(url: str) -> None:
             nodes = list(_nodes(await _plan(connection, name)))
             kinds = {node["Node Type"] for node in nodes}
             assert kinds <= INDEX_SCANS | HARMLESS, name
-            asks = {"schema_migrations_serves_from"} if "program" in read_statements()[name].parameters else set()
-            assert {node["Index Name"] for node in nodes if "Index Name" in node} == indexes | asks, name
+            migration_indexes = (
+                {"schema_migrations_serves_from"} if "program" in read_statements()[name].parameters else set()
+            )
+            assert {node["Index Name"] for node in nodes if "Index Name" in node} == indexes | migration_indexes, name
     finally:
         await connection.close()
 

@@ -216,7 +216,7 @@ async def test_appends_touch_no_index_of_the_sessions(
             *(store.apply(update(session, user("hello"), tokens_used=1)) for session in sessions[::2]),
             *(store.apply(extend(session)) for session in sessions[1::2]),
         )
-    await store.close()  # a server process tells its counts at the latest when it ends
+    await store.close()  # a server process reports its counts at the latest when it ends
 
     async def counted() -> bool:
         return bool(await ask(postgres_database, _UPDATES) == 64 * 20)
@@ -239,7 +239,7 @@ async def test_metadata_that_no_command_names_is_neither_read_nor_lost(
 
 
 @pytest.mark.parametrize(
-    ("setting", "theirs", "ours"),
+    ("setting", "configured", "expected"),
     [
         ("synchronous_commit", "off", "on"),
         ("default_transaction_isolation", "serializable", "read committed"),
@@ -248,14 +248,14 @@ async def test_metadata_that_no_command_names_is_neither_read_nor_lost(
     ],
 )
 async def test_what_correctness_and_speed_rest_on_holds_whatever_the_database_was_set_to(
-    postgres_database: str, setting: str, theirs: str, ours: str
+    postgres_database: str, setting: str, configured: str, expected: str
 ) -> None:
     name = postgres_database.rpartition("/")[2]
     async with connected(postgres_database) as connection:
-        await connection.execute(f"ALTER DATABASE \"{name}\" SET {setting} = '{theirs}'")
+        await connection.execute(f"ALTER DATABASE \"{name}\" SET {setting} = '{configured}'")
     connection = await connect(postgres_database, 10.0)
     try:
-        assert await connection.fetchval(f"SHOW {setting}") == ours
+        assert await connection.fetchval(f"SHOW {setting}") == expected
     finally:
         await connection.close()
 

@@ -135,11 +135,11 @@ async def test_a_store_is_ready_only_if_a_write_would_succeed_though_none_was_tr
 async def test_a_lock_that_goes_away_in_time_does_not_matter_to_readiness(path: Path, clock: ManualClock) -> None:
     store = await SqliteStore.open(path, clock, 240.0)
     with locked(path):
-        asked = [asyncio.create_task(store.ready()) for _ in range(20)]
+        checks = [asyncio.create_task(store.ready()) for _ in range(20)]
         await asyncio.sleep(0.1)
-        assert not any(task.done() for task in asked)
-        asked[0].cancel()
-    await asyncio.gather(*asked[1:])
+        assert not any(task.done() for task in checks)
+        checks[0].cancel()
+    await asyncio.gather(*checks[1:])
     await store.close()
 
 

@@ -110,7 +110,7 @@ async def test_a_driver_error_is_general_for_the_caller_and_complete_in_the_log(
 
 async def test_an_internal_error_is_not_translated(thread: WorkerThread) -> None:
     def work() -> None:
-        raise KeyError("ours")
+        raise KeyError("internal")
 
     with pytest.raises(KeyError):
         await thread.run(work)
