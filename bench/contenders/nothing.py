@@ -23,7 +23,7 @@ class NoOpApi(SessionsApi):
 
 
 class EmptyHandler(HttpContender):
-    """Answers `{}` to everything."""
+    """Responds to everything with `{}`."""
 
     name = "empty-asgi"
 

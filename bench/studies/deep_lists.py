@@ -67,8 +67,8 @@ def _next_cursor(address: tuple[str, int], request: bytes) -> str:
         attempts += 1
         connection = http.client.HTTPConnection(*address)
         connection.request(method, target, headers=headers)
-        answer = connection.getresponse()
-        link = answer.getheader("Link", "")
+        response = connection.getresponse()
+        link = response.getheader("Link", "")
         connection.close()
     found = CURSOR.search(link)
     if found is None:

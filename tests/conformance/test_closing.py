@@ -44,7 +44,7 @@ async def hang_up_after(store: Store, build: CommandBuilder, ticks: int) -> None
         await asyncio.sleep(0)
     for caller in callers[::2]:
         caller.cancel()
-    answers = await asyncio.gather(*callers, return_exceptions=True)
+    results = await asyncio.gather(*callers, return_exceptions=True)
     await apply_update(store, update(session, tokens_used=0))
 
     conversation = await store.fetch(session.organisation, session.session_id)
@@ -52,7 +52,7 @@ async def hang_up_after(store: Store, build: CommandBuilder, ticks: int) -> None
     kept = [number for number, _ in contents[::2]]
     assert [[number, "answered"] for number in kept] == contents[1::2]
     assert len(set(kept)) == len(kept) == session_in(conversation).total_tokens
-    acknowledged = [number for number, answer in enumerate(answers) if not isinstance(answer, BaseException)]
+    acknowledged = [number for number, result in enumerate(results) if not isinstance(result, BaseException)]
     assert set(acknowledged) <= set(kept)
     assert set(range(1, 60, 2)) <= set(acknowledged)
 
@@ -76,10 +76,10 @@ async def test_a_full_queue_refuses_and_changes_nothing(store: Store, build: Com
     session = await create_session(store, build.create())
     command = update(session, tokens_used=1)
 
-    answers = await asyncio.gather(*(store.apply(command) for _ in range(FLOOD)), return_exceptions=True)
+    results = await asyncio.gather(*(store.apply(command) for _ in range(FLOOD)), return_exceptions=True)
 
-    refused = [answer for answer in answers if isinstance(answer, OverloadedError)]
-    applied = [answer for answer in answers if not isinstance(answer, BaseException)]
+    refused = [result for result in results if isinstance(result, OverloadedError)]
+    applied = [result for result in results if not isinstance(result, BaseException)]
     assert len(refused) + len(applied) == FLOOD
     assert refused
     assert all(isinstance(outcome, Updated) for outcome in applied)
@@ -93,9 +93,9 @@ async def test_a_queue_is_bounded_in_bytes_too(store: Store, build: CommandBuild
     session = await create_session(store, build.create())
     command = update(session, user("x" * 900_000), if_version=1_000_000)
 
-    answers = await asyncio.gather(*(store.apply(command) for _ in range(400)), return_exceptions=True)
+    results = await asyncio.gather(*(store.apply(command) for _ in range(400)), return_exceptions=True)
 
-    assert [answer for answer in answers if isinstance(answer, OverloadedError)]
+    assert [result for result in results if isinstance(result, OverloadedError)]
     assert (await read(store, session)).version == 1
 
 

@@ -210,9 +210,9 @@ async def test_a_key_counts_before_the_version_is_looked_at(store: Store, build:
 async def test_the_same_command_many_times_at_once_has_one_effect(store: Store, build: CommandBuilder) -> None:
     commands = [build.create(user("hello"), idempotency_key=key("k")) for _ in range(40)]
 
-    answers = await apply_all(store, commands)
+    results = await apply_all(store, commands)
 
-    assert_one_effect(answers, await listed(store, list_query()))
+    assert_one_effect(results, await listed(store, list_query()))
 
 
 async def test_the_same_command_at_two_servers_has_one_effect(
@@ -225,11 +225,11 @@ async def test_the_same_command_at_two_servers_has_one_effect(
             build.create(organisation=f"o{number}", idempotency_key=idempotency_key) for _ in range(8)
         ]
 
-        answers = await asyncio.gather(
+        results = await asyncio.gather(
             *(server.apply(command) for server, command in zip((store, other) * 4, commands, strict=True))
         )
 
-        assert_one_effect(answers, await listed(store, list_query(f"o{number}")))
+        assert_one_effect(results, await listed(store, list_query(f"o{number}")))
 
 
 def assert_one_effect(outcomes: Sequence[object], kept: list[str]) -> None:

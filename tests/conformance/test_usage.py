@@ -87,11 +87,11 @@ async def test_a_creation_with_a_version_creates_nothing_but_is_replayed(store: 
     again = build.create(idempotency_key=beginning.idempotency_key)
     unheard = build.create(idempotency_key=IdempotencyKey("ada", "other", b"print"))
 
-    answers = await apply_all(store, [msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
+    results = await apply_all(store, [msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
 
-    assert isinstance(answers[0], Created)
-    assert (answers[0].session_id, answers[0].replayed) == (first.session_id, True)
-    assert isinstance(answers[1], PreconditionFailedError)
+    assert isinstance(results[0], Created)
+    assert (results[0].session_id, results[0].replayed) == (first.session_id, True)
+    assert isinstance(results[1], PreconditionFailedError)
     assert (await store.measure_usage(beginning.organisation)).sessions == 1
 
 

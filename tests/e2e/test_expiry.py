@@ -292,7 +292,7 @@ def listed(api: ApiClient, query: str = "") -> list[str]:
 
 def rows(database: str) -> tuple[int, int, int]:
     """Count sessions, message blocks, and message blocks without a session."""
-    return count_rows(database, "sessions"), count_rows(database, "turns"), count_orphans(database)
+    return count_rows(database, "sessions"), count_rows(database, "message_blocks"), count_orphans(database)
 
 
 def _directory(parent: Path, name: str) -> Path:

@@ -152,8 +152,8 @@ async def test_every_call_into_a_black_hole_ends_in_time_and_leaves_nothing_behi
         with proxy.black_hole():
             deadline = Deadline(5.0)
             for _ in range(2):  # with the connections there were, and while new ones are tried
-                answers = await asyncio.gather(*(call() for call in calls.values()), return_exceptions=True)
-                assert all(map(_unavailable, answers))
+                results = await asyncio.gather(*(call() for call in calls.values()), return_exceptions=True)
+                assert all(map(_unavailable, results))
             deadline.check("twelve calls of a second at most, six at a time")
         deadline = Deadline(2.0)
         outcome = await store.apply(update(session, user("found")))
@@ -201,9 +201,9 @@ async def test_a_caller_that_gives_up_does_not_affect_others(store: PostgresStor
     callers = [asyncio.create_task(store.apply(update(session, user("hello")))) for session in sessions]
     await asyncio.sleep(0)
     callers[0].cancel()
-    answers = await asyncio.gather(*callers, return_exceptions=True)
-    assert isinstance(answers[0], asyncio.CancelledError)
-    assert all(isinstance(answer, Updated) for answer in answers[1:])
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert all(isinstance(result, Updated) for result in results[1:])
 
 
 async def test_the_server_may_be_killed_and_come_back(clock: ManualClock, build: CommandBuilder) -> None:
@@ -295,5 +295,5 @@ async def _is_zero(url: str, question: str) -> bool:
     return bool(await ask(url, question) == 0)
 
 
-async def _true(answer: bool) -> bool:  # noqa: FBT001 - an answer is an answer
-    return answer
+async def _true(result: bool) -> bool:  # noqa: FBT001 - an answer is an answer
+    return result

@@ -75,8 +75,8 @@ async def test_a_bad_command_fails_alone(store: PostgresStore, build: CommandBui
 async def test_a_bad_read_fails_alone(store: PostgresStore, build: CommandBuilder) -> None:
     good = await begun(store, build, 5)
     ids = [*(session.session_id for session in good), "no-uuid"]
-    answers = await asyncio.gather(*(store.fetch("demo", id_) for id_ in ids), return_exceptions=True)
-    assert [type(answer).__name__ for answer in answers] == ["Conversation"] * 5 + ["StoreUnavailableError"]
+    results = await asyncio.gather(*(store.fetch("demo", id_) for id_ in ids), return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["Conversation"] * 5 + ["StoreUnavailableError"]
 
 
 async def test_a_batch_that_meets_a_conflict_is_read_and_applied_again(

@@ -128,12 +128,12 @@ async def test_a_slow_disk_delays_no_request_beyond_its_timeout(
     started = time.monotonic()
 
     commands = [build.create() for _ in range(20)]
-    answers = asyncio.gather(*(store.apply(command) for command in commands), return_exceptions=True)
+    results = asyncio.gather(*(store.apply(command) for command in commands), return_exceptions=True)
     await asyncio.sleep(0.1)
     assert contents_of(await store.fetch("demo", session.session_id)) == ["before"], "readers go on"
     late = asyncio.gather(*(store.apply(build.create()) for _ in range(5)), return_exceptions=True)
 
-    assert all(map(_is_unavailable, await answers))
+    assert all(map(_is_unavailable, await results))
     assert all(map(_is_unavailable, await late))
     assert time.monotonic() - started < SECONDS_MAX + 0.5
 
@@ -166,8 +166,8 @@ async def test_a_disk_that_refuses_refuses_commands_whole(
         "create_token": lambda: store.create_token(build.token("t")),
     }
     for name, writing in writings.items():
-        (answer,) = await asyncio.gather(writing(), return_exceptions=True)
-        assert _is_unavailable(answer), name
+        (result,) = await asyncio.gather(writing(), return_exceptions=True)
+        assert _is_unavailable(result), name
 
     setattr(disk, trouble, None)
     assert contents_of(await store.fetch("demo", session.session_id)) == ["before"]
@@ -289,14 +289,14 @@ async def test_a_file_that_cannot_be_read_is_reported_as_unavailable(
         "sweep": lambda: store.sweep(1),
     }
     for name, reading in reads.items():
-        (answer,) = await asyncio.gather(reading(), return_exceptions=True)
-        assert _is_unavailable(answer), name
+        (result,) = await asyncio.gather(reading(), return_exceptions=True)
+        assert _is_unavailable(result), name
 
     disk.read_error = None
     assert contents_of(await store.fetch("demo", session.session_id)) == ["before"]
     await store.close()
 
 
-def _is_unavailable(answer: object) -> bool:
-    outcome = answer[0] if isinstance(answer, list) else answer
+def _is_unavailable(result: object) -> bool:
+    outcome = result[0] if isinstance(result, list) else result
     return isinstance(outcome, UnavailableError) and isinstance(outcome, SessionaryError)

@@ -177,8 +177,8 @@ async def test_a_lock_held_for_long_refuses_every_kind_of_writing(
         "revoke_token": lambda: store.revoke_token("t"),
     }
     with locked(path):
-        answers = await asyncio.gather(*(writing() for writing in writings.values()), return_exceptions=True)
-    errors = [answer[0] if isinstance(answer, list) else answer for answer in answers]
+        results = await asyncio.gather(*(writing() for writing in writings.values()), return_exceptions=True)
+    errors = [result[0] if isinstance(result, list) else result for result in results]
     assert [error.status for error in errors if isinstance(error, SessionaryError)] == [503] * len(writings)
     assert (await read(store, session)).version == 1
 
@@ -325,8 +325,8 @@ async def test_without_an_audit_record_nothing_is_deleted_made_or_revoked(
         lambda: store.revoke_token("t1"),
     ]
     for deed in deeds:
-        (answer,) = await asyncio.gather(deed(), return_exceptions=True)
-        refusal = answer[0] if isinstance(answer, list) else answer
+        (result,) = await asyncio.gather(deed(), return_exceptions=True)
+        refusal = result[0] if isinstance(result, list) else result
         assert isinstance(refusal, SessionaryError)
 
     assert contents_of(await store.fetch("demo", session.session_id)) == ["hello"]
