@@ -36,7 +36,7 @@ def _postgres(major: int) -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def postgres_18() -> Iterator[PostgresServer]:
-    """PostgreSQL 18, started for the first test that asks; shared, so take a database of your own."""
+    """PostgreSQL 18, started for the first test that uses it; shared, so take a database of your own."""
     yield from _postgres(18)
 
 
@@ -77,7 +77,7 @@ def postgres_15_database(postgres_15: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def harmed_postgres() -> Iterator[dict[int, PostgresServer]]:
-    """Servers that tests stop, freeze and kill, by major version; each is made for the first test that asks."""
+    """Servers that tests stop, freeze and kill, by major version; each is made for the first test that uses it."""
     servers: dict[int, PostgresServer] = {}
     yield servers
     for server in servers.values():
@@ -86,7 +86,7 @@ def harmed_postgres() -> Iterator[dict[int, PostgresServer]]:
 
 @pytest.fixture
 def own_postgres(request: pytest.FixtureRequest, harmed_postgres: dict[int, PostgresServer]) -> PostgresServer:
-    """A running PostgreSQL with an operator's settings, fsync included, that the test may harm; 18 unless told else."""
+    """A running PostgreSQL with an operator's settings, fsync included, that the test may stop and damage; 18 by default."""
     major = int(getattr(request, "param", 18))
     if major not in harmed_postgres:
         harmed_postgres[major] = postgres_or_skip(major, fsync=True)

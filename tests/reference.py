@@ -151,7 +151,7 @@ class ReferenceStore:
         return Conversation(session.version, session.summary, as_json(session.metadata), messages, first)
 
     async def list_sessions(self, query: ListQuery) -> Page:
-        """Read the sessions that match everything asked for, newest first."""
+        """Read the sessions that match all filters, newest first."""
         now = self._clock()
         found = [
             session
@@ -392,7 +392,7 @@ class ReferenceStore:
 
 
 def as_json(value: object) -> bytes:
-    """Spell a value as compact JSON."""
+    """Encode a value as compact JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -41,7 +41,7 @@ FAILED = Sample(rate=0.0, p50_ms=float("nan"), p99_ms=float("nan"), requests=0, 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a contender is asked to bear in one round."""
+    """The load of a contender in one round."""
 
     workload: str
     connections: int
@@ -80,7 +80,7 @@ class Contender(ABC):
 
     @abstractmethod
     def verify(self, workload: str) -> None:
-        """Raise unless all that was acknowledged under this load is kept."""
+        """Raise unless everything acknowledged under this load is stored."""
 
     def race(self, writers: int, appends: int) -> Race | None:  # noqa: ARG002 - not everyone can
         """Let many append to one session at once."""

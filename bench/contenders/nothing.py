@@ -12,8 +12,8 @@ from bench.workloads.dialect import SessionsApi, Stored
 from bench.workloads.service import Service
 
 
-class Deaf(SessionsApi):
-    """The usual requests, of which the answers say nothing."""
+class NoOpApi(SessionsApi):
+    """The usual requests; the responses are empty."""
 
     def session_of(self, _created: bytes) -> str:
         return str(uuid4())
@@ -23,7 +23,7 @@ class Deaf(SessionsApi):
 
 
 class EmptyHandler(HttpContender):
-    """Answers `{}` to everything."""
+    """Responds to everything with `{}`."""
 
     name = "empty-asgi"
 
@@ -34,6 +34,6 @@ class EmptyHandler(HttpContender):
         server.start()
 
     def service(self) -> Service:
-        dialect = Deaf(self.organisation, "sny_0123456789abcdef_" + "0" * 48)
+        dialect = NoOpApi(self.organisation, "sny_0123456789abcdef_" + "0" * 48)
         addresses = [server.address for server in self.servers]
         return Service(addresses, dialect, dialect, self.workspace.scale, is_real=False)

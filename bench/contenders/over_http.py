@@ -87,7 +87,7 @@ class HttpContender(Contender):
 
     def measure(self, load: Load) -> Sample:
         workload = self._prepared[load.workload]
-        stats = ResponseStats(keep_bodies=workload.keeps_bodies, answers_max=ANSWERS_PER_RUN_MAX)
+        stats = ResponseStats(keep_bodies=workload.keeps_bodies, responses_max=ANSWERS_PER_RUN_MAX)
         scripts = workload.scripts(load.connections)
         before = self._costs()
         run = drive(workload.service.addresses, scripts, load.seconds, stats)
@@ -128,7 +128,7 @@ class HttpContender(Contender):
 
 def _sample(run: Drive, before: Costs, after: Costs) -> Sample:
     stats = run.stats
-    answers = max(1, stats.answers)
+    responses = max(1, stats.responses)
     latencies = sorted(stats.latencies) or [float("nan")]
     servers = after.servers.since(before.servers)
     database = after.database.since(before.database)
@@ -137,10 +137,10 @@ def _sample(run: Drive, before: Costs, after: Costs) -> Sample:
         rate=len(stats.latencies) / run.seconds,
         p50_ms=latencies[len(latencies) // 2] * MILLISECONDS,
         p99_ms=latencies[len(latencies) * 99 // 100] * MILLISECONDS,
-        requests=stats.answers,
+        requests=stats.responses,
         errors=sum(stats.errors.values()),
-        server_cpu_us=servers / answers * MICROSECONDS,
-        database_cpu_us=database / answers * MICROSECONDS,
+        server_cpu_us=servers / responses * MICROSECONDS,
+        database_cpu_us=database / responses * MICROSECONDS,
         generator_share=run.generator_cpu_seconds / run.seconds_in_all,
         elsewhere_share=max(0.0, elsewhere) / run.seconds_in_all,
     )

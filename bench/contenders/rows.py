@@ -47,7 +47,7 @@ class Batch:
             yield tuple(row[column] for column in columns)
 
     def turn_rows(self, columns: list[str], id_type: type) -> Iterator[tuple[Any, ...]]:
-        """Return the rows of the table of turns, with their columns in this order."""
+        """Return the rows of the table of message blocks, with their columns in this order."""
         bodies = [turn_body(number) for number in range(self.turns)]
         for session in self._archive():
             for number, body in enumerate(bodies):
@@ -72,7 +72,7 @@ class Batch:
 
 
 def turn_body(number: int) -> bytes:
-    """Return a turn as it is kept: its messages as JSON, comma-joined."""
+    """Return the body of a message block: its messages as JSON, joined by commas."""
     stamped = [{**message, "created_at": "2026-01-01T00:00:00.000Z"} for message in turn(number)]
     return b",".join(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() for message in stamped)
 

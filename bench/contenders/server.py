@@ -25,7 +25,7 @@ class ServerError(RuntimeError):
 
 
 class Server:
-    """One server process; its command line is told the port by the text `{port}`."""
+    """One server process; in its command line `{port}` stands for the port."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What crosses the wire: camelCase in requests and short answers, snake_case where a session is read."""
+"""What crosses the wire: camelCase in requests and short responses, snake_case where a session is read."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -19,7 +19,7 @@ class Camel(BaseModel):
 
 
 class NewMessage(BaseModel):
-    """A message as a caller sends it; further members are kept."""
+    """A message as a caller sends it; further members are stored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -68,7 +68,7 @@ class ListQuery(Camel):
 
 
 class Created(Camel):
-    """The answer to a create."""
+    """The response to a create."""
 
     session_id: UUID
     status: Status
@@ -77,7 +77,7 @@ class Created(Camel):
 
 
 class Updated(Camel):
-    """The answer to an update."""
+    """The response to an update."""
 
     session_id: UUID
     status: Status
@@ -87,7 +87,7 @@ class Updated(Camel):
 
 
 class Extended(Camel):
-    """The answer to an extend."""
+    """The response to an extend."""
 
     session_id: UUID
     expires_at: datetime
@@ -95,7 +95,7 @@ class Extended(Camel):
 
 
 class Deleted(BaseModel):
-    """The answer to a delete."""
+    """The response to a delete."""
 
     message: str = "Session deleted successfully"
 

@@ -1,4 +1,4 @@
-"""What the service is told by its environment."""
+"""The settings of the service, from environment variables."""
 
 from functools import lru_cache
 from os import environ

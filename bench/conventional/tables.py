@@ -68,7 +68,7 @@ class Message(Base):
 
 
 class Token(Base):
-    """A bearer token, kept as its digest."""
+    """A bearer token, stored as its hash."""
 
     __tablename__ = "tokens"
 

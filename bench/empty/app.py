@@ -20,7 +20,7 @@ async def app(
     _receive: Callable[[], Awaitable[dict[str, Any]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
-    """Answer every request alike, without reading it."""
+    """Respond to every request in the same way, without reading it."""
     if scope["type"] == "http":
         await send(START)
         await send(BODY)

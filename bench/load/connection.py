@@ -1,4 +1,4 @@
-"""One kept-alive HTTP/1.1 connection in a closed loop: it sends its next request when the last answer is whole."""
+"""One kept-alive HTTP/1.1 connection in a closed loop: it sends its next request when the last response is complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLOSE = b"\r\nconnection: close\r\n"
 
 
 class Request(NamedTuple):
-    """The bytes to send, and the number under which the workload counts the answer."""
+    """The bytes to send, and the number under which the workload counts the response."""
 
     raw: bytes
     slot: int
@@ -30,7 +30,7 @@ class Request(NamedTuple):
 class Connection(asyncio.Protocol):
     """Sends requests from its script one after the other, and counts what came back.
 
-    It parses no more of an answer than its status and its length: the generator must stay cheaper than any server.
+    It parses no more of a response than its status and its length: the generator must stay cheaper than any server.
     """
 
     def __init__(self, address: Address, script: Iterator[Request], stats: ResponseStats) -> None:
@@ -89,9 +89,9 @@ class Connection(asyncio.Protocol):
     def _complete(self) -> None:
         seconds = perf_counter() - self._sent_at
         pieces = self._pieces
-        answer = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self.stats.answered(self._request.slot, answer, self._body_at, seconds)
-        is_last = answer[STATUS] not in ACKNOWLEDGED and CLOSE in answer[: self._body_at].lower()
+        response = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.stats.record_response(self._request.slot, response, self._body_at, seconds)
+        is_last = response[STATUS] not in ACKNOWLEDGED and CLOSE in response[: self._body_at].lower()
         pieces.clear()
         self._body_at = 0
         self._waits = False

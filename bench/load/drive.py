@@ -1,4 +1,4 @@
-"""Drive a server with N connections for a time, and ask it many things at once."""
+"""Drive a server with N connections for a time, and send many requests at once."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def drive(
 
 
 def fetch_all(addresses: Sequence[Address], requests: Sequence[Request], connections: int) -> dict[int, bytes]:
-    """Send every request once, and answer the bodies by slot; raise when one of them was not a success."""
-    stats = ResponseStats(keep_bodies=True, answers_max=len(requests) + 1)
+    """Send every request once, and return the bodies by slot; raises if one of them failed."""
+    stats = ResponseStats(keep_bodies=True, responses_max=len(requests) + 1)
     supply = iter(requests)
     drive(addresses, [supply] * connections, FETCH_SECONDS_MAX, stats)
     if len(stats.bodies) < len(requests):

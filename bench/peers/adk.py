@@ -52,11 +52,11 @@ class AdkApi(Dialect):
         return http_request("GET", f"/apps/{APP}/users/{query['userId']}/sessions")
 
     def session_of(self, created: bytes) -> str:
-        answer = json.loads(created)
-        return f"{answer['userId']}/{answer['id']}"
+        response = json.loads(created)
+        return f"{response['userId']}/{response['id']}"
 
-    def stored(self, answer: bytes) -> Stored:
-        events = len(json.loads(answer)["events"])
+    def stored(self, response: bytes) -> Stored:
+        events = len(json.loads(response)["events"])
         return Stored(messages=events, total_messages=events, total_tokens=None, expires_at=None)
 
 

@@ -1,6 +1,6 @@
-"""The OpenAI Agents SDK's sessions in a closed loop; told what to do in JSON lines, answering in JSON lines.
+"""The OpenAI Agents SDK's sessions in a closed loop; commands and results are JSON lines.
 
-It runs in an environment of its own, so it imports nothing of ours.
+It runs in an environment of its own, so it imports nothing of this repository.
 """
 
 from __future__ import annotations

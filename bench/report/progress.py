@@ -1,4 +1,4 @@
-"""Telling whoever waits what is going on."""
+"""Reporting progress on the terminal."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _pages(contender: Sessionary, organisation: str, size: int, kind: str) -> Pa
     dialect = contender.speaking_for(organisation)
     queries: dict[str, dict[str, str]] = {"first": {}, "offset": {"offset": str(size - PAGE)}}
     if kind == "cursor":
-        # The page before the last tells the cursor of the last.
+        # The page before the last contains the cursor of the last.
         before = dialect.list_page(limit=str(PAGE), offset=str(size - 2 * PAGE))
         queries["cursor"] = {"cursor": _next_cursor(contender.servers[0].address, before)}
     pages = Pages(contender.service())
@@ -67,8 +67,8 @@ def _next_cursor(address: tuple[str, int], request: bytes) -> str:
         attempts += 1
         connection = http.client.HTTPConnection(*address)
         connection.request(method, target, headers=headers)
-        answer = connection.getresponse()
-        link = answer.getheader("Link", "")
+        response = connection.getresponse()
+        link = response.getheader("Link", "")
         connection.close()
     found = CURSOR.search(link)
     if found is None:

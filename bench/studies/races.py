@@ -1,4 +1,4 @@
-"""The race: many writers on one session, and whether what they were told is there."""
+"""The race: many writers on one session, and whether everything acknowledged is stored."""
 
 from __future__ import annotations
 

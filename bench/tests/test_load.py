@@ -29,20 +29,20 @@ REQUEST = Request(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 7)
 
 
 class Scripted(socketserver.ThreadingTCPServer):
-    """A server that answers each request with the next pieces of its script, again and again."""
+    """A server that responds to each request with the next pieces of its script, in a loop."""
 
     request_queue_size = 64
 
-    def __init__(self, *answers: Sequence[bytes]) -> None:
+    def __init__(self, *responses: Sequence[bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Conversation)
-        self.answers = answers
+        self.responses = responses
         self.address: Address = ("127.0.0.1", int(self.server_address[1]))
 
 
 class Conversation(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         assert isinstance(self.server, Scripted)
-        for pieces in cycle(self.server.answers):
+        for pieces in cycle(self.server.responses):
             if not pieces or not self.request.recv(65536):
                 return
             for piece in pieces:
@@ -60,30 +60,30 @@ def scripted(request: pytest.FixtureRequest) -> Iterator[Scripted]:
         thread.join()
 
 
-def answer(status: str = "200 OK", body: bytes = b"{}") -> bytes:
+def response(status: str = "200 OK", body: bytes = b"{}") -> bytes:
     return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
 @pytest.mark.parametrize(
     "scripted",
     [
-        [[answer(body=b"x" * 5000)]],
-        [[answer(body=b"x" * 5000)[:10], answer(body=b"x" * 5000)[10:]]],
-        [[answer(body=b"x" * 5000)[:60], answer(body=b"x" * 5000)[60:900], answer(body=b"x" * 5000)[900:]]],
-        [[answer(body=b"x" * 5000).replace(b"content-length", b"Content-Length")]],
+        [[response(body=b"x" * 5000)]],
+        [[response(body=b"x" * 5000)[:10], response(body=b"x" * 5000)[10:]]],
+        [[response(body=b"x" * 5000)[:60], response(body=b"x" * 5000)[60:900], response(body=b"x" * 5000)[900:]]],
+        [[response(body=b"x" * 5000).replace(b"content-length", b"Content-Length")]],
     ],
     ids=["whole", "head in two", "body in pieces", "other case"],
     indirect=True,
 )
 def test_an_answer_is_counted_once_however_it_arrives(scripted: Scripted) -> None:
-    stats = ResponseStats(keep_bodies=True, answers_max=5)
+    stats = ResponseStats(keep_bodies=True, responses_max=5)
     drive([scripted.address], [repeat(REQUEST)], 5, stats)
-    assert stats.answers == 5
+    assert stats.responses == 5
     assert stats.acknowledged == {7: 5}
     assert {body for _, body in stats.bodies} == {b"x" * 5000}
 
 
-@pytest.mark.parametrize("scripted", [[[answer()], [answer("503 Busy")]]], indirect=True)
+@pytest.mark.parametrize("scripted", [[[response()], [response("503 Busy")]]], indirect=True)
 def test_a_refusal_is_an_error_and_uncertain(scripted: Scripted) -> None:
     stats = ResponseStats()
     drive([scripted.address], [iter([REQUEST] * 4)], 5, stats)
@@ -91,7 +91,7 @@ def test_a_refusal_is_an_error_and_uncertain(scripted: Scripted) -> None:
     assert (stats.acknowledged, stats.uncertain) == ({7: 2}, {7: 2})
 
 
-@pytest.mark.parametrize("scripted", [[[answer()], []]], indirect=True)
+@pytest.mark.parametrize("scripted", [[[response()], []]], indirect=True)
 def test_a_lost_connection_is_an_error_and_uncertain(scripted: Scripted) -> None:
     stats = ResponseStats()
     drive([scripted.address], [iter([REQUEST] * 4)], 5, stats)
@@ -99,7 +99,7 @@ def test_a_lost_connection_is_an_error_and_uncertain(scripted: Scripted) -> None
     assert (stats.acknowledged, stats.uncertain) == ({7: 2}, {7: 2})
 
 
-@pytest.mark.parametrize("scripted", [[[answer()], [answer("500 Oops\r\nconnection: close")], []]], indirect=True)
+@pytest.mark.parametrize("scripted", [[[response()], [response("500 Oops\r\nconnection: close")], []]], indirect=True)
 def test_a_client_comes_back_after_an_error_that_ends_its_connection(scripted: Scripted) -> None:
     stats = ResponseStats()
     drive([scripted.address], [iter([REQUEST] * 4)], 5, stats)
@@ -107,7 +107,7 @@ def test_a_client_comes_back_after_an_error_that_ends_its_connection(scripted: S
     assert stats.acknowledged == {7: 2}
 
 
-@pytest.mark.parametrize("scripted", [[[answer("404 Not Found")]]], indirect=True)
+@pytest.mark.parametrize("scripted", [[[response("404 Not Found")]]], indirect=True)
 def test_fetching_all_fails_when_one_is_missing(scripted: Scripted) -> None:
     with pytest.raises(LoadError, match="404"):
         fetch_all([scripted.address], [REQUEST] * 3, connections=2)
@@ -120,7 +120,7 @@ def session(messages: int, tokens: int) -> bytes:
         "total_tokens": tokens,
         "expires_at": "2026-01-01T00:00:00.000Z",
     }
-    return answer(body=json.dumps(found).encode())
+    return response(body=json.dumps(found).encode())
 
 
 @pytest.mark.parametrize("scripted", [[[session(2, 250)]]], indirect=True)

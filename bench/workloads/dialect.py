@@ -1,4 +1,4 @@
-"""How a server is spoken to: each operation as the bytes to send, and each answer as what it says."""
+"""The dialect of a server's API: the request of each operation as bytes, and how responses are parsed."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def session_of(self, created: bytes) -> str:
-        """Read the id out of the answer to a create."""
+        """Parse the id in the response to a create."""
 
     @abstractmethod
-    def stored(self, answer: bytes) -> Stored:
-        """Read what is kept out of the answer to a get."""
+    def stored(self, response: bytes) -> Stored:
+        """Parse the stored session in the response to a get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class SessionsApi(Dialect):
     def session_of(self, created: bytes) -> str:
         return str(json.loads(created)["sessionId"])
 
-    def stored(self, answer: bytes) -> Stored:
-        found = json.loads(answer)
+    def stored(self, response: bytes) -> Stored:
+        found = json.loads(response)
         return Stored(
             messages=len(found["messages"]),
             total_messages=found["total_messages"],

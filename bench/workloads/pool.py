@@ -18,7 +18,7 @@ SECONDS_PER_MINUTE = 60
 
 
 class LostWriteError(RuntimeError):
-    """A server acknowledged what it does not keep, or keeps what it was not told."""
+    """A server acknowledged data that it has not stored, or stored data that was not sent."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Pool:
         first, later = words[:messages_per_request], words[messages_per_request:]
         dialect = self.service.dialect
         creates = [dialect.create(f"user-{n % 64:04}", f"group-{n % 16:04}", first) for n in range(sessions)]
-        self.sessions = [dialect.session_of(answer) for answer in self.service.fetch(creates)]
+        self.sessions = [dialect.session_of(response) for response in self.service.fetch(creates)]
         for start in range(0, len(later), messages_per_request):
             more = later[start : start + messages_per_request]
             self.service.fetch([dialect.append(name, more) for name in self.sessions])
@@ -53,7 +53,7 @@ class Pool:
         return [dialect.stored(body) for body in self.service.fetch([dialect.get(name) for name in self.sessions])]
 
     def verify(self) -> None:
-        """Raise unless each session keeps exactly what was acknowledged; unanswered writes may be there or not."""
+        """Raise unless exactly what was acknowledged is stored; writes without a response may be stored or not."""
         for slot, stored in enumerate(self.read()):
             appends, rest = divmod(stored.total_messages - self.messages, MESSAGES_PER_APPEND)
             tokens = self.first_tokens + appends * TOKENS_PER_APPEND
@@ -67,7 +67,7 @@ class Pool:
             if not is_right:
                 raise LostWriteError(
                     f"session {slot}: {self.appended[slot]} appends and {self.extended[slot]} extensions"
-                    f" were acknowledged, {self.uncertain[slot]} are uncertain; kept: {stored}"
+                    f" were acknowledged, {self.uncertain[slot]} are uncertain; stored: {stored}"
                 )
 
     def _accounts_for(self, acknowledged: Counter[int], slot: int, found: int) -> bool:

@@ -21,11 +21,11 @@ SESSIONS_MAX = 128
 
 
 class MismatchedResponseError(RuntimeError):
-    """A server answered a read with something else than what is stored."""
+    """The response to a read differs from what is stored."""
 
 
 class Reading(Workload):
-    """A load whose answers never change: their sizes while it runs are compared with answers read beforehand."""
+    """A load whose responses never change: their sizes are compared with those of responses read beforehand."""
 
     _requests: list[bytes]
     _sizes: tuple[int, int]
@@ -41,15 +41,15 @@ class Reading(Workload):
             )
 
     def verify(self) -> None:
-        """Every answer has been looked at while the load ran."""
+        """Nothing to do: every response was checked while the load ran."""
 
     def expect(self, requests: list[bytes]) -> list[bytes]:
-        """Send these requests, and hold later answers against the sizes of the first."""
+        """Send these requests, and compare the sizes of later responses with theirs."""
         self._requests = requests
-        answers = self.service.fetch(requests)
-        sizes = [len(body) for body in answers]
+        responses = self.service.fetch(requests)
+        sizes = [len(body) for body in responses]
         self._sizes = (min(sizes), max(sizes))
-        return answers
+        return responses
 
 
 class Get(Reading):
@@ -62,9 +62,9 @@ class Get(Reading):
         pool = Pool(self.service, self.messages)
         # As conversations come about: turn by turn.
         pool.fill(min(SESSIONS_MAX, self.service.scale.pool_sessions), MESSAGES_PER_APPEND)
-        answers = self.expect([self.service.dialect.get(name) for name in pool.sessions])
+        responses = self.expect([self.service.dialect.get(name) for name in pool.sessions])
         if self.service.is_real and any(
-            self.service.dialect.stored(body).messages != self.messages for body in answers
+            self.service.dialect.stored(body).messages != self.messages for body in responses
         ):
             raise MismatchedResponseError(f"a session of {self.messages} messages came back with another number")
 
@@ -79,9 +79,9 @@ class Pages(Reading):
         self.expect_pages([self.service.archive.list_page(limit=str(PAGE), **query) for query in self.queries])
 
     def expect_pages(self, requests: list[bytes]) -> None:
-        """Expect whole pages in answer to these requests."""
-        answers = self.expect(requests)
-        if self.service.is_real and any(len(json.loads(body)) != PAGE for body in answers):
+        """Expect full pages as responses to these requests."""
+        responses = self.expect(requests)
+        if self.service.is_real and any(len(json.loads(body)) != PAGE for body in responses):
             raise MismatchedResponseError(f"a page has not {PAGE} sessions: is the archive there?")
 
 

@@ -38,7 +38,7 @@ class Service:
     fetch_connections: int = 16
 
     def fetch(self, requests: Sequence[bytes]) -> list[bytes]:
-        """Send every request once, outside of any measuring, and return the answers in their order."""
+        """Send every request once, unmeasured, and return the responses in the same order."""
         numbered = [Request(raw, slot) for slot, raw in enumerate(requests)]
-        answers = fetch_all(self.addresses, numbered, self.fetch_connections)
-        return [answers[slot] for slot in range(len(requests))]
+        responses = fetch_all(self.addresses, numbered, self.fetch_connections)
+        return [responses[slot] for slot in range(len(requests))]

@@ -40,11 +40,11 @@ class Create(Workload):
 
     def verify(self) -> None:
         if len(set(self._created)) != len(self._created):
-            raise LostWriteError("two creates were answered with one id")
+            raise LostWriteError("two creates returned the same id")
         checked = self._created[:: max(1, len(self._created) // CREATED_CHECKED_MAX)]
         dialect = self.service.dialect
-        answers = self.service.fetch([dialect.get(name) for name in checked])
-        if any(dialect.stored(body).messages != len(turn(0)) for body in answers):
+        responses = self.service.fetch([dialect.get(name) for name in checked])
+        if any(dialect.stored(body).messages != len(turn(0)) for body in responses):
             raise LostWriteError("a created session lacks its first messages")
 
 

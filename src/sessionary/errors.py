@@ -413,7 +413,7 @@ class MismatchedResponseError(ResponseValidationError):
     """The response belongs to another request, and is not returned."""
 
     code = "WRONG_ANSWER"
-    title = "Wrong answer"
+    title = "Unexpected response"
 
 
 class ClientUsageError(SessionaryError):

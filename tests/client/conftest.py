@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from sessionary import Client
-from tests.client.calling import FLAVOURS, Place, make_client
+from tests.client.clients import FLAVOURS, Endpoint, make_client
 from tests.client.faults import FaultProxy
 from tests.client.vendor import TOKEN, VendorServer
 from tests.harness.server import ServerProcess
@@ -20,9 +20,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
-def ours(server: ServerProcess) -> Place:
+def our_endpoint(server: ServerProcess) -> Endpoint:
     """Our server, with a token for every organisation."""
-    return Place("ours", server.base_url, server.create_token(all_organisations=True))
+    return Endpoint("own", server.base_url, server.create_token(all_organisations=True))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def vendor() -> Iterator[VendorServer]:
 
 
 @pytest.fixture
-def keeper() -> Iterator[VendorServer]:
+def vendor_with_keys() -> Iterator[VendorServer]:
     """A server that honours idempotency keys and declares it."""
     with VendorServer(honours_keys=True) as running:
         yield running
@@ -41,20 +41,20 @@ def keeper() -> Iterator[VendorServer]:
 
 @pytest.fixture
 def organisation() -> str:
-    """An organisation that no other test knows."""
+    """An organisation of this test only."""
     return f"organisation {secrets.token_hex(8)}"
 
 
-@pytest.fixture(params=["ours", "vendor"])
-def place(request: pytest.FixtureRequest) -> Place:
+@pytest.fixture(params=["own", "vendor"])
+def endpoint(request: pytest.FixtureRequest) -> Endpoint:
     """Our server and the vendor's in turn."""
-    if request.param == "ours":
-        ours = request.getfixturevalue("ours")
-        assert isinstance(ours, Place)
-        return ours
+    if request.param == "own":
+        our_endpoint = request.getfixturevalue("our_endpoint")
+        assert isinstance(our_endpoint, Endpoint)
+        return our_endpoint
     vendor = request.getfixturevalue("vendor")
     assert isinstance(vendor, VendorServer)
-    return Place("vendor", vendor.base_url, TOKEN)
+    return Endpoint("vendor", vendor.base_url, TOKEN)
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -64,21 +64,21 @@ def flavour(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def client(flavour: str, place: Place, organisation: str) -> Iterator[Client]:
+def client(flavour: str, endpoint: Endpoint, organisation: str) -> Iterator[Client]:
     """Each client on each server in turn."""
-    with make_client(flavour, place.url, token=place.token, organisation=organisation) as client:
+    with make_client(flavour, endpoint.url, token=endpoint.token, organisation=organisation) as client:
         yield client
 
 
 @pytest.fixture
-def our_client(flavour: str, ours: Place, organisation: str) -> Iterator[Client]:
+def our_client(flavour: str, our_endpoint: Endpoint, organisation: str) -> Iterator[Client]:
     """Each client on our server."""
-    with make_client(flavour, ours.url, token=ours.token, organisation=organisation) as client:
+    with make_client(flavour, our_endpoint.url, token=our_endpoint.token, organisation=organisation) as client:
         yield client
 
 
 @pytest.fixture
-def faulty(keeper: VendorServer) -> Iterator[FaultProxy]:
-    """A proxy that breaks things, before a server that honours keys."""
-    with FaultProxy(keeper.port) as proxy:
+def faulty(vendor_with_keys: VendorServer) -> Iterator[FaultProxy]:
+    """A proxy that injects faults, in front of a server that honours keys."""
+    with FaultProxy(vendor_with_keys.port) as proxy:
         yield proxy

@@ -1,4 +1,4 @@
-"""A proxy that breaks what passes through it, one fault for each request, as told."""
+"""A proxy that injects faults: one for each request, as planned by the test."""
 
 import http.client
 import socket
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 
 class Passed(Struct, frozen=True):
-    """What the server behind answered."""
+    """The response of the server behind the proxy."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -26,22 +26,22 @@ class Passed(Struct, frozen=True):
         return "\r\n".join(lines).encode("latin-1")
 
 
-InjectedFault = Callable[["Exchange"], None]
+Fault = Callable[["Exchange"], None]
 
 
 class FaultProxy:
     """Listens on a free port of 127.0.0.1 and speaks to one server; use it with `with`.
 
-    Each request that arrives takes the next fault of `plan`, and passes unharmed when there is none.
+    Each request that arrives takes the next fault of `plan`, and is forwarded unchanged if there is none.
     """
 
     def __init__(self, port_behind: int) -> None:
         self.port_behind = port_behind
-        self.plan: list[InjectedFault] = []
+        self.plan: list[Fault] = []
         self.arrived: list[str] = []
         self.forwarded: list[str] = []
         self.closing = threading.Event()
-        verbs = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_OPTIONS"), Exchange.suffer)
+        verbs = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_OPTIONS"), Exchange.inject_fault)
         handler = type("Handler", (Exchange,), {"proxy": self, **verbs})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -64,13 +64,13 @@ class FaultProxy:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request that arrived at the proxy, and what a fault may do with it."""
+    """One request that arrived at the proxy, and what a fault can do with it."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     proxy: FaultProxy
 
-    def suffer(self) -> None:
+    def inject_fault(self) -> None:
         """Take the next fault."""
         self.body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.proxy.arrived.append(self.command)
@@ -78,7 +78,7 @@ class Exchange(BaseHTTPRequestHandler):
         fault(self)
 
     def forward(self) -> Passed:
-        """Put the request to the server behind and return its answer."""
+        """Forward the request to the server and return its response."""
         self.proxy.forwarded.append(self.command)
         connection = http.client.HTTPConnection("127.0.0.1", self.proxy.port_behind, timeout=10)
         try:
@@ -91,15 +91,15 @@ class Exchange(BaseHTTPRequestHandler):
             connection.close()
 
     def send(self, content: bytes) -> None:
-        """Send bytes as they are; a caller that has hung up is none of our business."""
+        """Send bytes as they are; ignore that the client has closed the connection."""
         try:
             self.wfile.write(content)
             self.wfile.flush()
         except OSError:
             self.close_connection = True
 
-    def hang_up(self) -> None:
-        """Cut the connection in the middle of what it was doing."""
+    def reset(self) -> None:
+        """Reset the connection."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
@@ -110,37 +110,37 @@ class Exchange(BaseHTTPRequestHandler):
 
 def passed(exchange: Exchange) -> None:
     """No fault."""
-    answer = exchange.forward()
-    exchange.send(answer.head() + answer.body)
+    response = exchange.forward()
+    exchange.send(response.head() + response.body)
 
 
 def dropped_before(exchange: Exchange) -> None:
-    """The connection breaks before the server hears of the request."""
-    exchange.hang_up()
+    """The connection breaks before the server receives the request."""
+    exchange.reset()
 
 
 def dropped_after(exchange: Exchange) -> None:
     """The connection breaks after the server has carried out the request."""
     exchange.forward()
-    exchange.hang_up()
+    exchange.reset()
 
 
 def truncated(exchange: Exchange) -> None:
-    """The connection breaks in the middle of the answer."""
-    answer = exchange.forward()
-    exchange.send(answer.head() + answer.body[: len(answer.body) // 2])
+    """The connection breaks in the middle of the response."""
+    response = exchange.forward()
+    exchange.send(response.head() + response.body[: len(response.body) // 2])
     exchange.close_connection = True
 
 
 def cut_short(exchange: Exchange) -> None:
-    """The answer is complete as HTTP goes, but half of it is missing."""
-    answer = exchange.forward()
-    half = Passed(answer.status, answer.headers, answer.body[: len(answer.body) // 2])
+    """The response is valid HTTP, but half of its body is missing."""
+    response = exchange.forward()
+    half = Passed(response.status, response.headers, response.body[: len(response.body) // 2])
     exchange.send(half.head() + half.body)
 
 
-def delayed(seconds: float) -> InjectedFault:
-    """The answer comes late."""
+def delayed(seconds: float) -> Fault:
+    """The response is late."""
 
     def fault(exchange: Exchange) -> None:
         exchange.proxy.closing.wait(seconds)
@@ -150,18 +150,18 @@ def delayed(seconds: float) -> InjectedFault:
 
 
 def unanswered(exchange: Exchange) -> None:
-    """The request gets nowhere, and the connection stays open."""
+    """The request is not forwarded, and the connection stays open."""
     exchange.proxy.closing.wait()
-    exchange.hang_up()
+    exchange.reset()
 
 
-def trickling(seconds: float, *, head: bool) -> InjectedFault:
-    """The answer comes byte by byte, from its head on or only its body."""
+def trickling(seconds: float, *, head: bool) -> Fault:
+    """The response arrives byte by byte: all of it, or only its body."""
 
     def fault(exchange: Exchange) -> None:
-        answer = exchange.forward()
-        content = answer.head() + answer.body
-        whole = 0 if head else len(answer.head())
+        response = exchange.forward()
+        content = response.head() + response.body
+        whole = 0 if head else len(response.head())
         exchange.send(content[:whole])
         for byte in content[whole:]:
             if exchange.close_connection or exchange.proxy.closing.wait(seconds):
@@ -171,17 +171,17 @@ def trickling(seconds: float, *, head: bool) -> InjectedFault:
     return fault
 
 
-def refused(status: int, *headers: tuple[str, str], body: bytes = b"") -> InjectedFault:
-    """Someone on the way answers, and the server hears of nothing."""
+def refused(status: int, *headers: tuple[str, str], body: bytes = b"") -> Fault:
+    """The proxy responds itself; the server does not receive the request."""
 
     def fault(exchange: Exchange) -> None:
-        answer = Passed(status, list(headers), body)
-        exchange.send(answer.head() + answer.body)
+        response = Passed(status, list(headers), body)
+        exchange.send(response.head() + response.body)
 
     return fault
 
 
-def overloaded(retry_after: str = "0") -> InjectedFault:
+def overloaded(retry_after: str = "0") -> Fault:
     """The server says that it refused the request before doing anything."""
     headers = (("Content-Type", "application/problem+json"), ("Retry-After", retry_after))
     return refused(503, *headers, body=b'{"status":503,"code":"OVERLOADED","detail":"Busy."}')

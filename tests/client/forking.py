@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 _CHILD_SECONDS_MAX: Final = 45
-"""How long a child may take; then it ends, and what each of its threads was doing is reported."""
+"""How long a child may take; then it ends, and the traceback of each thread is reported."""
 
 # The measuring of coverage takes a lock whenever code is new to it, and another thread may hold it during the fork.
 if hasattr(os, "register_at_fork"):

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from sessionary import AsyncClient, Client, ConfigurationError, InvalidArgumentError
-from tests.client.answering import client_of
+from tests.client.mock_servers import client_of
 
 HUGE: Final = 10**5_000
 """Python refuses to write so long a number as text."""

@@ -1,4 +1,4 @@
-"""How a client is told what it needs: by arguments, by the environment, and what it makes of it."""
+"""How a client is configured: by arguments and by the environment."""
 
 import asyncio
 import shutil
@@ -14,9 +14,9 @@ import pytest
 from sessionary import APIConnectionError, AsyncClient, Client, ConfigurationError, InvalidArgumentError
 from sessionary.client.config import proxy_from_environment, tls_context_for
 from sessionary.client.dependencies import Dependencies
-from tests.client.answering import Respond, always, client_of
-from tests.client.calling import Place, make_client
+from tests.client.clients import Endpoint, make_client
 from tests.client.faults import FaultProxy
+from tests.client.mock_servers import Respond, always, client_of
 from tests.client.vendor import TOKEN, VendorServer
 
 
@@ -95,14 +95,14 @@ def test_only_what_is_needed_is_sent(flavour: str) -> None:
         "http://server.test:port",
     ],
 )
-def test_a_url_that_is_no_server_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"server|URL") as raised:
         Client(url, _dependencies=_make_dependencies("blocking", {}))
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("token", ["two words", "lin\ne", "emoji \U0001f600", "ü"])
-def test_a_token_that_is_none_is_refused_without_being_shown(token: str) -> None:
+def test_an_invalid_token_is_refused_without_being_shown(token: str) -> None:
     with pytest.raises(ConfigurationError, match="token") as raised:
         Client("http://server.test", token=token)
     assert token not in str(raised.value)
@@ -142,7 +142,7 @@ def test_neither_a_client_nor_a_call_shows_its_token_or_its_messages() -> None:
     assert repr(spec) == "<RequestSpec create_session>"
 
 
-def test_a_proxy_is_gone_through(flavour: str, vendor: VendorServer) -> None:
+def test_a_proxy_is_used(flavour: str, vendor: VendorServer) -> None:
     with FaultProxy(vendor.port) as proxy:
         given = {"token": TOKEN, "organisation": "acme"}
         with make_client(flavour, "http://nowhere.test", proxy=proxy.base_url, **given) as client:
@@ -171,7 +171,7 @@ def test_a_proxy_is_gone_through(flavour: str, vendor: VendorServer) -> None:
         ({"all_proxy": "http://p.test", "NO_PROXY": "b.test"}, "https://a.test", "http://p.test"),
     ],
 )
-def test_the_environment_names_proxies_as_everywhere(environment: dict[str, str], url: str, proxy: str | None) -> None:
+def test_the_usual_environment_variables_name_proxies(environment: dict[str, str], url: str, proxy: str | None) -> None:
     assert proxy_from_environment(environment, url) == proxy
 
 
@@ -181,8 +181,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed: apt-get install openssl")
     file = tmp_path_factory.mktemp("tls") / "server.pem"
-    asked = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    command = ["openssl", *asked.split(), "-keyout", str(file), "-out", f"{file}.crt"]
+    arguments = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    command = ["openssl", *arguments.split(), "-keyout", str(file), "-out", f"{file}.crt"]
     subprocess.run(command, check=True, capture_output=True)
     file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
     return file
@@ -205,7 +205,7 @@ def test_tls_is_verified_by_the_context_that_is_given(flavour: str, certificate:
             assert len(client.list_sessions().data) == 1
 
 
-def test_only_a_client_that_will_speak_tls_reads_the_authorities() -> None:
+def test_only_a_client_that_uses_tls_loads_the_certificate_authorities() -> None:
     spared = tls_context_for("http://a.test", None, verify=True)
     assert isinstance(spared, ssl.SSLContext)
     assert (spared.verify_mode, spared.cert_store_stats()["x509"]) == (ssl.CERT_REQUIRED, 0)
@@ -218,7 +218,7 @@ def test_only_a_client_that_will_speak_tls_reads_the_authorities() -> None:
     assert (trusting.verify_mode, trusting.check_hostname) == (ssl.CERT_NONE, False)
 
 
-def test_an_argument_that_nobody_takes_is_a_type_error(flavour: str) -> None:
+def test_an_unknown_argument_is_a_type_error(flavour: str) -> None:
     misspelt: Any = {"userid": "someone"}
     with client_of(flavour, always(200, b"[]")) as client:
         with pytest.raises(TypeError, match=r"list_sessions\(\) got an unexpected keyword argument 'userid'"):
@@ -231,8 +231,8 @@ def test_an_argument_that_nobody_takes_is_a_type_error(flavour: str) -> None:
         Client("http://a.test", **misspelt)
 
 
-def test_headers_that_frame_a_body_are_the_clients_own(flavour: str, ours: Place) -> None:
-    with make_client(flavour, ours.url, token=ours.token, organisation="acme") as client:
+def test_headers_that_frame_a_body_are_the_clients_own(flavour: str, our_endpoint: Endpoint) -> None:
+    with make_client(flavour, our_endpoint.url, token=our_endpoint.token, organisation="acme") as client:
         for header in ("Content-Length", "transfer-encoding"):
             with pytest.raises(InvalidArgumentError, match="set by the client"):
                 client.create_session("someone", headers={header: "5"})
@@ -242,7 +242,7 @@ def test_headers_that_frame_a_body_are_the_clients_own(flavour: str, ours: Place
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("proxy", ["nonsense://p.test", "http://[::1", "http://p.test:port"])
-def test_a_proxy_that_cannot_be_used_is_told(kind: type[Client | AsyncClient], proxy: str) -> None:
+def test_a_proxy_that_cannot_be_used_is_an_error(kind: type[Client | AsyncClient], proxy: str) -> None:
     dependencies: Any = _make_dependencies("blocking", {"http_proxy": proxy})
     with pytest.raises(ConfigurationError, match="The proxy cannot be used"):
         kind("http://a.test", _dependencies=dependencies)

@@ -1,4 +1,4 @@
-"""What a conversation handle promises beyond the operations: one session, and messages as a model takes them."""
+"""The conversation handle: one session, and messages in the form that models accept."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +9,12 @@ import pytest
 
 from sessionary import Client, ClientUsageError, InvalidArgumentError, UnavailableError
 from sessionary.models import IDEMPOTENCY_KEY
-from tests.client.answering import client_of
+from tests.client.mock_servers import client_of
 
 SENT = {"role": "user", "content": "Hello", "name": "Ada", "id": "m-1", "metadata": {"created_at": "mine"}}
 
 
-def test_messages_are_what_a_model_takes_and_stored_ones_are_beside_them(our_client: Client) -> None:
+def test_messages_have_the_form_that_models_accept(our_client: Client) -> None:
     session_id = our_client.create_session("someone", initial_messages=[SENT]).session_id
     with our_client.session(session_id=session_id) as chat:
         assert chat.messages == [SENT]
@@ -62,11 +62,11 @@ def test_whatever_a_server_adds_to_messages_is_left_out(flavour: str) -> None:
     ],
 )
 def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str, name: str) -> None:
-    asked: list[httpx2.Request] = []
+    requests: list[httpx2.Request] = []
     mistyped: Any = {name: 5}
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
+        requests.append(request)
         return httpx2.Response(200, json={"id": "s"})
 
     with (
@@ -75,7 +75,7 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
         pytest.raises(TypeError, match="unexpected keyword argument"),
     ):
         chat.say("user", "x", **mistyped)
-    assert [request.method for request in asked] == ["GET"]
+    assert [request.method for request in requests] == ["GET"]
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,10 @@ def test_a_mistyped_argument_of_say_is_refused_and_nothing_is_sent(flavour: str,
     ],
 )
 def test_a_mistyped_member_of_a_message_is_refused_and_the_right_one_named(flavour: str, name: str, meant: str) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request.method)
+        requests.append(request.method)
         return httpx2.Response(200, json={"id": "s", "sessionId": "s"})
 
     mistyped: Any = {name: 5}
@@ -113,7 +113,7 @@ def test_a_mistyped_member_of_a_message_is_refused_and_the_right_one_named(flavo
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'; did you mean '{meant}'"):
             chat.say("user", "x", **mistyped)
         assert chat.messages == []
-    assert asked == ["GET"]
+    assert requests == ["GET"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_mistyped_option_is_refused_and_the_right_one_named(flavour: str, call
         Client("http://a.test", max_retrys=1)  # type: ignore[call-arg]
 
 
-def test_a_conversation_begins_once_however_often_it_is_entered(client: Client) -> None:
+def test_a_conversation_creates_one_session_however_often_it_is_entered(client: Client) -> None:
     chat = client.session(user_id="someone", initial_messages=[{"role": "system", "content": "Be kind."}])
     with chat:
         chat.say("user", "One")
@@ -189,7 +189,7 @@ def test_a_conversation_begins_once_however_often_it_is_entered(client: Client) 
     assert [listed.id for listed in client.list_sessions().data] == [chat.id]
 
 
-def test_a_beginning_that_failed_is_tried_again_under_its_key(flavour: str) -> None:
+def test_a_failed_creation_is_retried_with_the_same_key(flavour: str) -> None:
     keys: list[str] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
@@ -205,7 +205,7 @@ def test_a_beginning_that_failed_is_tried_again_under_its_key(flavour: str) -> N
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_conversation_begun_in_two_threads_at_once_begins_once() -> None:
+def test_a_conversation_entered_in_two_threads_at_once_creates_one_session() -> None:
     arrived, go_on = threading.Event(), threading.Event()
     created: list[httpx2.Request] = []
 
@@ -226,7 +226,7 @@ def test_a_conversation_begun_in_two_threads_at_once_begins_once() -> None:
     assert len(created) == 1
 
 
-def test_a_conversation_that_has_not_begun_says_so(flavour: str) -> None:
+def test_a_conversation_that_was_not_entered_raises_an_error(flavour: str) -> None:
     with client_of(flavour, lambda _: httpx2.Response(200, json={"id": "s", "sessionId": "s"})) as client:
         with pytest.raises(ClientUsageError, match="has not started"):
             client.session(user_id="someone").say("user", "Hello")

@@ -11,14 +11,14 @@ from typing import Any, Final
 import pytest
 
 from sessionary import APIConnectionError, APITimeoutError, Client, InvalidArgumentError
-from tests.client.calling import make_client
+from tests.client.clients import make_client
 from tests.client.vendor import TOKEN, VendorServer
 
 GIVEN: Final[dict[str, Any]] = {"token": TOKEN, "organisation": "acme"}
 
 
 @pytest.fixture
-def deaf() -> Iterator[str]:
+def unread_server() -> Iterator[str]:
     """The address of a server that takes connections and never reads from them."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -66,22 +66,20 @@ def _takes(call: Callable[[], Any]) -> float:
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize("server", ["deaf", "slow"])
-def test_a_server_that_takes_no_body_is_not_waited_for(
-    flavour: str, server: str, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("server", ["unread_server", "slow"])
+def test_the_timeout_covers_sending_a_body(flavour: str, server: str, request: pytest.FixtureRequest) -> None:
     messages = [{"role": "user", "content": "x" * 1_000_000}] * 20
     with make_client(flavour, request.getfixturevalue(server), timeout=1.2, **GIVEN) as client:
         assert 1.1 < _takes(lambda: client.create_session("someone", initial_messages=messages)) < 4
 
 
-def test_a_server_that_takes_no_connection_is_not_waited_for(flavour: str, full: str) -> None:
+def test_the_timeout_covers_connecting(flavour: str, full: str) -> None:
     with make_client(flavour, full, timeout=0.6, **GIVEN) as client:
         assert 0.5 < _takes(client.list_sessions) < 2
 
 
-def test_a_server_that_answers_nothing_leaves_it_open_whether_it_was_asked(flavour: str, deaf: str) -> None:
-    with make_client(flavour, deaf, **GIVEN) as client, pytest.raises(APITimeoutError) as raised:
+def test_a_timeout_without_a_response_counts_as_sent(flavour: str, unread_server: str) -> None:
+    with make_client(flavour, unread_server, **GIVEN) as client, pytest.raises(APITimeoutError) as raised:
         client.create_session("someone", timeout=1)
     assert raised.value.sent
 
@@ -100,14 +98,14 @@ def test_a_name_without_an_address_is_a_server_that_could_not_be_reached(flavour
     assert not raised.value.sent
 
 
-def test_a_call_without_a_timeout_is_waited_for(vendor: VendorServer) -> None:
+def test_a_call_without_a_timeout_waits(vendor: VendorServer) -> None:
     with Client(vendor.base_url, timeout=None, **GIVEN) as client:
         assert client.list_sessions().data == []
         assert client.list_sessions(timeout=5).data == []
 
 
 @pytest.mark.parametrize("timeout", [math.inf, 1e12, 10**9])
-def test_a_timeout_beyond_all_clocks_is_none(flavour: str, vendor: VendorServer, timeout: float) -> None:
+def test_a_timeout_too_large_for_the_clock_is_no_timeout(flavour: str, vendor: VendorServer, timeout: float) -> None:
     with make_client(flavour, vendor.base_url, **GIVEN) as client:
         assert client.list_sessions(timeout=timeout).data == []
 

@@ -1,4 +1,4 @@
-"""A proxy breaks what passes: reads and deletes end right or with the right error, in time, and no write is repeated."""
+"""Injected faults: reads and deletions succeed or raise the right error, in time, and no write has two effects."""
 
 import contextlib
 import time
@@ -20,14 +20,14 @@ from sessionary import (
     UnavailableError,
 )
 from tests.client import faults
-from tests.client.answering import impatient
-from tests.client.calling import Place, make_client
-from tests.client.faults import FaultProxy, InjectedFault
+from tests.client.clients import Endpoint, make_client
+from tests.client.faults import Fault, FaultProxy
+from tests.client.mock_servers import impatient
 from tests.client.vendor import TOKEN, VendorServer
 from tests.harness.server import ServerProcess
 
-# Each fault, and the error that a caller gets who is not helped by trying again; None where there is nothing wrong.
-FAULTS: Final[dict[InjectedFault, type[SessionaryError] | None]] = {
+# Each fault, and the error that is raised if retries do not help; None if the call succeeds.
+FAULTS: Final[dict[Fault, type[SessionaryError] | None]] = {
     faults.dropped_before: APIConnectionError,
     faults.dropped_after: APIConnectionError,
     faults.truncated: APIConnectionError,
@@ -64,7 +64,9 @@ def past_a_vendor(flavour: str, vendor: VendorServer, organisation: str) -> Iter
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: InjectedFault, times: int) -> None:
+def test_a_read_succeeds_or_raises_the_right_error(
+    through: Client, faulty: FaultProxy, fault: Fault, times: int
+) -> None:
     created = through.create_session("someone", initial_messages=[{"role": "user", "content": "x" * 5_000}])
     faulty.plan = [fault] * times
     assert len(through.get_session(created.session_id).messages[0]["content"]) == 5_000
@@ -73,18 +75,20 @@ def test_a_read_ends_right(through: Client, faulty: FaultProxy, fault: InjectedF
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
-def test_a_deletion_ends_right(through: Client, faulty: FaultProxy, keeper: VendorServer, fault: InjectedFault) -> None:
+def test_a_deletion_succeeds_or_raises_the_right_error(
+    through: Client, faulty: FaultProxy, vendor_with_keys: VendorServer, fault: Fault
+) -> None:
     created = through.create_session("someone")
     faulty.plan = [fault]
     assert through.delete_session(created.session_id).message
-    assert keeper.sessions == {}
+    assert vendor_with_keys.sessions == {}
     with pytest.raises(NotFoundError):
         through.delete_session(created.session_id)
 
 
 @pytest.mark.parametrize(("fault", "error"), [(fault, error) for fault, error in FAULTS.items() if error])
 def test_a_read_that_keeps_failing_ends_with_the_right_error(
-    through: Client, faulty: FaultProxy, fault: InjectedFault, error: type[SessionaryError]
+    through: Client, faulty: FaultProxy, fault: Fault, error: type[SessionaryError]
 ) -> None:
     faulty.plan = [fault] * 4
     with pytest.raises(error):
@@ -97,7 +101,7 @@ def test_a_read_that_keeps_failing_ends_with_the_right_error(
 def test_a_write_towards_a_vendor_is_sent_exactly_once(
     past_a_vendor: tuple[Client, FaultProxy],
     vendor: VendorServer,
-    fault: InjectedFault,
+    fault: Fault,
     error: type[SessionaryError] | None,
     write: Callable[[Client, str], Any],
 ) -> None:
@@ -114,20 +118,24 @@ def test_a_write_towards_a_vendor_is_sent_exactly_once(
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 def test_a_write_towards_a_server_that_honours_keys_happens_exactly_once(
-    through: Client, faulty: FaultProxy, keeper: VendorServer, fault: InjectedFault, write: Callable[[Client, str], Any]
+    through: Client,
+    faulty: FaultProxy,
+    vendor_with_keys: VendorServer,
+    fault: Fault,
+    write: Callable[[Client, str], Any],
 ) -> None:
     session_id = through.create_session("someone").session_id
-    done = len(keeper.answers)
+    done = len(vendor_with_keys.responses_by_key)
     faulty.plan = [fault, fault]
     write(through, session_id)
-    assert len(keeper.answers) == done + 1
+    assert len(vendor_with_keys.responses_by_key) == done + 1
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 def test_our_server_carries_out_each_write_exactly_once(
-    flavour: str, server: ServerProcess, ours: Place, organisation: str, fault: InjectedFault
+    flavour: str, server: ServerProcess, our_endpoint: Endpoint, organisation: str, fault: Fault
 ) -> None:
-    options = {"token": ours.token, "organisation": organisation, "_dependencies": impatient(flavour)}
+    options = {"token": our_endpoint.token, "organisation": organisation, "_dependencies": impatient(flavour)}
     with FaultProxy(server.port) as proxy, make_client(flavour, proxy.base_url, **options) as client:
         first = client.create_session("someone")
         for write in WRITES:
@@ -153,7 +161,7 @@ def test_our_server_carries_out_each_write_exactly_once(
     ],
     ids=["silent", "trickling head", "trickling body"],
 )
-def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultProxy, fault: InjectedFault) -> None:
+def test_no_call_lasts_longer_than_its_timeout(through: Client, faulty: FaultProxy, fault: Fault) -> None:
     created = through.create_session("someone", initial_messages=[{"role": "user", "content": "x" * 500}])
     calls: list[Callable[[], Any]] = [
         lambda: through.get_session(created.session_id, timeout=0.6),
@@ -179,7 +187,7 @@ def test_the_deadline_spans_the_retries(through: Client, faulty: FaultProxy) -> 
     assert len(faulty.arrived) == 2
 
 
-def test_a_server_that_is_not_there_is_told_apart(flavour: str, faulty: FaultProxy) -> None:
+def test_a_server_that_is_down_is_distinguished(flavour: str, faulty: FaultProxy) -> None:
     faulty.__exit__()
     with (
         make_client(flavour, faulty.base_url, token=TOKEN, organisation="acme") as client,

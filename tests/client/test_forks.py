@@ -1,4 +1,4 @@
-"""A client goes on after a fork in the parent and in the child, and no answer goes to the wrong one."""
+"""A client works after a fork in parent and child, and each gets its own responses."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from sessionary import AsyncClient, Client, ClientUsageError
-from tests.client.calling import Place, make_client
+from tests.client.clients import Endpoint, make_client
 from tests.client.forking import fork, in_child
 from tests.client.test_configuration import certificate as certificate  # noqa: PLC0414 - a fixture
 from tests.client.vendor import TOKEN, VendorServer
@@ -30,9 +30,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def client(ours: Place, organisation: str) -> Iterator[Client]:
+def client(our_endpoint: Endpoint, organisation: str) -> Iterator[Client]:
     """A client whose pool has a connection."""
-    with Client(ours.url, token=ours.token, organisation=organisation, timeout=30) as client:
+    with Client(our_endpoint.url, token=our_endpoint.token, organisation=organisation, timeout=30) as client:
         client.list_sessions()
         yield client
 
@@ -49,7 +49,7 @@ def test_parent_and_children_read_their_own_sessions(client: Client) -> None:
     assert [child() for child in children] == [0, 0, 0]
 
 
-def test_a_fork_while_other_threads_use_the_pool_harms_nobody(client: Client) -> None:
+def test_a_fork_while_other_threads_use_the_pool_does_no_harm(client: Client) -> None:
     ids = [client.create_session("someone").session_id for _ in range(6)]
     stop = threading.Event()
 
@@ -108,7 +108,7 @@ def _connections(server: VendorServer) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
 @pytest.mark.parametrize("ends", ["used", "closed"])
 @pytest.mark.parametrize("encrypted", ["", "tls"], ids=["plain", "tls"])
-def test_a_child_lets_the_parents_connection_go_without_a_word(
+def test_a_child_drops_the_parents_connection_without_sending_anything(
     flavour: str, certificate: Path, ends: str, encrypted: str
 ) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -156,8 +156,8 @@ async def _list_with(client: AsyncClient) -> Any:
     return (await client.list_sessions()).data
 
 
-async def test_a_fork_inside_a_coroutine_leaves_the_client_usable(ours: Place, organisation: str) -> None:
-    async with AsyncClient(ours.url, token=ours.token, organisation=organisation) as client:
+async def test_a_fork_inside_a_coroutine_leaves_the_client_usable(our_endpoint: Endpoint, organisation: str) -> None:
+    async with AsyncClient(our_endpoint.url, token=our_endpoint.token, organisation=organisation) as client:
         session_id = (await client.create_session("someone")).session_id
 
         def child() -> str:

@@ -1,4 +1,4 @@
-"""What a client shows of itself: to people who ask for help, to tools that look, and to those that stand in for it."""
+"""Signatures, help and type hints of the client, mocks of it, and pickling."""
 
 import copy
 import inspect
@@ -23,7 +23,7 @@ from sessionary import (
     Session,
     UpdatedSession,
 )
-from tests.client.answering import always, client_of
+from tests.client.mock_servers import always, client_of
 
 OPERATIONS: Final = (
     "create_session",
@@ -128,7 +128,7 @@ def _stand_ins() -> list[tuple[str, Callable[[], Any]]]:
 
 
 @pytest.mark.parametrize(("_", "make"), _stand_ins(), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_stand_in_takes_what_the_client_takes(_: str, make: Callable[[], Any]) -> None:
+def test_a_mock_of_the_client_checks_its_arguments(_: str, make: Callable[[], Any]) -> None:
     client = make()
     client.create_session.return_value = CreatedSession("s", "active")
     assert client.create_session("u", session_group="g", timeout=3).session_id == "s"
@@ -146,7 +146,7 @@ def test_a_stand_in_takes_what_the_client_takes(_: str, make: Callable[[], Any])
     client.with_raw_response.get_session("s")
 
 
-async def test_an_awaitable_stand_in_is_awaited() -> None:
+async def test_a_mock_of_the_async_client_is_awaited() -> None:
     for client in (mock.create_autospec(AsyncClient)(), mock.create_autospec(AsyncClient, instance=True)):
         client.create_session.return_value = CreatedSession("s", "active")
         assert (await client.create_session("u")).session_id == "s"
@@ -172,10 +172,10 @@ async def test_an_operation_of_the_class_can_be_replaced() -> None:
 
 def test_an_operation_may_be_overridden_and_called_through_its_class() -> None:
     class Counting(Client):
-        asked = 0
+        calls = 0
 
         def create_session(self, *args: Any, **kwargs: Any) -> Any:
-            self.asked += 1
+            self.calls += 1
             return super().create_session(*args, **kwargs)
 
     with client_of("blocking", always(201, '{"sessionId": "s"}')) as client:
@@ -183,22 +183,10 @@ def test_an_operation_may_be_overridden_and_called_through_its_class() -> None:
         assert client.with_raw_response.create_session("u").parse().session_id == "s"
         client.__class__ = Counting
         assert client.create_session("u").session_id == "s"
-        assert client.asked == 1  # type: ignore[attr-defined]
+        assert client.calls == 1  # type: ignore[attr-defined]
 
 
-def test_clients_and_conversations_show_where_they_lead_and_no_secret(flavour: str) -> None:
-    for kind in KINDS:
-        client = kind("http://a.test/path", token="secret", organisation="acme", proxy="http://user:secret@p.test")
-        assert repr(client) == f"<{kind.__name__} http://a.test>"
-        assert repr(client.with_options(token="secret")) == repr(client)
-    with client_of(flavour, always(201, '{"sessionId": "s"}')) as made:
-        conversation = made.session(user_id="u", token="secret")
-        assert "not started" in repr(getattr(conversation, "_conversation", conversation))
-        with conversation as chat:
-            assert repr(getattr(chat, "_conversation", chat)).endswith("Conversation s>")
-
-
-def test_answers_are_pickled_and_copied_and_clients_are_not(flavour: str) -> None:
+def test_results_can_be_pickled_and_copied_but_clients_cannot(flavour: str) -> None:
     with client_of(flavour, always(200, '{"sessionId": "s", "totalMessages": 3}')) as client:
         response = client.with_raw_response.update_session("s")
         for same in _SAME:

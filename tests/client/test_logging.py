@@ -1,4 +1,4 @@
-"""What leaves the client beside its answers: logs, errors and trace contexts, and no secret in any of them."""
+"""Logs, errors and trace contexts of the client; none contains a secret."""
 
 import logging
 import subprocess
@@ -13,20 +13,22 @@ import pytest
 
 from sessionary import AsyncClient, Attempt, Client, NotFoundError, SessionaryError
 from sessionary.client.dependencies import Dependencies, trace_context_injector
-from tests.client.answering import always, client_of
-from tests.client.calling import Place, make_client
+from tests.client.clients import Endpoint, make_client
+from tests.client.mock_servers import always, client_of
 from tests.client.vendor import TOKEN, VendorServer
 
 PRIVATE = "what nobody else may read"
 
 
 def test_no_log_and_no_hook_holds_a_token_or_a_message(
-    flavour: str, ours: Place, organisation: str, caplog: pytest.LogCaptureFixture
+    flavour: str, our_endpoint: Endpoint, organisation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[Attempt] = []
+    attempts: list[Attempt] = []
     with (
         caplog.at_level(logging.DEBUG),
-        make_client(flavour, ours.url, token=ours.token, organisation=organisation, on_attempt=told.append) as client,
+        make_client(
+            flavour, our_endpoint.url, token=our_endpoint.token, organisation=organisation, on_attempt=attempts.append
+        ) as client,
     ):
         created = client.create_session("someone", initial_messages=[{"role": "user", "content": PRIVATE}])
         client.get_session(created.session_id)
@@ -35,17 +37,17 @@ def test_no_log_and_no_hook_holds_a_token_or_a_message(
         list(client.iterate_sessions(user_id=PRIVATE, page_limit=1))
         with pytest.raises(SessionaryError) as raised:
             client.update_session("nothing", new_messages=[{"role": "user", "content": PRIVATE}])
-    logged = caplog.text + repr(told) + repr(raised.value) + "".join(raised.value.__notes__)
+    logged = caplog.text + repr(attempts) + repr(raised.value) + "".join(raised.value.__notes__)
     assert caplog.records
-    assert [attempt.status for attempt in told] == [201, 200, 201, 201, 200, 200, 404]
-    assert all(attempt.request_id and attempt.seconds > 0 for attempt in told)
-    assert ours.token not in logged
+    assert [attempt.status for attempt in attempts] == [201, 200, 201, 201, 200, 200, 404]
+    assert all(attempt.request_id and attempt.seconds > 0 for attempt in attempts)
+    assert our_endpoint.token not in logged
     assert PRIVATE not in logged
     assert quote(PRIVATE) not in logged
     assert {record.name for record in caplog.records} >= {"sessionary", "httpcore2.http11"}
 
 
-def test_what_others_do_with_the_http_library_is_logged_as_ever(
+def test_other_users_of_the_http_library_are_logged_as_before(
     flavour: str, vendor: VendorServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with make_client(flavour, vendor.base_url, token=TOKEN, organisation="acme") as client:
@@ -72,15 +74,15 @@ def test_a_hook_that_fails_changes_nothing_and_is_logged(
         raise ZeroDivisionError("of the hook")
 
     dependencies: Dependencies[Any] = Dependencies(sleep=lambda _: None, environment={}, inject_headers=broken)
-    asked: list[httpx2.Request] = []
+    requests: list[httpx2.Request] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
+        requests.append(request)
         return httpx2.Response(200, json={"sessionId": "s", "id": "s"})
 
     with client_of(flavour, respond, on_attempt=broken, _dependencies=dependencies) as client:
         assert call(client) is not None
-    assert len(asked) == 1
+    assert len(requests) == 1
     assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True] * 2
     with client_of(flavour, always(404), on_attempt=broken) as client, pytest.raises(NotFoundError):
         client.update_session("s")
@@ -95,11 +97,11 @@ def test_an_interruption_in_a_hook_goes_through(interruption: type[BaseException
         client.get_session("s")
 
 
-def test_what_the_surroundings_inject_goes_with_every_request(flavour: str) -> None:
-    asked: list[httpx2.Request] = []
+def test_injected_headers_are_sent_with_every_request(flavour: str) -> None:
+    requests: list[httpx2.Request] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
+        requests.append(request)
         return httpx2.Response(200, json=[])
 
     def inject(headers: Any) -> None:
@@ -108,10 +110,10 @@ def test_what_the_surroundings_inject_goes_with_every_request(flavour: str) -> N
     dependencies: Dependencies[Any] = Dependencies(sleep=lambda _: None, environment={}, inject_headers=inject)
     with client_of(flavour, respond, _dependencies=dependencies) as client:
         client.list_sessions()
-    assert asked[0].headers["traceparent"].startswith("00-0af7")
+    assert requests[0].headers["traceparent"].startswith("00-0af7")
 
 
-def test_opentelemetry_is_asked_where_it_is_installed(tmp_path: Path) -> None:
+def test_opentelemetry_is_used_if_it_is_installed(tmp_path: Path) -> None:
     package = tmp_path / "opentelemetry"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -136,10 +138,10 @@ def test_without_opentelemetry_nothing_is_added(monkeypatch: pytest.MonkeyPatch)
 
 async def test_the_trace_context_of_a_span_is_sent() -> None:
     trace = pytest.importorskip("opentelemetry.trace", reason="opentelemetry-api is not installed")
-    asked: list[httpx2.Request] = []
+    requests: list[httpx2.Request] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
+        requests.append(request)
         return httpx2.Response(200, json=[])
 
     context = trace.SpanContext(0x1234, 0x5678, is_remote=False, trace_flags=trace.TraceFlags(1))
@@ -147,4 +149,4 @@ async def test_the_trace_context_of_a_span_is_sent() -> None:
     with trace.use_span(trace.NonRecordingSpan(context)):
         Client("http://server.test", organisation="acme", transport=transport).list_sessions()
         await AsyncClient("http://server.test", organisation="acme", transport=transport).list_sessions()
-    assert [request.headers["traceparent"] for request in asked] == [f"00-{0x1234:032x}-{0x5678:016x}-01"] * 2
+    assert [request.headers["traceparent"] for request in requests] == [f"00-{0x1234:032x}-{0x5678:016x}-01"] * 2

@@ -14,14 +14,14 @@ from sessionary import (
     NotFoundError,
     SessionaryError,
 )
-from tests.client.calling import Place
+from tests.client.clients import Endpoint
 
 
 def _texts(messages: list[dict[str, Any]]) -> list[Any]:
     return [message["content"] for message in messages]
 
 
-def test_create_session_answers_with_an_id_and_an_expiry(client: Client) -> None:
+def test_create_session_returns_an_id_and_an_expiry(client: Client) -> None:
     created = client.create_session(user_id="user-12345", session_group="drupal-production", expiration_minutes=5)
     assert created.session_id
     assert created.status == "active"
@@ -31,7 +31,7 @@ def test_create_session_answers_with_an_id_and_an_expiry(client: Client) -> None
     assert created.expires_at.tzinfo is UTC
 
 
-def test_get_session_returns_the_messages_in_order_with_members_nobody_knows(client: Client) -> None:
+def test_get_session_returns_the_messages_in_order_with_unknown_members(client: Client) -> None:
     first = {"role": "user", "content": "Hello", "id": "m-1", "metadata": {"deep": [1, None, {"x": 1.5}]}}
     second = {"role": "assistant", "content": "Hi\0 \u00e4 \U0001f600", "n": 2**64 - 1, "negative": -(2**63)}
     created = client.create_session("someone", initial_messages=[first])
@@ -74,7 +74,7 @@ def test_delete_session_makes_it_absent(client: Client) -> None:
         client.delete_session(created.session_id)
 
 
-def test_list_sessions_narrows_and_pages(client: Client) -> None:
+def test_list_sessions_filters_and_pages(client: Client) -> None:
     ids = [client.create_session(user, session_group="g").session_id for user in ("a", "a", "b", "a")]
     assert [item.id for item in client.list_sessions().data] == ids[::-1]
     assert [item.id for item in client.list_sessions(user_id="a", session_group="g", limit=2).data] == [ids[3], ids[1]]
@@ -131,7 +131,7 @@ def test_with_raw_response_gives_the_http_response_too(client: Client) -> None:
     assert client.with_raw_response.get_session(created.session_id).status_code == 200
 
 
-def test_a_refusal_says_what_and_carries_the_response(client: Client, place: Place) -> None:
+def test_an_error_describes_the_problem_and_has_the_response(client: Client, endpoint: Endpoint) -> None:
     with pytest.raises(InvalidRequestError) as raised:
         client.create_session("someone", expiration_minutes=4)
     error = raised.value
@@ -139,7 +139,7 @@ def test_a_refusal_says_what_and_carries_the_response(client: Client, place: Pla
     assert error.response is not None
     assert error.response.status_code == 400
     assert str(error) == error.response.json()["message"]
-    assert place.token not in "".join([repr(error), *error.__notes__])
+    assert endpoint.token not in "".join([repr(error), *error.__notes__])
 
 
 def test_a_token_can_be_another_one_for_a_call(client: Client) -> None:
@@ -171,7 +171,7 @@ def test_messages_may_be_typed_dictionaries(client: Client) -> None:
     assert _texts(client.get_session(created.session_id).messages) == ["Hello"]
 
 
-def test_a_conversation_is_held(client: Client) -> None:
+def test_a_conversation_with_several_messages(client: Client) -> None:
     start = [{"role": "system", "content": "Be kind."}]
     with client.session(user_id="someone", initial_messages=start) as chat:
         assert chat.say("user", "Hello", name="Ada").total_messages == 2
@@ -191,7 +191,7 @@ def test_a_conversation_is_held(client: Client) -> None:
         assert _texts(again.messages)[-1] == "From elsewhere"
 
 
-def test_a_conversation_is_either_new_or_known(client: Client) -> None:
+def test_a_conversation_takes_either_a_session_id_or_a_user_id(client: Client) -> None:
     with pytest.raises(InvalidArgumentError, match="either"):
         client.session()
     with pytest.raises(InvalidArgumentError, match="either"):

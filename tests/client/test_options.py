@@ -21,7 +21,7 @@ from sessionary import (
     models,
 )
 from sessionary.client import results
-from tests.client.answering import Respond, always, client_of
+from tests.client.mock_servers import Respond, always, client_of
 
 
 def _recorded(content: Any, **headers: str) -> tuple[Respond, list[httpx2.Request]]:

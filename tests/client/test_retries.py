@@ -1,4 +1,4 @@
-"""What is tried again, when, and how often; in a time of its own, where chance always picks the longest pause."""
+"""What is retried, when and how often; with a clock of the test and the longest pauses."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,7 +22,7 @@ from sessionary import (
 )
 from sessionary.client.retry import PAUSE_SECONDS_FIRST
 from sessionary.models import ACCEPT_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY
-from tests.client.answering import Respond, Time, always, client_of, in_turn
+from tests.client.mock_servers import Respond, Time, always, client_of, in_turn
 
 READS: Final[list[Callable[[Client], Any]]] = [
     lambda client: client.get_session("s"),
@@ -53,7 +53,7 @@ def _counted(respond: Respond) -> tuple[Respond, list[httpx2.Request]]:
     [
         httpx2.ConnectError("refused"),
         httpx2.ReadError("reset"),
-        httpx2.RemoteProtocolError("hung up"),
+        httpx2.RemoteProtocolError("connection closed"),
         httpx2.Response(408),
         httpx2.Response(429),
         httpx2.Response(500),
@@ -64,7 +64,7 @@ def _counted(respond: Respond) -> tuple[Respond, list[httpx2.Request]]:
     ],
     ids=repr,
 )
-def test_reads_and_deletes_are_tried_again(
+def test_reads_and_deletes_are_retried(
     flavour: str, call: Callable[[Client], Any], failure: httpx2.Response | Exception
 ) -> None:
     fine = httpx2.Response(200, json=[] if call is READS[1] else {"id": "s"})
@@ -77,21 +77,21 @@ def test_reads_and_deletes_are_tried_again(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 422, 301])
-def test_what_would_fail_again_is_not_tried_again(flavour: str, status: int) -> None:
+def test_permanent_errors_are_not_retried(flavour: str, status: int) -> None:
     respond, requests = _counted(always(status))
     with client_of(flavour, respond) as client, pytest.raises(SessionaryError):
         client.get_session("s")
     assert len(requests) == 1
 
 
-def test_a_page_instead_of_an_answer_is_not_tried_again(flavour: str) -> None:
+def test_an_html_page_instead_of_json_is_not_retried(flavour: str) -> None:
     respond, requests = _counted(always(200, "<html>", content_type="text/html"))
     with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError):
         client.get_session("s")
     assert len(requests) == 1
 
 
-def test_it_is_given_up_after_the_retries_with_the_last_error(flavour: str) -> None:
+def test_the_last_error_is_raised_after_the_retries(flavour: str) -> None:
     respond, requests = _counted(in_turn([httpx2.ReadError("1"), httpx2.Response(502), httpx2.Response(503)]))
     with client_of(flavour, respond, max_retries=2) as client, pytest.raises(UnavailableError) as raised:
         client.get_session("s")
@@ -106,7 +106,7 @@ def test_without_retries_a_call_is_sent_once(flavour: str) -> None:
     assert len(requests) == 1
 
 
-def test_retry_after_is_waited_for_and_then_a_little(flavour: str) -> None:
+def test_retry_after_is_waited_for_with_jitter(flavour: str) -> None:
     time = Time()
     respond = in_turn([httpx2.Response(503, headers={"Retry-After": "3"}), httpx2.Response(200, json={"id": "s"})])
     with client_of(flavour, respond, time) as client:
@@ -114,7 +114,7 @@ def test_retry_after_is_waited_for_and_then_a_little(flavour: str) -> None:
     assert time.pauses == [3 + PAUSE_SECONDS_FIRST]
 
 
-def test_a_retry_after_that_is_too_long_is_told_at_once(flavour: str) -> None:
+def test_a_retry_after_that_is_too_long_is_raised_at_once(flavour: str) -> None:
     time = Time()
     respond = always(429, retry_after="61")
     with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(RateLimitError) as raised:
@@ -123,7 +123,7 @@ def test_a_retry_after_that_is_too_long_is_told_at_once(flavour: str) -> None:
     assert time.pauses == []
 
 
-def test_a_quota_that_is_used_up_is_told_at_once(flavour: str) -> None:
+def test_a_quota_that_is_used_up_is_raised_at_once(flavour: str) -> None:
     time = Time()
     respond = always(429, b'{"code": "QUOTA_EXCEEDED"}', retry_after="1")
     with client_of(flavour, respond, time, timeout=None) as client, pytest.raises(QuotaExceededError):
@@ -159,7 +159,7 @@ def test_a_call_without_time_is_not_sent(flavour: str) -> None:
     assert len(requests) == 1
 
 
-def test_the_pauses_grow_to_a_bound_and_chance_shortens_them(flavour: str) -> None:
+def test_the_pauses_grow_exponentially_to_a_bound_with_jitter(flavour: str) -> None:
     time = Time()
     with client_of(flavour, always(503), time, max_retries=7, timeout=None) as client, pytest.raises(UnavailableError):
         client.get_session("s")
@@ -189,7 +189,7 @@ def test_a_write_is_sent_once_to_a_server_that_declares_nothing(
     ],
     ids=repr,
 )
-def test_a_write_is_tried_again_under_one_key_by_a_server_that_honours_keys(
+def test_a_write_is_retried_with_one_key_if_the_server_supports_keys(
     flavour: str, call: Callable[[Client], Any], failure: httpx2.Response | Exception
 ) -> None:
     learnt = httpx2.Response(200, json=[], headers=HONOURED)
@@ -200,7 +200,7 @@ def test_a_write_is_tried_again_under_one_key_by_a_server_that_honours_keys(
     assert [request.headers.get(IDEMPOTENCY_KEY) for request in requests] == [None, '"key"', '"key"', '"key"']
 
 
-def test_a_failure_that_declares_keys_counts(flavour: str) -> None:
+def test_an_error_response_can_declare_support_for_keys(flavour: str) -> None:
     failing = httpx2.Response(503, headers=HONOURED)
     respond, requests = _counted(in_turn([failing, httpx2.Response(201, json={"sessionId": "s"})]))
     with client_of(flavour, respond) as client:
@@ -208,7 +208,7 @@ def test_a_failure_that_declares_keys_counts(flavour: str) -> None:
     assert len(requests) == 2
 
 
-def test_a_declaration_stands_until_an_answer_lacks_it(flavour: str) -> None:
+def test_declared_support_counts_until_a_response_lacks_it(flavour: str) -> None:
     answered = [
         httpx2.Response(200, json=[], headers=HONOURED),
         httpx2.Response(502),
@@ -244,7 +244,7 @@ def test_a_key_of_the_callers_own_is_used(flavour: str) -> None:
 
 
 @pytest.mark.parametrize("call", WRITES)
-def test_a_write_that_never_left_is_tried_again_anywhere(flavour: str, call: Callable[[Client], Any]) -> None:
+def test_a_write_that_was_not_sent_is_retried_with_any_server(flavour: str, call: Callable[[Client], Any]) -> None:
     respond, requests = _counted(
         in_turn([httpx2.ConnectError("refused"), httpx2.Response(201, json={"sessionId": "s"})])
     )
@@ -258,7 +258,7 @@ def test_a_write_that_never_left_is_tried_again_anywhere(flavour: str, call: Cal
     [httpx2.ReadError("reset"), httpx2.Response(502), httpx2.Response(503), httpx2.Response(500)],
     ids=repr,
 )
-def test_a_deletion_that_finds_nothing_after_an_unheard_try_has_succeeded(
+def test_a_deletion_that_is_not_found_after_a_lost_response_has_succeeded(
     flavour: str, first: httpx2.Response | Exception
 ) -> None:
     respond, requests = _counted(in_turn([first, httpx2.ConnectError("refused"), httpx2.Response(404)]))
@@ -279,14 +279,14 @@ def test_a_deletion_that_finds_nothing_after_an_unheard_try_has_succeeded(
     ],
     ids=repr,
 )
-def test_a_deletion_that_finds_nothing_after_a_refused_try_has_failed(
+def test_a_deletion_that_is_not_found_after_a_refused_attempt_has_failed(
     flavour: str, first: httpx2.Response | Exception
 ) -> None:
     with client_of(flavour, in_turn([first, httpx2.Response(404)])) as client, pytest.raises(NotFoundError):
         client.delete_session("s")
 
 
-def test_a_read_that_finds_nothing_after_an_unheard_try_has_failed(flavour: str) -> None:
+def test_a_read_that_is_not_found_after_a_lost_response_has_failed(flavour: str) -> None:
     with (
         client_of(flavour, in_turn([httpx2.ReadError("reset"), httpx2.Response(404)])) as client,
         pytest.raises(NotFoundError),
@@ -298,7 +298,7 @@ BROKEN: Final[list[tuple[Exception, type[SessionaryError], bool | None]]] = [
     (httpx2.ConnectError("refused"), APIConnectionError, False),
     (httpx2.ProxyError("407"), APIConnectionError, False),
     (httpx2.WriteError("reset"), APIConnectionError, True),
-    (httpx2.RemoteProtocolError("hung up"), APIConnectionError, True),
+    (httpx2.RemoteProtocolError("connection closed"), APIConnectionError, True),
     (httpx2.ReadTimeout("slow"), APIConnectionError, True),
     (httpx2.ConnectTimeout("slow"), APIConnectionError, False),
     (httpx2.PoolTimeout("busy"), APIConnectionError, False),
@@ -308,7 +308,7 @@ BROKEN: Final[list[tuple[Exception, type[SessionaryError], bool | None]]] = [
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: type(broken[0]).__name__)
-def test_what_a_transport_raises_becomes_one_of_ours(
+def test_transport_errors_become_sessionary_errors(
     flavour: str, broken: tuple[Exception, type[SessionaryError], bool | None]
 ) -> None:
     failure, kind, sent = broken
@@ -323,7 +323,7 @@ def test_what_a_transport_raises_becomes_one_of_ours(
     assert "secret" not in str(error) + repr(error.__cause__)
 
 
-def test_a_call_that_never_left_is_told_from_one_that_may_have_arrived(flavour: str) -> None:
+def test_an_unsent_call_is_distinguished_from_one_that_may_have_arrived(flavour: str) -> None:
     learnt = httpx2.Response(200, json=[], headers=HONOURED)
     lost = httpx2.ConnectError("refused")
     for first, sent in ((httpx2.ReadError("reset"), True), (httpx2.Response(503), True), (lost, False)):
@@ -334,13 +334,13 @@ def test_a_call_that_never_left_is_told_from_one_that_may_have_arrived(flavour: 
         assert raised.value.sent is sent
 
 
-def test_each_attempt_is_told_to_the_hook_without_secrets(flavour: str) -> None:
-    told: list[Attempt] = []
+def test_each_attempt_is_reported_to_the_hook_without_secrets(flavour: str) -> None:
+    attempts: list[Attempt] = []
     fine = httpx2.Response(200, json={"id": "a/b"}, headers={"X-Request-Id": "r"})
     answered: list[httpx2.Response | Exception] = [httpx2.ReadError("x"), httpx2.Response(503), fine]
-    with client_of(flavour, in_turn(answered), on_attempt=told.append) as client:
+    with client_of(flavour, in_turn(answered), on_attempt=attempts.append) as client:
         client.get_session("a/b", messages_limit=3)
-    assert told == [
+    assert attempts == [
         Attempt(
             operation="get_session",
             number=number,

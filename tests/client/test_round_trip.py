@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessionary import Client, CreateSession, UpdateSession, constants
-from tests.client.calling import Place, make_client
+from tests.client.clients import Endpoint, make_client
 
 TEXTS: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 NAMES: Final = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
@@ -64,8 +64,8 @@ UPDATES: Final = st.builds(
 
 
 @pytest.fixture(scope="module")
-def shared(ours: Place) -> Iterator[Client]:
-    with make_client("blocking", ours.url, token=ours.token) as client:
+def shared(our_endpoint: Endpoint) -> Iterator[Client]:
+    with make_client("blocking", our_endpoint.url, token=our_endpoint.token) as client:
         yield client
 
 

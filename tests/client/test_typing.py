@@ -1,4 +1,4 @@
-"""The public face as a type checker sees it."""
+"""The types of the public API."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def _run(*command: str, directory: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(300)
-def test_the_types_of_the_public_face_are_complete(tmp_path: Path) -> None:
+def test_the_types_of_the_public_api_are_complete(tmp_path: Path) -> None:
     pytest.importorskip("pyright")
     run = _run(
         sys.executable,

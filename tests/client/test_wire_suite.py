@@ -1,4 +1,4 @@
-"""The wire tests, driven through the client: what they ask is asked by its operations, and all of them still pass."""
+"""The HTTP tests, run through the client's operations."""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""A server as the vendor documents it: the documented members and parameters, and nothing of ours.
+"""A server as the vendor documents it: only the documented members and parameters.
 
-Its ids are no UUIDs, it ignores what it does not know, and its failures have a body of their own. Told to honour
-idempotency keys, it does as our server will: it declares so, and answers a repetition without doing it again.
+Its ids are no UUIDs, it ignores unknown members, and its errors have another format. With ``honours_keys`` it supports
+idempotency keys like our server: it declares the support, and repeats the response without a second effect.
 """
 
 import json
@@ -37,7 +37,7 @@ class Seen(Struct, frozen=True):
 
 
 class RefusedError(Exception):
-    """A failure, in the vendor's words."""
+    """An error in the vendor's format."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -51,11 +51,11 @@ class VendorServer:
         self.honours_keys = honours_keys
         self.seen: list[Seen] = []
         self.accepted = 0
-        """How many connections came so far."""
+        """The number of connections so far."""
         self.sessions: dict[tuple[str, str], dict[str, Any]] = {}
-        self.answers: dict[str, tuple[int, Any]] = {}
+        self.responses_by_key: dict[str, tuple[int, Any]] = {}
         self.lock = threading.Lock()
-        verbs = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_PATCH", "do_OPTIONS"), _Handler.answer)
+        verbs = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_PATCH", "do_OPTIONS"), _Handler.respond)
         handler = type("Handler", (_Handler,), {"vendor": self, **verbs})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -84,31 +84,31 @@ class VendorServer:
         """The requests that would change something each time they are carried out."""
         return [request for request in self.seen if request.method in {"POST", "PUT"}]
 
-    def answer(self, request: Seen) -> tuple[int, Any]:
-        """Carry out a request, or repeat the answer to one with the same key."""
+    def respond(self, request: Seen) -> tuple[int, Any]:
+        """Carry out a request, or return the stored response for its key."""
         key = request.headers.get(IDEMPOTENCY_KEY.lower()) if self.honours_keys else None
         with self.lock:
             self.seen.append(request)
             if key is None:
-                return self._carried_out(request)
-            if key not in self.answers:
-                self.answers[key] = self._carried_out(request)
-            return self.answers[key]
+                return self._respond_or_refuse(request)
+            if key not in self.responses_by_key:
+                self.responses_by_key[key] = self._respond_or_refuse(request)
+            return self.responses_by_key[key]
 
-    def _carried_out(self, request: Seen) -> tuple[int, Any]:
+    def _respond_or_refuse(self, request: Seen) -> tuple[int, Any]:
         try:
             return self._carry_out(request)
         except RefusedError as refused:
             return refused.status, {"error": True, "message": str(refused)}
 
     def _carry_out(self, request: Seen) -> tuple[int, Any]:
-        place = _PATH.fullmatch(request.path.partition("?")[0])
-        if place is None:
+        found = _PATH.fullmatch(request.path.partition("?")[0])
+        if found is None:
             raise RefusedError(404, "Not found")
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
             raise RefusedError(401, "Unauthorized")
-        organisation, session_id = unquote(place[1]), unquote(place[2] or "")
-        match request.method, bool(place[2]), bool(place[3]):
+        organisation, session_id = unquote(found[1]), unquote(found[2] or "")
+        match request.method, bool(found[2]), bool(found[3]):
             case "POST", False, False:
                 return 201, self._create(organisation, request.json)
             case "GET", False, False:
@@ -132,20 +132,20 @@ class VendorServer:
             raise RefusedError(404, "Session not found")
         return session
 
-    def _create(self, organisation: str, asked: dict[str, Any]) -> Any:
-        minutes = asked.get("expirationMinutes", 60)
-        if not isinstance(asked.get("userId"), str) or not 5 <= minutes <= 1440:
+    def _create(self, organisation: str, given: dict[str, Any]) -> Any:
+        minutes = given.get("expirationMinutes", 60)
+        if not isinstance(given.get("userId"), str) or not 5 <= minutes <= 1440:
             raise RefusedError(400, "Invalid request")
         now = datetime.now(UTC)
         session = {
             "id": f"session/{len(self.sessions)}?ä",
             "title": None,
             "model": None,
-            "messages": asked.get("initialMessages", []),
-            "created_at": _instant(now),
-            "updated_at": _instant(now),
-            "userId": asked["userId"],
-            "sessionGroup": asked.get("sessionGroup"),
+            "messages": given.get("initialMessages", []),
+            "created_at": _format_time(now),
+            "updated_at": _format_time(now),
+            "userId": given["userId"],
+            "sessionGroup": given.get("sessionGroup"),
             "tokens": 0,
             "status": "active",
             "expires": now + timedelta(minutes=minutes),
@@ -154,13 +154,13 @@ class VendorServer:
         return {
             "sessionId": session["id"],
             "status": "active",
-            "expiresAt": _instant(session["expires"]),
+            "expiresAt": _format_time(session["expires"]),
             "createdAt": session["created_at"],
         }
 
-    def _list(self, organisation: str, asked: dict[str, list[str]]) -> Any:
-        limit, offset = int(asked.get("limit", ["50"])[0]), int(asked.get("offset", ["0"])[0])
-        filters = {name: asked[name][0] for name in ("userId", "sessionGroup", "model") if name in asked}
+    def _list(self, organisation: str, given: dict[str, list[str]]) -> Any:
+        limit, offset = int(given.get("limit", ["50"])[0]), int(given.get("offset", ["0"])[0])
+        filters = {name: given[name][0] for name in ("userId", "sessionGroup", "model") if name in given}
         found = [
             _members(session, "id title model created_at updated_at")
             for (whose, _), session in reversed(self.sessions.items())
@@ -168,11 +168,11 @@ class VendorServer:
         ]
         return found[offset : offset + min(limit, 100)]
 
-    def _update(self, session: dict[str, Any], asked: dict[str, Any]) -> Any:
-        session["messages"].extend(asked.get("newMessages", []))
-        session["tokens"] += asked.get("tokensUsed", 0)
-        session["status"] = asked.get("status", session["status"])
-        session["updated_at"] = _instant(datetime.now(UTC))
+    def _update(self, session: dict[str, Any], given: dict[str, Any]) -> Any:
+        session["messages"].extend(given.get("newMessages", []))
+        session["tokens"] += given.get("tokensUsed", 0)
+        session["status"] = given.get("status", session["status"])
+        session["updated_at"] = _format_time(datetime.now(UTC))
         return {
             "sessionId": session["id"],
             "status": session["status"],
@@ -181,12 +181,12 @@ class VendorServer:
             "updatedAt": session["updated_at"],
         }
 
-    def _extend(self, session: dict[str, Any], asked: dict[str, Any]) -> Any:
-        minutes = asked.get("additionalMinutes", 60)
+    def _extend(self, session: dict[str, Any], given: dict[str, Any]) -> Any:
+        minutes = given.get("additionalMinutes", 60)
         session["expires"] += timedelta(minutes=minutes)
         return {
             "sessionId": session["id"],
-            "expiresAt": _instant(session["expires"]),
+            "expiresAt": _format_time(session["expires"]),
             "message": f"Session extended by {minutes} minutes",
         }
 
@@ -195,7 +195,7 @@ def _members(session: dict[str, Any], names: str) -> dict[str, Any]:
     return {name: session[name] for name in names.split()}
 
 
-def _instant(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -209,11 +209,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.vendor.accepted += 1
         super().setup()
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        status, answer = self.vendor.answer(Seen(self.command, self.path, headers, body))
-        content = json.dumps(answer).encode()
+        status, respond = self.vendor.respond(Seen(self.command, self.path, headers, body))
+        content = json.dumps(respond).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))

@@ -23,7 +23,7 @@ def organisation(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def token(server: ServerProcess) -> str:
-    """A token that is good for any organisation."""
+    """A token for all organisations."""
     return server.create_token(all_organisations=True)
 
 

@@ -184,7 +184,9 @@ def test_an_extension_that_is_cut_adds_its_minutes_once(
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_a_deletion_that_is_cut_is_answered(place: Place, relay: Relay, client: Any, direct: Any, cut: Cut) -> None:
+def test_a_deletion_that_is_cut_gets_its_response(
+    place: Place, relay: Relay, client: Any, direct: Any, cut: Cut
+) -> None:
     session_id = begin(direct).session_id
 
     def is_gone() -> bool:
@@ -197,7 +199,7 @@ def test_a_deletion_that_is_cut_is_answered(place: Place, relay: Relay, client: 
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_a_creation_that_is_cut_and_tried_again_begins_one_session(
+def test_a_creation_that_is_cut_and_retried_creates_one_session(
     place: Place, relay: Relay, client: Any, direct: Any, cut: Cut
 ) -> None:
     user = f"user {threading.get_ident()} {relay.base_url} {cut}"
@@ -225,7 +227,7 @@ def test_an_update_that_is_cut_twice_appends_once(
     assert contents(direct, session_id) == ["Hello"]
 
 
-def test_equal_updates_at_once_that_are_answered_are_all_applied(place: Place, direct: Any) -> None:
+def test_equal_concurrent_updates_whose_responses_arrive_are_all_applied(place: Place, direct: Any) -> None:
     session_id = begin(direct).session_id
     with ThreadPoolExecutor(8) as pool:
         work = [pool.submit(_say, place, session_id) for _ in range(8)]
@@ -264,7 +266,7 @@ def _say(place: Place, session_id: str) -> list[int]:
     return totals
 
 
-def test_where_a_relay_swallows_an_answer_a_key_keeps_one_effect(place: Place, relay: Relay, direct: Any) -> None:
+def test_with_a_key_a_response_lost_by_a_relay_causes_no_second_effect(place: Place, relay: Relay, direct: Any) -> None:
     client = place.client(relay.base_url)
     session_id = begin(direct).session_id
     relay.plan = ["swallowed"]
@@ -276,7 +278,7 @@ def test_where_a_relay_swallows_an_answer_a_key_keeps_one_effect(place: Place, r
 
 
 @pytest.mark.parametrize("cut", ["swallowed", "inside"])
-def test_where_a_relay_swallows_an_answer_a_client_without_retries_says_so(
+def test_without_retries_a_response_lost_by_a_relay_is_an_error(
     place: Place, relay: Relay, direct: Any, cut: Cut
 ) -> None:
     client = place.client(relay.base_url, retries=False)

@@ -116,7 +116,7 @@ def perform_the_six_operations(api: Any, organisation: str, caller: Caller) -> N
         api.get_ai_session(organisation, session_id)
 
 
-def test_create_lives_for_an_hour_unless_told(api: Any, organisation: str) -> None:
+def test_a_session_expires_after_an_hour_by_default(api: Any, organisation: str) -> None:
     created = api.create_ai_session(organisation, quantcdn.CreateAISessionRequest(user_id="user"))
     assert created.expires_at - created.created_at == timedelta(minutes=60)
     assert api.get_ai_session(organisation, created.session_id).messages == []
@@ -136,8 +136,8 @@ def test_list_filters_and_pages_newest_first(api: Any, organisation: str) -> Non
         ids.append(created.session_id)
     newest = ids[::-1]
 
-    def listed(**asked: Any) -> list[str]:
-        return [session.id for session in api.list_ai_sessions(organisation, **asked)]
+    def listed(**filters: Any) -> list[str]:
+        return [session.id for session in api.list_ai_sessions(organisation, **filters)]
 
     assert listed() == newest
     assert listed(limit=4) == newest[:4]
@@ -164,7 +164,7 @@ def test_appends_stay_in_order_and_totals_add_up(api: Any, organisation: str) ->
     assert [content for _, content in said(got)] == [f"{turn}{mark}" for turn in range(10) for mark in "?!"]
 
 
-def test_every_answer_comes_with_the_status_and_type_the_client_needs(api: Any, organisation: str) -> None:
+def test_every_response_has_the_status_and_type_that_the_client_needs(api: Any, organisation: str) -> None:
     created = api.create_ai_session_with_http_info(organisation, quantcdn.CreateAISessionRequest(user_id="user"))
     session_id = created.data.session_id
     answers = [
@@ -206,10 +206,10 @@ def test_failures_are_the_clients_exceptions(server: ServerProcess, api: Any, or
     with pytest.raises(quantcdn.exceptions.BadRequestException):
         api.list_ai_sessions(organisation, user_id="")
     with (
-        connected(server, server.create_token("somebody-else")) as stranger,
+        connected(server, server.create_token("somebody-else")) as other_tenant,
         pytest.raises(quantcdn.exceptions.ForbiddenException),
     ):
-        stranger.list_ai_sessions(organisation)
+        other_tenant.list_ai_sessions(organisation)
     with connected(server, "nobody") as nobody, pytest.raises(quantcdn.exceptions.UnauthorizedException):
         nobody.list_ai_sessions(organisation)
 

@@ -1,4 +1,4 @@
-"""QuantCDN's own Python client where the server cannot do what it asks: it must not repeat what may have been done."""
+"""QuantCDN's own Python client when the server refuses a request: it must not repeat a change that may have been made."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def test_a_change_of_unknown_outcome_is_sent_once(impatient: ServerProcess) -> N
         assert len(relay.passed) == len(changes)
 
 
-def test_a_quota_is_an_error_at_once_and_shown_first(tmp_path: Path) -> None:
+def test_a_used_up_quota_is_an_error_at_once_and_shown_first(tmp_path: Path) -> None:
     words = ("--no-first-token", "--organisation-stored-bytes", "1000")
     with (
         ServerProcess(f"sqlite:///{tmp_path}/store.db", *words, directory=tmp_path) as server,

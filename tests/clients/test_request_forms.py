@@ -11,7 +11,7 @@ from tests.http.callers import Caller, as_json, parse_timestamp, unknown_id
 
 
 class Vendor(Struct, frozen=True, kw_only=True):
-    """How one official client spells what the contract's table compares."""
+    """How one official client formats its requests."""
 
     name: str
     create: bytes
@@ -108,7 +108,7 @@ def test_an_extension_without_arguments_may_come_in_every_form(
     assert parse_timestamp(answer.json["expiresAt"]) - parse_timestamp(created["expiresAt"]) == timedelta(minutes=60)
 
 
-def test_an_empty_map_of_php_is_no_map_of_anything_else(caller: Caller) -> None:
+def test_an_empty_array_of_php_counts_as_an_empty_object_only_where_one_is_expected(caller: Caller) -> None:
     session_id = caller.new_session(metadata={"a": 1})
     assert caller.update_raw(session_id, b'{"metadata":[]}').status == 200
     assert caller.read(session_id)["metadata"] == {"a": 1}

@@ -1,4 +1,4 @@
-"""Every test of a promise runs on the reference and on every engine, each on data of its own."""
+"""Every conformance test runs on the reference and on every engine, each with data of its own."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,7 +10,7 @@ import pytest
 
 from sessionary.server.store.base import Store
 from sessionary.server.store.opening import migrate, open_store
-from tests.conformance.making import NOVEMBER, HandClock, Making
+from tests.conformance.builders import START_TIME, CommandBuilder, ManualClock
 from tests.harness.postgres import PostgresServer
 from tests.reference import ReferenceStore
 
@@ -29,15 +29,15 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def clock() -> HandClock:
+def clock() -> ManualClock:
     """The store's clock, moved by hand."""
-    return HandClock()
+    return ManualClock()
 
 
 @pytest.fixture
-def making(clock: HandClock) -> Making:
-    """Commands that go with the clock."""
-    return Making(clock)
+def build(clock: ManualClock) -> CommandBuilder:
+    """Builds commands with the clock's time."""
+    return CommandBuilder(clock)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ async def url(
     migrated_databases: dict[str, str],
     request: pytest.FixtureRequest,
 ) -> str:
-    """Where the test's data lies: an empty database, migrated."""
+    """The URL of an empty, migrated database."""
     if kind == REFERENCE:
         return ""
     if kind == "sqlite":
@@ -67,7 +67,7 @@ async def url(
 
 
 @pytest.fixture
-async def reopen(kind: str, url: str, clock: HandClock) -> AsyncIterator[Reopen]:
+async def reopen(kind: str, url: str, clock: ManualClock) -> AsyncIterator[Reopen]:
     """Open one more store on the same data, as another process would; it is closed at the end of the test."""
     reference = ReferenceStore(clock)
     stores: list[Store] = []
@@ -76,7 +76,7 @@ async def reopen(kind: str, url: str, clock: HandClock) -> AsyncIterator[Reopen]
         async def open_one() -> Store:
             if kind == REFERENCE:
                 return reference
-            # A second one on the same file is what a command of the administrator's is.
+            # A second store on the same file is opened as the administrator's commands open it.
             store = await open_store(url, clock, SECONDS_MAX, shared=kind == "sqlite" and bool(stores))
             stores.append(store)
             opened.push_async_callback(store.close)
@@ -93,7 +93,7 @@ async def store(reopen: Reopen) -> Store:
 
 @pytest.fixture
 def count_rows(kind: str, url: str, store: Store) -> CountRows:
-    """Count what the database keeps, past the contract: sessions, blocks, keys."""
+    """Count the rows of the database, without the store: sessions, blocks, keys."""
 
     async def count() -> tuple[int, int, int]:
         if isinstance(store, ReferenceStore):
@@ -116,7 +116,7 @@ def count_rows(kind: str, url: str, store: Store) -> CountRows:
 
 
 async def _migrated(url: str) -> str:
-    await migrate(url, NOVEMBER)
+    await migrate(url, START_TIME)
     return url
 
 

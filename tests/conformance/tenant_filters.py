@@ -15,7 +15,7 @@ _TENANT_FILTER = re.compile(
 _CONDITION = re.compile(r"^\s*(?:WHERE|ON(?! CONFLICT)|AND|OR)\b.*organisation.*$", re.MULTILINE)
 
 UNOBSERVABLE = {
-    "postgres-find_unlocked_sessions-1": "it only asks for locks: without it another organisation's row is locked, too",
+    "postgres-find_unlocked_sessions-1": "it only takes locks: without it another organisation's row is locked, too",
     "postgres-insert_keys-1": "the conflict that it follows is one of the same organisation already",
     "postgres-sweep_keys-1": "a key of the same name elsewhere is only removed if its day is over too",
 }

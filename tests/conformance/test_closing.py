@@ -6,33 +6,33 @@ import pytest
 
 from sessionary.errors import OverloadedError
 from sessionary.server.store.base import Store, Updated
-from tests.conformance.conftest import ENGINES, Reopen
-from tests.conformance.making import (
-    Making,
+from tests.conformance.builders import (
+    CommandBuilder,
     apply_all,
+    apply_update,
     assistant,
-    begin,
-    change,
-    contents_in,
+    contents_of,
+    create_session,
+    list_query,
     listed,
-    listing,
     read,
-    shown_in,
+    session_in,
     update,
     user,
 )
+from tests.conformance.conftest import ENGINES, Reopen
 
 FLOOD = 20_000
 """More than any engine lets wait."""
 
 
-async def test_a_caller_that_hangs_up_leaves_its_command_whole_or_undone(store: Store, making: Making) -> None:
+async def test_a_caller_that_hangs_up_leaves_its_command_whole_or_undone(store: Store, build: CommandBuilder) -> None:
     for ticks in (0, 1, 2, 3, 5, 8, 50):
-        await hang_up_after(store, making, ticks)
+        await hang_up_after(store, build, ticks)
 
 
-async def hang_up_after(store: Store, making: Making, ticks: int) -> None:
-    session = await begin(store, making.create())
+async def hang_up_after(store: Store, build: CommandBuilder, ticks: int) -> None:
+    session = await create_session(store, build.create())
     callers = [
         asyncio.create_task(
             store.apply(update(session, user([number, "asked"]), assistant([number, "answered"]), tokens_used=1))
@@ -44,21 +44,21 @@ async def hang_up_after(store: Store, making: Making, ticks: int) -> None:
         await asyncio.sleep(0)
     for caller in callers[::2]:
         caller.cancel()
-    answers = await asyncio.gather(*callers, return_exceptions=True)
-    await change(store, update(session, tokens_used=0))
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    await apply_update(store, update(session, tokens_used=0))
 
     conversation = await store.fetch(session.organisation, session.session_id)
-    contents = contents_in(conversation)
+    contents = contents_of(conversation)
     kept = [number for number, _ in contents[::2]]
     assert [[number, "answered"] for number in kept] == contents[1::2]
-    assert len(set(kept)) == len(kept) == shown_in(conversation).total_tokens
-    acknowledged = [number for number, answer in enumerate(answers) if not isinstance(answer, BaseException)]
+    assert len(set(kept)) == len(kept) == session_in(conversation).total_tokens
+    acknowledged = [number for number, result in enumerate(results) if not isinstance(result, BaseException)]
     assert set(acknowledged) <= set(kept)
     assert set(range(1, 60, 2)) <= set(acknowledged)
 
 
-async def test_a_caller_that_hangs_up_does_not_stop_the_others(store: Store, making: Making) -> None:
-    sessions = [await begin(store, making.create()) for _ in range(20)]
+async def test_a_caller_that_hangs_up_does_not_stop_the_others(store: Store, build: CommandBuilder) -> None:
+    sessions = [await create_session(store, build.create()) for _ in range(20)]
 
     for _ in range(5):
         callers = [asyncio.create_task(store.apply(update(session, user()))) for session in sessions]
@@ -68,18 +68,18 @@ async def test_a_caller_that_hangs_up_does_not_stop_the_others(store: Store, mak
         await asyncio.gather(*callers, return_exceptions=True)
 
     for session in sessions:
-        await change(store, update(session, status="completed"))
+        await apply_update(store, update(session, status="completed"))
 
 
 @pytest.mark.parametrize("kind", ENGINES, indirect=True)
-async def test_a_full_queue_refuses_and_changes_nothing(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_full_queue_refuses_and_changes_nothing(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     command = update(session, tokens_used=1)
 
-    answers = await asyncio.gather(*(store.apply(command) for _ in range(FLOOD)), return_exceptions=True)
+    results = await asyncio.gather(*(store.apply(command) for _ in range(FLOOD)), return_exceptions=True)
 
-    refused = [answer for answer in answers if isinstance(answer, OverloadedError)]
-    applied = [answer for answer in answers if not isinstance(answer, BaseException)]
+    refused = [result for result in results if isinstance(result, OverloadedError)]
+    applied = [result for result in results if not isinstance(result, BaseException)]
     assert len(refused) + len(applied) == FLOOD
     assert refused
     assert all(isinstance(outcome, Updated) for outcome in applied)
@@ -89,29 +89,29 @@ async def test_a_full_queue_refuses_and_changes_nothing(store: Store, making: Ma
 
 
 @pytest.mark.parametrize("kind", ENGINES, indirect=True)
-async def test_a_queue_is_bounded_in_bytes_too(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_queue_is_bounded_in_bytes_too(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     command = update(session, user("x" * 900_000), if_version=1_000_000)
 
-    answers = await asyncio.gather(*(store.apply(command) for _ in range(400)), return_exceptions=True)
+    results = await asyncio.gather(*(store.apply(command) for _ in range(400)), return_exceptions=True)
 
-    assert [answer for answer in answers if isinstance(answer, OverloadedError)]
+    assert [result for result in results if isinstance(result, OverloadedError)]
     assert (await read(store, session)).version == 1
 
 
 @pytest.mark.parametrize("kind", ENGINES, indirect=True)
-async def test_a_store_that_was_flooded_serves_again(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_store_that_was_flooded_serves_again(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     await asyncio.gather(*(store.apply(update(session, tokens_used=1)) for _ in range(FLOOD)), return_exceptions=True)
 
     await store.ready()
-    await change(store, update(session, user("still here")))
+    await apply_update(store, update(session, user("still here")))
 
-    assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["still here"]
+    assert contents_of(await store.fetch(session.organisation, session.session_id)) == ["still here"]
 
 
-async def test_closing_finishes_what_was_accepted(store: Store, reopen: Reopen, making: Making) -> None:
-    sessions = [making.create(user("hello")) for _ in range(100)]
+async def test_closing_finishes_what_was_accepted(store: Store, reopen: Reopen, build: CommandBuilder) -> None:
+    sessions = [build.create(user("hello")) for _ in range(100)]
     await apply_all(store, sessions)
     callers = [asyncio.create_task(store.apply(update(session, assistant("hi")))) for session in sessions]
     await asyncio.sleep(0)
@@ -123,20 +123,20 @@ async def test_closing_finishes_what_was_accepted(store: Store, reopen: Reopen, 
     later = await reopen()
     for session in sessions:
         shown = await later.fetch(session.organisation, session.session_id)
-        assert contents_in(shown) == ["hello", "hi"]
+        assert contents_of(shown) == ["hello", "hi"]
 
 
-async def test_closing_twice_is_closing_once(store: Store, making: Making) -> None:
-    await begin(store, making.create())
+async def test_closing_twice_is_closing_once(store: Store, build: CommandBuilder) -> None:
+    await create_session(store, build.create())
 
     await store.close()
     await store.close()
 
 
-async def test_a_store_that_was_never_used_closes(store: Store, reopen: Reopen, making: Making) -> None:
+async def test_a_store_that_was_never_used_closes(store: Store, reopen: Reopen, build: CommandBuilder) -> None:
     await store.close()
     later = await reopen()
 
-    session = await begin(later, making.create())
+    session = await create_session(later, build.create())
 
-    assert await listed(later, listing()) == [session.session_id]
+    assert await listed(later, list_query()) == [session.session_id]

@@ -10,32 +10,32 @@ import sys
 import pytest
 
 from sessionary.server.store.base import Store
-from tests.conformance.conftest import ENGINES, Reopen
-from tests.conformance.making import (
-    Making,
+from tests.conformance.builders import (
+    CommandBuilder,
     assistant,
-    begin,
-    contents_in,
+    contents_of,
+    create_session,
+    list_query,
     listed,
-    listing,
     read,
     read_messages,
     update,
     user,
 )
+from tests.conformance.conftest import ENGINES, Reopen
 
 # Creates sessions until it is killed, and prints an id once its command has been acknowledged.
 WRITER = """
 import asyncio, sys
 from sessionary.server.store.opening import open_store
-from tests.conformance.making import HandClock, Making, user
+from tests.conformance.builders import CommandBuilder, ManualClock, user
 
 async def write():
-    clock = HandClock()
-    making = Making(clock)
+    clock = ManualClock()
+    build = CommandBuilder(clock)
     store = await open_store(sys.argv[1], clock, 10.0)
     while True:
-        session = making.create(user("hello"))
+        session = build.create(user("hello"))
         await store.apply(session)
         print(session.session_id, flush=True)
 
@@ -43,8 +43,8 @@ asyncio.run(write())
 """
 
 
-async def test_another_process_sees_what_was_acknowledged(store: Store, reopen: Reopen, making: Making) -> None:
-    session = await begin(store, making.create(user("one"), title="Kept"))
+async def test_another_process_sees_what_was_acknowledged(store: Store, reopen: Reopen, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user("one"), title="Kept"))
     await store.apply(update(session, assistant("two"), metadata={"a": 1}))
 
     other = await reopen()
@@ -54,8 +54,10 @@ async def test_another_process_sees_what_was_acknowledged(store: Store, reopen: 
     )
 
 
-async def test_what_was_acknowledged_is_there_after_closing(store: Store, reopen: Reopen, making: Making) -> None:
-    session = await begin(store, making.create(user("one")))
+async def test_what_was_acknowledged_is_there_after_closing(
+    store: Store, reopen: Reopen, build: CommandBuilder
+) -> None:
+    session = await create_session(store, build.create(user("one")))
     await store.close()
 
     later = await reopen()
@@ -70,11 +72,11 @@ async def test_what_was_acknowledged_is_there_after_kill_9(url: str, reopen: Reo
 
     store = await reopen()
 
-    kept = await listed(store, listing())
+    kept = await listed(store, list_query())
     assert set(acknowledged) <= set(kept)
     assert len(kept) - len(acknowledged) <= 1, "at most the one command whose answer was cut off"
     for session_id in kept:
-        assert contents_in(await store.fetch("demo", session_id)) == ["hello"]
+        assert contents_of(await store.fetch("demo", session_id)) == ["hello"]
 
 
 def _write_until_killed(url: str, count: int) -> list[str]:

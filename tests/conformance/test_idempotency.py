@@ -8,122 +8,124 @@ import pytest
 
 from sessionary.errors import IdempotencyKeyReusedError, PreconditionFailedError, SessionNotFoundError
 from sessionary.server.store.base import Command, Created, Deleted, Extended, Store, Updated
-from tests.conformance.conftest import Reopen
-from tests.conformance.making import (
+from tests.conformance.builders import (
     DAY,
     MINUTE,
-    HandClock,
-    Making,
+    CommandBuilder,
+    ManualClock,
     apply_all,
-    begin,
-    change,
+    apply_one,
+    apply_update,
+    create_session,
     delete,
-    do,
     extend,
     key,
+    list_query,
     listed,
-    listing,
     read,
     read_messages,
     update,
     user,
 )
+from tests.conformance.conftest import Reopen
 
 
-async def test_a_repeated_creation_returns_the_first_session(store: Store, making: Making, clock: HandClock) -> None:
-    first = await do(store, making.create(user("one"), idempotency_key=key("k")), Created)
+async def test_a_repeated_creation_returns_the_first_session(
+    store: Store, build: CommandBuilder, clock: ManualClock
+) -> None:
+    first = await apply_one(store, build.create(user("one"), idempotency_key=key("k")), Created)
     clock.move(MINUTE)
 
-    second = await do(store, making.create(user("two"), idempotency_key=key("k")), Created)
+    second = await apply_one(store, build.create(user("two"), idempotency_key=key("k")), Created)
 
     assert second == msgspec.structs.replace(first, replayed=True)
-    assert await listed(store, listing()) == [first.session_id]
+    assert await listed(store, list_query()) == [first.session_id]
 
 
-async def test_a_repeated_update_appends_nothing(store: Store, making: Making, clock: HandClock) -> None:
-    session = await begin(store, making.create())
+async def test_a_repeated_update_appends_nothing(store: Store, build: CommandBuilder, clock: ManualClock) -> None:
+    session = await create_session(store, build.create())
     command = update(session, user("one"), tokens_used=3, idempotency_key=key("k"))
-    first = await change(store, command)
-    await change(store, update(session, user("between")))
+    first = await apply_update(store, command)
+    await apply_update(store, update(session, user("between")))
     clock.move(MINUTE)
 
-    second = await change(store, command)
+    second = await apply_update(store, command)
 
     assert second == msgspec.structs.replace(first, replayed=True)
     assert [message["content"] for message in await read_messages(store, session)] == ["one", "between"]
     assert (await read(store, session)).total_tokens == 3
 
 
-async def test_a_repeated_extension_extends_once(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_repeated_extension_extends_once(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     command = extend(session, 30, idempotency_key=key("k"))
-    first = await do(store, command, Extended)
+    first = await apply_one(store, command, Extended)
 
-    second = await do(store, command, Extended)
+    second = await apply_one(store, command, Extended)
 
     assert second == msgspec.structs.replace(first, replayed=True)
     assert (await read(store, session)).expires_at == session.created_at + 90 * MINUTE
 
 
-async def test_a_repeated_deletion_returns_the_first(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_repeated_deletion_returns_the_first(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     command = delete(session, idempotency_key=key("k"))
-    first = await do(store, command, Deleted)
+    first = await apply_one(store, command, Deleted)
 
-    second = await do(store, command, Deleted)
+    second = await apply_one(store, command, Deleted)
 
     assert not first.replayed
     assert second == msgspec.structs.replace(first, replayed=True)
 
 
-async def test_a_repeated_update_that_changed_nothing_is_a_repetition_too(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_repeated_update_that_changed_nothing_is_a_repetition_too(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     command = update(session, idempotency_key=key("k"))
-    first = await change(store, command)
-    await change(store, update(session, user()))
+    first = await apply_update(store, command)
+    await apply_update(store, update(session, user()))
 
-    second = await change(store, command)
+    second = await apply_update(store, command)
 
     assert second == msgspec.structs.replace(first, replayed=True)
     assert second.version == 1
 
 
-async def test_a_key_outlives_its_session(store: Store, making: Making, clock: HandClock) -> None:
-    session = await begin(store, making.create(minutes=5))
+async def test_a_key_outlives_its_session(store: Store, build: CommandBuilder, clock: ManualClock) -> None:
+    session = await create_session(store, build.create(minutes=5))
     command = update(session, user(), idempotency_key=key("k"))
-    await change(store, command)
+    await apply_update(store, command)
 
     clock.move(5 * MINUTE)
 
-    assert (await change(store, command)).replayed
+    assert (await apply_update(store, command)).replayed
     with pytest.raises(SessionNotFoundError):
         await read(store, session)
 
 
-async def test_a_key_with_another_request_is_refused(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
-    await change(store, update(session, user("one"), idempotency_key=key("k")))
+async def test_a_key_with_another_request_is_refused(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
+    await apply_update(store, update(session, user("one"), idempotency_key=key("k")))
 
-    await do(
+    await apply_one(
         store, update(session, user("two"), idempotency_key=key("k", fingerprint=b"other")), IdempotencyKeyReusedError
     )
 
     assert len(await read_messages(store, session)) == 1
 
 
-async def test_the_first_request_can_still_be_repeated_after_a_refusal(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_the_first_request_can_still_be_repeated_after_a_refusal(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     command = update(session, user("one"), idempotency_key=key("k"))
-    await change(store, command)
-    await do(
+    await apply_update(store, command)
+    await apply_one(
         store, update(session, user("two"), idempotency_key=key("k", fingerprint=b"other")), IdempotencyKeyReusedError
     )
 
-    assert (await change(store, command)).replayed
+    assert (await apply_update(store, command)).replayed
 
 
-async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(idempotency_key=key("k")))
+async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(idempotency_key=key("k")))
 
     outcomes = await apply_all(
         store,
@@ -131,7 +133,7 @@ async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, 
             update(session, user(), idempotency_key=key("k")),
             update(session, user(), idempotency_key=key("k", principal="token-2")),
             extend(session, idempotency_key=key("k")),
-            making.create(idempotency_key=key("k", principal="token-2", fingerprint=b"other")),
+            build.create(idempotency_key=key("k", principal="token-2", fingerprint=b"other")),
             update(session, user(), idempotency_key=key("K")),
             delete(session, idempotency_key=key("k")),
         ],
@@ -146,30 +148,30 @@ async def test_a_key_belongs_to_a_principal_and_a_kind_of_command(store: Store, 
     ids=["a-moment-before", "a-day", "later"],
 )
 async def test_a_key_is_stored_for_a_day(
-    store: Store, making: Making, clock: HandClock, age: int, *, replayed: bool
+    store: Store, build: CommandBuilder, clock: ManualClock, age: int, *, replayed: bool
 ) -> None:
-    await begin(store, making.create(idempotency_key=key("k")))
+    await create_session(store, build.create(idempotency_key=key("k")))
 
     clock.move(age)
 
-    assert (await do(store, making.create(idempotency_key=key("k")), Created)).replayed is replayed
+    assert (await apply_one(store, build.create(idempotency_key=key("k")), Created)).replayed is replayed
 
 
 async def test_an_expired_key_that_is_used_again_is_stored_for_another_day(
-    store: Store, making: Making, clock: HandClock
+    store: Store, build: CommandBuilder, clock: ManualClock
 ) -> None:
-    await begin(store, making.create(idempotency_key=key("k")))
+    await create_session(store, build.create(idempotency_key=key("k")))
     clock.move(DAY)
-    second = await do(store, making.create(idempotency_key=key("k", fingerprint=b"new")), Created)
+    second = await apply_one(store, build.create(idempotency_key=key("k", fingerprint=b"new")), Created)
 
     clock.move(DAY - 1)
 
-    third = await do(store, making.create(idempotency_key=key("k", fingerprint=b"new")), Created)
+    third = await apply_one(store, build.create(idempotency_key=key("k", fingerprint=b"new")), Created)
     assert (third.replayed, third.session_id) == (True, second.session_id)
 
 
-async def test_the_same_key_twice_in_a_batch_has_one_effect(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_the_same_key_twice_in_a_batch_has_one_effect(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     command = update(session, user("one"), idempotency_key=key("k"))
 
     outcomes = await apply_all(
@@ -181,47 +183,53 @@ async def test_the_same_key_twice_in_a_batch_has_one_effect(store: Store, making
     assert len(await read_messages(store, session)) == 1
 
 
-async def test_the_first_of_several_creations_with_one_key_in_a_batch_counts(store: Store, making: Making) -> None:
-    commands = [making.create(idempotency_key=key("k")) for _ in range(12)]
+async def test_the_first_of_several_creations_with_one_key_in_a_batch_counts(
+    store: Store, build: CommandBuilder
+) -> None:
+    commands = [build.create(idempotency_key=key("k")) for _ in range(12)]
 
     outcomes = await apply_all(store, commands)
 
     answered = [(outcome.session_id, outcome.replayed) for outcome in outcomes if isinstance(outcome, Created)]
     first = commands[0].session_id
     assert answered == [(first, False), *[(first, True)] * 11]
-    assert await listed(store, listing()) == [first]
+    assert await listed(store, list_query()) == [first]
 
 
-async def test_a_key_counts_before_the_version_is_looked_at(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_key_counts_before_the_version_is_looked_at(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     command = update(session, user(), if_version=1, idempotency_key=key("k"))
-    await change(store, command)
+    await apply_update(store, command)
 
-    assert (await change(store, command)).replayed
-    await do(store, update(session, user(), if_version=1, idempotency_key=key("another")), PreconditionFailedError)
-
-
-async def test_the_same_command_many_times_at_once_has_one_effect(store: Store, making: Making) -> None:
-    commands = [making.create(user("hello"), idempotency_key=key("k")) for _ in range(40)]
-
-    answers = await apply_all(store, commands)
-
-    assert_one_effect(answers, await listed(store, listing()))
+    assert (await apply_update(store, command)).replayed
+    await apply_one(
+        store, update(session, user(), if_version=1, idempotency_key=key("another")), PreconditionFailedError
+    )
 
 
-async def test_the_same_command_at_two_servers_has_one_effect(store: Store, reopen: Reopen, making: Making) -> None:
+async def test_the_same_command_many_times_at_once_has_one_effect(store: Store, build: CommandBuilder) -> None:
+    commands = [build.create(user("hello"), idempotency_key=key("k")) for _ in range(40)]
+
+    results = await apply_all(store, commands)
+
+    assert_one_effect(results, await listed(store, list_query()))
+
+
+async def test_the_same_command_at_two_servers_has_one_effect(
+    store: Store, reopen: Reopen, build: CommandBuilder
+) -> None:
     other = await reopen()
     for number in range(10):
         idempotency_key = key(f"k{number}")
         commands: list[Command] = [
-            making.create(organisation=f"o{number}", idempotency_key=idempotency_key) for _ in range(8)
+            build.create(organisation=f"o{number}", idempotency_key=idempotency_key) for _ in range(8)
         ]
 
-        answers = await asyncio.gather(
+        results = await asyncio.gather(
             *(server.apply(command) for server, command in zip((store, other) * 4, commands, strict=True))
         )
 
-        assert_one_effect(answers, await listed(store, listing(f"o{number}")))
+        assert_one_effect(results, await listed(store, list_query(f"o{number}")))
 
 
 def assert_one_effect(outcomes: Sequence[object], kept: list[str]) -> None:
@@ -232,9 +240,9 @@ def assert_one_effect(outcomes: Sequence[object], kept: list[str]) -> None:
     assert len(kept) == 1
 
 
-async def test_the_same_update_at_two_servers_appends_once(store: Store, reopen: Reopen, making: Making) -> None:
+async def test_the_same_update_at_two_servers_appends_once(store: Store, reopen: Reopen, build: CommandBuilder) -> None:
     other = await reopen()
-    session = await begin(store, making.create())
+    session = await create_session(store, build.create())
     command = update(session, user("one"), tokens_used=1, idempotency_key=key("k"))
 
     outcomes = await asyncio.gather(*(server.apply(command) for server in (store, other) * 5))

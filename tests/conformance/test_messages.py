@@ -1,17 +1,17 @@
-"""Messages come back in append order, as they were sent, each with the instant the store took it."""
+"""Messages come back in append order, as they were sent, each with the time at which the store received it."""
 
 from typing import Any
 
 from sessionary.server.store.base import Store, Update
 from sessionary.timestamps import format_timestamp
-from tests.conformance.making import (
+from tests.conformance.builders import (
     MINUTE,
-    HandClock,
-    Making,
+    CommandBuilder,
+    ManualClock,
+    apply_update,
     assistant,
-    begin,
-    change,
-    contents_in,
+    contents_of,
+    create_session,
     read,
     read_messages,
     update,
@@ -44,72 +44,72 @@ MESSAGES: list[dict[str, Any]] = [
 ]
 
 
-async def test_a_message_comes_back_as_it_was_sent(store: Store, making: Making) -> None:
+async def test_a_message_comes_back_as_it_was_sent(store: Store, build: CommandBuilder) -> None:
     for message in MESSAGES:
-        session = await begin(store, making.create(message))
-        await change(store, update(session, message))
+        session = await create_session(store, build.create(message))
+        await apply_update(store, update(session, message))
 
         stamped = {**message, "created_at": "2026-11-22T22:09:00.123Z"}
         assert await read_messages(store, session) == [stamped, stamped]
 
 
-async def test_the_bytes_of_a_message_are_stored_unchanged(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
-    spelled = b'{"role":"user","content":"\\u0000\\ud83d\\ude00","n":[1.0,1e5,-0.0,12345678901234567890]'
+async def test_the_bytes_of_a_message_are_stored_unchanged(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
+    encoded = b'{"role":"user","content":"\\u0000\\ud83d\\ude00","n":[1.0,1e5,-0.0,12345678901234567890]'
 
-    await change(
+    await apply_update(
         store,
         Update(
             organisation=session.organisation,
             session_id=session.session_id,
-            messages=(spelled + b"}", spelled + b"}"),
+            messages=(encoded + b"}", encoded + b"}"),
             first_user_text="",
         ),
     )
 
     shown = await store.fetch(session.organisation, session.session_id)
-    whole = spelled + b',"created_at":"2026-11-22T22:09:00.123Z"}'
+    whole = encoded + b',"created_at":"2026-11-22T22:09:00.123Z"}'
     assert shown.messages == whole + b"," + whole
 
 
-async def test_each_message_block_has_its_own_time(store: Store, making: Making, clock: HandClock) -> None:
-    session = await begin(store, making.create(user("one")))
+async def test_each_message_block_has_its_own_time(store: Store, build: CommandBuilder, clock: ManualClock) -> None:
+    session = await create_session(store, build.create(user("one")))
     began = clock()
     clock.move(MINUTE + 1)
 
-    await change(store, update(session, assistant("two"), user("three")))
+    await apply_update(store, update(session, assistant("two"), user("three")))
 
-    instants = [message["created_at"] for message in await read_messages(store, session)]
-    assert instants == [format_timestamp(began), format_timestamp(clock()), format_timestamp(clock())]
+    times = [message["created_at"] for message in await read_messages(store, session)]
+    assert times == [format_timestamp(began), format_timestamp(clock()), format_timestamp(clock())]
 
 
-async def test_messages_come_in_append_order(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user(0), user(1)))
+async def test_messages_come_in_append_order(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user(0), user(1)))
     for number in range(2, 32, 3):
-        await change(store, update(session, *map(user, range(number, number + 3))))
+        await apply_update(store, update(session, *map(user, range(number, number + 3))))
 
     shown = await store.fetch(session.organisation, session.session_id)
 
-    assert contents_in(shown) == list(range(2 + 10 * 3))
+    assert contents_of(shown) == list(range(2 + 10 * 3))
 
 
-async def test_totals_count_what_was_appended(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user(0), user(1)))
+async def test_totals_count_what_was_appended(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user(0), user(1)))
     appended = [assistant("é"), user("2")]
 
-    updated = await change(store, update(session, *appended, tokens_used=7))
+    updated = await apply_update(store, update(session, *appended, tokens_used=7))
 
     assert (updated.total_messages, updated.total_tokens) == (4, 7)
     stored = await read(store, session)
     assert (stored.total_messages, stored.total_tokens) == (4, 7)
 
 
-async def test_an_empty_list_of_messages_appends_nothing(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user("one")))
+async def test_an_empty_list_of_messages_appends_nothing(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user("one")))
     nothing = Update(organisation=session.organisation, session_id=session.session_id, messages=())
 
-    updated = await change(store, nothing)
-    await change(store, update(session, user("two")))
+    updated = await apply_update(store, nothing)
+    await apply_update(store, update(session, user("two")))
 
     assert updated.total_messages == 1
     assert [message["content"] for message in await read_messages(store, session)] == ["one", "two"]

@@ -3,12 +3,12 @@
 from typing import Any
 
 from sessionary.server.store.base import Store
-from tests.conformance.making import (
+from tests.conformance.builders import (
     MINUTE,
-    HandClock,
-    Making,
-    begin,
-    change,
+    CommandBuilder,
+    ManualClock,
+    apply_update,
+    create_session,
     metadata_of,
     read,
     update,
@@ -34,31 +34,31 @@ MERGES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-async def test_metadata_is_merged_by_top_level_key(store: Store, making: Making) -> None:
+async def test_metadata_is_merged_by_top_level_key(store: Store, build: CommandBuilder) -> None:
     for stored, given, merged in MERGES:
-        session = await begin(store, making.create(metadata=stored))
+        session = await create_session(store, build.create(metadata=stored))
 
-        await change(store, update(session, metadata=given))
+        await apply_update(store, update(session, metadata=given))
 
         assert metadata_of(await read(store, session)) == merged, (stored, given)
 
 
-async def test_null_is_left_out_at_creation(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(metadata={"a": None, "b": {"c": None}}))
+async def test_null_is_left_out_at_creation(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(metadata={"a": None, "b": {"c": None}}))
 
     assert metadata_of(await read(store, session)) == {"b": {"c": None}}
 
 
-async def test_a_session_without_metadata_has_an_empty_object(store: Store, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_session_without_metadata_has_an_empty_object(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
 
     assert (await read(store, session)).metadata == b"{}"
 
 
-async def test_other_updates_leave_metadata_alone(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(metadata={"a": 1}))
+async def test_other_updates_leave_metadata_alone(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(metadata={"a": 1}))
 
-    await change(store, update(session, title="Title"))
+    await apply_update(store, update(session, title="Title"))
 
     assert metadata_of(await read(store, session)) == {"a": 1}
 
@@ -78,23 +78,23 @@ VALUES: list[Any] = [
 ]
 
 
-async def test_values_come_back_equal(store: Store, making: Making) -> None:
+async def test_values_come_back_equal(store: Store, build: CommandBuilder) -> None:
     for value in VALUES:
-        session = await begin(store, making.create(metadata={"first": value}))
+        session = await create_session(store, build.create(metadata={"first": value}))
 
-        await change(store, update(session, metadata={"second": [value]}))
-        await change(store, update(session, metadata={"third": 3}))
+        await apply_update(store, update(session, metadata={"second": [value]}))
+        await apply_update(store, update(session, metadata={"third": 3}))
 
         kept = metadata_of(await read(store, session))
         assert kept == {"first": value, "second": [value], "third": 3}
         assert type(kept["first"]) is type(value)
 
 
-async def test_an_empty_metadata_is_a_change(store: Store, making: Making, clock: HandClock) -> None:
-    session = await begin(store, making.create(metadata={"a": 1}))
+async def test_an_empty_metadata_is_a_change(store: Store, build: CommandBuilder, clock: ManualClock) -> None:
+    session = await create_session(store, build.create(metadata={"a": 1}))
     clock.move(MINUTE)
 
-    updated = await change(store, update(session, metadata={}))
+    updated = await apply_update(store, update(session, metadata={}))
 
     assert (updated.version, updated.updated_at) == (2, clock())
     assert metadata_of(await read(store, session)) == {"a": 1}

@@ -16,23 +16,23 @@ from sessionary.errors import (
     TotalTooLargeError,
 )
 from sessionary.server.store.base import Command, Conversation, Store, Update
-from tests.conformance.conftest import ENGINES, CountRows
-from tests.conformance.making import (
+from tests.conformance.builders import (
     DAY,
     HORIZON,
     MINUTE,
-    HandClock,
-    Making,
+    CommandBuilder,
+    ManualClock,
     apply_all,
-    begin,
+    apply_one,
+    create_session,
     delete,
-    do,
     extend,
     key,
-    shown_in,
+    session_in,
     update,
     user,
 )
+from tests.conformance.conftest import ENGINES, CountRows
 
 TOO_LARGE = {"large": "x" * 65_536}
 EVERYTHING: dict[str, Any] = {"status": "completed", "title": "New", "model": "new"}
@@ -57,9 +57,9 @@ async def seen(store: Store, session: Command) -> Conversation:
     ids=["tokens", "metadata", "version", "key"],
 )
 async def test_a_refused_update_leaves_the_session_as_it_was(
-    store: Store, making: Making, clock: HandClock, given: dict[str, Any], error: type[SessionaryError]
+    store: Store, build: CommandBuilder, clock: ManualClock, given: dict[str, Any], error: type[SessionaryError]
 ) -> None:
-    session = await begin(store, making.create(user("one"), metadata={"a": 1}))
+    session = await create_session(store, build.create(user("one"), metadata={"a": 1}))
     await store.apply(update(session, user("two"), tokens_used=1, idempotency_key=key("used")))
     before = await seen(store, session)
     clock.move(MINUTE)
@@ -71,9 +71,9 @@ async def test_a_refused_update_leaves_the_session_as_it_was(
 
 
 async def test_an_update_that_does_not_fit_leaves_the_session_as_it_was(
-    store: Store, making: Making, clock: HandClock
+    store: Store, build: CommandBuilder, clock: ManualClock
 ) -> None:
-    session = await begin(store, making.create(user("one")))
+    session = await create_session(store, build.create(user("one")))
     before = await seen(store, session)
     clock.move(MINUTE)
     large = Update(
@@ -91,8 +91,10 @@ async def test_an_update_that_does_not_fit_leaves_the_session_as_it_was(
     assert await seen(store, session) == before
 
 
-async def test_a_refused_extension_leaves_the_session_as_it_was(store: Store, making: Making, clock: HandClock) -> None:
-    session = await begin(store, making.create())
+async def test_a_refused_extension_leaves_the_session_as_it_was(
+    store: Store, build: CommandBuilder, clock: ManualClock
+) -> None:
+    session = await create_session(store, build.create())
     before = await seen(store, session)
     clock.move(MINUTE)
 
@@ -102,8 +104,8 @@ async def test_a_refused_extension_leaves_the_session_as_it_was(store: Store, ma
     assert await seen(store, session) == before
 
 
-async def test_a_refused_deletion_leaves_the_session_as_it_was(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user("one")))
+async def test_a_refused_deletion_leaves_the_session_as_it_was(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user("one")))
     before = await seen(store, session)
 
     outcome = await store.apply(delete(session, if_version=7))
@@ -112,19 +114,21 @@ async def test_a_refused_deletion_leaves_the_session_as_it_was(store: Store, mak
     assert await seen(store, session) == before
 
 
-async def test_a_refused_creation_begins_nothing(store: Store, making: Making, count_rows: CountRows) -> None:
-    session = making.create(user("one"), metadata=TOO_LARGE, idempotency_key=key("first"))
+async def test_a_refused_creation_begins_nothing(store: Store, build: CommandBuilder, count_rows: CountRows) -> None:
+    session = build.create(user("one"), metadata=TOO_LARGE, idempotency_key=key("first"))
 
-    await do(store, session, MetadataTooLargeError)
+    await apply_one(store, session, MetadataTooLargeError)
 
     with pytest.raises(SessionNotFoundError):
         await seen(store, session)
     assert await count_rows() == (0, 0, 0)
 
 
-async def test_a_refused_command_does_not_use_its_key_up(store: Store, making: Making, count_rows: CountRows) -> None:
-    session = await begin(store, making.create())
-    await do(store, extend(session, 1440, horizon=MINUTE, idempotency_key=key("again")), ExpiryTooFarError)
+async def test_a_refused_command_does_not_use_its_key_up(
+    store: Store, build: CommandBuilder, count_rows: CountRows
+) -> None:
+    session = await create_session(store, build.create())
+    await apply_one(store, extend(session, 1440, horizon=MINUTE, idempotency_key=key("again")), ExpiryTooFarError)
     assert await count_rows() == (1, 0, 0)
 
     outcome = await store.apply(extend(session, 1440, horizon=HORIZON, idempotency_key=key("again")))
@@ -134,12 +138,12 @@ async def test_a_refused_command_does_not_use_its_key_up(store: Store, making: M
 
 
 @pytest.mark.parametrize("kind", ENGINES, indirect=True)
-async def test_what_the_database_itself_refuses_harms_only_itself(store: Store, making: Making) -> None:
-    taken, other = making.create(user("mine")), making.create()
+async def test_what_the_database_itself_refuses_harms_only_itself(store: Store, build: CommandBuilder) -> None:
+    taken, other = build.create(user("mine")), build.create()
     await apply_all(store, [taken, other])
     before = await seen(store, taken)
-    twin = msgspec.structs.replace(making.create(user("not mine")), session_id=taken.session_id)
-    fresh = [making.create(user("hello")) for _ in range(5)]
+    twin = msgspec.structs.replace(build.create(user("not mine")), session_id=taken.session_id)
+    fresh = [build.create(user("hello")) for _ in range(5)]
 
     outcomes = await apply_all(
         store, [update(other, user("one")), *fresh[:3], twin, *fresh[3:], update(other, user("two"))]
@@ -148,6 +152,6 @@ async def test_what_the_database_itself_refuses_harms_only_itself(store: Store, 
     refused = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, SessionaryError)]
     assert refused == [4]
     assert await seen(store, taken) == before
-    assert shown_in(await seen(store, other)).total_messages == 2
+    assert session_in(await seen(store, other)).total_messages == 2
     for session in fresh:
-        assert shown_in(await seen(store, session)).total_messages == 1
+        assert session_in(await seen(store, session)).total_messages == 1

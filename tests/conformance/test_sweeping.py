@@ -5,62 +5,66 @@ import asyncio
 import pytest
 
 from sessionary.server.store.base import Create, Store, SweepResult
-from tests.conformance.conftest import CountRows, Reopen
-from tests.conformance.making import (
+from tests.conformance.builders import (
     DAY,
     MINUTE,
     OTHER,
-    HandClock,
-    Making,
+    CommandBuilder,
+    ManualClock,
     apply_all,
-    begin,
-    change,
-    contents_in,
+    apply_extend,
+    apply_update,
+    contents_of,
+    create_session,
     delete,
     extend,
     key,
+    list_query,
     listed,
-    listing,
-    prolong,
-    shown_in,
+    session_in,
     sweep_all,
     update,
     user,
 )
+from tests.conformance.conftest import CountRows, Reopen
 
 
-async def begin_many(store: Store, making: Making, count: int, *, minutes: int = 5, blocks: int = 0) -> list[Create]:
-    sessions = [making.create(user("first"), minutes=minutes) for _ in range(count)]
+async def begin_many(
+    store: Store, build: CommandBuilder, count: int, *, minutes: int = 5, blocks: int = 0
+) -> list[Create]:
+    sessions = [build.create(user("first"), minutes=minutes) for _ in range(count)]
     await apply_all(store, sessions)
     for number in range(blocks):
         await apply_all(store, [update(session, user(number)) for session in sessions])
     return sessions
 
 
-async def test_a_sweep_of_nothing_removes_nothing(store: Store, making: Making) -> None:
+async def test_a_sweep_of_nothing_removes_nothing(store: Store, build: CommandBuilder) -> None:
     assert await store.sweep(10) == SweepResult(removed=0, more=False)
-    await begin_many(store, making, 3)
+    await begin_many(store, build, 3)
 
     assert await store.sweep(10) == SweepResult(removed=0, more=False)
 
 
 async def test_a_sweep_removes_expired_sessions_with_their_message_blocks(
-    store: Store, making: Making, clock: HandClock, count_rows: CountRows
+    store: Store, build: CommandBuilder, clock: ManualClock, count_rows: CountRows
 ) -> None:
-    await begin_many(store, making, 4, minutes=5, blocks=3)
-    (kept,) = await begin_many(store, making, 1, minutes=6, blocks=2)
-    await begin(store, making.create(user(), organisation=OTHER, minutes=5))
+    await begin_many(store, build, 4, minutes=5, blocks=3)
+    (kept,) = await begin_many(store, build, 1, minutes=6, blocks=2)
+    await create_session(store, build.create(user(), organisation=OTHER, minutes=5))
     assert await count_rows() == (6, 20, 0)
     clock.move(5 * MINUTE)
 
     assert await store.sweep(100) == SweepResult(removed=5, more=False)
 
     assert await count_rows() == (1, 3, 0)
-    assert await listed(store, listing()) == [kept.session_id]
+    assert await listed(store, list_query()) == [kept.session_id]
 
 
-async def test_a_session_is_not_swept_before_it_expires(store: Store, making: Making, clock: HandClock) -> None:
-    await begin_many(store, making, 1, minutes=5)
+async def test_a_session_is_not_swept_before_it_expires(
+    store: Store, build: CommandBuilder, clock: ManualClock
+) -> None:
+    await begin_many(store, build, 1, minutes=5)
     clock.move(5 * MINUTE - 1)
     assert (await store.sweep(10)).removed == 0
 
@@ -70,9 +74,9 @@ async def test_a_session_is_not_swept_before_it_expires(store: Store, making: Ma
 
 
 async def test_a_sweep_removes_at_most_its_limit(
-    store: Store, making: Making, clock: HandClock, count_rows: CountRows
+    store: Store, build: CommandBuilder, clock: ManualClock, count_rows: CountRows
 ) -> None:
-    await begin_many(store, making, 10, blocks=1)
+    await begin_many(store, build, 10, blocks=1)
     clock.move(5 * MINUTE)
 
     first = await store.sweep(4)
@@ -84,16 +88,16 @@ async def test_a_sweep_removes_at_most_its_limit(
 
 
 async def test_an_extended_session_is_kept_and_swept_later(
-    store: Store, making: Making, clock: HandClock, count_rows: CountRows
+    store: Store, build: CommandBuilder, clock: ManualClock, count_rows: CountRows
 ) -> None:
-    (session,) = await begin_many(store, making, 1, minutes=5, blocks=1)
-    await prolong(store, extend(session, 5))
+    (session,) = await begin_many(store, build, 1, minutes=5, blocks=1)
+    await apply_extend(store, extend(session, 5))
     clock.move(5 * MINUTE)
 
     assert await sweep_all(store, limit=1) == 0
     assert await store.sweep(1) == SweepResult(removed=0, more=False)
     shown = await store.fetch(session.organisation, session.session_id)
-    assert contents_in(shown) == ["first", 0]
+    assert contents_of(shown) == ["first", 0]
 
     clock.move(5 * MINUTE)
     assert await sweep_all(store, limit=1) == 1
@@ -101,25 +105,25 @@ async def test_an_extended_session_is_kept_and_swept_later(
 
 
 async def test_extended_sessions_do_not_hide_expired_ones_from_the_sweep(
-    store: Store, making: Making, clock: HandClock
+    store: Store, build: CommandBuilder, clock: ManualClock
 ) -> None:
-    extended = await begin_many(store, making, 7, minutes=5)
+    extended = await begin_many(store, build, 7, minutes=5)
     await apply_all(store, [extend(session, 60) for session in extended])
-    await begin_many(store, making, 5, minutes=6)
+    await begin_many(store, build, 5, minutes=6)
     clock.move(7 * MINUTE)
 
     assert await sweep_all(store, limit=3) == 5
 
     newest_first = [session.session_id for session in reversed(extended)]
-    assert await listed(store, listing()) == newest_first
+    assert await listed(store, list_query()) == newest_first
 
 
 async def test_a_session_extended_again_after_a_sweep_is_kept_again(
-    store: Store, making: Making, clock: HandClock
+    store: Store, build: CommandBuilder, clock: ManualClock
 ) -> None:
-    (session,) = await begin_many(store, making, 1, minutes=5)
+    (session,) = await begin_many(store, build, 1, minutes=5)
     for _ in range(4):
-        await prolong(store, extend(session, 5))
+        await apply_extend(store, extend(session, 5))
         clock.move(5 * MINUTE)
         assert await sweep_all(store) == 0
 
@@ -128,9 +132,9 @@ async def test_a_session_extended_again_after_a_sweep_is_kept_again(
 
 
 async def test_a_deleted_session_leaves_nothing_to_sweep(
-    store: Store, making: Making, clock: HandClock, count_rows: CountRows
+    store: Store, build: CommandBuilder, clock: ManualClock, count_rows: CountRows
 ) -> None:
-    sessions = await begin_many(store, making, 3, blocks=2)
+    sessions = await begin_many(store, build, 3, blocks=2)
 
     await apply_all(store, [delete(session) for session in sessions])
 
@@ -140,25 +144,25 @@ async def test_a_deleted_session_leaves_nothing_to_sweep(
 
 
 async def test_expired_keys_are_swept_and_others_stay(
-    store: Store, making: Making, clock: HandClock, count_rows: CountRows
+    store: Store, build: CommandBuilder, clock: ManualClock, count_rows: CountRows
 ) -> None:
-    session = await begin(store, making.create(minutes=1440))
-    await prolong(store, extend(session, 1440))
-    await change(store, update(session, user(), idempotency_key=key("old")))
+    session = await create_session(store, build.create(minutes=1440))
+    await apply_extend(store, extend(session, 1440))
+    await apply_update(store, update(session, user(), idempotency_key=key("old")))
     clock.move(1)
-    await change(store, update(session, user(), idempotency_key=key("young")))
+    await apply_update(store, update(session, user(), idempotency_key=key("young")))
 
     clock.move(DAY - 1)
     await sweep_all(store)
 
     assert (await count_rows())[2] == 1
-    assert (await change(store, update(session, user(), idempotency_key=key("young")))).replayed
+    assert (await apply_update(store, update(session, user(), idempotency_key=key("young")))).replayed
 
 
 async def test_a_sweep_removes_at_most_its_limit_of_keys(
-    store: Store, making: Making, clock: HandClock, count_rows: CountRows
+    store: Store, build: CommandBuilder, clock: ManualClock, count_rows: CountRows
 ) -> None:
-    session = making.create()
+    session = build.create()
     await apply_all(
         store, [session, *(update(session, user(), idempotency_key=key(f"k{number}")) for number in range(10))]
     )
@@ -173,39 +177,39 @@ async def test_a_sweep_removes_at_most_its_limit_of_keys(
 
 
 async def test_two_sweepers_at_once_remove_each_session_once(
-    store: Store, reopen: Reopen, making: Making, clock: HandClock, count_rows: CountRows
+    store: Store, reopen: Reopen, build: CommandBuilder, clock: ManualClock, count_rows: CountRows
 ) -> None:
     other = await reopen()
-    await begin_many(store, making, 150, blocks=1)
-    kept = await begin_many(store, making, 20, minutes=60)
+    await begin_many(store, build, 150, blocks=1)
+    kept = await begin_many(store, build, 20, minutes=60)
     clock.move(5 * MINUTE)
 
     removed = await asyncio.gather(sweep_all(store, limit=7), sweep_all(other, limit=11))
 
     assert sum(removed) == 150
     assert await count_rows() == (20, 20, 0)
-    assert len(await listed(store, listing())) == len(kept)
+    assert len(await listed(store, list_query())) == len(kept)
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_sweeping_beside_writers_harms_no_live_session(
-    store: Store, reopen: Reopen, making: Making, clock: HandClock, seed: int
+    store: Store, reopen: Reopen, build: CommandBuilder, clock: ManualClock, seed: int
 ) -> None:
     other = await reopen()
-    await begin_many(store, making, 60 + seed)
-    live = await begin_many(store, making, 20)
+    await begin_many(store, build, 60 + seed)
+    live = await begin_many(store, build, 20)
     await apply_all(store, [extend(session, 5) for session in live])
     clock.move(5 * MINUTE)
 
     async def write(session: Create) -> None:
         for number in range(5):
-            await change(store, update(session, user(number)))
-            await prolong(store, extend(session, 1))
+            await apply_update(store, update(session, user(number)))
+            await apply_extend(store, extend(session, 1))
 
     swept, *_ = await asyncio.gather(sweep_all(other, limit=9), *map(write, live))
 
     assert swept == 60 + seed
     for session in live:
         shown = await store.fetch(session.organisation, session.session_id)
-        assert contents_in(shown) == ["first", 0, 1, 2, 3, 4]
-        assert shown_in(shown).expires_at == session.created_at + 15 * MINUTE
+        assert contents_of(shown) == ["first", 0, 1, 2, 3, 4]
+        assert session_in(shown).expires_at == session.created_at + 15 * MINUTE

@@ -12,8 +12,8 @@ import pytest
 
 from sessionary.server.store import queries
 from sessionary.server.store.postgres.statements import read_statements
+from tests.conformance.builders import ManualClock
 from tests.conformance.conftest import REFERENCE, Reopen
-from tests.conformance.making import HandClock
 from tests.conformance.tenant_filters import (
     UNOBSERVABLE,
     TenantFilter,
@@ -69,7 +69,7 @@ Replace = Callable[[str, dict[str, str]], None]
 
 
 @pytest.fixture
-def play(kind: str, url: str, reopen: Reopen, clock: HandClock) -> Play:
+def play(kind: str, url: str, reopen: Reopen, clock: ManualClock) -> Play:
     """Open the store, run the scenario on it, and return what was seen."""
 
     async def rows_of(organisation: str) -> object:
@@ -108,7 +108,7 @@ async def expected() -> list[object]:
     async def no_rows(_: str) -> object:
         return None
 
-    clock = HandClock()
+    clock = ManualClock()
     return await TwoTenants(ReferenceStore(clock), clock, no_rows).play()
 
 

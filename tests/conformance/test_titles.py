@@ -1,88 +1,101 @@
 """A session still without a title takes it when its first user message arrives."""
 
 from sessionary.server.store.base import Store
-from tests.conformance.making import Making, apply_all, assistant, begin, change, read, update, user
+from tests.conformance.builders import (
+    CommandBuilder,
+    apply_all,
+    apply_update,
+    assistant,
+    create_session,
+    read,
+    update,
+    user,
+)
 
 
-async def test_a_session_takes_its_title_from_the_first_user_message(store: Store, making: Making) -> None:
-    session = await begin(
+async def test_a_session_takes_its_title_from_the_first_user_message(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(
         store,
-        making.create({"role": "system", "content": "Be kind"}, user("  \n Hello\tthere \n more"), user("No")),
+        build.create({"role": "system", "content": "Be kind"}, user("  \n Hello\tthere \n more"), user("No")),
     )
 
     assert (await read(store, session)).title == "Hello there"
 
 
-async def test_the_first_user_message_may_come_later(store: Store, making: Making) -> None:
-    session = await begin(store, making.create({"role": "system", "content": "Be kind"}))
-    await change(store, update(session, assistant("Welcome")))
+async def test_the_first_user_message_may_come_later(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create({"role": "system", "content": "Be kind"}))
+    await apply_update(store, update(session, assistant("Welcome")))
     assert (await read(store, session)).title is None
 
-    await change(store, update(session, assistant("So?"), user("A question")))
+    await apply_update(store, update(session, assistant("So?"), user("A question")))
 
     assert (await read(store, session)).title == "A question"
 
 
-async def test_a_later_user_message_gives_no_title(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user("First")))
+async def test_a_later_user_message_gives_no_title(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user("First")))
 
-    await change(store, update(session, user("Second")))
+    await apply_update(store, update(session, user("Second")))
 
     assert (await read(store, session)).title == "First"
 
 
-async def test_a_first_user_message_without_text_leaves_no_title_for_good(store: Store, making: Making) -> None:
+async def test_a_first_user_message_without_text_leaves_no_title_for_good(store: Store, build: CommandBuilder) -> None:
     for content in ("", " \n\t", [], [{"type": "image"}], "\x00\x01"):
-        session = await begin(store, making.create(user(content)))
+        session = await create_session(store, build.create(user(content)))
 
-        await change(store, update(session, user("Second")))
+        await apply_update(store, update(session, user("Second")))
 
         assert (await read(store, session)).title is None, content
 
 
-async def test_a_first_user_message_without_text_counts_when_it_comes_later_too(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(assistant("Welcome")))
-    await change(store, update(session, user("")))
+async def test_a_first_user_message_without_text_counts_when_it_comes_later_too(
+    store: Store, build: CommandBuilder
+) -> None:
+    session = await create_session(store, build.create(assistant("Welcome")))
+    await apply_update(store, update(session, user("")))
 
-    await change(store, update(session, user("Second")))
+    await apply_update(store, update(session, user("Second")))
 
     assert (await read(store, session)).title is None
 
 
-async def test_a_given_title_stays(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(title="Given"))
+async def test_a_given_title_stays(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(title="Given"))
 
-    await change(store, update(session, user("FetchRequest")))
+    await apply_update(store, update(session, user("FetchRequest")))
 
     assert (await read(store, session)).title == "Given"
 
 
-async def test_a_title_given_beside_the_first_user_message_counts(store: Store, making: Making) -> None:
-    begun = await begin(store, making.create(user("FetchRequest"), title="Given"))
-    updated = await begin(store, making.create())
-    await change(store, update(updated, user("FetchRequest"), title="Given"))
+async def test_a_title_given_beside_the_first_user_message_counts(store: Store, build: CommandBuilder) -> None:
+    begun = await create_session(store, build.create(user("FetchRequest"), title="Given"))
+    updated = await create_session(store, build.create())
+    await apply_update(store, update(updated, user("FetchRequest"), title="Given"))
 
     assert [(await read(store, session)).title for session in (begun, updated)] == ["Given", "Given"]
 
 
-async def test_a_title_can_be_replaced(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user("FetchRequest")))
+async def test_a_title_can_be_replaced(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user("FetchRequest")))
 
-    await change(store, update(session, title="Better"))
+    await apply_update(store, update(session, title="Better"))
 
     assert (await read(store, session)).title == "Better"
 
 
-async def test_the_first_user_message_counts_across_the_commands_of_a_batch(store: Store, making: Making) -> None:
-    session = making.create(assistant("Welcome"))
+async def test_the_first_user_message_counts_across_the_commands_of_a_batch(
+    store: Store, build: CommandBuilder
+) -> None:
+    session = build.create(assistant("Welcome"))
 
     await apply_all(store, [session, update(session, user("First")), update(session, user("Second"))])
-    await change(store, update(session, user("Third")))
+    await apply_update(store, update(session, user("Third")))
 
     assert (await read(store, session)).title == "First"
 
 
-async def test_a_long_title_is_cut_at_a_space(store: Store, making: Making) -> None:
-    session = await begin(store, making.create(user("word " * 30)))
+async def test_a_long_title_is_cut_at_a_space(store: Store, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user("word " * 30)))
 
     assert (await read(store, session)).title == "word " * 14 + "word…"

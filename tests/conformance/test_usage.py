@@ -13,31 +13,31 @@ from sessionary.server.store.base import (
     UsagePage,
     stored_size_of,
 )
-from tests.conformance.making import (
+from tests.conformance.builders import (
     MINUTE,
     OTHER,
-    HandClock,
-    Making,
+    CommandBuilder,
+    ManualClock,
     apply_all,
-    begin,
-    change,
+    apply_one,
+    apply_update,
+    create_session,
     delete,
-    do,
     update,
     user,
 )
 
 
-async def test_an_organisation_nobody_knows_has_nothing(store: Store) -> None:
+async def test_an_unknown_organisation_has_no_usage(store: Store) -> None:
     assert await store.measure_usage("nobody") == UsagePage(0, 0)
 
 
-async def test_live_sessions_and_their_bytes_are_counted_to_the_byte(store: Store, making: Making) -> None:
-    beginnings = [making.create(), making.create(user("ä"), user("b")), making.create(user("c"))]
+async def test_live_sessions_and_their_bytes_are_counted_to_the_byte(store: Store, build: CommandBuilder) -> None:
+    beginnings = [build.create(), build.create(user("ä"), user("b")), build.create(user("c"))]
     for beginning in beginnings:
-        await begin(store, beginning)
+        await create_session(store, beginning)
     appended = update(beginnings[1], user("d"), user("e"), user("f"))
-    await change(store, appended)
+    await apply_update(store, appended)
 
     usage = await store.measure_usage(beginnings[0].organisation)
 
@@ -46,13 +46,13 @@ async def test_live_sessions_and_their_bytes_are_counted_to_the_byte(store: Stor
 
 
 async def test_what_is_deleted_expired_or_anothers_is_not_counted(
-    store: Store, making: Making, clock: HandClock
+    store: Store, build: CommandBuilder, clock: ManualClock
 ) -> None:
-    kept = await begin(store, making.create(user("kept"), minutes=60))
-    gone = await begin(store, making.create(user("gone"), minutes=60))
-    await begin(store, making.create(user("expired"), minutes=5))
-    await begin(store, making.create(user("another's"), organisation=OTHER))
-    await do(store, delete(gone), Deleted)
+    kept = await create_session(store, build.create(user("kept"), minutes=60))
+    gone = await create_session(store, build.create(user("gone"), minutes=60))
+    await create_session(store, build.create(user("expired"), minutes=5))
+    await create_session(store, build.create(user("another's"), organisation=OTHER))
+    await apply_one(store, delete(gone), Deleted)
     clock.move(5 * MINUTE)
 
     assert (await store.measure_usage(kept.organisation)).sessions == 1
@@ -61,12 +61,12 @@ async def test_what_is_deleted_expired_or_anothers_is_not_counted(
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 100])
 async def test_it_is_counted_in_pages_newest_first_and_each_session_once(
-    store: Store, making: Making, clock: HandClock, limit: int
+    store: Store, build: CommandBuilder, clock: ManualClock, limit: int
 ) -> None:
-    beginnings = [making.create(user(str(number)), minutes=5 if number % 3 == 0 else 60) for number in range(7)]
+    beginnings = [build.create(user(str(number)), minutes=5 if number % 3 == 0 else 60) for number in range(7)]
     for beginning in beginnings:
-        await begin(store, beginning)
-    await begin(store, making.create(user("another's"), organisation=OTHER))
+        await create_session(store, beginning)
+    await create_session(store, build.create(user("another's"), organisation=OTHER))
     clock.move(5 * MINUTE)
     pages: list[UsagePage] = []
     after: str | None = CURSOR_START
@@ -81,26 +81,26 @@ async def test_it_is_counted_in_pages_newest_first_and_each_session_once(
     assert len(pages) == 7 // limit + 1
 
 
-async def test_a_creation_with_a_version_creates_nothing_but_is_replayed(store: Store, making: Making) -> None:
-    beginning = making.create(idempotency_key=IdempotencyKey("ada", "key", b"print"))
-    first = await do(store, beginning, Created)
-    again = making.create(idempotency_key=beginning.idempotency_key)
-    unheard = making.create(idempotency_key=IdempotencyKey("ada", "other", b"print"))
+async def test_a_creation_with_a_version_creates_nothing_but_is_replayed(store: Store, build: CommandBuilder) -> None:
+    beginning = build.create(idempotency_key=IdempotencyKey("ada", "key", b"print"))
+    first = await apply_one(store, beginning, Created)
+    again = build.create(idempotency_key=beginning.idempotency_key)
+    unheard = build.create(idempotency_key=IdempotencyKey("ada", "other", b"print"))
 
-    answers = await apply_all(store, [msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
+    results = await apply_all(store, [msgspec.structs.replace(each, if_version=0) for each in (again, unheard)])
 
-    assert isinstance(answers[0], Created)
-    assert (answers[0].session_id, answers[0].replayed) == (first.session_id, True)
-    assert isinstance(answers[1], PreconditionFailedError)
+    assert isinstance(results[0], Created)
+    assert (results[0].session_id, results[0].replayed) == (first.session_id, True)
+    assert isinstance(results[1], PreconditionFailedError)
     assert (await store.measure_usage(beginning.organisation)).sessions == 1
 
 
 @pytest.mark.parametrize("messages", [0, 1, 2, 7])
 def test_a_stored_size_is_computed_without_the_store(messages: int) -> None:
-    beginning = Making(HandClock()).create(*[user("x" * number) for number in range(messages)])
-    spelled = [
+    beginning = CommandBuilder(ManualClock()).create(*[user("x" * number) for number in range(messages)])
+    encoded = [
         f'{{"role":"user","content":"{"x" * number}","created_at":"2026-11-22T22:09:00.123Z"}}'
         for number in range(messages)
     ]
 
-    assert stored_size_of(beginning) == len(",".join(spelled))
+    assert stored_size_of(beginning) == len(",".join(encoded))

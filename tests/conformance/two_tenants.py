@@ -7,20 +7,20 @@ import msgspec
 
 from sessionary.errors import SessionaryError
 from sessionary.server.store.base import Command, Create, ListQuery, Outcome, Store, Window
-from tests.conformance.making import (
+from tests.conformance.builders import (
     DAY,
     HOUR,
     MINUTE,
     ORGANISATION,
     OTHER,
-    HandClock,
-    Making,
+    CommandBuilder,
+    ManualClock,
     apply_all,
     assistant,
     delete,
     extend,
     key,
-    listing,
+    list_query,
     update,
     user,
 )
@@ -45,14 +45,14 @@ _WINDOWS: Final = (None, Window(limit=2), Window(offset=0, limit=4), Window(offs
 class TwoTenants:
     """Runs a scenario on a store and collects all results; the same scenario on another store must give the same."""
 
-    def __init__(self, store: Store, clock: HandClock, rows_of: RowsOf) -> None:
+    def __init__(self, store: Store, clock: ManualClock, rows_of: RowsOf) -> None:
         self.seen: list[object] = []
         self._store = store
         self._clock = clock
         self._rows_of = rows_of
-        making = Making(clock)
+        build = CommandBuilder(clock)
         self._lasting, self._given_up, self._brief, self._prolonged, self._lonely = (
-            making.create(
+            build.create(
                 user(f"mine {number}"),
                 user_id="ada",
                 session_group="group",
@@ -151,8 +151,8 @@ class TwoTenants:
                 for window in _WINDOWS:
                     self.seen.append(await self._fetched(organisation, session, window))
             for filters in _FILTERS:
-                self.seen.append(await self._listed(listing(organisation, **filters)))
-            self.seen.append(await self._listed(listing(organisation, after=self._brief.session_id)))
+                self.seen.append(await self._listed(list_query(organisation, **filters)))
+            self.seen.append(await self._listed(list_query(organisation, after=self._brief.session_id)))
             self.seen.append(await self._store.measure_usage(organisation))
 
     async def _fetched(self, organisation: str, session: Command, window: Window | None) -> object:

@@ -47,10 +47,10 @@ def started(clone: Path) -> Iterator[tuple[int, Path]]:
     printed = clone / "printed.txt"
     first = blocks("README.md", "sh")[0].text
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    ours, theirs = open_terminal()
-    watcher = threading.Thread(target=copy_output, args=(ours, printed))
+    controlling, terminal = open_terminal()
+    watcher = threading.Thread(target=copy_output, args=(controlling, printed))
     printed.write_bytes(b"")
-    with os.fdopen(theirs, "wb") as output:
+    with os.fdopen(terminal, "wb") as output:
         process = subprocess.Popen(
             ["bash", "-c", first],
             cwd=clone,
@@ -72,7 +72,7 @@ def started(clone: Path) -> Iterator[tuple[int, Path]]:
             subprocess.run(["pkill", "-TERM", "-s", str(process.pid)], check=False)
             process.wait(timeout=20)
             watcher.join(timeout=20)
-            os.close(ours)
+            os.close(controlling)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

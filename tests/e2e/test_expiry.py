@@ -18,7 +18,7 @@ from sessionary.server.operations.session_ids import SessionIdGenerator
 from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.base import Store
 from sessionary.server.store.opening import migrate, open_store
-from tests.conformance.making import DAY, HORIZON, MINUTE, NOVEMBER, HandClock
+from tests.conformance.builders import DAY, HORIZON, MINUTE, START_TIME, ManualClock
 from tests.e2e.api_client import ApiClient, first_token
 from tests.e2e.database import count_orphans, count_rows
 from tests.harness.postgres import PostgresServer
@@ -64,20 +64,20 @@ def described(minutes: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def store(database: str, clock: HandClock) -> AsyncIterator[Store]:
-    await migrate(database, NOVEMBER)
+async def store(database: str, clock: ManualClock) -> AsyncIterator[Store]:
+    await migrate(database, START_TIME)
     opened = await open_store(database, clock)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def client(store: Store, clock: HandClock) -> AsyncIterator[httpx.AsyncClient]:
+async def client(store: Store, clock: ManualClock) -> AsyncIterator[httpx.AsyncClient]:
     """The application, called without a network, and with the test's clock."""
     _, token = await create_token(TokenIssuer(store, clock, secrets.token_bytes), "demo", "test")
     service = Service(store, clock, SessionIdGenerator(clock, secrets.randbits), HORIZON)
@@ -133,7 +133,7 @@ async def assert_seen(client: httpx.AsyncClient, expected: list[str]) -> None:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0]} {way[1]} {list(way[2] or ())}")
 async def test_no_operation_finds_a_session_after_it_expired(
-    client: httpx.AsyncClient, clock: HandClock, way: tuple[str, str, dict[str, Any] | None]
+    client: httpx.AsyncClient, clock: ManualClock, way: tuple[str, str, dict[str, Any] | None]
 ) -> None:
     method, end, body = way
     early, late = await create(client, 5), await create(client, 5)
@@ -150,16 +150,16 @@ async def test_no_operation_finds_a_session_after_it_expired(
 
 
 async def test_lists_by_offset_and_cursor_agree_while_sessions_expire(
-    client: httpx.AsyncClient, clock: HandClock
+    client: httpx.AsyncClient, clock: ManualClock
 ) -> None:
     minutes = [5, 60, 7, 60, 5, 6, 60, 5, 7, 6, 60]
     lives = [(await create(client, live), live) for live in minutes]
     for now in (0, 5, 6, 7, 60):
-        clock.now = NOVEMBER + now * MINUTE
+        clock.now = START_TIME + now * MINUTE
         await assert_seen(client, [session for session, live in reversed(lives) if live > now])
 
 
-async def test_the_cursor_of_an_expired_session_still_works(client: httpx.AsyncClient, clock: HandClock) -> None:
+async def test_the_cursor_of_an_expired_session_still_works(client: httpx.AsyncClient, clock: ManualClock) -> None:
     lives = [await create(client, minutes) for minutes in (60, 60, 5, 60)]
     first = await client.get(f"{COLLECTION}?limit=2")
     assert [session["id"] for session in first.json()] == [lives[3], lives[2]]
@@ -171,7 +171,7 @@ async def test_the_cursor_of_an_expired_session_still_works(client: httpx.AsyncC
 
 
 async def test_expired_rows_are_invisible_until_a_sweep_deletes_them_with_their_messages(
-    client: httpx.AsyncClient, clock: HandClock, store: Store, database: str
+    client: httpx.AsyncClient, clock: ManualClock, store: Store, database: str
 ) -> None:
     dying, staying, extended = [await create(client, minutes) for minutes in (5, 60, 5)]
     assert (await client.put(f"{COLLECTION}/{extended}/extend")).status_code == 200
@@ -292,7 +292,7 @@ def listed(api: ApiClient, query: str = "") -> list[str]:
 
 def rows(database: str) -> tuple[int, int, int]:
     """Count sessions, message blocks, and message blocks without a session."""
-    return count_rows(database, "sessions"), count_rows(database, "turns"), count_orphans(database)
+    return count_rows(database, "sessions"), count_rows(database, "message_blocks"), count_orphans(database)
 
 
 def _directory(parent: Path, name: str) -> Path:

@@ -126,10 +126,12 @@ def test_a_tls_client_that_does_not_read_its_response_is_disconnected(tmp_path: 
         with socket.socket() as wire:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             wire.connect(("127.0.0.1", port))
-            with trusting.wrap_socket(wire, server_hostname="localhost") as deaf:
-                deaf.sendall(head("GET", path, {"Authorization": f"Bearer {token}"}))
+            with trusting.wrap_socket(wire, server_hostname="localhost") as connection:
+                connection.sendall(head("GET", path, {"Authorization": f"Bearer {token}"}))
                 time.sleep(4)
-                assert 0 < sum(map(len, pieces_from(deaf))) < 7_000_000, "the server has hung up meanwhile"
+                assert 0 < sum(map(len, pieces_from(connection))) < 7_000_000, (
+                    "the server has closed the connection meanwhile"
+                )
 
 
 def pieces_from(wire: ssl.SSLSocket) -> Iterator[bytes]:

@@ -158,11 +158,11 @@ def test_an_address_of_another_machine_is_reported(empty: Path, host: str, reaso
 
 
 def test_an_unreachable_postgresql_is_reported_without_the_password(empty: Path) -> None:
-    for spelling in (
+    for url in (
         f"postgresql://ada:geheim@127.0.0.1:{free_port()}/sessions",
         f"postgresql://127.0.0.1:{free_port()}/sessions?user=ada&password=geheim",
     ):
-        words = ("--port", "0", "--wait-seconds", "0", "--database", spelling)
+        words = ("--port", "0", "--wait-seconds", "0", "--database", url)
         completed = run_sessionary("serve", *words, directory=empty)
         assert_refused_without_the_password(completed)
         assert "127.0.0.1" in completed.stderr
@@ -172,11 +172,11 @@ def test_an_unreachable_postgresql_is_reported_without_the_password(empty: Path)
 def test_a_postgresql_that_refuses_the_login_is_reported_without_the_password(
     postgres_18: PostgresServer, empty: Path
 ) -> None:
-    for spelling in (
+    for url in (
         f"postgresql://ada:geheim@127.0.0.1:{postgres_18.port}/postgres",
         f"postgresql://postgres:geheim@127.0.0.1:{postgres_18.port}/nowhere",
     ):
-        completed = run_sessionary("serve", "--port", "0", "--database", spelling, directory=empty)
+        completed = run_sessionary("serve", "--port", "0", "--database", url, directory=empty)
         assert_refused_without_the_password(completed)
         assert "does not exist" in completed.stderr
 

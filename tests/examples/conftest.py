@@ -25,7 +25,7 @@ def model_url() -> Iterator[str]:
 
 @pytest.fixture
 def environment(server: ServerProcess, model_url: str) -> dict[str, str]:
-    """The variables that an example's header tells its reader to set, with `sessionary` on the path."""
+    """The environment variables that an example's header names, with `sessionary` on the path."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")},
         "SESSIONARY_URL": server.base_url,

@@ -62,7 +62,7 @@ class Requests:
 
     def __init__(self, client: httpx.AsyncClient, session: str) -> None:
         self._client = client
-        self._asked: list[tuple[str, str, Mapping[str, Any] | None]] = [
+        self._calls: list[tuple[str, str, Mapping[str, Any] | None]] = [
             ("GET", f"{COLLECTION}/{session}", None),
             ("GET", COLLECTION, None),
             ("POST", COLLECTION, {"userId": "ada", "initialMessages": user_messages("hello")}),
@@ -74,11 +74,11 @@ class Requests:
         self.ends: Counter[tuple[int, str]] = Counter()
         self.slowest = 0.0
 
-    async def ask_until(self, deadline: Deadline) -> None:
+    async def send_until(self, deadline: Deadline) -> None:
         """Send each kind of request repeatedly, all kinds at the same time."""
-        await asyncio.gather(*(self._ask_until(deadline, *question) for question in self._asked))
+        await asyncio.gather(*(self._send_until(deadline, *call) for call in self._calls))
 
-    async def _ask_until(self, deadline: Deadline, method: str, path: str, body: Mapping[str, Any] | None) -> None:
+    async def _send_until(self, deadline: Deadline, method: str, path: str, body: Mapping[str, Any] | None) -> None:
         while not deadline.passed:
             started = time.monotonic()
             response = await self._client.request(method, path, json=body)
@@ -102,12 +102,12 @@ async def test_silent_database_connections_cost_each_request_its_time_limit_and_
         session = (await clients[0].post(COLLECTION, json={"userId": "ada"})).json()["sessionId"]
         await served_again(clients, session)
         connections = await connections_of(postgres_18_database)
-        asking = [Requests(client, session) for client in clients]
+        callers = [Requests(client, session) for client in clients]
         lively, quiet = [0, 0], [len(server.log_lines()) for server in servers_behind_proxy]
         with proxy.black_hole():
             deadline = Deadline(HOLE_SECONDS)
             await asyncio.gather(
-                *(requests.ask_until(deadline) for requests in asking),
+                *(requests.send_until(deadline) for requests in callers),
                 *(count_signs_of_life(clients[number], lively, number, deadline) for number in range(2)),
             )
         started = time.monotonic()
@@ -119,8 +119,8 @@ async def test_silent_database_connections_cost_each_request_its_time_limit_and_
         # A server opens one more connection for sessions that another server keeps changing.
         await connections_are(postgres_18_database, range(connections, connections + len(servers_behind_proxy) + 1))
 
-    ends = sum((requests.ends for requests in asking), Counter[tuple[int, str]]())
-    slowest = max(requests.slowest for requests in asking)
+    ends = sum((requests.ends for requests in callers), Counter[tuple[int, str]]())
+    slowest = max(requests.slowest for requests in callers)
     blocked = [line for lines in zip(servers_behind_proxy, quiet, strict=True) for line in blocks_since(*lines)]
     assert ends.keys() <= {(503, "STORE_UNAVAILABLE"), (503, "OVERLOADED")}
     assert slowest <= STORE_SECONDS + ROAD_SECONDS

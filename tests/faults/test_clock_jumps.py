@@ -128,13 +128,13 @@ def visible(api: ApiClient, sessions: Iterable[str]) -> list[str]:
 def assert_order(writer: SequenceWriter) -> None:
     """Check that timestamps and ids never decrease, and that nothing was refused."""
     assert writer.refused == []
-    for instants in (
+    for times in (
         writer.updated,
         [created["createdAt"] for created in writer.created],
         [created["expiresAt"] for created in writer.created],
         [created["sessionId"] for created in writer.created],
     ):
-        assert instants == sorted(instants)
+        assert times == sorted(times)
 
 
 def test_an_idempotency_key_is_replayed_for_a_day_also_after_its_session_expired(

@@ -15,14 +15,14 @@ import pytest
 
 from sessionary import Client
 from tests.client import faults
-from tests.client.answering import impatient
-from tests.client.faults import FaultProxy, InjectedFault
+from tests.client.faults import Fault, FaultProxy
+from tests.client.mock_servers import impatient
 from tests.e2e.api_client import ApiClient, first_token, user_messages
 from tests.faults.soak import log_figures, soak_scaled
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import ServerProcess
 
-FAULTS: list[InjectedFault] = [faults.dropped_before, faults.dropped_after, faults.truncated, faults.cut_short]
+FAULTS: list[Fault] = [faults.dropped_before, faults.dropped_after, faults.truncated, faults.cut_short]
 MESSAGES = 50
 State = tuple[int, int, str, dict[str, Any]]
 """Messages, tokens, status and metadata of a session."""

@@ -8,7 +8,7 @@ from sessionary.server.http.application import Application
 from sessionary.server.operations.context import Service
 from sessionary.server.operations.session_ids import SessionIdGenerator
 from sessionary.server.operations.tokens import SCOPES, TokenIssuer, create_token
-from tests.conformance.making import DAY, HandClock
+from tests.conformance.builders import DAY, ManualClock
 from tests.http.callers import Response
 from tests.reference import ReferenceStore
 
@@ -17,7 +17,7 @@ class AsgiCaller:
     """Calls an application whose store is in memory, with a token that has every scope."""
 
     def __init__(self, prefix: str = "", *, as_root_path: bool = False) -> None:
-        self._clock = HandClock()
+        self._clock = ManualClock()
         self._store = ReferenceStore(self._clock)
         service = Service(self._store, self._clock, SessionIdGenerator(self._clock, secrets.randbits), 30 * DAY)
         self._root_path = prefix if as_root_path else ""

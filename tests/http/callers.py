@@ -127,10 +127,10 @@ class Caller:
     def __exit__(self, *_: object) -> None:
         self._transport.close()
 
-    def with_spelling(self, spelling: str) -> "Caller":
+    def with_path_variant(self, variant: str) -> "Caller":
         """Return the same caller on the same connection, with `organisations` in its paths, for example."""
         other = copy(self)
-        other.sessions = self.sessions.replace("/organizations/", f"/{spelling}/")
+        other.sessions = self.sessions.replace("/organizations/", f"/{variant}/")
         return other
 
     def with_token(self, token: str | None) -> "Caller":

@@ -183,15 +183,15 @@ def test_list_sessions_links_to_the_next_page_only_while_rows_follow(caller: Cal
     assert next_of(caller.list()) is None
 
 
-@pytest.mark.parametrize("spelling", ["organizations", "organisations"])
-def test_list_sessions_links_are_relative_with_spelling_filters_and_limit(caller: Caller, spelling: str) -> None:
+@pytest.mark.parametrize("variant", ["organizations", "organisations"])
+def test_list_sessions_links_are_relative_with_path_variant_filters_and_limit(caller: Caller, variant: str) -> None:
     odd = "ä &=#+%/?;💬'\"<>"
     for _ in range(3):
         caller.new_session(userId=odd, sessionGroup=odd, model=odd)
     caller.new_session(userId="another", sessionGroup=odd, model=odd)
-    asked = {"userId": odd, "sessionGroup": odd, "model": odd, "status": "active", "limit": "2"}
-    query = "&".join(f"{name}={quote(value)}" for name, value in asked.items())
-    other = caller.with_spelling(spelling)
+    filters = {"userId": odd, "sessionGroup": odd, "model": odd, "status": "active", "limit": "2"}
+    query = "&".join(f"{name}={quote(value)}" for name, value in filters.items())
+    other = caller.with_path_variant(variant)
     response = other.list(f"?{query}&unknown=x")
     target = next_of(response)
     assert target is not None
@@ -199,7 +199,7 @@ def test_list_sessions_links_are_relative_with_spelling_filters_and_limit(caller
     assert (parts.scheme, parts.netloc, parts.path) == ("", "", other.sessions)
     given = dict(parse_qsl(parts.query, strict_parsing=True))
     assert given.pop("cursor")
-    assert given == asked
+    assert given == filters
     following = other.send("GET", target)
     assert len(following.json) == 1
     assert len({session["id"] for session in response.json + following.json}) == 3

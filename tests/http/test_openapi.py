@@ -157,29 +157,29 @@ def test_every_type_of_the_official_client_is_a_schema() -> None:
 
 @pytest.mark.parametrize("name", sorted({*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}))
 def test_a_type_has_every_member_and_bound_of_the_official_client(name: str) -> None:
-    ours = _resolved(DOCUMENT["components"]["schemas"][name])
+    own = _resolved(DOCUMENT["components"]["schemas"][name])
     theirs = getattr(quantcdn, name).model_json_schema(by_alias=True)
     for member, schema in theirs["properties"].items():
-        assert member in ours["properties"]
-        mine = ours["properties"][member]
+        assert member in own["properties"]
+        own_member = own["properties"][member]
         given = {key: value for option in [schema, *schema.get("anyOf", [])] for key, value in option.items()}
         for keyword in ("minimum", "maximum", "default"):
             if given.get(keyword) is not None:
-                assert mine[keyword] == given[keyword], (member, keyword)
+                assert own_member[keyword] == given[keyword], (member, keyword)
         kinds = {option["type"] for option in schema.get("anyOf", [schema]) if "type" in option} - {"null"}
-        assert kinds <= _types(mine), member
-    assert set(theirs.get("required", [])) <= set(ours.get("required", []))
+        assert kinds <= _types(own_member), member
+    assert set(theirs.get("required", [])) <= set(own.get("required", []))
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES.values(), *MESSAGE_NAMES.values()} - {"StoredMessage"}))
 def test_a_type_has_every_enum_value_of_the_official_client(name: str) -> None:
-    ours = _resolved(DOCUMENT["components"]["schemas"][name])
+    own = _resolved(DOCUMENT["components"]["schemas"][name])
     for member in ("status", "role"):
         validator = getattr(getattr(quantcdn, name), f"{member}_validate_enum", None)
         if validator is None:
             continue
         (choices,) = re.findall(r"must be one of enum values \((.*)\)", inspect.getsource(validator))
-        assert set(re.findall(r"'(\w+)'", choices)) <= set(ours["properties"][member]["enum"])
+        assert set(re.findall(r"'(\w+)'", choices)) <= set(own["properties"][member]["enum"])
 
 
 @pytest.mark.parametrize("name", BOUNDS)

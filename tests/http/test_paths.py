@@ -118,7 +118,7 @@ def test_an_encoded_slash_is_part_of_the_id(caller: Caller) -> None:
 
 
 def test_both_spellings_of_organizations_work(caller: Caller) -> None:
-    other = caller.with_spelling("organisations")
+    other = caller.with_path_variant("organisations")
     assert other.sessions != caller.sessions
     session_id = caller.new_session()
     assert other.get(session_id).body == caller.get(session_id).body

@@ -89,7 +89,7 @@ def test_a_lost_response_is_given_again_once(server: ServerProcess, caller: Call
     assert third.json["totalMessages"] == 2
 
 
-def test_both_spellings_of_the_path_are_the_same_request(server: ServerProcess, caller: Caller) -> None:
+def test_both_variants_of_the_path_are_the_same_request(server: ServerProcess, caller: Caller) -> None:
     session_id = caller.new_session()
     other = f"{caller.sessions}/{session_id}".replace("organizations", "organisations")
     lose(server, caller, session_id, encode_request(caller, other))

@@ -1,8 +1,8 @@
-"""The wire tests over the client: ``pytest tests/http -p tests.http.through_client``.
+"""The HTTP tests, sent through the client: ``pytest tests/http -p tests.http.through_client``.
 
-Each request of a test that the client's operations can say is made by calling the operation, and the test sees the
-answer that the client got. What it raised or returned must agree with that answer. The rest goes as it is: broken JSON,
-methods and paths of nobody, odd headers, other spellings. Both are counted.
+Each request of a test that the client's operations can express is made by calling the operation, and the test gets the
+response that the client received. What the client raised or returned must agree with that response. All other requests
+are sent directly: invalid JSON, unknown methods and paths, unusual headers and encodings. Both are counted.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from sessionary import (
 from sessionary.client import request_specs
 from sessionary.client.encoding import encode_path_segment
 from sessionary.models import ListParameters, WindowParameters
-from tests.client.calling import FLAVOURS, make_client
+from tests.client.clients import FLAVOURS, make_client
 from tests.http.callers import Caller, Connection, Request, as_json
 from tests.http.callers import Response as HttpResponse
 
@@ -61,7 +61,7 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "extend_session": {"additionalMinutes": 60},
     "list_sessions": {"limit": 50},
 }
-"""What the client says where nothing is said, as the documentation has it."""
+"""The documented defaults, which the client sends."""
 _OF_HTTP: Final = frozenset(
     [
         "accept",
@@ -76,7 +76,7 @@ _OF_HTTP: Final = frozenset(
         "upgrade",
     ]
 )
-"""Headers that are the HTTP library's own affair, or the token's."""
+"""Headers that the HTTP library or the token sets."""
 _KINDS: Final = {
     304: errors.NotModifiedError,
     400: errors.InvalidRequestError,
@@ -98,12 +98,12 @@ _KINDS: Final = {
 _REFUSALS: Final = {400, 401, 404}
 
 
-class UnsayableError(Exception):
-    """The client's operations cannot say this; the text tells why."""
+class InexpressibleError(Exception):
+    """The client's operations cannot express this request; the text is the reason."""
 
 
-class Said(Struct, frozen=True):
-    """A request as one of the client's operations says it."""
+class ClientCall(Struct, frozen=True):
+    """A request as a call of one of the client's operations."""
 
     operation: str
     prefix: str
@@ -112,7 +112,7 @@ class Said(Struct, frozen=True):
 
 
 class ThroughClient:
-    """Carries what the client can say through it, and the rest as it is."""
+    """Sends requests through the client where it can express them, and directly otherwise."""
 
     def __init__(self, port: int, flavour: str, tally: Counter[str]) -> None:
         self._port = port
@@ -121,13 +121,13 @@ class ThroughClient:
         self._plain = Connection(port)
         self._clients: dict[str, Client] = {}
 
-    def send(self, asked: Request) -> HttpResponse:
+    def send(self, request: Request) -> HttpResponse:
         try:
-            said = said_of(asked)
-        except UnsayableError as reason:
-            self._tally[f"as it is: {reason}"] += 1
-            return self._plain.send(asked)
-        return self._ask(asked, said)
+            client_call = to_client_call(request)
+        except InexpressibleError as reason:
+            self._tally[f"sent directly: {reason}"] += 1
+            return self._plain.send(request)
+        return self._send_through_client(request, client_call)
 
     def close(self) -> None:
         self._plain.close()
@@ -135,28 +135,28 @@ class ThroughClient:
             client.__exit__(None, None, None)
         self._clients.clear()
 
-    def _ask(self, asked: Request, said: Said) -> HttpResponse:
-        operation = getattr(self._client(said.prefix).with_raw_response, said.operation)
+    def _send_through_client(self, request: Request, client_call: ClientCall) -> HttpResponse:
+        operation = getattr(self._client(client_call.prefix).with_raw_response, client_call.operation)
         try:
-            raw = operation(**said.arguments, **said.options)
+            raw = operation(**client_call.arguments, **client_call.options)
         except SessionaryError as error:
             if error.response is None:
-                return self._refused(asked, error)
+                return self._check_refusal(request, error)
             check_failure(error, error.response)
             response = error.response
         else:
             response = raw.http_response
-            check_answer(raw.parse(), response)
-        self._tally[f"through the {self._flavour} client: {said.operation} {response.status_code}"] += 1
+            check_result(raw.parse(), response)
+        self._tally[f"through the {self._flavour} client: {client_call.operation} {response.status_code}"] += 1
         return HttpResponse(response.status_code, dict(response.headers), response.content)
 
-    def _refused(self, asked: Request, error: SessionaryError) -> HttpResponse:
+    def _check_refusal(self, request: Request, error: SessionaryError) -> HttpResponse:
         """Check that the server would have refused it too."""
         assert isinstance(error, InvalidArgumentError), error
-        answer = self._plain.send(asked)
-        assert answer.status in _REFUSALS, (asked, error)
+        response = self._plain.send(request)
+        assert response.status in _REFUSALS, (request, error)
         self._tally["refused by the client and the server"] += 1
-        return answer
+        return response
 
     def _client(self, prefix: str) -> Client:
         if prefix not in self._clients:
@@ -166,60 +166,62 @@ class ThroughClient:
 
 
 _TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Made once, for it is slow to make, and not used here."""
+"""Made once, because making it is slow; no request uses it."""
 
 
-def said_of(asked: Request) -> Said:
-    """Say a request with an operation of the client; raises UnsayableError."""
-    found = _PATH.fullmatch(asked.path)
+def to_client_call(request: Request) -> ClientCall:
+    """Express a request as a call of the client; raises InexpressibleError."""
+    found = _PATH.fullmatch(request.path)
     if found is None:
-        raise UnsayableError("path")
-    place = (asked.method, found["session_id"] is not None, found["extension"] is not None)
-    if place not in _OPERATIONS:
-        raise UnsayableError("method")
-    said = Said(
-        operation=_OPERATIONS[place],
+        raise InexpressibleError("path")
+    route = (request.method, found["session_id"] is not None, found["extension"] is not None)
+    if route not in _OPERATIONS:
+        raise InexpressibleError("method")
+    client_call = ClientCall(
+        operation=_OPERATIONS[route],
         prefix=found["prefix"],
-        arguments=_place(found) | _of_body(_OPERATIONS[place], asked) | _of_query(_OPERATIONS[place], found["query"]),
-        options={"organisation": unquote(found["organisation"]), "headers": _headers(asked)} | _token(asked.token),
+        arguments=_session_id_argument(found)
+        | _of_body(_OPERATIONS[route], request)
+        | _of_query(_OPERATIONS[route], found["query"]),
+        options={"organisation": unquote(found["organisation"]), "headers": _headers(request)} | _token(request.token),
     )
     # The client leaves out what is None.
-    if said.operation == "create_session" and said.arguments.get("user_id") is None:
-        raise UnsayableError("a required member is missing")
+    if client_call.operation == "create_session" and client_call.arguments.get("user_id") is None:
+        raise InexpressibleError("a required member is missing")
     with contextlib.suppress(InvalidArgumentError):
-        _check_it_says(asked, found, said)
-    return said
+        _check_call(request, found, client_call)
+    return client_call
 
 
-def _place(found: re.Match[str]) -> dict[str, Any]:
+def _session_id_argument(found: re.Match[str]) -> dict[str, Any]:
     for part in (found["organisation"], found["session_id"] or "id"):
-        _check_spelling(part)
+        _check_encoding(part)
     return {} if found["session_id"] is None else {"session_id": unquote(found["session_id"])}
 
 
-def _check_spelling(given: str) -> None:
-    """Leave alone what is spelled as nobody would: it is about its spelling."""
+def _check_encoding(given: str) -> None:
+    """Raise InexpressibleError for an unusual percent-encoding: the test is about that encoding."""
     if quote(unquote(given), safe="") != given or not given.strip("."):
-        raise UnsayableError("a path or a query spelled another way")
+        raise InexpressibleError("a path or a query in another encoding")
 
 
-def _of_body(operation: str, asked: Request) -> dict[str, Any]:
+def _of_body(operation: str, request: Request) -> dict[str, Any]:
     kind = _BODIES.get(operation)
     if kind is None:
-        if asked.body is not None:
-            raise UnsayableError("a body where none belongs")
+        if request.body is not None:
+            raise InexpressibleError("a body where none belongs")
         return {}
     try:
-        given = json.loads(asked.body or b"")
+        given = json.loads(request.body or b"")
     except (ValueError, RecursionError):
-        raise UnsayableError("a body that is no JSON") from None
-    if not isinstance(given, dict) or asked.body not in _spellings(given):
-        raise UnsayableError("a body that is no object, or spelled another way")
+        raise InexpressibleError("a body that is no JSON") from None
+    if not isinstance(given, dict) or request.body not in _usual_encodings(given):
+        raise InexpressibleError("a body that is no object, or in another encoding")
     return _named(kind, given)
 
 
-def _spellings(value: dict[str, Any]) -> set[bytes]:
-    """Spell JSON as programs do: a body spelled otherwise is about its spelling."""
+def _usual_encodings(value: dict[str, Any]) -> set[bytes]:
+    """Return the usual encodings of a JSON object; a test with another one is about that encoding."""
     compact = (",", ":")
     texts = (
         json.dumps(value),
@@ -234,30 +236,30 @@ def _of_query(operation: str, query: str | None) -> dict[str, Any]:
         return {}
     kind = _QUERIES.get(operation)
     if kind is None:
-        raise UnsayableError("a query where none belongs")
+        raise InexpressibleError("a query where none belongs")
     parts = [part.partition("=") for part in query.split("&")]
     if len({name for name, _, _ in parts}) != len(parts):
-        raise UnsayableError("a query that repeats itself")
+        raise InexpressibleError("a query that repeats itself")
     for name, sign, value in parts:
-        _check_spelling(f"{name}x{value}")
+        _check_encoding(f"{name}x{value}")
         if not sign:
-            raise UnsayableError("a query without values")
+            raise InexpressibleError("a query without values")
     return _named(kind, {name: unquote(value) for name, _, value in parts})
 
 
 def _named(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
     names = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
     if not given.keys() <= names.keys():
-        raise UnsayableError("members that nobody knows")
+        raise InexpressibleError("unknown members")
     return {names[name]: value for name, value in given.items()}
 
 
-def _headers(asked: Request) -> dict[str, str]:
-    headers = {name.lower(): value for name, value in asked.headers.items()}
-    if asked.body is not None and "content-type" not in headers:
-        raise UnsayableError("a body without a type")
-    if len(headers) < len(asked.headers) or headers.keys() & _OF_HTTP or not all(map(_is_plain, headers.values())):
-        raise UnsayableError("headers")
+def _headers(request: Request) -> dict[str, str]:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    if request.body is not None and "content-type" not in headers:
+        raise InexpressibleError("a body without a type")
+    if len(headers) < len(request.headers) or headers.keys() & _OF_HTTP or not all(map(_is_plain, headers.values())):
+        raise InexpressibleError("headers")
     return headers
 
 
@@ -265,7 +267,7 @@ def _token(token: str | None) -> dict[str, str]:
     if token is None:
         return {}
     if not token or not _is_plain(token):
-        raise UnsayableError("token")
+        raise InexpressibleError("token")
     return {"token": token}
 
 
@@ -273,19 +275,19 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.strip() == text and (text.isprintable() or not text)
 
 
-def _check_it_says(asked: Request, found: re.Match[str], said: Said) -> None:
-    """Check that the call says what was asked, no more and no less; raises InvalidArgumentError too."""
-    call = getattr(request_specs, said.operation)(**said.arguments)
-    organisation = encode_path_segment(said.options["organisation"], "organisation")
-    place = f"/api/v3/organizations/{organisation}/ai/sessions{call.path}"
-    assert place == asked.path.partition("?")[0].removeprefix(said.prefix)
-    defaults = _DEFAULTS.get(said.operation, {})
+def _check_call(request: Request, found: re.Match[str], client_call: ClientCall) -> None:
+    """Check that the call sends exactly this request; raises InvalidArgumentError too."""
+    call = getattr(request_specs, client_call.operation)(**client_call.arguments)
+    organisation = encode_path_segment(client_call.options["organisation"], "organisation")
+    path = f"/api/v3/organizations/{organisation}/ai/sessions{call.path}"
+    assert path == request.path.partition("?")[0].removeprefix(client_call.prefix)
+    defaults = _DEFAULTS.get(client_call.operation, {})
     if call.body is None:
         parts = set(found["query"].split("&")) if found["query"] else set()
-        spelled = {f"{name}={value}" for name, value in defaults.items()}
-        assert set(call.query.split("&")) - {""} in (parts, parts | spelled)
+        parameters = {f"{name}={value}" for name, value in defaults.items()}
+        assert set(call.query.split("&")) - {""} in (parts, parts | parameters)
     else:
-        given = {name: value for name, value in json.loads(asked.body or b"").items() if value is not None}
+        given = {name: value for name, value in json.loads(request.body or b"").items() if value is not None}
         sent = repr(_sorted(json.loads(call.body)))
         assert sent in {repr(_sorted(given)), repr(_sorted({**defaults, **given}))}
 
@@ -295,7 +297,7 @@ def _sorted(members: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def check_failure(error: SessionaryError, response: Response) -> None:
-    """Check that what the client raised is what the answer says."""
+    """Check that the client's error agrees with the response."""
     assert error.status == response.status_code
     assert isinstance(error, _KINDS[error.status]), error
     assert error.request_id == response.headers["x-request-id"]
@@ -303,19 +305,19 @@ def check_failure(error: SessionaryError, response: Response) -> None:
         return
     problem = response.json()
     assert (type(error).code, error.code) == (problem["code"], problem["code"])
-    # The client adds to a refused token where it is to be given.
+    # For a refused token the client adds where to set it.
     assert error.detail.startswith(problem["detail"].rstrip("."))
     assert error.detail == problem["detail"] or error.status == HTTPStatus.UNAUTHORIZED
     assert [msgspec.structs.asdict(fault) for fault in error.field_errors] == problem.get("errors", [])
     assert error.retry_after == (float(response.headers["retry-after"]) if "retry-after" in response.headers else None)
 
 
-def check_answer(answer: Any, response: Response) -> None:
-    """Check that what the client returned is what the answer says, member by member."""
-    told = response.json()
-    answers, members = (answer.data, told) if isinstance(told, list) else ([answer], [told])
-    assert len(answers) == len(members)
-    for each, member in zip(answers, members, strict=True):
+def check_result(result: Any, response: Response) -> None:
+    """Check that the client's result agrees with the response, member by member."""
+    content = response.json()
+    results, members = (result.data, content) if isinstance(content, list) else ([result], [content])
+    assert len(results) == len(members)
+    for each, member in zip(results, members, strict=True):
         assert repr(each.to_dict()) == repr(member)
 
 
@@ -323,13 +325,15 @@ def check_answer(answer: Any, response: Response) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--tally", type=Path, help="where to write how many requests went which way, as JSON")
+    parser.addoption(
+        "--tally", type=Path, help="the file for the numbers of requests sent through the client and directly, as JSON"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     tally: Counter[str] = Counter()
     config.stash[_TALLY] = tally
-    # Half of the callers speak through the blocking client, half through the awaitable one.
+    # Half of the callers use the blocking client, half the asynchronous one.
     flavours = cycle(FLAVOURS)
     Caller.make_transport = lambda port: ThroughClient(port, next(flavours), tally)
 
@@ -340,9 +344,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    place = config.getoption("--tally")
-    if place is not None:
-        place.write_bytes(as_json(config.stash[_TALLY]))
+    path = config.getoption("--tally")
+    if path is not None:
+        path.write_bytes(as_json(config.stash[_TALLY]))
 
 
 _TALLY: Final = pytest.StashKey[Counter[str]]()

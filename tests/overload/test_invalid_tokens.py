@@ -22,7 +22,7 @@ from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.queries import read_queries
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.store import SqliteStore
-from tests.conformance.making import NOVEMBER, HandClock
+from tests.conformance.builders import START_TIME, ManualClock
 from tests.unit.server.operations.test_rate_limiter import HandTimer
 
 TOKENS = 100_000
@@ -44,14 +44,14 @@ class CountingStore(SqliteStore):
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[CountingStore]:
-    migrate(tmp_path / "store.db", NOVEMBER)
-    store = await CountingStore.open(tmp_path / "store.db", HandClock(), 10.0)
+    migrate(tmp_path / "store.db", START_TIME)
+    store = await CountingStore.open(tmp_path / "store.db", ManualClock(), 10.0)
     yield store
     await store.close()
 
 
 def application_on(store: SqliteStore) -> Application:
-    clock = HandClock()
+    clock = ManualClock()
     limits = Limits(organisation_rate=RateLimit(requests_per_second=1e6), token_rate=RateLimit(requests_per_second=1e6))
     service = Service(
         store=store,
@@ -92,15 +92,15 @@ def memory_bytes() -> int:
 @pytest.mark.slow
 async def test_a_hundred_thousand_invalid_tokens_cost_a_look_up_each_and_bounded_memory(store: CountingStore) -> None:
     application = application_on(store)
-    _, good = await create_token(TokenIssuer(store, HandClock(), secrets.token_bytes), "acme", "good")
+    _, good = await create_token(TokenIssuer(store, ManualClock(), secrets.token_bytes), "acme", "good")
     assert await status_of(application, good) == 200
     store.look_ups = 0
     before = memory_bytes()
 
     statuses: Counter[int] = Counter()
     for first in range(0, TOKENS, AT_ONCE):
-        asking = (status_of(application, invalid_token(number)) for number in range(first, first + AT_ONCE))
-        statuses.update(await asyncio.gather(*asking))
+        calls = (status_of(application, invalid_token(number)) for number in range(first, first + AT_ONCE))
+        statuses.update(await asyncio.gather(*calls))
 
     assert statuses == {401: TOKENS}
     assert store.look_ups == TOKENS
@@ -118,7 +118,7 @@ async def test_a_token_of_the_wrong_form_is_never_looked_up(store: CountingStore
 
 
 def test_a_look_up_reads_one_row_by_its_index(tmp_path: Path) -> None:
-    migrate(tmp_path / "store.db", NOVEMBER)
+    migrate(tmp_path / "store.db", START_TIME)
     file = apsw.Connection(str(tmp_path / "store.db"))
     plan = [row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {read_queries('sqlite')['find_tokens']}", {"id": "a"})]
     file.close()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sessionary.models import Status
 from sessionary.server.store.base import Command, Create, Delete, Extend, IdempotencyKey, Outcome, Update, Versions
-from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, compact, first_user_text
+from tests.conformance.builders import DAY, HOUR, MINUTE, Ids, ManualClock, encode_message, first_user_text
 from tests.reference import ReferenceStore
 
 ORGANISATIONS = ("demo", "Demo", "other")
@@ -84,7 +84,7 @@ class DeleteDraft(Draft):
 class Scenario:
     """Makes commands from drafts, and applies them to the reference for the expected outcomes."""
 
-    def __init__(self, clock: HandClock, ids: Ids) -> None:
+    def __init__(self, clock: ManualClock, ids: Ids) -> None:
         self.clock = clock
         self.ids = ids
         self.reference = ReferenceStore(clock)
@@ -124,7 +124,7 @@ class Scenario:
                 messages = given.messages
                 return Update(
                     **common,
-                    messages=None if messages is None else tuple(map(compact, messages)),
+                    messages=None if messages is None else tuple(map(encode_message, messages)),
                     message_times=self._times(given.ages, messages or ()),
                     first_user_text=first_user_text(messages or ()),
                     tokens_used=given.tokens_used,
@@ -152,7 +152,7 @@ class Scenario:
             model=given.model,
             metadata=given.metadata,
             expires_after=given.minutes * MINUTE,
-            messages=tuple(map(compact, given.messages)),
+            messages=tuple(map(encode_message, given.messages)),
             message_times=self._times(given.ages, given.messages),
             first_user_text=first_user_text(given.messages),
             idempotency_key=given.idempotency_key,
@@ -312,6 +312,6 @@ described: st.SearchStrategy[Draft] = st.one_of(
 batches = st.lists(described, min_size=1, max_size=8)
 
 
-def plain(spelled: bytes) -> str:
-    """Spell JSON so that equal means equal: 1, 1.0 and true differ, the order of members does not count."""
-    return repr(json.loads(spelled, object_pairs_hook=sorted))
+def plain(encoded: bytes) -> str:
+    """Return a comparable form of JSON: 1, 1.0 and true differ, the order of members does not matter."""
+    return repr(json.loads(encoded, object_pairs_hook=sorted))

@@ -87,7 +87,7 @@ class DictionaryStore:
 
     async def list_sessions(self, query: ListQuery) -> Page:
         """Read sessions, newest first."""
-        asked = {
+        filters = {
             "organisation": query.organisation,
             "user_id": query.user_id,
             "session_group": query.session_group,
@@ -99,7 +99,7 @@ class DictionaryStore:
             for session in self.sessions.values()
             if session.expires_at > self._clock()
             and session.id < query.after
-            and all(value in (None, getattr(session, name)) for name, value in asked.items())
+            and all(value in (None, getattr(session, name)) for name, value in filters.items())
         ]
         found.sort(key=lambda session: session.id, reverse=True)
         rows = [(session.id, encode_summary(session), session.metadata) for session in found[query.offset :]]

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sessionary.errors import PreconditionFailedError, SessionaryError, SessionNotFoundError
 from sessionary.server.store.base import Command, Conversation, ListQuery, Outcome, Page, SweepResult, Window
-from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids, sweep_all
+from tests.conformance.builders import DAY, HOUR, MINUTE, Ids, ManualClock, sweep_all
 from tests.property.commands import (
     GROUPS,
     MODELS,
@@ -41,7 +41,7 @@ class Engine(Protocol):
 class Comparison(RuleBasedStateMachine):
     """An engine that starts empty, and the reference: both must give the same results."""
 
-    def __init__(self, runner: asyncio.Runner, engine: Engine, clock: HandClock, ids: Ids) -> None:
+    def __init__(self, runner: asyncio.Runner, engine: Engine, clock: ManualClock, ids: Ids) -> None:
         super().__init__()
         self._runner = runner
         self._engine = engine
@@ -89,7 +89,7 @@ class Comparison(RuleBasedStateMachine):
     def move_to_the_next_expiry(self, before: int) -> None:
         """Let time pass until something expires, or to the moment before."""
         expiries = self._scenario.reference.expiries()
-        coming = [instant - before for instant in expiries if instant - before > self._clock()]
+        coming = [expiry - before for expiry in expiries if expiry - before > self._clock()]
         if coming:
             self._clock.move(coming[0] - self._clock())
         self._compare_everything()
@@ -127,13 +127,13 @@ class Comparison(RuleBasedStateMachine):
         limit=st.integers(1, 5),
         offset=st.integers(0, 4),
     )
-    def filter(self, **asked: Any) -> None:
+    def filter(self, **filters: Any) -> None:
         """List what matches, in offset pages and after each session."""
 
         async def compare() -> None:
-            await self._compare_list(ListQuery(**asked))
+            await self._compare_list(ListQuery(**filters))
             for _, session_id in self._scenario.sessions[-4:]:
-                await self._compare_list(ListQuery(**asked, after=session_id))
+                await self._compare_list(ListQuery(**filters, after=session_id))
 
         self._run(compare())
 

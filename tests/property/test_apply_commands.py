@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sessionary.errors import SessionaryError
 from sessionary.server.store.base import Command, Outcome
 from sessionary.server.store.rules import BatchResult, apply_command, apply_commands, idempotency_key_id
-from tests.conformance.making import DAY, HOUR, MINUTE, HandClock, Ids
+from tests.conformance.builders import DAY, HOUR, MINUTE, Ids, ManualClock
 from tests.property.commands import Draft, Scenario, batches, create_drafts
 from tests.property.dictionary_store import DictionaryStore
 from tests.property.profiles import search
@@ -30,7 +30,7 @@ Drafts = tuple[list[Draft], list[tuple[list[Draft], int]]]
 
 def run_on_reference(scenario: Drafts) -> tuple[list[tuple[list[Command], list[Outcome]]], list[int]]:
     """Make the commands of a scenario; return them with the expected outcomes, and the time of each batch."""
-    clock = HandClock()
+    clock = ManualClock()
     maker = Scenario(clock, Ids())
 
     async def apply_all_to_reference() -> tuple[list[tuple[list[Command], list[Outcome]]], list[int]]:
@@ -63,7 +63,7 @@ def apply_on(store: DictionaryStore, commands: Sequence[Command], now: int) -> B
 @given(scenarios)
 def test_applying_a_batch_equals_applying_its_commands_one_after_another(scenario: Drafts) -> None:
     applied, times = run_on_reference(scenario)
-    clock = HandClock()
+    clock = ManualClock()
     together, alone = DictionaryStore(clock), DictionaryStore(clock)
 
     for (commands, expected), now in zip(applied, times, strict=True):
@@ -81,7 +81,7 @@ def test_applying_a_batch_equals_applying_its_commands_one_after_another(scenari
 @given(scenarios)
 def test_rows_are_written_once_and_in_order_and_nothing_read_is_changed(scenario: Drafts) -> None:
     applied, times = run_on_reference(scenario)
-    clock = HandClock()
+    clock = ManualClock()
     store = DictionaryStore(clock)
 
     for (commands, _), now in zip(applied, times, strict=True):
@@ -103,7 +103,7 @@ def test_rows_are_written_once_and_in_order_and_nothing_read_is_changed(scenario
 @given(scenarios)
 def test_applying_a_command_changes_no_state_and_is_deterministic(scenario: Drafts) -> None:
     applied, times = run_on_reference(scenario)
-    clock = HandClock()
+    clock = ManualClock()
     store = DictionaryStore(clock)
 
     for (commands, _), now in zip(applied, times, strict=True):
@@ -130,7 +130,7 @@ def test_applying_a_command_changes_no_state_and_is_deterministic(scenario: Draf
 @given(scenarios)
 def test_a_message_block_follows_the_last_one_without_a_gap(scenario: Drafts) -> None:
     applied, times = run_on_reference(scenario)
-    clock = HandClock()
+    clock = ManualClock()
     store = DictionaryStore(clock)
 
     for (commands, _), now in zip(applied, times, strict=True):

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from sessionary.server.store.opening import migrate, open_store
-from tests.conformance.making import HandClock, Ids
+from tests.conformance.builders import Ids, ManualClock
 from tests.harness.postgres import PostgresServer
 from tests.property.dictionary_store import DictionaryStore
 from tests.property.machine import Comparison, Engine
@@ -28,7 +28,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def compare(runner: asyncio.Runner, engine: Engine, clock: HandClock, effort: settings) -> None:
+def compare(runner: asyncio.Runner, engine: Engine, clock: ManualClock, effort: settings) -> None:
     ids = Ids()
 
     class Here(Comparison):
@@ -39,7 +39,7 @@ def compare(runner: asyncio.Runner, engine: Engine, clock: HandClock, effort: se
 
 
 def compare_database(runner: asyncio.Runner, url: str, effort: settings) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     runner.run(migrate(url, clock()))
     store = runner.run(open_store(url, clock, SECONDS_MAX))
     try:
@@ -49,7 +49,7 @@ def compare_database(runner: asyncio.Runner, url: str, effort: settings) -> None
 
 
 def test_the_rows_of_apply_commands_give_the_results_of_the_reference(runner: asyncio.Runner) -> None:
-    clock = HandClock()
+    clock = ManualClock()
 
     compare(runner, DictionaryStore(clock), clock, search(examples=100, steps=25))
 

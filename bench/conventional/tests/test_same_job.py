@@ -75,53 +75,53 @@ def client(contender: HttpContender, dialect: object) -> httpx.Client:
 
 
 def create(api: httpx.Client, **fields: object) -> str:
-    answer = api.post("sessions", json={"userId": "ann", **fields})
-    assert answer.status_code == 201
-    return str(answer.json()["sessionId"])
+    response = api.post("sessions", json={"userId": "ann", **fields})
+    assert response.status_code == 201
+    return str(response.json()["sessionId"])
 
 
 def get(api: httpx.Client, session: str) -> Session:
-    answer = api.get(f"sessions/{session}")
-    assert answer.status_code == 200
-    found: Session = answer.json()
+    response = api.get(f"sessions/{session}")
+    assert response.status_code == 200
+    found: Session = response.json()
     return found
 
 
-def instant(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     assert text.endswith("Z")
     return datetime.fromisoformat(text)
 
 
 def test_create_answers_with_the_id_and_the_expiry_asked_for(api: httpx.Client) -> None:
-    answer = api.post("sessions", json={"userId": "ann", "expirationMinutes": 90})
-    created = answer.json()
-    assert answer.status_code == 201
+    response = api.post("sessions", json={"userId": "ann", "expirationMinutes": 90})
+    created = response.json()
+    assert response.status_code == 201
     assert created.keys() == {"sessionId", "status", "expiresAt", "createdAt"}
     assert created["status"] == "active"
-    assert instant(created["expiresAt"]) - instant(created["createdAt"]) == timedelta(minutes=90)
+    assert parse_time(created["expiresAt"]) - parse_time(created["createdAt"]) == timedelta(minutes=90)
 
 
 def test_get_returns_what_was_created(api: httpx.Client) -> None:
     fields = {"userId": "bob", "sessionGroup": "g", "metadata": {"a": 1, "modelId": "m"}, "initialMessages": TURN}
     found = get(api, create(api, **fields))
     assert [{name: message[name] for name in ("role", "content")} for message in found["messages"]] == TURN
-    assert all(instant(message["created_at"]) for message in found["messages"])
+    assert all(parse_time(message["created_at"]) for message in found["messages"])
     assert (found["user_id"], found["session_group"], found["status"]) == ("bob", "g", "active")
     assert found["metadata"] == {"a": 1, "modelId": "m"}
     assert (found["title"], found["model"]) == ("Who is there?", "m")
     assert (found["total_messages"], found["total_tokens"]) == (2, 0)
-    assert all(instant(found[member]) for member in TIMESTAMP_MEMBERS)
+    assert all(parse_time(found[member]) for member in TIMESTAMP_MEMBERS)
 
 
 def test_an_update_appends_in_order_and_adds_up_tokens(api: httpx.Client) -> None:
     session = create(api, initialMessages=TURN)
-    answers = [
+    responses = [
         api.put(f"sessions/{session}", json={"newMessages": [{"role": "user", "content": text}], "tokensUsed": 5})
         for text in ("one", "two")
     ]
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert answers[1].json().keys() == {"sessionId", "status", "totalMessages", "totalTokens", "updatedAt"}
-    assert (answers[1].json()["totalMessages"], answers[1].json()["totalTokens"]) == (4, 10)
+    assert [response.status_code for response in responses] == [200, 200]
+    assert responses[1].json().keys() == {"sessionId", "status", "totalMessages", "totalTokens", "updatedAt"}
+    assert (responses[1].json()["totalMessages"], responses[1].json()["totalTokens"]) == (4, 10)
     assert [message["content"] for message in get(api, session)["messages"]][2:] == ["one", "two"]
 
 
@@ -133,8 +133,8 @@ def test_further_members_of_a_message_are_kept(api: httpx.Client) -> None:
 
 def test_metadata_is_merged_and_null_removes_a_key(api: httpx.Client) -> None:
     session = create(api, metadata={"kept": 1, "gone": 2})
-    answer = api.put(f"sessions/{session}", json={"metadata": {"gone": None, "new": 3}, "status": "completed"})
-    assert answer.json()["status"] == "completed"
+    response = api.put(f"sessions/{session}", json={"metadata": {"gone": None, "new": 3}, "status": "completed"})
+    assert response.json()["status"] == "completed"
     assert get(api, session)["metadata"] == {"kept": 1, "new": 3}
 
 
@@ -147,11 +147,11 @@ def test_a_title_comes_from_the_first_user_message_and_then_stays(api: httpx.Cli
 
 def test_extensions_add_up(api: httpx.Client) -> None:
     session = create(api)
-    before = instant(get(api, session)["expires_at"])
-    answers = [api.put(f"sessions/{session}/extend", json=fields) for fields in ({"additionalMinutes": 5}, {})]
-    assert answers[0].json().keys() == {"sessionId", "expiresAt", "message"}
-    assert answers[0].json()["message"] == "Session extended by 5 minutes"
-    assert instant(answers[1].json()["expiresAt"]) - before == timedelta(minutes=65)
+    before = parse_time(get(api, session)["expires_at"])
+    responses = [api.put(f"sessions/{session}/extend", json=fields) for fields in ({"additionalMinutes": 5}, {})]
+    assert responses[0].json().keys() == {"sessionId", "expiresAt", "message"}
+    assert responses[0].json()["message"] == "Session extended by 5 minutes"
+    assert parse_time(responses[1].json()["expiresAt"]) - before == timedelta(minutes=65)
 
 
 def test_a_deleted_session_is_gone(api: httpx.Client) -> None:
@@ -210,10 +210,10 @@ async def test_appends_at_once_to_one_session_all_arrive(api: httpx.Client) -> N
     session = create(api)
     limits = httpx.Limits(max_connections=16)
     async with httpx.AsyncClient(base_url=api.base_url, headers=api.headers, limits=limits, timeout=60) as concurrent:
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(concurrent.put(f"sessions/{session}", json={"newMessages": TURN, "tokensUsed": 1}) for _ in range(64))
         )
-    assert {answer.status_code for answer in answers} == {200}
-    assert sorted(answer.json()["totalMessages"] for answer in answers) == list(range(2, 130, 2))
+    assert {response.status_code for response in responses} == {200}
+    assert sorted(response.json()["totalMessages"] for response in responses) == list(range(2, 130, 2))
     found = get(api, session)
     assert (len(found["messages"]), found["total_messages"], found["total_tokens"]) == (128, 128, 64)

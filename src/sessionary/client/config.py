@@ -94,7 +94,7 @@ class ServerCapabilities:
     def __init__(self) -> None:
         """Know nothing yet."""
         self.supports_idempotency_keys: bool | None = None
-        """None until the server has sent a response that tells."""
+        """None until a response has shown it."""
 
     def learn_from(self, response: httpx2.Response) -> None:
         """Note whether the server supports idempotency keys; errors of a gateway on the way tell nothing."""

@@ -162,7 +162,7 @@ def _text(problem: dict[str, Any], member: str) -> str:
 def _field_errors(problem: dict[str, Any]) -> tuple[FieldError, ...]:
     given = problem.get("errors")
     objects = [fault for fault in given if isinstance(fault, dict)] if isinstance(given, list) else []
-    return tuple(FieldError(_text(fault, "pointer"), _text(fault, "detail")) for fault in objects)
+    return tuple(FieldError(_text(member, "pointer"), _text(member, "detail")) for member in objects)
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

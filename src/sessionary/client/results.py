@@ -111,7 +111,7 @@ class Session(ListedSession):
 
     messages: StoredMessages = field(default_factory=list)
     messages_offset: int | None = None
-    """How many messages precede the first one returned; only if a window of messages was asked for."""
+    """How many messages precede the first one returned; only if a window of messages was requested."""
 
     def _wire_fields(self) -> Iterator[FieldInfo]:
         return (

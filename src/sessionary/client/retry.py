@@ -1,4 +1,4 @@
-"""The attempts of one call: what to send, what the response means, whether to retry. No I/O happens here."""
+"""Retrying with exponential backoff and jitter: what each attempt of a call sends, and whether to retry. No I/O."""
 
 from typing import Any, Final, Generic
 
@@ -72,7 +72,7 @@ class Attempts(Generic[T]):
         self._failures = 0
         self._may_be_done = False
         self._unconfirmed: SessionaryError | None = None
-        """The error of a write, while the server is asked whether it supports idempotency keys."""
+        """The error of a write, while a probe finds out whether the server supports idempotency keys."""
         if spec.method != "GET":
             self._headers.setdefault(IDEMPOTENCY_KEY, f'"{dependencies.unique_id()}"')
         self._headers.update(_injected_headers(dependencies))
@@ -143,7 +143,7 @@ class Attempts(Generic[T]):
         return pause
 
     def _build_probe(self, waits: dict[str, float | None]) -> httpx2.Request:
-        """Build an OPTIONS request, whose response tells whether the server supports idempotency keys."""
+        """Build an OPTIONS request, whose response shows whether the server supports idempotency keys."""
         headers = self._headers.copy()
         for name in (IDEMPOTENCY_KEY, "Content-Type"):
             headers.pop(name, None)
@@ -179,7 +179,7 @@ class Attempts(Generic[T]):
             return not isinstance(error, APITimeoutError)
         if not _is_transient(error):
             return False
-        # If nothing is known of the server yet, it is asked first whether it supports idempotency keys.
+        # If nothing is known of the server yet, a probe finds out first whether it supports idempotency keys.
         is_lost = isinstance(error, APIConnectionError) or error.status in _GATEWAY_ERRORS
         is_unknown = self._config.capabilities.supports_idempotency_keys is None
         return self._is_safe_to_repeat(error) or (is_unknown and (is_lost or self._unconfirmed is not None))

@@ -79,9 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 30.0
     idle_seconds: Annotated[Seconds, Meta(description="How long a connection may stay open between requests.")] = 75.0
     connections: Annotated[int, Meta(ge=1, le=100_000, description="How many connections may be open at once.")] = 2_000
-    shutdown_seconds: Annotated[
-        Seconds, Meta(description="How long requests may take to finish after the server was told to stop.")
-    ] = 6.0
+    shutdown_seconds: Annotated[Seconds, Meta(description="How long requests may take to finish after SIGTERM.")] = 6.0
     organisation_rate: Annotated[
         RequestsPerSecond,
         Meta(description="How many requests each organisation may make per second; 0 means unlimited."),

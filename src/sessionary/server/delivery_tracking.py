@@ -43,7 +43,7 @@ class SocketDelivery(Delivery):
                 self._socket = _duplicate(transport)
 
     def stop_counting(self) -> None:
-        """Stop counting written bytes and ask the kernel, because something other than responses is written."""
+        """Stop counting written bytes and query the kernel, because something other than responses is written."""
         self._counts_written = False
 
     def offset(self) -> int:
@@ -76,7 +76,7 @@ class SocketDelivery(Delivery):
             self._drop(_ALL_BYTES)
         if self.registry is not None and self.unconfirmed:
             try:
-                # With TLS the socket is already closed, so only a duplicate could be asked.
+                # With TLS the socket is already closed, so only a duplicate could be queried.
                 if socket_copy is None and not self.detects_loss_late:
                     socket_copy = _duplicate(transport)
                 self._drop(_ALL_BYTES if socket_copy is None else _acknowledged_bytes(socket_copy))
@@ -139,7 +139,7 @@ class _ClosedSocketWatch:
 
 
 def _duplicate(transport: Any) -> socket.socket:
-    # The original descriptor may be reused for another connection by the time it is asked.
+    # The original descriptor may be reused for another connection by the time it is queried.
     original = transport.get_extra_info("socket")
     return socket.socket(original.family, original.type, original.proto, os.dup(original.fileno()))
 

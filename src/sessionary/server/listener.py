@@ -1,11 +1,10 @@
-"""The listening socket, TLS, and the limit of open files."""
+"""The listening socket, and the limit of open files."""
 
 import contextlib
 import ipaddress
 import logging
 import resource
 import socket
-import ssl
 from typing import Final
 
 from sessionary.errors import InvalidRequestError, UnavailableError
@@ -14,8 +13,6 @@ from sessionary.server.config import Settings
 _BACKLOG: Final = 2048
 _OTHER_FILES: Final = 256
 """Files needed beside the connections: those of the store, and connections that are being refused."""
-# The cipher suites of TLS 1.3 are fixed. For 1.2, only those with forward secrecy.
-_TLS_1_2_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _logger: Final = logging.getLogger("sessionary.server.listener")
 
@@ -48,47 +45,6 @@ def start_accepting(listener: socket.socket) -> None:
     """Accept connections, and let another server bind the address as soon as this one has stopped."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.listen(_BACKLOG)
-
-
-class ReloadableTLSContext:
-    """A TLS context whose certificate can be replaced: open connections keep the old one, new ones get the new one."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        """Start with the certificate of this context."""
-        self.context: Final = context
-        self._current = context
-        # Called for every handshake, also if the client sends no server name.
-        context.sni_callback = self._select_context
-
-    def replace(self, context: ssl.SSLContext) -> None:
-        """Use the certificate of another context for new connections."""
-        self._current = context
-
-    def _select_context(
-        self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext
-    ) -> None:
-        if self._current is not self.context:
-            connection.context = self._current
-
-
-def load_tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Load the certificate and its key, None if none is set; raises InvalidRequestError if they cannot be used."""
-    if not settings.tls_certificate and not settings.tls_key:
-        return None
-    if not settings.tls_certificate or not settings.tls_key:
-        raise InvalidRequestError("TLS needs both --tls-certificate and --tls-key.")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_TLS_1_2_CIPHERS)
-    try:
-        # Without a password argument, OpenSSL would prompt for the password of an encrypted key on the terminal.
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
-    except OSError as error:
-        raise InvalidRequestError(
-            f"The TLS certificate {settings.tls_certificate} with the key {settings.tls_key} cannot be used:"
-            f" {error.strerror or 'they are not PEM files, do not belong together, or the key has a password'}."
-        ) from None
-    return context
 
 
 def raise_file_limit(connections: int) -> int:

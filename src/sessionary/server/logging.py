@@ -1,4 +1,7 @@
-"""Logging: one line per entry, as text on a terminal and as JSON elsewhere; never a body, a token or a message."""
+"""Logging, and the access log: one line per entry, as text on a terminal and as JSON elsewhere.
+
+A line never contains a body, a token or a message.
+"""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The response side of a connection: its requests, answered one after another, and the idle times between them."""
+"""Pipelining and keep-alive: the requests of a connection, one after another, and the idle times between them."""
 
 import asyncio
 from collections.abc import Callable

@@ -13,12 +13,12 @@ from msgspec.structs import fields
 from sessionary.errors import SessionaryError
 from sessionary.server.config import EffectiveSettings, Settings
 from sessionary.server.limits_file import load_limits
-from sessionary.server.listener import ReloadableTLSContext, load_tls_context
 from sessionary.server.logging import AccessLog, set_level
 from sessionary.server.operations.context import Service
 from sessionary.server.operations.limits import Limits
 from sessionary.server.operations.quotas import QuotaEnforcer
 from sessionary.server.operations.rate_limiter import RateLimiter
+from sessionary.server.tls import ReloadableTLSContext, load_tls_context
 
 ReadSettings = Callable[[], EffectiveSettings]
 

@@ -1,18 +1,16 @@
-"""Starting and stopping the server: settings, store, application, connections; stopped in reverse order."""
+"""Starting and stopping the server (graceful shutdown): its parts are started in order and stopped in reverse order."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from importlib.metadata import version
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-import uvicorn
 import uvloop
 from msgspec import Struct
 
@@ -24,14 +22,7 @@ from sessionary.server.database_wait import open_when_up
 from sessionary.server.http.application import Application
 from sessionary.server.http.paths import normalise_prefix
 from sessionary.server.limits_file import load_limits
-from sessionary.server.listener import (
-    ReloadableTLSContext,
-    bind_socket,
-    format_host,
-    load_tls_context,
-    raise_file_limit,
-    start_accepting,
-)
+from sessionary.server.listener import bind_socket, format_host, start_accepting
 from sessionary.server.log_queue import LogQueue
 from sessionary.server.logging import AccessLog, configure_logging, uses_json
 from sessionary.server.operations.context import Service
@@ -39,35 +30,32 @@ from sessionary.server.operations.expiry import sweep_forever
 from sessionary.server.operations.limits import Limits
 from sessionary.server.operations.session_ids import SessionIdGenerator
 from sessionary.server.operations.token_uses import flush_forever
-from sessionary.server.operations.tokens import TokenIssuer, create_first_token
-from sessionary.server.protocol import make_protocol_class
 from sessionary.server.reload import Reloader, ReloadTargets, apply_limits
-from sessionary.server.request_cycle import ConnectionLimits
 from sessionary.server.sighup import SighupHandler
 from sessionary.server.store.base import Clock, Store
 from sessionary.server.store.opening import (
     check_free,
     check_url,
-    database_location,
     migrate,
     open_store,
     pending_migrations,
     without_password,
 )
+from sessionary.server.tls import ReloadableTLSContext, load_tls_context
 from sessionary.server.unavailable_log import UnavailableLog
+from sessionary.server.uvicorn_server import STOP_SIGNALS, EventLoop, GracefulServer, make_config
+from sessionary.server.welcome import print_welcome
 
-FIRST_ORGANISATION: Final = "demo"
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 20_000
 _CLOSE_SECONDS_MAX: Final = 1.5
 _LOG_FLUSH_SECONDS_MAX: Final = 1.0
 """How long stopping waits for a log that is blocked."""
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _logger: Final = logging.getLogger("sessionary.server")
 
 
 def serve(loaded: EffectiveSettings, read: Callable[[], EffectiveSettings], *, outlives_terminal: bool = False) -> None:
-    """Run a server until it is told to stop; ``read`` loads the settings again on SIGHUP.
+    """Run a server until it is stopped by a signal; ``read`` loads the settings again on SIGHUP.
 
     Raises InvalidRequestError for invalid settings, before anything is opened, and UnavailableError if it cannot start.
     """
@@ -88,7 +76,7 @@ def serve(loaded: EffectiveSettings, read: Callable[[], EffectiveSettings], *, o
     try:
         for warning in loaded.warnings:
             _logger.warning("%s", warning)
-        uvloop.run(_cancel_on_signals(_serve(prepared, log)), loop_factory=lambda: _Loop(settings.header_seconds))
+        uvloop.run(_cancel_on_signals(_serve(prepared, log)), loop_factory=lambda: EventLoop(settings.header_seconds))
     except asyncio.CancelledError:
         # Stopped during startup: there are no requests to finish, and this is not an error.
         _log_stop(0)
@@ -105,7 +93,7 @@ def serve(loaded: EffectiveSettings, read: Callable[[], EffectiveSettings], *, o
 async def _cancel_on_signals(serving: Coroutine[Any, Any, None]) -> None:
     """Cancel the startup on SIGTERM and SIGINT, until the running server handles them itself."""
     task = asyncio.create_task(serving)
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, _cancel_startup, task, number)
     await task
 
@@ -173,7 +161,7 @@ async def _serve_requests(
     _logger.info("Listening on %s.", base_url, extra={"fields": {"address": base_url}})
     # On a terminal the log and the welcome message are mixed: the queued lines are written first.
     await asyncio.to_thread(log.flush, _LOG_FLUSH_SECONDS_MAX)
-    await _print_welcome(settings, store, clock, base_url, sys.stdout)
+    await print_welcome(settings, store, clock, base_url, sys.stdout)
     access_log = AccessLog(settings.log_level, as_json=uses_json(settings.log_format, sys.stderr), write=log.put)
     service = _service(prepared, store, clock)
     background_tasks = (
@@ -187,10 +175,9 @@ async def _serve_requests(
         gc.freeze()
         # Requests leave few cycles behind, and large bodies are millions of objects: collecting rarely is enough.
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-        config = _server_config(prepared, _application(prepared, service, access_log))
-        config.load()
-        config.ssl = prepared.tls.context if prepared.tls else None
-        server = _Server(config)
+        tls = prepared.tls.context if prepared.tls else None
+        application = _application(prepared, service, access_log)
+        server = GracefulServer(make_config(application, settings, tls, prepared.unavailable_log))
         prepared.sighup_handler.enable(reloader.request_reload)
         await server.serve(sockets=[listener])
         access_log.flush()
@@ -250,103 +237,3 @@ def _application(prepared: _Prepared, service: Service, access_log: AccessLog) -
         body_seconds_max=settings.body_seconds,
         behind_proxy=settings.behind_proxy,
     )
-
-
-def _server_config(prepared: _Prepared, application: Application) -> uvicorn.Config:
-    settings = prepared.settings
-    # A TLS connection has a second descriptor, which is asked after its end which bytes have arrived.
-    files_each = 2 if prepared.tls else 1
-    connections = raise_file_limit(settings.connections * files_each) // files_each
-    bounds = ConnectionLimits(
-        header_seconds=settings.header_seconds,
-        body_seconds=settings.body_seconds,
-        idle_seconds=settings.idle_seconds,
-        connections=connections,
-    )
-    return uvicorn.Config(
-        application,
-        http=make_protocol_class(bounds, prepared.unavailable_log),
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=int(settings.shutdown_seconds) or 1,
-    )
-
-
-class _Loop(uvloop.Loop):
-    """Limits the time of a TLS handshake to that of the headers; uvicorn leaves the default of one minute."""
-
-    def __init__(self, handshake_seconds: float) -> None:
-        super().__init__()
-        self._handshake_seconds = handshake_seconds
-
-    async def create_server(self, *arguments: Any, **named: Any) -> Any:
-        if named.get("ssl") is not None:
-            named["ssl_handshake_timeout"] = self._handshake_seconds
-        return await super().create_server(*arguments, **named)
-
-
-class _Server(uvicorn.Server):
-    """Exits with 0 after SIGTERM and SIGINT; uvicorn's own server would terminate by the signal."""
-
-    def stop(self, number: signal.Signals) -> None:
-        """Accept no more requests and stop when the accepted ones are answered; a second Ctrl-C stops at once."""
-        running = len(self.server_state.tasks)
-        if not self.should_exit:
-            _logger.info(
-                "Received %s; finishing %d requests.",
-                number.name,
-                running,
-                extra={"fields": {"signal": number.name, "requests": running}},
-            )
-        self.handle_exit(number, None)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, self.stop, number)
-        try:
-            yield
-        finally:
-            for number in _STOP_SIGNALS:
-                loop.remove_signal_handler(number)
-
-
-async def _print_welcome(settings: Settings, store: Store, clock: Clock, base_url: str, stream: TextIO) -> None:
-    # Output that is not on a terminal is usually stored, so it must not contain a secret.
-    if not stream.isatty():
-        if not await store.list_tokens(1):
-            _logger.info("There is no token yet. Create one with: sessionary tokens create --organisation NAME")
-        return
-    location = database_location(settings.database)
-    _print(f"sessionary listens on {base_url} and stores its data in {location}\n", stream)
-    if not settings.first_token:
-        return
-    text = await create_first_token(TokenIssuer(store, clock, secrets.token_bytes, "server"), FIRST_ORGANISATION)
-    if text is not None:
-        _print(_WELCOME_MESSAGE.format(base_url=base_url, token=text, organisation=FIRST_ORGANISATION), stream)
-
-
-def _print(text: str, stream: TextIO) -> None:
-    # In one write, so that no log line comes in between.
-    stream.write(text)
-    stream.flush()
-
-
-_WELCOME_MESSAGE: Final = """
-A first token for the organisation {organisation} (shown only once; create others with: sessionary tokens create):
-
-  {token}
-
-Try it:
-
-  curl -X POST {base_url}/api/v3/organizations/{organisation}/ai/sessions \\
-    -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
-    -d '{{"userId": "user-1", "initialMessages": [{{"role": "user", "content": "Hello"}}]}}'
-"""

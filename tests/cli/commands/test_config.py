@@ -37,12 +37,12 @@ def test_config_as_json_is_one_object_of_every_setting(run: Run) -> None:
     assert printed["database"] == {"value": "sqlite:///sessionary.db", "source": "default"}
 
 
-@pytest.mark.parametrize("spelling", ["postgresql://ada:geheim@db/x", "postgresql://db/x?user=ada&password=geheim"])
+@pytest.mark.parametrize("url", ["postgresql://ada:geheim@db/x", "postgresql://db/x?user=ada&password=geheim"])
 @pytest.mark.parametrize("way", ["flag", "environment", "file"])
-def test_config_hides_the_password_wherever_it_comes_from(run: Run, tmp_path: Path, spelling: str, way: str) -> None:
-    (tmp_path / "sessionary.toml").write_text(f'database = "{spelling}"\n' if way == "file" else "")
-    flags = ["--database", spelling] if way == "flag" else []
-    environment = {"SESSIONARY_DATABASE": spelling} if way == "environment" else {}
+def test_config_hides_the_password_wherever_it_comes_from(run: Run, tmp_path: Path, url: str, way: str) -> None:
+    (tmp_path / "sessionary.toml").write_text(f'database = "{url}"\n' if way == "file" else "")
+    flags = ["--database", url] if way == "flag" else []
+    environment = {"SESSIONARY_DATABASE": url} if way == "environment" else {}
     for as_json in ([], ["--json"]):
         completed = run("config", *as_json, *flags, environment=environment)
         assert completed.returncode == 0

@@ -13,7 +13,7 @@ from sessionary import Client
 from tests.cli import sample_sessions
 from tests.cli.conftest import Run
 from tests.cli.live_server import Tenant, running_server
-from tests.client.faults import FaultProxy, InjectedFault, delayed, passed, unanswered
+from tests.client.faults import Fault, FaultProxy, delayed, passed, unanswered
 from tests.client.vendor import TOKEN, VendorServer
 from tests.harness.waiting import poll
 
@@ -132,7 +132,7 @@ def test_a_killed_export_is_resumed(run: Run, tenant: Tenant, client: Client, tm
     assert {each.name for each in tmp_path.iterdir()} == {"out.jsonl"}
 
 
-def _start_export(tenant: Tenant, proxy: FaultProxy, directory: Path, then: InjectedFault) -> subprocess.Popen[bytes]:
+def _start_export(tenant: Tenant, proxy: FaultProxy, directory: Path, then: Fault) -> subprocess.Popen[bytes]:
     """Start an export that gets its first page, and little of the second one unharmed; return in the midst of it."""
     proxy.plan = [*[passed] * 115, *[then] * 1_000]
     process = tenant.start("export", "--output", "out.jsonl", "--url", proxy.base_url, directory=directory)

@@ -16,8 +16,8 @@ from tests.cli import sample_sessions
 from tests.cli.conftest import Run
 from tests.cli.live_server import Tenant, running_server
 from tests.client.faults import (
+    Fault,
     FaultProxy,
-    InjectedFault,
     delayed,
     dropped_after,
     dropped_before,
@@ -147,7 +147,7 @@ def test_sharegpt_is_detected_and_read(run_import: Import, stored: Stored) -> No
 
 
 def chatgpt(*nodes: dict[str, Any], **members: Any) -> dict[str, Any]:
-    """A conversation of ChatGPT's export: a chain of nodes, and what else is asked for."""
+    """A conversation of ChatGPT's export: a chain of nodes, and the given other members."""
     mapping: dict[str, Any] = {"root": {"id": "root", "message": None, "parent": None, "children": []}}
     parent = "root"
     for number, node in enumerate(nodes):
@@ -429,7 +429,7 @@ def test_an_import_survives_a_killed_server_or_is_resumed_without_duplicates(
     assert found == sample_sessions.count_sessions(sample_sessions.lines(file))
 
 
-def _start_import(tenant: Tenant, proxy: FaultProxy, file: Path, then: InjectedFault, *words: str) -> Popen[bytes]:
+def _start_import(tenant: Tenant, proxy: FaultProxy, file: Path, then: Fault, *words: str) -> Popen[bytes]:
     """Start an import, of whose requests sixty pass unharmed and the others do not; return in the midst of it."""
     proxy.plan = [*[passed] * 60, *[then] * 1_000]
     begun = len(proxy.arrived)

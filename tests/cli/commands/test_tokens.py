@@ -84,8 +84,8 @@ def test_the_secret_is_in_no_file_of_the_store(tokens: Tokens, tmp_path: Path) -
     assert files
     for file in files:
         content = file.read_bytes()
-        for spelling in (secret.encode(), secret.upper().encode(), bytes.fromhex(secret), secret.encode("utf-16-le")):
-            assert spelling not in content, file.name
+        for encoded in (secret.encode(), secret.upper().encode(), bytes.fromhex(secret), secret.encode("utf-16-le")):
+            assert encoded not in content, file.name
 
 
 def test_list_shows_every_token_oldest_first_and_no_secret(tokens: Tokens) -> None:

@@ -18,7 +18,7 @@ encode = msgspec.json.encode
 HI = {"role": "user", "content": "Hi"}
 
 
-def ours(*messages: Any, **members: Any) -> dict[str, Any]:
+def own_record(*messages: Any, **members: Any) -> dict[str, Any]:
     """A session of our own export."""
     return {"user_id": "ada", "messages": list(messages), **members}
 
@@ -26,7 +26,7 @@ def ours(*messages: Any, **members: Any) -> dict[str, Any]:
 def test_a_valid_record_is_not_changed() -> None:
     item = {"type": "reasoning", "content": {"any": 1}}
     messages = [HI, {"role": "tool", "content": [], "created_at": NOW}, item, HI | {"type": "event", "content": None}]
-    parsed = read(ours(*messages, title=" T ", metadata={"a": [None]}, created_at=NOW, status="completed"))
+    parsed = read(own_record(*messages, title=" T ", metadata={"a": [None]}, created_at=NOW, status="completed"))
     assert parsed.session.messages == messages
     assert (parsed.session.title, parsed.session.metadata) == (" T ", {"a": [None]})
     assert (parsed.session.created_at, parsed.session.status) == (NOW, "completed")
@@ -111,7 +111,7 @@ def test_of_duplicate_keys_the_last_is_used_and_the_others_are_excluded(space: s
     ],
 )
 def test_fields_of_the_wrong_type_are_kept_as_metadata_or_converted(name: str, value: Any, kept: Any) -> None:
-    parsed = read(ours(HI, **{name: value}))
+    parsed = read(own_record(HI, **{name: value}))
     assert getattr(parsed.session, name) == kept
     assert parsed.session.messages == [HI]
     assert parsed.log.changes
@@ -120,7 +120,7 @@ def test_fields_of_the_wrong_type_are_kept_as_metadata_or_converted(name: str, v
 
 
 def test_long_names_stay_distinct_when_shortened() -> None:
-    first, second = (read(ours(HI, user_id="x" * 300 + end)).session for end in "ab")
+    first, second = (read(own_record(HI, user_id="x" * 300 + end)).session for end in "ab")
     assert len(first.user_id) == len(second.user_id) == constants.NAME_LENGTH_MAX
     assert first.user_id != second.user_id
     assert first.metadata == {"imported": {"user_id": "x" * 300 + "a"}}
@@ -129,7 +129,7 @@ def test_long_names_stay_distinct_when_shortened() -> None:
 @pytest.mark.parametrize("name", ["user_id", "session_group", "model"])
 def test_changed_names_stay_distinct_and_their_originals_are_kept(name: str) -> None:
     given = ["a\7b", "a\1b", "a b", "a b\n", "\x7fa b"]
-    results = [read(ours(HI, **{name: each})) for each in given]
+    results = [read(own_record(HI, **{name: each})) for each in given]
     kept = [getattr(parsed.session, name) for parsed in results]
     assert len(set(kept)) == len(given)
     assert kept[2] == "a b"
@@ -144,7 +144,7 @@ def test_changed_names_stay_distinct_and_their_originals_are_kept(name: str) -> 
 @pytest.mark.parametrize(
     "record",
     [
-        ours,
+        own_record,
         lambda message: {"messages": [message], "user": "ada"},
         lambda message: {"conversations": [message]},
         lambda message: {"chat": {"messages": [message]}},
@@ -165,7 +165,7 @@ def test_a_message_without_content_gets_empty_content(record: Any, beside: dict[
 def test_null_content_beside_tool_calls_is_kept() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    for record in (ours(message), {"messages": [message]}):
+    for record in (own_record(message), {"messages": [message]}):
         parsed = read(record)
         assert parsed.session.messages == [message]
         assert not parsed.log.changes
@@ -177,7 +177,7 @@ def test_digits_beyond_double_precision_are_lost() -> None:
 
 
 def test_a_long_title_is_shortened_and_the_original_kept() -> None:
-    record = read(ours(HI, title="x" * 600)).session
+    record = read(own_record(HI, title="x" * 600)).session
     assert len(record.title or "") == constants.TITLE_LENGTH_MAX
     assert record.metadata == {"imported": {"title": "x" * 600}}
 
@@ -200,12 +200,12 @@ def test_a_long_title_is_shortened_and_the_original_kept() -> None:
     ],
 )
 def test_a_message_may_be_any_json_value(message: Any, kept: Any) -> None:
-    parsed = read(ours(HI, message, HI))
+    parsed = read(own_record(HI, message, HI))
     assert parsed.session.messages == [HI, kept, HI]
 
 
 def test_nul_is_kept_in_messages_and_replaced_in_metadata() -> None:
-    parsed = read(ours(HI | {"content": "a\0"}, metadata={"a": ["\0"], "b\0": "\\u0000"}))
+    parsed = read(own_record(HI | {"content": "a\0"}, metadata={"a": ["\0"], "b\0": "\\u0000"}))
     assert parsed.session.messages[0]["content"] == "a\0"
     assert parsed.session.metadata == {"a": ["\ufffd"], "b\ufffd": "\\u0000"}
 
@@ -231,15 +231,15 @@ def test_values_beyond_the_nesting_limit_become_text(depth: int, end: str) -> No
 @pytest.mark.parametrize("levels", [60, 61])
 def test_values_at_the_nesting_limit_are_kept(levels: int) -> None:
     message = HI | {"x": json.loads("[" * levels + "]" * levels)}
-    assert read(ours(message)).session.messages == [message]
+    assert read(own_record(message)).session.messages == [message]
     metadata = {"x": json.loads("[" * 62 + "]" * 62)}
-    assert read(ours(HI, metadata=metadata)).session.metadata == metadata
+    assert read(own_record(HI, metadata=metadata)).session.metadata == metadata
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "\0", "🙂", "\n"])
 def test_a_message_that_is_too_long_is_split_into_parts_that_fit(letter: str) -> None:
     text = letter * 2_500_000
-    parsed = read(ours(HI, {"role": "user", "content": text, "name": "n"}, HI))
+    parsed = read(own_record(HI, {"role": "user", "content": text, "name": "n"}, HI))
     first, *parts, last = parsed.session.messages
     assert (first, last) == (HI, HI)
     assert "".join(part["content"] for part in parts) == text
@@ -250,7 +250,9 @@ def test_a_message_that_is_too_long_is_split_into_parts_that_fit(letter: str) ->
 
 def test_a_long_value_that_is_not_text_is_excluded() -> None:
     image = {"type": "image", "data": "z" * 1_500_000}
-    parsed = read(ours({"role": "user", "content": [image, {"type": "text", "text": "Hi"}], "big": ["y" * 2_000_000]}))
+    parsed = read(
+        own_record({"role": "user", "content": [image, {"type": "text", "text": "Hi"}], "big": ["y" * 2_000_000]})
+    )
     (message,) = parsed.session.messages
     assert message["content"][1] == {"type": "text", "text": "Hi"}
     assert "leftovers file" in message["content"][0]["data"]
@@ -266,7 +268,7 @@ def test_metadata_that_is_too_long_is_excluded_largest_members_first() -> None:
     assert parsed.session.metadata == {"a": "b", "small": 1}
     assert [(each.member, each.value) for each in parsed.log.excluded] == [("metadata.tools", tools)]
     many = {f"k{n}": "x" * 1_000 for n in range(100)}
-    parsed = read(ours(HI, metadata=many))
+    parsed = read(own_record(HI, metadata=many))
     assert len(encode(parsed.session.metadata)) <= constants.METADATA_BYTES_MAX
     aside = {each.member.removeprefix("metadata."): each.value for each in parsed.log.excluded}
     assert parsed.session.metadata | aside == many
@@ -274,7 +276,7 @@ def test_metadata_that_is_too_long_is_excluded_largest_members_first() -> None:
 
 def test_times_that_a_server_does_not_accept_are_moved_to_metadata() -> None:
     messages = [HI | {"created_at": NOW}, HI | {"created_at": NOW, "metadata": 5}, HI | {"metadata": {"a": 1}}]
-    parsed = read(ours(*messages, created_at=NOW, metadata={"imported": 7}))
+    parsed = read(own_record(*messages, created_at=NOW, metadata={"imported": 7}))
     move_timestamps_to_metadata(parsed)
     assert parsed.session.created_at is None
     assert parsed.session.metadata == {"imported": {"imported": 7, "created_at": NOW}}
@@ -287,7 +289,7 @@ def test_times_that_a_server_does_not_accept_are_moved_to_metadata() -> None:
 
 def test_a_message_with_too_many_values_becomes_text() -> None:
     parts = [{"a": 1}] * 60_000
-    parsed = read(ours(HI | {"content": parts, "x": [[]] * 90_000}))
+    parsed = read(own_record(HI | {"content": parts, "x": [[]] * 90_000}))
     (message,) = parsed.session.messages
     assert json.loads(message["content"]) == parts
     assert json.loads(message["x"]) == [[]] * 90_000
@@ -298,7 +300,7 @@ def test_messages_with_many_values_are_sent_in_requests_that_a_server_accepts() 
     large: dict[str, Any] = HI | {"x": [[]] * 49_000}
     small: dict[str, Any] = HI | {"x": [1] * 90}
     for messages in ([large] * 3, [small] * 999, [large, *[small] * 999]):
-        record = read(ours(*messages, metadata={"y": [1] * 20_000})).session
+        record = read(own_record(*messages, metadata={"y": [1] * 20_000})).session
         create, *updates = plan_calls(record, len(encode(messages)), 60)
         sent = [create.arguments["initial_messages"] or [], *(each.arguments["new_messages"] for each in updates)]
         assert [message for turn in sent for message in turn] == messages
@@ -310,8 +312,8 @@ def test_messages_with_many_values_are_sent_in_requests_that_a_server_accepts() 
 def test_a_message_at_the_size_limit_is_not_split(time: dict[str, str]) -> None:
     bare = len(encode(HI | {"content": ""}))
     fits = HI | {"content": "x" * (constants.MESSAGE_BYTES_MAX - bare)} | time
-    assert read(ours(fits)).session.messages == [fits]
-    assert len(read(ours(fits | {"content": fits["content"] + "x"})).session.messages) > 1
+    assert read(own_record(fits)).session.messages == [fits]
+    assert len(read(own_record(fits | {"content": fits["content"] + "x"})).session.messages) > 1
 
 
 def test_a_rejection_reason_has_no_repetition() -> None:

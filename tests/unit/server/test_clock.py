@@ -9,17 +9,17 @@ class FakeClocks:
     """The clocks of a machine, in seconds, which change only when a test sets them."""
 
     def __init__(self) -> None:
-        self.wall = 1_700_000_000.0
+        self.system_time = 1_700_000_000.0
         self.monotonic = 5.0
 
     def advance(self, seconds: float) -> None:
-        self.wall += seconds
+        self.system_time += seconds
         self.monotonic += seconds
 
 
 def test_the_clock_returns_the_time_in_milliseconds() -> None:
     clocks = FakeClocks()
-    clock = steady_clock(lambda: clocks.wall, lambda: clocks.monotonic)
+    clock = steady_clock(lambda: clocks.system_time, lambda: clocks.monotonic)
     assert clock() == 1_700_000_000_000
     clocks.advance(1.2345)
     assert clock() == 1_700_000_001_234
@@ -28,24 +28,24 @@ def test_the_clock_returns_the_time_in_milliseconds() -> None:
 
 def test_the_clock_follows_when_the_system_clock_is_set_forward() -> None:
     clocks = FakeClocks()
-    clock = steady_clock(lambda: clocks.wall, lambda: clocks.monotonic)
+    clock = steady_clock(lambda: clocks.system_time, lambda: clocks.monotonic)
     before = clock()
-    clocks.wall += 3600
+    clocks.system_time += 3600
     assert clock() == before + 3_600_000
 
 
 def test_the_clock_runs_at_half_speed_after_the_system_clock_was_set_back() -> None:
     clocks = FakeClocks()
-    clock = steady_clock(lambda: clocks.wall, lambda: clocks.monotonic)
+    clock = steady_clock(lambda: clocks.system_time, lambda: clocks.monotonic)
     before = clock()
-    clocks.wall -= 60
+    clocks.system_time -= 60
     assert clock() == before
     clocks.advance(10)
     assert clock() == before + 5_000
     clocks.advance(90)
     assert clock() == before + 50_000
     clocks.advance(20)
-    assert clock() == before + 60_000 == int(clocks.wall * 1000), "now they agree again"
+    assert clock() == before + 60_000 == int(clocks.system_time * 1000), "now they agree again"
     clocks.advance(20)
     assert clock() == before + 80_000
 

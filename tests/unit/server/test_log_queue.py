@@ -27,7 +27,7 @@ def notice(count: int) -> str:
     return f"{count} dropped\n"
 
 
-def test_a_blocked_pipe_blocks_nobody_and_gets_a_notice_of_dropped_lines(pipe: tuple[int, TextIO]) -> None:
+def test_a_blocked_pipe_does_not_block_the_server_and_gets_a_notice_of_dropped_lines(pipe: tuple[int, TextIO]) -> None:
     reading, writing = pipe
     queue = LogQueue(stream_writer(writing), notice, bytes_max=100_000)
     line = "x" * 999 + "\n"

@@ -144,7 +144,7 @@ class FileImport:
         await importer.run(records, split_source.unit, advance, in_order=in_order)
 
     async def _read_server_time(self, client: "sessionary.AsyncClient") -> None:
-        # Any response also tells the client whether this server supports idempotency keys, and so what it may retry.
+        # Any response also shows the client whether this server supports idempotency keys, and so what it may retry.
         with contextlib.suppress(PermissionDeniedError):
             response = await client.with_raw_response.list_sessions(limit=1)
             read_options = self._options.read_options._replace(now=latest_time(response.headers.get("Date")))

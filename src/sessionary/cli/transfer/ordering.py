@@ -83,7 +83,7 @@ def order_ties(records: Iterator[RawRecord], time_of: _TimeOf) -> Iterator[RawRe
         before = StartTime("", newest_first=False)
         previous: RawRecord | None = None
         for record in records:
-            # A record that will be rejected does not separate its neighbours.
+            # A record that will be rejected does not separate the records around it.
             start_time = (time_of(record.text) if record.text else None) or before
             is_tie = bool(start_time.time) and start_time == before
             if previous is not None:

@@ -1,7 +1,8 @@
 """The ASGI application.
 
 Every request takes the same steps: match its path, find the route, authenticate the token, check organisation and
-scope, check sizes and media type, call the handler.
+scope, check the rate limit, check sizes and media type, call the handler. There is no middleware: ``_respond`` is the
+whole sequence.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Decoding of request bodies into the structs that declare them."""
+"""Decoding (deserialising) request bodies into the structs that declare them.
+
+Bodies are read, within their size limit, in ``requests.py``; ``strict_json.py`` parses the JSON.
+"""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""Cursors of lists: the id of the last session of a page, in base64url without padding."""
+"""Pagination cursors: the id of the last session of a page, in base64url without padding."""
 
 import base64
 import binascii

@@ -1,4 +1,7 @@
-"""The ``Idempotency-Key`` header."""
+"""Parsing the ``Idempotency-Key`` header, and hashing the request.
+
+Whether a key is new, a replay or a misuse is decided where commands are applied: ``store/rules.py``.
+"""
 
 import hashlib
 import re

@@ -19,7 +19,7 @@ COLLECTION: Final = "/ai/sessions"
 SESSION: Final = "/ai/sessions/{sessionId}"
 EXTENSION: Final = "/ai/sessions/{sessionId}/extend"
 
-_SPELLINGS: Final = frozenset({b"organizations", b"organisations"})
+_COLLECTION_NAMES: Final = frozenset({b"organizations", b"organisations"})
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SLASHES: Final = re.compile(rb"/{2,}")
 _PREFIX_SAFE: Final = "/%!$&'()*+,;=:@~"
@@ -56,8 +56,8 @@ def strip_prefix(prefix: str, raw_path: bytes, server_paths: Collection[bytes]) 
     if not prefix:
         return path
     encoded_prefix = prefix.encode()
-    # A proxy may have removed the prefix already, and our own paths may begin with the same text (`/api`): so match
-    # first. No path of ours is another one of ours with something before it, so this is never ambiguous.
+    # A proxy may have removed the prefix already, and the paths of the API start with `/api`, which may also be the
+    # prefix: so match first. No path of the API ends with another one, so this is never ambiguous.
     if not path.startswith(encoded_prefix + b"/") or path in server_paths or _match(path) is not None:
         return path
     return path[len(encoded_prefix) :]
@@ -77,15 +77,15 @@ def match_route(path: bytes) -> RouteMatch:
 
 def _match(path: bytes) -> _RawMatch | None:
     match path.split(b"/"):
-        case [b"", b"api", b"v3", spelling, organisation, b"ai", b"sessions"]:
+        case [b"", b"api", b"v3", name, organisation, b"ai", b"sessions"]:
             template, session_id = COLLECTION, b""
-        case [b"", b"api", b"v3", spelling, organisation, b"ai", b"sessions", session_id] if session_id:
+        case [b"", b"api", b"v3", name, organisation, b"ai", b"sessions", session_id] if session_id:
             template = SESSION
-        case [b"", b"api", b"v3", spelling, organisation, b"ai", b"sessions", session_id, b"extend"] if session_id:
+        case [b"", b"api", b"v3", name, organisation, b"ai", b"sessions", session_id, b"extend"] if session_id:
             template = EXTENSION
         case _:
             return None
-    return (template, organisation, session_id) if spelling in _SPELLINGS else None
+    return (template, organisation, session_id) if name in _COLLECTION_NAMES else None
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): ``If-Match`` and ``If-None-Match``.
+"""Conditional requests (RFC 9110, section 13): ``If-Match`` (optimistic locking) and ``If-None-Match``.
 
 A session's entity tag is its version in quotes: version 3 has the tag ``"3"``. Lists have no tag.
 """

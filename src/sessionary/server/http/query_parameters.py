@@ -15,7 +15,7 @@ from sessionary.server.operations.validation import to_field_error
 _INTEGER: Final = re.compile(r"[0-9]+|-0*[1-9][0-9]*")
 _DIGITS_MAX: Final = 18
 _OUT_OF_RANGE: Final = 10**_DIGITS_MAX
-"""Stands for any integer of more digits: it is beyond every bound of ours."""
+"""Stands for any integer of more digits: it is beyond every limit of a parameter."""
 
 
 class ParameterReader:

@@ -1,4 +1,4 @@
-"""What is known of a request when it has been answered, for the access log."""
+"""The record of a request for the access log, which ``server/logging.py`` writes."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Reading of requests: their headers, and their bodies within bounds of size and time."""
+"""Reading requests: their headers, and their bodies within the limits of size and time."""
 
 import asyncio
 import re

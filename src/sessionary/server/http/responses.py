@@ -1,4 +1,4 @@
-"""HTTP responses: their status, headers and bodies, made of the results and errors of the operations."""
+"""HTTP responses: results and errors of the operations, serialised to a status, headers (security too) and a body."""
 
 import math
 from collections.abc import Sequence

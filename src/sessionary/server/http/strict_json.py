@@ -1,8 +1,8 @@
 """Strict decoding of JSON: refuses what two JSON readers could understand differently.
 
-msgspec accepts duplicate keys (the last one wins), integers of any size and any depth. These are checked here, with one
-walk over the decoded values. What would hold the event loop for long is refused before it is decoded: too many values,
-and integers of so many digits that converting them takes long.
+msgspec accepts duplicate keys (the last one wins), integers of any size, and nesting of any depth. These are checked
+here, with one walk over the decoded values. What would hold the event loop for long is refused before it is decoded:
+too many values, and integers of so many digits that converting them takes long.
 """
 
 import asyncio

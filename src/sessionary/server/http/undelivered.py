@@ -120,7 +120,7 @@ class Delivery:
         """Whether the client will send nothing more: it is gone, or waits for its response."""
         self.is_lost: bool = False
         self.closes = False
-        """Whether the server closes the connection after the response, because the client asked for that."""
+        """Whether the server closes the connection after the response, because the client requested that."""
 
     def offset(self) -> int:
         """Return how many more bytes than ``written`` the connection has sent."""

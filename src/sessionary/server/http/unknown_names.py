@@ -1,7 +1,7 @@
 """Unknown names in bodies and query strings.
 
 They are ignored, because later clients may send more than this server knows. But a name that is nearly a known one is a
-mistake: ignoring it would lose what was sent, or list what was not asked for. So ``sesionGroup`` is refused, with
+mistake: ignoring it would lose what was sent, or list what was not requested. So ``sesionGroup`` is refused, with
 ``sessionGroup`` as the name that is meant. A caller can also have every unknown name refused (``strict``).
 """
 
@@ -77,7 +77,7 @@ def _is_similar(name: str, known: str) -> bool:
 
 
 def _is_within_edits(edits: int, one: str, other: str) -> bool:
-    """Return whether the edit distance (insert, delete, change or swap neighbours) is at most ``edits``."""
+    """Return whether the edit distance (insert, delete, change or swap characters) is at most ``edits``."""
     same = 0
     while same < min(len(one), len(other)) and one[same] == other[same]:
         same += 1

@@ -1,4 +1,7 @@
-"""Deleting expired sessions. A session is invisible as soon as it expires; the sweeper only reclaims its space."""
+"""Deleting expired sessions in the background (housekeeping).
+
+A session is invisible as soon as it expires; the sweeper only reclaims its space.
+"""
 
 import asyncio
 import logging

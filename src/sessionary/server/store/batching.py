@@ -1,7 +1,7 @@
 """Batches: what arrives while one batch runs goes into the next one.
 
 Nothing is delayed to fill a batch. An idle store adds no latency; under load the batches grow until the database is
-busy all the time.
+busy all the time. A request that would wait too long is rejected at once (load shedding).
 """
 
 import asyncio

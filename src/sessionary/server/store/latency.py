@@ -1,4 +1,4 @@
-"""Estimates how long a batch takes, and from that how many items a batch may hold."""
+"""Estimates how long a batch takes, and from that how many items a batch may hold (its size adapts to the load)."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""A bounded queue that is fair: each organisation has a queue of its own, and they are served round robin."""
+"""A bounded, fair queue (back-pressure): each organisation has a queue of its own, and they are served round robin.
+
+An item for which there is no room is rejected at once (load shedding).
+"""
 
 from collections import deque
 from collections.abc import Iterator

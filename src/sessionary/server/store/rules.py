@@ -1,5 +1,7 @@
 """Every rule of what a command does, as one pure function: state and command in, state and outcome out.
 
+Idempotency keys and preconditions (optimistic locking) are decided here too.
+
 An engine reads the sessions that a batch names, calls ``apply_commands`` with its commands in order, and writes what
 changed. Nothing here reads a clock, a database or a setting.
 """

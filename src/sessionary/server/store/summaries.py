@@ -1,4 +1,4 @@
-"""Summaries: what lists and reads show of a session, encoded once when it changes, not each time it is read."""
+"""Summaries: what lists and reads show of a session, serialised when it changes, not each time it is read."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final

@@ -12,7 +12,7 @@ from sessionary.server.http.auth import CACHE_SECONDS, Authenticator
 from sessionary.server.operations.token_uses import TokenUses
 from sessionary.server.operations.tokens import TokenIssuer, create_token
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import HandClock, Making
+from tests.conformance.builders import CommandBuilder, ManualClock
 from tests.harness.proxy import Proxy
 from tests.reference import ReferenceStore
 from tests.unit.server.operations.test_rate_limiter import HandTimer
@@ -23,8 +23,8 @@ COUNT = 64
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -34,19 +34,19 @@ async def proxy(postgres_database: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def store(proxy: Proxy, clock: HandClock) -> AsyncIterator[PostgresStore]:
+async def store(proxy: Proxy, clock: ManualClock) -> AsyncIterator[PostgresStore]:
     async with opened(proxy.url, clock) as store:
         yield store
 
 
-async def headers_of_new_tokens(store: PostgresStore, clock: HandClock, count: int) -> list[bytes]:
+async def headers_of_new_tokens(store: PostgresStore, clock: ManualClock, count: int) -> list[bytes]:
     maker = TokenIssuer(store, clock, secrets.token_bytes)
     made = [await create_token(maker, "demo", "ci") for _ in range(count)]
     return [b"Bearer " + text.encode() for _, text in made]
 
 
 async def test_concurrent_requests_with_one_token_share_a_lookup(
-    store: PostgresStore, clock: HandClock, proxy: Proxy
+    store: PostgresStore, clock: ManualClock, proxy: Proxy
 ) -> None:
     (header,) = await headers_of_new_tokens(store, clock, 1)
     timer = HandTimer()
@@ -61,7 +61,7 @@ async def test_concurrent_requests_with_one_token_share_a_lookup(
     assert proxy.sent.count(EXECUTE) == 1
 
 
-async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: HandClock, proxy: Proxy) -> None:
+async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: ManualClock, proxy: Proxy) -> None:
     headers = await headers_of_new_tokens(store, clock, COUNT)
     timer = HandTimer()
     authenticator = Authenticator(store, clock, TokenUses(), timer)
@@ -75,7 +75,9 @@ async def test_many_tokens_are_looked_up_together(store: PostgresStore, clock: H
     assert proxy.sent.count(EXECUTE) <= 2
 
 
-async def test_a_cancelled_request_does_not_cancel_the_lookup_of_others(store: PostgresStore, clock: HandClock) -> None:
+async def test_a_cancelled_request_does_not_cancel_the_lookup_of_others(
+    store: PostgresStore, clock: ManualClock
+) -> None:
     (header,) = await headers_of_new_tokens(store, clock, 1)
     authenticator = Authenticator(store, clock, TokenUses())
     first, second = (asyncio.ensure_future(authenticator.authenticate(header)) for _ in range(2))
@@ -89,7 +91,7 @@ async def test_a_cancelled_request_does_not_cancel_the_lookup_of_others(store: P
 
 
 async def test_a_revoked_token_is_valid_for_five_seconds_at_most_while_the_clock_stands_still(
-    store: PostgresStore, clock: HandClock
+    store: PostgresStore, clock: ManualClock
 ) -> None:
     (header,) = await headers_of_new_tokens(store, clock, 1)
     timer = HandTimer()
@@ -106,7 +108,7 @@ async def test_a_revoked_token_is_valid_for_five_seconds_at_most_while_the_clock
 
 
 async def test_the_use_of_a_valid_token_is_recorded_at_lookup_and_written_once(
-    store: PostgresStore, clock: HandClock, proxy: Proxy
+    store: PostgresStore, clock: ManualClock, proxy: Proxy
 ) -> None:
     good, revoked = await headers_of_new_tokens(store, clock, 2)
     uses = TokenUses()
@@ -130,7 +132,7 @@ async def test_the_use_of_a_valid_token_is_recorded_at_lookup_and_written_once(
     assert kept == {by_header[good].id: clock.now, by_header[revoked].id: None}
 
 
-async def test_uses_that_could_not_be_written_are_written_the_next_time(clock: HandClock) -> None:
+async def test_uses_that_could_not_be_written_are_written_the_next_time(clock: ManualClock) -> None:
     class Away(ReferenceStore):
         away = True
 
@@ -140,7 +142,7 @@ async def test_uses_that_could_not_be_written_are_written_the_next_time(clock: H
             await super().note_token_uses(used_at)
 
     store, uses = Away(clock), TokenUses()
-    await store.create_token(Making(clock).token("t1"))
+    await store.create_token(CommandBuilder(clock).token("t1"))
     uses.record("t1", 5)
     with pytest.raises(StoreUnavailableError):
         await uses.flush(store)

@@ -9,14 +9,14 @@ import pytest
 from sessionary.errors import StoreUnavailableError
 from sessionary.server.operations.expiry import BATCH_MAX, sweep, sweep_forever
 from sessionary.server.store.base import SweepResult
-from tests.conformance.making import HOUR, HandClock, Making, apply_all, listed, listing
+from tests.conformance.builders import HOUR, CommandBuilder, ManualClock, apply_all, list_query, listed
 from tests.reference import ReferenceStore
 
 
 class FlakyStore(ReferenceStore):
     """The reference store, which records the limits of its sweeps, and fails as often as a test sets."""
 
-    def __init__(self, clock: HandClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.limits: list[int] = []
         self.outages = 0
@@ -35,18 +35,18 @@ class FlakyStore(ReferenceStore):
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def store(clock: HandClock) -> FlakyStore:
+def store(clock: ManualClock) -> FlakyStore:
     return FlakyStore(clock)
 
 
-async def create_sessions(store: FlakyStore, clock: HandClock, sessions: int) -> None:
-    making = Making(clock)
-    await apply_all(store, [making.create() for _ in range(sessions)])
+async def create_sessions(store: FlakyStore, clock: ManualClock, sessions: int) -> None:
+    build = CommandBuilder(clock)
+    await apply_all(store, [build.create() for _ in range(sessions)])
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
@@ -64,22 +64,22 @@ async def run_sweeper_during(store: FlakyStore, body: Callable[[], Awaitable[Non
     assert sweeper.cancelled()
 
 
-async def test_a_sweep_deletes_everything_expired_in_bounded_batches(store: FlakyStore, clock: HandClock) -> None:
+async def test_a_sweep_deletes_everything_expired_in_bounded_batches(store: FlakyStore, clock: ManualClock) -> None:
     await create_sessions(store, clock, 2 * BATCH_MAX + 7)
     clock.move(HOUR)
     assert await sweep(store) == 2 * BATCH_MAX + 7
     assert store.limits == [BATCH_MAX] * 3
-    assert await listed(store, listing()) == []
+    assert await listed(store, list_query()) == []
 
 
-async def test_a_sweep_without_expired_sessions_is_one_batch(store: FlakyStore, clock: HandClock) -> None:
+async def test_a_sweep_without_expired_sessions_is_one_batch(store: FlakyStore, clock: ManualClock) -> None:
     await create_sessions(store, clock, 5)
     assert await sweep(store) == 0
     assert len(store.limits) == 1
 
 
 async def test_the_sweeper_repeats_and_logs_what_it_deleted(
-    store: FlakyStore, clock: HandClock, caplog: pytest.LogCaptureFixture
+    store: FlakyStore, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
 
@@ -95,7 +95,7 @@ async def test_the_sweeper_repeats_and_logs_what_it_deleted(
 
 
 async def test_the_sweeper_survives_an_outage_of_the_store(
-    store: FlakyStore, clock: HandClock, caplog: pytest.LogCaptureFixture
+    store: FlakyStore, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     await create_sessions(store, clock, 3)
@@ -110,7 +110,7 @@ async def test_the_sweeper_survives_an_outage_of_the_store(
 
 
 async def test_the_sweeper_survives_and_logs_an_internal_error(
-    store: FlakyStore, clock: HandClock, caplog: pytest.LogCaptureFixture
+    store: FlakyStore, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     await create_sessions(store, clock, 3)

@@ -33,7 +33,18 @@ from sessionary.server.store.base import (
 )
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.store import SqliteStore
-from tests.conformance.making import MINUTE, NOVEMBER, OTHER, HandClock, Making, apply_all, delete, extend, update, user
+from tests.conformance.builders import (
+    MINUTE,
+    OTHER,
+    START_TIME,
+    CommandBuilder,
+    ManualClock,
+    apply_all,
+    delete,
+    extend,
+    update,
+    user,
+)
 from tests.unit.server.operations.test_rate_limiter import HandTimer
 
 ALLOWED = 10
@@ -42,13 +53,13 @@ StoreType = TypeVar("StoreType", bound=SqliteStore)
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def making(clock: HandClock) -> Making:
-    return Making(clock)
+def build(clock: ManualClock) -> CommandBuilder:
+    return CommandBuilder(clock)
 
 
 @pytest.fixture
@@ -63,11 +74,11 @@ class OpenStore(Protocol):
 
 
 @pytest.fixture
-async def open_store(tmp_path: Path, clock: HandClock) -> AsyncIterator[OpenStore]:
+async def open_store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[OpenStore]:
     opened: list[SqliteStore] = []
 
     async def open_one(kind: type[StoreType], /) -> StoreType:
-        migrate(tmp_path / "store.db", NOVEMBER)
+        migrate(tmp_path / "store.db", START_TIME)
         store = await kind.open(tmp_path / "store.db", clock, 10.0)
         opened.append(store)
         return store
@@ -85,7 +96,7 @@ async def store(open_store: OpenStore) -> SqliteStore:
 class SlowMeasurementStore(SqliteStore):
     """A store that can be paused between measuring and returning the result."""
 
-    def __init__(self, path: Path, clock: HandClock, seconds_max: float) -> None:
+    def __init__(self, path: Path, clock: ManualClock, seconds_max: float) -> None:
         super().__init__(path, clock, seconds_max)
         self.measured = asyncio.Event()
         self.released = asyncio.Event()
@@ -129,13 +140,13 @@ def count_type(kind: type, outcomes: list[Outcome]) -> int:
 
 
 async def test_concurrent_creates_stop_exactly_at_the_quota(
-    store: SqliteStore, making: Making, timer: HandTimer
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     for _ in range(3):
-        await store.apply(making.create())
+        await store.apply(build.create())
     enforcer = enforcer_with(store, timer, sessions=ALLOWED)
 
-    outcomes = await try_apply_all(enforcer, [making.create() for _ in range(100)])
+    outcomes = await try_apply_all(enforcer, [build.create() for _ in range(100)])
 
     assert count_type(Created, outcomes) == ALLOWED - 3
     assert count_type(QuotaExceededError, outcomes) == 100 - (ALLOWED - 3)
@@ -143,9 +154,9 @@ async def test_concurrent_creates_stop_exactly_at_the_quota(
 
 
 async def test_concurrent_appends_stop_exactly_at_the_quota_of_bytes(
-    store: SqliteStore, making: Making, timer: HandTimer
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
-    create = making.create(user("a" * 100))
+    create = build.create(user("a" * 100))
     one = stored_size_of(create)
     enforcer = enforcer_with(store, timer, stored_bytes=ALLOWED * one)
     assert isinstance(await enforcer.apply(create), Created)
@@ -159,125 +170,131 @@ async def test_concurrent_appends_stop_exactly_at_the_quota_of_bytes(
 
 
 async def test_a_change_that_adds_no_usage_is_never_refused(
-    store: SqliteStore, making: Making, timer: HandTimer
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
-    sessions = [making.create(user()) for _ in range(3)]
+    sessions = [build.create(user()) for _ in range(3)]
     await apply_all(store, sessions)
     enforcer = enforcer_with(store, timer, sessions=1, stored_bytes=1)
 
-    assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
+    assert isinstance(await try_apply(enforcer, build.create()), QuotaExceededError)
     assert isinstance(await try_apply(enforcer, update(sessions[0], user())), QuotaExceededError)
     assert isinstance(await try_apply(enforcer, update(sessions[0], metadata={"a": 1})), Updated)
     assert not isinstance(await try_apply(enforcer, extend(sessions[0])), Exception)
     assert isinstance(await try_apply(enforcer, delete(sessions[0])), Deleted)
 
 
-async def test_a_deletion_makes_room_at_once(store: SqliteStore, making: Making, timer: HandTimer) -> None:
+async def test_a_deletion_makes_room_at_once(store: SqliteStore, build: CommandBuilder, timer: HandTimer) -> None:
     enforcer = enforcer_with(store, timer, sessions=1)
     for _ in range(20):
-        session = making.create()
+        session = build.create()
         assert isinstance(await try_apply(enforcer, session), Created)
-        assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
+        assert isinstance(await try_apply(enforcer, build.create()), QuotaExceededError)
         assert isinstance(await try_apply(enforcer, delete(session)), Deleted)
 
 
 async def test_an_expired_session_makes_room_within_a_second(
-    store: SqliteStore, making: Making, timer: HandTimer, clock: HandClock
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer, clock: ManualClock
 ) -> None:
     enforcer = enforcer_with(store, timer, sessions=1)
-    assert isinstance(await try_apply(enforcer, making.create(minutes=5)), Created)
+    assert isinstance(await try_apply(enforcer, build.create(minutes=5)), Created)
     clock.move(5 * MINUTE)
     timer.now += 1.0
 
-    assert isinstance(await try_apply(enforcer, making.create()), Created)
-    assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
+    assert isinstance(await try_apply(enforcer, build.create()), Created)
+    assert isinstance(await try_apply(enforcer, build.create()), QuotaExceededError)
 
 
 async def test_a_full_organisation_is_measured_at_most_once_a_second(
-    store: SqliteStore, making: Making, timer: HandTimer, clock: HandClock
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer, clock: ManualClock
 ) -> None:
     enforcer = enforcer_with(store, timer, sessions=1)
-    await try_apply(enforcer, making.create(minutes=5))
+    await try_apply(enforcer, build.create(minutes=5))
     timer.now += 1.0
-    assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
+    assert isinstance(await try_apply(enforcer, build.create()), QuotaExceededError)
     clock.move(5 * MINUTE)
     timer.now += 0.9
 
-    assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
+    assert isinstance(await try_apply(enforcer, build.create()), QuotaExceededError)
 
     timer.now += 0.1
-    assert isinstance(await try_apply(enforcer, making.create()), Created)
+    assert isinstance(await try_apply(enforcer, build.create()), Created)
 
 
 async def test_changes_by_other_servers_count_after_five_seconds(
-    store: SqliteStore, making: Making, timer: HandTimer
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     enforcer = enforcer_with(store, timer, sessions=ALLOWED)
-    await try_apply(enforcer, making.create())
-    await apply_all(store, [making.create() for _ in range(ALLOWED - 2)])
+    await try_apply(enforcer, build.create())
+    await apply_all(store, [build.create() for _ in range(ALLOWED - 2)])
     timer.now += 5.0
-    assert isinstance(await try_apply(enforcer, making.create()), Created)
+    assert isinstance(await try_apply(enforcer, build.create()), Created)
     await wait_until_measured()
 
-    assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
+    assert isinstance(await try_apply(enforcer, build.create()), QuotaExceededError)
 
 
-async def test_changes_during_a_measurement_count(open_store: OpenStore, making: Making, timer: HandTimer) -> None:
+async def test_changes_during_a_measurement_count(
+    open_store: OpenStore, build: CommandBuilder, timer: HandTimer
+) -> None:
     store = await open_store(SlowMeasurementStore)
     enforcer = enforcer_with(store, timer, sessions=ALLOWED)
-    await try_apply(enforcer, making.create())
+    await try_apply(enforcer, build.create())
     timer.now += 5.0
     store.released.clear()
-    assert isinstance(await try_apply(enforcer, making.create()), Created)
+    assert isinstance(await try_apply(enforcer, build.create()), Created)
     await store.measured.wait()
-    assert count_type(Created, await try_apply_all(enforcer, [making.create() for _ in range(5)])) == 5
+    assert count_type(Created, await try_apply_all(enforcer, [build.create() for _ in range(5)])) == 5
 
     store.released.set()
     await wait_until_measured()
 
-    assert count_type(Created, await try_apply_all(enforcer, [making.create() for _ in range(20)])) == ALLOWED - 7
+    assert count_type(Created, await try_apply_all(enforcer, [build.create() for _ in range(20)])) == ALLOWED - 7
     assert (await store.measure_usage("demo")).sessions == ALLOWED
 
 
-async def test_refused_and_replayed_commands_use_no_quota(store: SqliteStore, making: Making, timer: HandTimer) -> None:
+async def test_refused_and_replayed_commands_use_no_quota(
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
+) -> None:
     enforcer = enforcer_with(store, timer, sessions=2, stored_bytes=10_000)
     idempotency_key = IdempotencyKey("ada", "key", b"print")
     for _ in range(30):
-        outcome = await try_apply(enforcer, making.create(user("a" * 100), idempotency_key=idempotency_key))
+        outcome = await try_apply(enforcer, build.create(user("a" * 100), idempotency_key=idempotency_key))
         assert isinstance(outcome, Created)
-        assert isinstance(await try_apply(enforcer, update(making.create(), user("a" * 1_000))), SessionNotFoundError)
+        assert isinstance(await try_apply(enforcer, update(build.create(), user("a" * 1_000))), SessionNotFoundError)
 
-    assert isinstance(await try_apply(enforcer, making.create(user("a" * 9_000))), Created)
+    assert isinstance(await try_apply(enforcer, build.create(user("a" * 9_000))), Created)
 
 
 async def test_a_repeated_idempotency_key_is_replayed_though_the_quota_is_full(
-    store: SqliteStore, making: Making, timer: HandTimer
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     enforcer = enforcer_with(store, timer, sessions=1, stored_bytes=1_000)
-    create = making.create(user("a" * 800), idempotency_key=IdempotencyKey("ada", "begin", b"print"))
+    create = build.create(user("a" * 800), idempotency_key=IdempotencyKey("ada", "begin", b"print"))
     first = await try_apply(enforcer, create)
     assert isinstance(first, Created)
-    again = await try_apply(enforcer, making.create(user("a" * 800), idempotency_key=create.idempotency_key))
+    again = await try_apply(enforcer, build.create(user("a" * 800), idempotency_key=create.idempotency_key))
     assert isinstance(again, Created)
     assert (again.session_id, again.replayed) == (first.session_id, True)
 
     new_key = IdempotencyKey("ada", "other", b"print")
-    assert isinstance(await try_apply(enforcer, making.create(idempotency_key=new_key)), QuotaExceededError)
+    assert isinstance(await try_apply(enforcer, build.create(idempotency_key=new_key)), QuotaExceededError)
     assert isinstance(
         await try_apply(enforcer, update(create, user("a" * 800), idempotency_key=new_key)), QuotaExceededError
     )
-    missing = making.create()
+    missing = build.create()
     assert isinstance(
         await try_apply(enforcer, update(missing, user("a" * 800), idempotency_key=new_key)), QuotaExceededError
     )
     assert (await store.measure_usage("demo")).sessions == 1
 
 
-async def test_a_cancelled_command_leaves_no_reservation(store: SqliteStore, making: Making, timer: HandTimer) -> None:
+async def test_a_cancelled_command_leaves_no_reservation(
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
+) -> None:
     enforcer = enforcer_with(store, timer, sessions=ALLOWED)
-    await try_apply(enforcer, making.create())
+    await try_apply(enforcer, build.create())
     for _ in range(50):
-        task = asyncio.ensure_future(try_apply(enforcer, making.create()))
+        task = asyncio.ensure_future(try_apply(enforcer, build.create()))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait((task,))
@@ -285,21 +302,21 @@ async def test_a_cancelled_command_leaves_no_reservation(store: SqliteStore, mak
     # Until then a cancelled command counts as applied.
     timer.now += UNKNOWN_SECONDS + 1.0
 
-    outcomes = await try_apply_all(enforcer, [making.create() for _ in range(30)])
+    outcomes = await try_apply_all(enforcer, [build.create() for _ in range(30)])
 
     assert count_type(Created, outcomes) == left
     assert (await store.measure_usage("demo")).sessions == ALLOWED
 
 
 async def test_each_organisation_has_its_own_quota_or_none(
-    store: SqliteStore, making: Making, timer: HandTimer
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     limits = Limits(quota=Quota(sessions=1), quotas={"free": Quota(), "demo": Quota(sessions=2)})
     enforcer = QuotaEnforcer(store, limits, timer)
 
     created = {
         organisation: count_type(
-            Created, await try_apply_all(enforcer, [making.create(organisation=organisation) for _ in range(5)])
+            Created, await try_apply_all(enforcer, [build.create(organisation=organisation) for _ in range(5)])
         )
         for organisation in ("demo", OTHER, "free")
     }
@@ -307,22 +324,26 @@ async def test_each_organisation_has_its_own_quota_or_none(
     assert created == {"demo": 2, OTHER: 1, "free": 5}
 
 
-async def test_a_forgotten_organisation_is_measured_again(store: SqliteStore, making: Making, timer: HandTimer) -> None:
+async def test_a_forgotten_organisation_is_measured_again(
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
+) -> None:
     enforcer = enforcer_with(store, timer, remembered_max=2, sessions=1)
     names = [f"organisation-{number}" for number in range(10)]
     for name in names:
-        assert isinstance(await try_apply(enforcer, making.create(organisation=name)), Created)
+        assert isinstance(await try_apply(enforcer, build.create(organisation=name)), Created)
 
     for name in names:
-        assert isinstance(await try_apply(enforcer, making.create(organisation=name)), QuotaExceededError)
+        assert isinstance(await try_apply(enforcer, build.create(organisation=name)), QuotaExceededError)
 
 
-async def test_without_a_measurement_nothing_is_allowed(store: SqliteStore, making: Making, timer: HandTimer) -> None:
+async def test_without_a_measurement_nothing_is_allowed(
+    store: SqliteStore, build: CommandBuilder, timer: HandTimer
+) -> None:
     enforcer = enforcer_with(store, timer, sessions=1)
     await store.close()
 
     with pytest.raises(SessionaryError):
-        await enforcer.apply(making.create())
+        await enforcer.apply(build.create())
 
 
 class UnknownOutcomeStore(SqliteStore):
@@ -339,7 +360,7 @@ class UnknownOutcomeStore(SqliteStore):
 
 @pytest.mark.parametrize("error", [StoreUnavailableError, InternalServerError])
 async def test_a_change_of_unknown_outcome_counts_as_applied(
-    open_store: OpenStore, making: Making, timer: HandTimer, error: type[SessionaryError]
+    open_store: OpenStore, build: CommandBuilder, timer: HandTimer, error: type[SessionaryError]
 ) -> None:
     store = await open_store(UnknownOutcomeStore)
     store.error = error
@@ -347,7 +368,7 @@ async def test_a_change_of_unknown_outcome_counts_as_applied(
 
     outcomes: list[Outcome] = []
     for _ in range(15):
-        outcomes.append(await try_apply(enforcer, making.create()))
+        outcomes.append(await try_apply(enforcer, build.create()))
         timer.now += 0.5
 
     assert [type(outcome) for outcome in outcomes] == [error] * 5 + [QuotaExceededError] * 10
@@ -355,54 +376,54 @@ async def test_a_change_of_unknown_outcome_counts_as_applied(
 
 
 async def test_a_change_of_unknown_outcome_that_was_not_applied_makes_room_after_a_while(
-    open_store: OpenStore, making: Making, timer: HandTimer
+    open_store: OpenStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     store = await open_store(UnknownOutcomeStore)
     store.applies = False
     enforcer = enforcer_with(store, timer, sessions=3)
-    assert count_type(StoreUnavailableError, await try_apply_all(enforcer, [making.create() for _ in range(5)])) == 3
+    assert count_type(StoreUnavailableError, await try_apply_all(enforcer, [build.create() for _ in range(5)])) == 3
 
     timer.now += UNKNOWN_SECONDS - 0.1
-    assert isinstance(await try_apply(enforcer, making.create()), QuotaExceededError)
+    assert isinstance(await try_apply(enforcer, build.create()), QuotaExceededError)
     timer.now += 1.1
-    assert isinstance(await try_apply(enforcer, making.create()), StoreUnavailableError)
+    assert isinstance(await try_apply(enforcer, build.create()), StoreUnavailableError)
 
 
 async def test_a_deletion_during_a_measurement_is_counted_once(
-    open_store: OpenStore, making: Making, timer: HandTimer
+    open_store: OpenStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     store = await open_store(SlowMeasurementStore)
     enforcer = enforcer_with(store, timer, sessions=3)
-    first, second, _ = [making.create() for _ in range(3)]
-    await try_apply_all(enforcer, [first, second, making.create()])
+    first, second, _ = [build.create() for _ in range(3)]
+    await try_apply_all(enforcer, [first, second, build.create()])
     for deleted in (first, second):
         # The measurement includes the deletion, and ends after the deletion.
         timer.now += 5.0
         store.released.clear()
         store.measured.clear()
         assert isinstance(await try_apply(enforcer, delete(deleted)), Deleted)
-        creating = asyncio.ensure_future(try_apply(enforcer, making.create()))
+        creating = asyncio.ensure_future(try_apply(enforcer, build.create()))
         await store.measured.wait()
         store.released.set()
         await creating
         await wait_until_measured()
 
-    outcomes = await try_apply_all(enforcer, [making.create() for _ in range(10)])
+    outcomes = await try_apply_all(enforcer, [build.create() for _ in range(10)])
 
     assert count_type(Created, outcomes) <= 1
     assert (await store.measure_usage("demo")).sessions == 3
 
 
 async def test_a_deletion_that_ends_after_a_measurement_is_counted_once(
-    open_store: OpenStore, making: Making, timer: HandTimer
+    open_store: OpenStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     store = await open_store(LateDeletionStore)
     enforcer = enforcer_with(store, timer, sessions=3)
-    sessions = [making.create() for _ in range(3)]
+    sessions = [build.create() for _ in range(3)]
     await try_apply_all(enforcer, sessions)
     store.released.clear()
     timer.now += 5.0
-    creating = asyncio.ensure_future(try_apply(enforcer, making.create()))
+    creating = asyncio.ensure_future(try_apply(enforcer, build.create()))
     await store.started.wait()
     deleting = asyncio.ensure_future(try_apply(enforcer, delete(sessions[0])))
     await store.applied.wait()
@@ -412,7 +433,7 @@ async def test_a_deletion_that_ends_after_a_measurement_is_counted_once(
     store.released.set()
     assert isinstance(await deleting, Deleted)
 
-    await try_apply_all(enforcer, [making.create() for _ in range(10)])
+    await try_apply_all(enforcer, [build.create() for _ in range(10)])
 
     assert (await store.measure_usage("demo")).sessions == 3
 
@@ -420,7 +441,7 @@ async def test_a_deletion_that_ends_after_a_measurement_is_counted_once(
 class LateDeletionStore(SqliteStore):
     """A store that returns from a deletion late, and that measures only after the deletion was applied."""
 
-    def __init__(self, path: Path, clock: HandClock, seconds_max: float) -> None:
+    def __init__(self, path: Path, clock: ManualClock, seconds_max: float) -> None:
         super().__init__(path, clock, seconds_max)
         self.started, self.applied, self.resumed, self.released = (asyncio.Event() for _ in range(4))
         self.resumed.set()
@@ -460,15 +481,15 @@ class PagedStore(SqliteStore):
 
 
 async def test_pages_of_a_measurement_are_retried_and_none_is_counted_twice(
-    open_store: OpenStore, making: Making, timer: HandTimer
+    open_store: OpenStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     store = await open_store(PagedStore)
-    await apply_all(store, [making.create() for _ in range(20)])
+    await apply_all(store, [build.create() for _ in range(20)])
     store.requested.clear()
     store.failures = 2
     enforcer = enforcer_with(store, timer, sessions=22)
 
-    outcomes = await try_apply_all(enforcer, [making.create() for _ in range(9)])
+    outcomes = await try_apply_all(enforcer, [build.create() for _ in range(9)])
 
     assert count_type(Created, outcomes) == 2
     assert store.requested[:3] == [CURSOR_START] * 3, "a failed page is requested again"
@@ -476,19 +497,19 @@ async def test_pages_of_a_measurement_are_retried_and_none_is_counted_twice(
 
 
 async def test_during_a_slow_first_measurement_nothing_is_allowed_and_no_second_one_starts(
-    open_store: OpenStore, making: Making, timer: HandTimer
+    open_store: OpenStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     store = await open_store(SlowMeasurementStore)
     store.released.clear()
     enforcer = enforcer_with(store, timer, sessions=2)
 
     with pytest.raises(OverloadedError) as caught:
-        await enforcer.apply(making.create())
+        await enforcer.apply(build.create())
 
     assert "measured" in caught.value.reason
     assert (await SqliteStore.measure_usage(store, "demo")).sessions == 0
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(try_apply_all(enforcer, [making.create() for _ in range(5)]))
+        waiting = group.create_task(try_apply_all(enforcer, [build.create() for _ in range(5)]))
         await asyncio.sleep(0)
         assert len([task for task in asyncio.all_tasks() if task.get_name() == MEASUREMENT_TASK_NAME]) == 1
         store.released.set()
@@ -496,7 +517,7 @@ async def test_during_a_slow_first_measurement_nothing_is_allowed_and_no_second_
 
 
 async def test_a_command_that_the_store_refused_as_overloaded_uses_no_quota(
-    open_store: OpenStore, making: Making, timer: HandTimer
+    open_store: OpenStore, build: CommandBuilder, timer: HandTimer
 ) -> None:
     class Busy(SqliteStore):
         busy = True
@@ -510,7 +531,7 @@ async def test_a_command_that_the_store_refused_as_overloaded_uses_no_quota(
     enforcer = enforcer_with(store, timer, sessions=1)
     for _ in range(3):
         with pytest.raises(OverloadedError):
-            await enforcer.apply(making.create())
+            await enforcer.apply(build.create())
     store.busy = False
 
-    assert isinstance(await try_apply(enforcer, making.create()), Created)
+    assert isinstance(await try_apply(enforcer, build.create()), Created)

@@ -23,17 +23,17 @@ from sessionary.server.operations.tokens import (
     list_tokens,
     revoke_token,
 )
-from tests.conformance.making import HOUR, HandClock
+from tests.conformance.builders import HOUR, ManualClock
 from tests.reference import ReferenceStore
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def issuer(clock: HandClock) -> TokenIssuer:
+def issuer(clock: ManualClock) -> TokenIssuer:
     return TokenIssuer(ReferenceStore(clock), clock, secrets.token_bytes)
 
 
@@ -86,14 +86,14 @@ async def test_text_without_the_form_of_a_token_is_not_found(issuer: TokenIssuer
     assert await find_token(issuer.store, text) is None
 
 
-async def test_a_token_is_active_until_it_expires(issuer: TokenIssuer, clock: HandClock) -> None:
+async def test_a_token_is_active_until_it_expires(issuer: TokenIssuer, clock: ManualClock) -> None:
     token, _ = await create_token(issuer, "demo", "short", expires_at=clock() + HOUR)
     assert is_active(token, clock())
     assert is_active(token, clock() + HOUR - 1)
     assert not is_active(token, clock() + HOUR)
 
 
-async def test_a_revoked_token_is_not_active(issuer: TokenIssuer, clock: HandClock) -> None:
+async def test_a_revoked_token_is_not_active(issuer: TokenIssuer, clock: ManualClock) -> None:
     token, text = await create_token(issuer, "demo", "lost")
     await revoke_token(issuer.store, token.id)
     found = await find_token(issuer.store, text)
@@ -101,7 +101,7 @@ async def test_a_revoked_token_is_not_active(issuer: TokenIssuer, clock: HandClo
     assert not is_active(found, clock())
 
 
-async def test_tokens_are_listed_oldest_first(issuer: TokenIssuer, clock: HandClock) -> None:
+async def test_tokens_are_listed_oldest_first(issuer: TokenIssuer, clock: ManualClock) -> None:
     made = []
     for number in range(5):
         made.append((await create_token(issuer, "demo", f"{number}"))[0])
@@ -133,7 +133,7 @@ BAD = {
     "too long a name": {"name": "x" * 257},
     "no scope": {"scopes": ()},
     "an unknown scope": {"scopes": (READ, "sessions:own")},
-    "an expiry now": {"expires_at": HandClock()()},
+    "an expiry now": {"expires_at": ManualClock()()},
     "an expiry before now": {"expires_at": 0},
 }
 

@@ -55,8 +55,8 @@ class Doubler:
         return [2 * item for item in items]
 
 
-async def all_of(*answers: Awaitable[Answer]) -> list[Answer]:
-    return list(await asyncio.gather(*answers))
+async def all_of(*results: Awaitable[Answer]) -> list[Answer]:
+    return list(await asyncio.gather(*results))
 
 
 @on_virtual_time
@@ -84,13 +84,13 @@ async def test_what_arrives_while_a_batch_runs_goes_into_the_next() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits())
-    answers = [batcher.put(0)]
+    results = [batcher.put(0)]
     await run.started.wait()
 
-    answers += [batcher.put(number) for number in (1, 2, 3)]
+    results += [batcher.put(number) for number in (1, 2, 3)]
     run.gate.set()
 
-    assert await all_of(*answers) == [0, 2, 4, 6]
+    assert await all_of(*results) == [0, 2, 4, 6]
     assert run.batches == [[0], [1, 2, 3]]
 
 
@@ -109,9 +109,9 @@ async def test_items_are_run_and_get_their_results_in_order() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(batch_max=7, waiting_max=1000))
 
-    answers = await all_of(*(batcher.put(number) for number in range(500)))
+    results = await all_of(*(batcher.put(number) for number in range(500)))
 
-    assert answers == [2 * number for number in range(500)]
+    assert results == [2 * number for number in range(500)]
     assert [number for batch in run.batches for number in batch] == list(range(500))
     assert {len(batch) for batch in run.batches} == {7, 500 % 7}
 
@@ -153,15 +153,15 @@ async def test_too_many_items_are_refused_at_once() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits(waiting_max=4))
-    answers = [batcher.put(0)]
+    results = [batcher.put(0)]
     await run.started.wait()
-    answers += [batcher.put(number) for number in (1, 2, 3)]
+    results += [batcher.put(number) for number in (1, 2, 3)]
 
     with pytest.raises(OverloadedError):
         batcher.put(4)
 
     run.gate.set()
-    assert await all_of(*answers) == [0, 2, 4, 6]
+    assert await all_of(*results) == [0, 2, 4, 6]
     assert run.batches == [[0], [1, 2, 3]]
 
 
@@ -169,13 +169,13 @@ async def test_too_many_items_are_refused_at_once() -> None:
 async def test_too_many_bytes_are_refused_at_once() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(waiting_bytes_max=14))
-    answers = [batcher.put(0, 6), batcher.put(1, 4)]
+    results = [batcher.put(0, 6), batcher.put(1, 4)]
 
     with pytest.raises(OverloadedError):
         batcher.put(2, 1)
-    answers.append(batcher.put(3, 0))
+    results.append(batcher.put(3, 0))
 
-    assert await all_of(*answers) == [0, 2, 6]
+    assert await all_of(*results) == [0, 2, 6]
 
 
 @on_virtual_time
@@ -224,10 +224,10 @@ async def test_a_queue_of_late_items_has_room_again() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits(seconds_max=FAST, batch_max=1, waiting_max=4, waiting_bytes_max=4))
-    answers = [batcher.put(0, 1)]
+    results = [batcher.put(0, 1)]
     await run.started.wait()
-    answers += [batcher.put(number, 1) for number in (1, 2, 3)]
-    for outcome in await all_of(*answers):
+    results += [batcher.put(number, 1) for number in (1, 2, 3)]
+    for outcome in await all_of(*results):
         assert isinstance(outcome, OverloadedError | StoreUnavailableError)
 
     run.gate.set()
@@ -241,9 +241,9 @@ async def test_a_run_past_its_time_is_cancelled_and_its_outcome_unknown() -> Non
     run.gate.clear()
     batcher = Batcher[int, int](run, limits(seconds_max=FAST))
 
-    answers = await all_of(batcher.put(0), batcher.put(1))
+    results = await all_of(batcher.put(0), batcher.put(1))
 
-    assert [type(answer) for answer in answers] == [StoreUnavailableError] * 2
+    assert [type(result) for result in results] == [StoreUnavailableError] * 2
     assert run.running == 0
     run.gate.set()
     assert await batcher.put(3) == 6
@@ -270,8 +270,8 @@ async def test_callers_that_all_disconnected_leave_nothing_to_run() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits())
 
-    for answer in [batcher.put(number) for number in range(5)]:
-        answer.cancel()
+    for result in [batcher.put(number) for number in range(5)]:
+        result.cancel()
     await batcher.drain()
 
     assert run.batches == []
@@ -279,18 +279,18 @@ async def test_callers_that_all_disconnected_leave_nothing_to_run() -> None:
 
 
 @on_virtual_time
-async def test_a_caller_that_disconnects_while_its_batch_runs_stops_nobody() -> None:
+async def test_a_caller_that_disconnects_while_its_batch_runs_does_not_affect_others() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits())
-    answers = [batcher.put(number) for number in range(3)]
+    results = [batcher.put(number) for number in range(3)]
     await run.started.wait()
 
-    answers[1].cancel()
+    results[1].cancel()
     run.gate.set()
 
-    assert await answers[0] == 0
-    assert await answers[2] == 4
+    assert await results[0] == 0
+    assert await results[2] == 4
     assert await batcher.put(5) == 10
 
 
@@ -318,12 +318,12 @@ async def test_an_error_of_the_whole_batch_is_the_result_of_each_of_its_items(er
 
     batcher = Batcher[int, int](run, limits(batch_max=2))
 
-    answers = await all_of(*(batcher.put(number) for number in range(4)))
+    results = await all_of(*(batcher.put(number) for number in range(4)))
 
-    assert [type(answer) for answer in answers] == [type(error), type(error), int, int]
+    assert [type(result) for result in results] == [type(error), type(error), int, int]
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), KeyError("ours"), RecursionError(), MemoryError()])
+@pytest.mark.parametrize("error", [ValueError("internal"), KeyError("internal"), RecursionError(), MemoryError()])
 @on_virtual_time
 async def test_an_unexpected_error_is_logged_and_stops_nothing(
     error: Exception, caplog: pytest.LogCaptureFixture
@@ -336,10 +336,10 @@ async def test_an_unexpected_error_is_logged_and_stops_nothing(
     batcher = Batcher[int, int](run, limits(batch_max=2))
 
     with caplog.at_level(logging.ERROR, "sessionary.server.store"):
-        answers = await all_of(*(batcher.put(number) for number in range(4)))
+        results = await all_of(*(batcher.put(number) for number in range(4)))
 
-    assert [type(answer) for answer in answers] == [InternalServerError, InternalServerError, int, int]
-    assert "ours" not in str(answers[0]), "callers see nothing internal"
+    assert [type(result) for result in results] == [InternalServerError, InternalServerError, int, int]
+    assert "internal" not in str(results[0]), "callers see nothing internal"
     (record,) = caplog.records
     assert record.exc_info is not None
     assert await batcher.put(7) == 7
@@ -376,7 +376,7 @@ async def test_a_batcher_that_is_cancelled_itself_ends() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits())
-    answer = batcher.put(1)
+    result = batcher.put(1)
     await run.started.wait()
 
     (runner,) = asyncio.all_tasks() - {asyncio.current_task()}
@@ -385,14 +385,14 @@ async def test_a_batcher_that_is_cancelled_itself_ends() -> None:
 
     assert runner.cancelled()
     assert run.running == 0
-    answer.cancel()
+    result.cancel()
 
 
-@pytest.mark.parametrize("answers", [[], [1], [1, 2, 3]])
+@pytest.mark.parametrize("results", [[], [1], [1, 2, 3]])
 @on_virtual_time
-async def test_a_run_that_returns_a_wrong_number_of_results_leaves_nobody_waiting(answers: list[Answer]) -> None:
+async def test_a_run_that_returns_a_wrong_number_of_results_leaves_nobody_waiting(results: list[Answer]) -> None:
     async def run(items: Sequence[int]) -> list[Answer]:
-        return answers if len(items) > 1 else list(items)
+        return results if len(items) > 1 else list(items)
 
     batcher = Batcher[int, int](run, limits(batch_max=2, seconds_max=2))
 
@@ -408,12 +408,12 @@ async def test_a_run_that_returns_a_wrong_number_of_results_leaves_nobody_waitin
 async def test_draining_waits_for_all_that_was_accepted() -> None:
     run = Doubler()
     batcher = Batcher[int, int](run, limits(batch_max=2))
-    answers = [batcher.put(number) for number in range(7)]
+    results = [batcher.put(number) for number in range(7)]
 
     await batcher.drain()
 
-    assert all(answer.done() for answer in answers)
-    assert await all_of(*answers) == [2 * number for number in range(7)]
+    assert all(result.done() for result in results)
+    assert await all_of(*results) == [2 * number for number in range(7)]
 
 
 @on_virtual_time
@@ -431,12 +431,12 @@ async def test_draining_waits_no_longer_than_the_time_of_what_runs() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits(seconds_max=FAST))
-    answer = batcher.put(1)
+    result = batcher.put(1)
 
     async with asyncio.timeout(5):
         await batcher.drain()
 
-    assert isinstance(await answer, StoreUnavailableError)
+    assert isinstance(await result, StoreUnavailableError)
 
 
 @on_virtual_time
@@ -455,7 +455,7 @@ async def test_a_thousand_callers_over_many_batches_each_get_their_own_result() 
 
 
 @on_virtual_time
-async def test_after_an_outage_nobody_is_refused() -> None:
+async def test_after_an_outage_no_request_is_refused() -> None:
     run = Doubler()
     run.gate.clear()
     batcher = Batcher[int, int](run, limits(batch_max=1, seconds_max=FAST))

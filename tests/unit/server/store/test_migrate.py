@@ -13,15 +13,15 @@ from sessionary.server.store.migrate import Migration, newest_migration, read_mi
 from sessionary.server.store.opening import migrate, open_store, pending_migrations
 from sessionary.server.store.postgres import migrations as postgres
 from sessionary.server.store.sqlite import migrations as sqlite
-from tests.conformance.making import (
-    NOVEMBER,
-    HandClock,
-    Making,
+from tests.conformance.builders import (
+    START_TIME,
+    CommandBuilder,
+    ManualClock,
     apply_all,
-    begin,
-    contents_in,
+    contents_of,
+    create_session,
+    list_query,
     listed,
-    listing,
     update,
     user,
 )
@@ -30,7 +30,13 @@ from tests.unit.server.store.postgres.stores import ask, connected, opened
 Migrate = Callable[[str], Awaitable[object]]
 
 EXPANDS = "-- Programs from {before:04} on go on beside this.\nCREATE TABLE made_up (number integer)"
-QUERIES = [listing(), listing(user_id="u"), listing(session_group="g"), listing(model="m"), listing(offset=100_000)]
+QUERIES = [
+    list_query(),
+    list_query(user_id="u"),
+    list_query(session_group="g"),
+    list_query(model="m"),
+    list_query(offset=100_000),
+]
 CONTRACTS = "UPDATE sessions SET status = 'active'"
 
 
@@ -47,26 +53,26 @@ async def _migrate_with_newer_program(url: str, sql: str) -> None:
     made_up = Migration(number, f"{number:04}_made_up", sql.format(before=number - 1))
     known = [*read_migrations(engine), made_up]
     if engine == "sqlite":
-        sqlite.migrate(Path(url.removeprefix("sqlite:///")), NOVEMBER, known=known)
+        sqlite.migrate(Path(url.removeprefix("sqlite:///")), START_TIME, known=known)
     else:
-        await postgres.migrate(url, NOVEMBER, known)
+        await postgres.migrate(url, START_TIME, known)
 
 
 async def test_a_program_goes_on_beside_a_newer_one_that_only_expanded(url: str) -> None:
-    clock = HandClock()
-    making = Making(clock)
-    await migrate(url, NOVEMBER)
+    clock = ManualClock()
+    build = CommandBuilder(clock)
+    await migrate(url, START_TIME)
     store = await open_store(url, clock)
     try:
-        session = await begin(store, making.create())
+        session = await create_session(store, build.create())
         await _migrate_with_newer_program(url, EXPANDS)
         outcome = await store.apply(update(session, user("hello")))
         assert isinstance(outcome, Updated)
         await store.ready()
         assert await pending_migrations(url) == []
-        assert await migrate(url, NOVEMBER) == []
+        assert await migrate(url, START_TIME) == []
         again = await open_store(url, clock, shared=True)
-        assert contents_in(await again.fetch("demo", session.session_id)) == ["hello"]
+        assert contents_of(await again.fetch("demo", session.session_id)) == ["hello"]
         await again.close()
     finally:
         await store.close()
@@ -75,41 +81,41 @@ async def test_a_program_goes_on_beside_a_newer_one_that_only_expanded(url: str)
 async def test_a_file_is_not_contracted_while_a_server_has_it(tmp_path: Path) -> None:
     """Its reads would not notice."""
     url = f"sqlite:///{tmp_path / 'sessionary.db'}"
-    clock = HandClock()
-    making = Making(clock)
-    await migrate(url, NOVEMBER)
+    clock = ManualClock()
+    build = CommandBuilder(clock)
+    await migrate(url, START_TIME)
     store = await open_store(url, clock)
     try:
-        session = await begin(store, making.create(user("hello")))
+        session = await create_session(store, build.create(user("hello")))
         with pytest.raises(StoreUnavailableError, match="in use by another server"):
             await _migrate_with_newer_program(url, CONTRACTS)
-        assert contents_in(await store.fetch("demo", session.session_id)) == ["hello"]
-        await begin(store, making.create())
+        assert contents_of(await store.fetch("demo", session.session_id)) == ["hello"]
+        await create_session(store, build.create())
     finally:
         await store.close()
     await _migrate_with_newer_program(url, CONTRACTS)
     with pytest.raises(StoreUnavailableError, match="newer sessionary"):
-        await migrate(url, NOVEMBER)
+        await migrate(url, START_TIME)
 
 
 async def test_a_program_stops_beside_a_newer_one_that_contracted(url: str) -> None:
-    clock = HandClock()
-    making = Making(clock)
-    await migrate(url, NOVEMBER)
+    clock = ManualClock()
+    build = CommandBuilder(clock)
+    await migrate(url, START_TIME)
     # A file is never contracted beside a server, but may be beside an administrator's command.
     is_file = url.startswith("sqlite")
     store = await open_store(url, clock, shared=is_file)
     try:
-        session = await begin(store, making.create())
+        session = await create_session(store, build.create())
         await _migrate_with_newer_program(url, CONTRACTS)
         outcomes = [
             await store.apply(update(session, user("lost"))),
-            *(await apply_all(store, [making.create(), making.create(user("lost"))])),
+            *(await apply_all(store, [build.create(), build.create(user("lost"))])),
         ]
         assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 3
         assert all("newer sessionary" in getattr(outcome, "reason", "") for outcome in outcomes)
         with pytest.raises(StoreUnavailableError, match="newer sessionary"):
-            await store.create_token(making.token("t"))
+            await store.create_token(build.token("t"))
         with pytest.raises(StoreUnavailableError, match="newer sessionary"):
             await store.ready()
         reads: list[Callable[[], Awaitable[object]]] = [
@@ -127,7 +133,7 @@ async def test_a_program_stops_beside_a_newer_one_that_contracted(url: str) -> N
                 await read()
             assert "newer sessionary" in refused.value.reason
         with pytest.raises(StoreUnavailableError, match="newer sessionary"):
-            await migrate(url, NOVEMBER)
+            await migrate(url, START_TIME)
     finally:
         await store.close()
 
@@ -135,20 +141,20 @@ async def test_a_program_stops_beside_a_newer_one_that_contracted(url: str) -> N
 async def test_a_session_that_an_older_program_wrote_without_a_summary_makes_no_broken_list(
     postgres_18_database: str,
 ) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     async with opened(postgres_18_database, clock) as store:
-        await begin(store, Making(clock).create())
+        await create_session(store, CommandBuilder(clock).create())
         await ask(postgres_18_database, "UPDATE sessions SET summary = '' RETURNING 1")
         with pytest.raises(StoreUnavailableError) as refused:
-            await listed(store, listing())
+            await listed(store, list_query())
         assert "summary" in refused.value.reason
 
 
 async def test_a_database_from_before_message_blocks_is_migrated_with_its_messages(url: str) -> None:
-    clock = HandClock()
-    await migrate(url, NOVEMBER)
+    clock = ManualClock()
+    await migrate(url, START_TIME)
     store = await open_store(url, clock)
-    session = await begin(store, Making(clock).create(user("hello")))
+    session = await create_session(store, CommandBuilder(clock).create(user("hello")))
     await store.close()
     await _run(url, "ALTER TABLE message_blocks RENAME TO turns", "DELETE FROM schema_migrations WHERE number >= 6")
     if url.startswith("sqlite"):
@@ -158,11 +164,11 @@ async def test_a_database_from_before_message_blocks_is_migrated_with_its_messag
         with pytest.raises(StoreUnavailableError, match="has not been migrated"):
             await open_store(url, clock)
 
-    assert "0006_message_blocks" in await migrate(url, NOVEMBER)
+    assert "0006_message_blocks" in await migrate(url, START_TIME)
 
     store = await open_store(url, clock)
     assert isinstance(await store.apply(update(session, user("again"))), Updated)
-    assert contents_in(await store.fetch("demo", session.session_id)) == ["hello", "again"]
+    assert contents_of(await store.fetch("demo", session.session_id)) == ["hello", "again"]
     await store.close()
 
 

@@ -68,11 +68,11 @@ async def test_organisations_are_served_round_robin_and_each_keeps_its_order() -
     batcher = batcher_of(run, batch_max=3)
     first = await block(run, batcher)
 
-    answers = [
+    results = [
         batcher.put((organisation, number), 0, organisation) for organisation in ("a", "b") for number in range(4)
     ]
     run.gate.set()
-    await asyncio.gather(first, *answers)
+    await asyncio.gather(first, *results)
 
     assert [organisation for batch in run.batches[1:] for organisation, _ in batch] == list("abababab")
     for organisation in ("a", "b"):
@@ -116,7 +116,7 @@ async def test_a_quiet_organisation_waits_for_one_item_of_each_other_organisatio
     run = Echo()
     batcher = batcher_of(run, waiting_max=1_000)
     first = await block(run, batcher)
-    flooding = [answer for number in range(loud_ones) for answer in flood(batcher, f"loud-{number}")]
+    flooding = [result for number in range(loud_ones) for result in flood(batcher, f"loud-{number}")]
 
     quiet = batcher.put(("quiet", 0), 0, "quiet")
     run.gate.set()
@@ -159,7 +159,7 @@ async def test_floods_leave_room_for_others(loud_ones: int) -> None:
     batcher = batcher_of(run)
     first = await block(run, batcher)
 
-    flooding = [answer for number in range(loud_ones) for answer in flood(batcher, f"loud-{number}")]
+    flooding = [result for number in range(loud_ones) for result in flood(batcher, f"loud-{number}")]
     quiet = batcher.put(("quiet", 0), 0, "quiet")
 
     assert 70 <= len(flooding) < 100
@@ -215,7 +215,7 @@ async def test_one_that_would_be_late_anyway_is_refused_at_once() -> None:
     with pytest.raises(OverloadedError):
         waiting += [batcher.put((f"quiet-{number}", 0), 0, f"quiet-{number}") for number in range(4, 40)]
 
-    assert [answer for answer in await asyncio.gather(*waiting) if isinstance(answer, OverloadedError)] == []
+    assert [result for result in await asyncio.gather(*waiting) if isinstance(result, OverloadedError)] == []
 
 
 @on_virtual_time
@@ -245,7 +245,7 @@ async def test_late_items_of_every_organisation_are_refused_and_others_are_not()
     refused = await asyncio.gather(*late)
     run.gate.set()
 
-    assert all(isinstance(answer, OverloadedError) for answer in refused)
+    assert all(isinstance(result, OverloadedError) for result in refused)
     assert await asyncio.gather(*in_time) == [("d", 0), ("e", 0)]
     assert first.done()
 
@@ -263,6 +263,6 @@ async def test_late_items_are_found_repeatedly() -> None:
     async with asyncio.timeout(5):
         refused = await asyncio.gather(*late[:-1])
 
-    assert sum(isinstance(answer, OverloadedError) for answer in refused) >= len(refused) - 1
+    assert sum(isinstance(result, OverloadedError) for result in refused) >= len(refused) - 1
     run.gate.set()
     await asyncio.gather(first, late[-1])

@@ -364,7 +364,7 @@ def test_the_horizon_is_reported_in_days() -> None:
     assert "30 days" in refused(extend(1440), stored(expires_at=NOW + 30 * DAY)).detail
 
 
-def test_deleting_leaves_nothing_and_tells_the_last_version() -> None:
+def test_deleting_leaves_nothing_and_returns_the_last_version() -> None:
     assert apply_command(stored(), delete(), NOW) == (None, Deleted(session_id=ID, version=3), None)
 
 
@@ -392,7 +392,7 @@ def test_deleting_leaves_nothing_and_tells_the_last_version() -> None:
         delete(if_version=1),
     ],
 )
-def test_the_state_that_goes_in_is_never_changed(command: Command) -> None:
+def test_the_input_state_is_never_changed(command: Command) -> None:
     state = stored()
     before = copy(state)
 
@@ -403,7 +403,7 @@ def test_the_state_that_goes_in_is_never_changed(command: Command) -> None:
     assert (first[0], first[2]) == (second[0], second[2])
 
 
-def test_a_command_of_an_unknown_kind_is_a_fault_of_ours() -> None:
+def test_a_command_of_an_unknown_kind_is_an_internal_error() -> None:
     class Rename(Command, frozen=True, kw_only=True):
         pass
 

@@ -25,7 +25,7 @@ from sessionary.server.store.windows import resolve_window, slice_messages
         (Window(offset=12, limit=3), (10, 10)),
     ],
 )
-def test_a_window_spans_what_it_asks_for_of_ten_messages(window: Window | None, expected: tuple[int, int]) -> None:
+def test_a_window_returns_the_requested_part_of_ten_messages(window: Window | None, expected: tuple[int, int]) -> None:
     assert resolve_window(window, 10) == expected
 
 

@@ -1,4 +1,4 @@
-"""The store on PostgreSQL: a queue and a connection for each kind of work, so that none waits for another."""
+"""The store on PostgreSQL: queues and connections for each kind of work instead of one connection pool."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -96,8 +96,8 @@ def _temporary_file(target: Path) -> Iterator[Path]:
         os.close(file)
         yield part
     finally:
-        for place in (part, log_of(part), index_of(part), journal_of(part)):
-            place.unlink(missing_ok=True)
+        for path in (part, log_of(part), index_of(part), journal_of(part)):
+            path.unlink(missing_ok=True)
 
 
 def _copy(source: apsw.Connection, part: Path) -> Counts:
@@ -173,8 +173,8 @@ def _source(copy: Path, real: Path) -> apsw.Connection:
     return source
 
 
-def _has_bytes(place: Path) -> bool:
-    return place.exists() and place.stat().st_size > 0
+def _has_bytes(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _opened_with_log(file: Path) -> apsw.Connection:
@@ -284,9 +284,9 @@ def _give_name(part: Path, target: Path) -> None:
     _sync(target.absolute().parent)
 
 
-def _sync(place: Path) -> None:
+def _sync(path: Path) -> None:
     # Of a copy that is not in use, or of a folder: closing it drops no locks.
-    file = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)
     finally:

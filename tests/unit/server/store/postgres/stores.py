@@ -10,15 +10,15 @@ import asyncpg
 from sessionary.server.store.base import Clock, Create, Created
 from sessionary.server.store.opening import migrate
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import NOVEMBER, HandClock, Making, apply_all
+from tests.conformance.builders import START_TIME, CommandBuilder, ManualClock, apply_all
 from tests.harness.waiting import Deadline
 
 
 @contextlib.asynccontextmanager
 async def opened(url: str, clock: Clock | None = None, seconds_max: float = 10.0) -> AsyncIterator[PostgresStore]:
     """Open a store on a database that is migrated if need be."""
-    await migrate(url, NOVEMBER)
-    store = await PostgresStore.open(url, clock or HandClock(), seconds_max)
+    await migrate(url, START_TIME)
+    store = await PostgresStore.open(url, clock or ManualClock(), seconds_max)
     try:
         yield store
     finally:
@@ -49,9 +49,9 @@ async def ask(url: str, question: str, *arguments: object) -> Any:
         return await connection.fetchval(question, *arguments)
 
 
-async def begun(store: PostgresStore, making: Making, count: int) -> list[Create]:
+async def begun(store: PostgresStore, build: CommandBuilder, count: int) -> list[Create]:
     """Begin sessions in one batch."""
-    commands = [making.create() for _ in range(count)]
+    commands = [build.create() for _ in range(count)]
     assert all(isinstance(outcome, Created) for outcome in await apply_all(store, commands))
     return commands
 

@@ -9,7 +9,7 @@ from sessionary.server.store.base import Updated
 from sessionary.server.store.migrate import read_migrations
 from sessionary.server.store.opening import migrate, open_store, pending_migrations
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import NOVEMBER, HandClock, Making, begin, read, update, user
+from tests.conformance.builders import START_TIME, CommandBuilder, ManualClock, create_session, read, update, user
 from tests.harness.postgres import PostgresServer
 from tests.harness.processes import free_port
 from tests.harness.proxy import Proxy
@@ -21,7 +21,7 @@ LEDGER = "SELECT array_agg(m.name ORDER BY m.number) FROM schema_migrations AS m
 
 
 async def test_many_servers_that_start_at_once_migrate_once(postgres_database: str) -> None:
-    applied = await asyncio.gather(*(migrate(postgres_database, NOVEMBER) for _ in range(6)))
+    applied = await asyncio.gather(*(migrate(postgres_database, START_TIME) for _ in range(6)))
     assert sorted(applied) == [[]] * 5 + [ALL]
     assert await ask(postgres_database, LEDGER) == ALL
 
@@ -29,7 +29,7 @@ async def test_many_servers_that_start_at_once_migrate_once(postgres_database: s
 async def test_pending_migrations_are_named_and_nothing_is_changed(postgres_database: str) -> None:
     assert await pending_migrations(postgres_database) == ALL
     assert await ask(postgres_database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
-    await migrate(postgres_database, NOVEMBER)
+    await migrate(postgres_database, START_TIME)
     assert await pending_migrations(postgres_database) == []
 
 
@@ -37,17 +37,17 @@ async def test_a_migration_that_fails_leaves_nothing_behind(postgres_database: s
     async with connected(postgres_database) as connection:
         await connection.execute("CREATE TABLE keys (taken integer)")
     with pytest.raises(StoreUnavailableError, match="already exists"):
-        await migrate(postgres_database, NOVEMBER)
+        await migrate(postgres_database, START_TIME)
     assert await ask(postgres_database, "SELECT to_regclass('sessions')") is None
     assert await pending_migrations(postgres_database) == ALL
 
 
 async def test_a_database_of_a_newer_program_is_refused(postgres_database: str) -> None:
-    await migrate(postgres_database, NOVEMBER)
+    await migrate(postgres_database, START_TIME)
     async with connected(postgres_database) as connection:
         await connection.execute("INSERT INTO schema_migrations VALUES (9000, '9000_later', 1, 9000)")
     with pytest.raises(StoreUnavailableError, match="newer sessionary"):
-        await migrate(postgres_database, NOVEMBER)
+        await migrate(postgres_database, START_TIME)
     with pytest.raises(StoreUnavailableError, match="newer sessionary"):
         await pending_migrations(postgres_database)
 
@@ -63,7 +63,7 @@ async def test_a_database_that_keeps_text_in_another_encoding_is_not_used(postgr
     url = postgres.url("latin")
     try:
         with pytest.raises(StoreUnavailableError, match="LATIN1"):
-            await migrate(url, NOVEMBER)
+            await migrate(url, START_TIME)
         with pytest.raises(StoreUnavailableError, match="LATIN1"):
             await _open(url)
     finally:
@@ -82,7 +82,7 @@ async def test_a_database_that_keeps_text_in_another_encoding_is_not_used(postgr
 )
 async def test_a_server_that_cannot_be_reached_is_named_without_the_password(url: str, reason: str) -> None:
     url = url.format(port=free_port())
-    for attempt in (_open(url), migrate(url, NOVEMBER), pending_migrations(url)):
+    for attempt in (_open(url), migrate(url, START_TIME), pending_migrations(url)):
         with pytest.raises(StoreUnavailableError, match=reason) as refused:
             await attempt
         assert "s3cret" not in refused.value.detail
@@ -97,8 +97,8 @@ async def test_a_server_that_cannot_be_reached_is_named_without_the_password(url
         ("postgresql://ada:s3cret@127.0.0.1/none?s3cret=1", "parameter"),
     ],
 )
-async def test_a_url_that_makes_no_sense_is_no_fault_of_the_database(url: str, reason: str) -> None:
-    for attempt in (open_store(url, HandClock()), migrate(url, NOVEMBER), pending_migrations(url)):
+async def test_an_invalid_url_is_not_reported_as_an_unavailable_database(url: str, reason: str) -> None:
+    for attempt in (open_store(url, ManualClock()), migrate(url, START_TIME), pending_migrations(url)):
         with pytest.raises(InvalidRequestError, match=reason) as refused:
             await attempt
         assert ":s3cret" not in refused.value.detail
@@ -114,14 +114,14 @@ async def test_a_server_that_does_not_respond_is_given_up(postgres_18_database: 
         with proxy.black_hole():
             deadline = Deadline(3.0)
             with pytest.raises(StoreUnavailableError, match="no response in time"):
-                await PostgresStore.open(proxy.url, HandClock(), seconds_max=1.0)
+                await PostgresStore.open(proxy.url, ManualClock(), seconds_max=1.0)
             deadline.check("giving up")
 
 
 async def test_statements_that_outlive_a_change_of_the_tables_are_prepared_again(postgres_database: str) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     async with opened(postgres_database, clock) as store:
-        session = await begin(store, Making(clock).create())
+        session = await create_session(store, CommandBuilder(clock).create())
         await store.fetch(session.organisation, session.session_id)
         async with connected(postgres_database) as connection:
             await connection.execute("ALTER TABLE sessions ALTER COLUMN total_bytes TYPE bigint")
@@ -131,7 +131,7 @@ async def test_statements_that_outlive_a_change_of_the_tables_are_prepared_again
 
 
 async def _open(url: str) -> None:
-    await PostgresStore.open(url, HandClock(), seconds_max=5.0)
+    await PostgresStore.open(url, ManualClock(), seconds_max=5.0)
 
 
 async def _connections(url: str) -> int:

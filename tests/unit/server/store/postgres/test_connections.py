@@ -14,7 +14,15 @@ from sessionary.errors import StoreUnavailableError
 from sessionary.server.store.base import Updated
 from sessionary.server.store.opening import migrate
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import NOVEMBER, HandClock, Making, begin, contents_in, update, user
+from tests.conformance.builders import (
+    START_TIME,
+    CommandBuilder,
+    ManualClock,
+    contents_of,
+    create_session,
+    update,
+    user,
+)
 from tests.harness.postgres import PostgresServer
 from tests.harness.processes import dies_with_parent, free_port
 from tests.harness.proxy import Proxy
@@ -29,13 +37,13 @@ WHERE application_name = 'sessionary' AND datname = current_database()
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def making(clock: HandClock) -> Making:
-    return Making(clock)
+def build(clock: ManualClock) -> CommandBuilder:
+    return CommandBuilder(clock)
 
 
 @pytest.mark.parametrize(
@@ -44,28 +52,28 @@ def making(clock: HandClock) -> Making:
      ("XX000", "ERROR"), ("58030", "ERROR"), ("08P01", "ERROR")],
 )  # fmt: skip
 async def test_a_write_that_may_have_been_committed_is_never_applied_again(
-    postgres_18_database: str, clock: HandClock, making: Making, sqlstate: str, severity: str
+    postgres_18_database: str, clock: ManualClock, build: CommandBuilder, sqlstate: str, severity: str
 ) -> None:
-    await migrate(postgres_18_database, NOVEMBER)
+    await migrate(postgres_18_database, START_TIME)
     async with Proxy(postgres_18_database) as proxy, opened(proxy.url, clock) as store:
-        session = await begin(store, making.create())
+        session = await create_session(store, build.create())
         proxy.answer_at(WRITE_BATCH, sqlstate, severity=severity)
         outcome = await store.apply(update(session, user("once")))
         assert isinstance(outcome, StoreUnavailableError)
         assert not outcome.unchanged
         assert outcome.reason
-        assert contents_in(await store.fetch("demo", session.session_id)) == ["once"]
+        assert contents_of(await store.fetch("demo", session.session_id)) == ["once"]
         outcome = await store.apply(update(session, user("again")))
         assert isinstance(outcome, Updated)
         assert outcome.total_messages == 2
 
 
 async def test_a_server_made_read_only_refuses_writes_for_certain_serves_reads_and_is_not_ready(
-    postgres_18_database: str, clock: HandClock, making: Making
+    postgres_18_database: str, clock: ManualClock, build: CommandBuilder
 ) -> None:
     name = postgres_18_database.rpartition("/")[2]
     async with opened(postgres_18_database, clock) as store:
-        session = await begin(store, making.create(user("hello")))
+        session = await create_session(store, build.create(user("hello")))
         await store.ready()
         async with connected(postgres_18_database) as other:
             await other.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
@@ -74,7 +82,7 @@ async def test_a_server_made_read_only_refuses_writes_for_certain_serves_reads_a
         assert isinstance(outcome, StoreUnavailableError)
         assert outcome.unchanged
         assert "read-only" in outcome.reason
-        assert contents_in(await store.fetch("demo", session.session_id)) == ["hello"]
+        assert contents_of(await store.fetch("demo", session.session_id)) == ["hello"]
         with pytest.raises(StoreUnavailableError) as refused:
             await store.ready()
         assert "read-only" in refused.value.reason
@@ -97,16 +105,16 @@ async def test_a_server_made_read_only_refuses_writes_for_certain_serves_reads_a
      ("ALTER ROLE server SET search_path = nowhere", "does not exist")],
 )  # fmt: skip
 async def test_what_makes_writes_fail_makes_it_unready_with_the_reason(
-    postgres_18_database: str, clock: HandClock, making: Making, harm: str, reason: str
+    postgres_18_database: str, clock: ManualClock, build: CommandBuilder, harm: str, reason: str
 ) -> None:
-    await migrate(postgres_18_database, NOVEMBER)
+    await migrate(postgres_18_database, START_TIME)
     async with connected(postgres_18_database) as other:
         await other.execute("DROP ROLE IF EXISTS server; CREATE ROLE server LOGIN")
         await other.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO server")
     url = postgres_18_database.replace("postgres@", "server@")
     try:
         async with opened_only(url, clock) as store:
-            session = await begin(store, making.create())
+            session = await create_session(store, build.create())
             async with connected(postgres_18_database) as other:
                 await other.execute(harm)
                 await other.execute(END_OURS)
@@ -123,15 +131,15 @@ async def test_what_makes_writes_fail_makes_it_unready_with_the_reason(
 
 
 async def test_a_silent_first_host_does_not_use_up_the_time_of_the_second(
-    postgres_18_database: str, clock: HandClock, making: Making
+    postgres_18_database: str, clock: ManualClock, build: CommandBuilder
 ) -> None:
-    await migrate(postgres_18_database, NOVEMBER)
+    await migrate(postgres_18_database, START_TIME)
     async with Proxy(postgres_18_database) as proxy:
         with proxy.black_hole():
             silent = proxy.url.rpartition("@")[2].partition("/")[0]
             url = postgres_18_database.replace("@", f"@{silent},")
             async with opened_only(url, clock) as store:
-                session = await begin(store, making.create())
+                session = await create_session(store, build.create())
                 await ask(postgres_18_database, END_OURS)
                 outcome = await store.apply(update(session, user("hello")))
                 assert isinstance(outcome, Updated)
@@ -170,27 +178,27 @@ def _listens(port: int) -> bool:
 
 @pytest.mark.parametrize("pooler", ["session"], indirect=True)
 async def test_a_pooler_in_session_mode_works(
-    postgres_18_database: str, pooler: int, clock: HandClock, making: Making
+    postgres_18_database: str, pooler: int, clock: ManualClock, build: CommandBuilder
 ) -> None:
     url = f"postgresql://postgres@127.0.0.1:{pooler}/{postgres_18_database.rpartition('/')[2]}"
     async with opened(url, clock) as store:
-        session = await begin(store, making.create(user("hello")))
-        assert contents_in(await store.fetch("demo", session.session_id)) == ["hello"]
+        session = await create_session(store, build.create(user("hello")))
+        assert contents_of(await store.fetch("demo", session.session_id)) == ["hello"]
         await store.ready()
 
 
 @pytest.mark.parametrize("pooler", ["transaction"], indirect=True)
 async def test_a_pooler_that_shares_connections_between_transactions_is_refused(
-    postgres_18_database: str, pooler: int, clock: HandClock
+    postgres_18_database: str, pooler: int, clock: ManualClock
 ) -> None:
-    await migrate(postgres_18_database, NOVEMBER)
+    await migrate(postgres_18_database, START_TIME)
     url = f"postgresql://postgres@127.0.0.1:{pooler}/{postgres_18_database.rpartition('/')[2]}"
     with pytest.raises(StoreUnavailableError, match="session mode"):
         await PostgresStore.open(url, clock)
 
 
 @contextlib.asynccontextmanager
-async def opened_only(url: str, clock: HandClock) -> AsyncIterator[PostgresStore]:
+async def opened_only(url: str, clock: ManualClock) -> AsyncIterator[PostgresStore]:
     """Open a store on a database that has been migrated."""
     store = await PostgresStore.open(url, clock, 10.0)
     try:

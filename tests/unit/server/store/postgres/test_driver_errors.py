@@ -8,7 +8,16 @@ import pytest
 from sessionary.errors import StoreUnavailableError, UnavailableError
 from sessionary.server.store.base import Created, ListQuery, Updated
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import HandClock, Making, begin, contents_in, listed, listing, update, user
+from tests.conformance.builders import (
+    CommandBuilder,
+    ManualClock,
+    contents_of,
+    create_session,
+    list_query,
+    listed,
+    update,
+    user,
+)
 from tests.harness.postgres import PostgresServer
 from tests.harness.proxy import Cut, Proxy
 from tests.harness.waiting import Deadline
@@ -38,13 +47,13 @@ WAITING = f"{BUSY} AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def making(clock: HandClock) -> Making:
-    return Making(clock)
+def build(clock: ManualClock) -> CommandBuilder:
+    return CommandBuilder(clock)
 
 
 @pytest.fixture
@@ -54,7 +63,7 @@ async def proxy(postgres_database: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def store(postgres_database: str, proxy: Proxy, clock: HandClock) -> AsyncIterator[PostgresStore]:
+async def store(postgres_database: str, proxy: Proxy, clock: ManualClock) -> AsyncIterator[PostgresStore]:
     async with opened(postgres_database):
         pass  # only to migrate, past the proxy
     async with opened(proxy.url, clock) as store:
@@ -62,9 +71,9 @@ async def store(postgres_database: str, proxy: Proxy, clock: HandClock) -> Async
 
 
 async def test_a_connection_lost_before_anything_was_written_is_replaced(
-    store: PostgresStore, proxy: Proxy, making: Making
+    store: PostgresStore, proxy: Proxy, build: CommandBuilder
 ) -> None:
-    session = await begin(store, making.create())
+    session = await create_session(store, build.create())
     proxy.cut_at(READ_BATCH, "before")
     outcome = await store.apply(update(session, user("hello")))
     assert proxy.has_cut
@@ -73,9 +82,9 @@ async def test_a_connection_lost_before_anything_was_written_is_replaced(
 
 
 async def test_a_connection_lost_while_locks_are_looked_for_is_replaced(
-    store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making
+    store: PostgresStore, proxy: Proxy, postgres_database: str, build: CommandBuilder
 ) -> None:
-    held, session = await begun(store, making, 2)
+    held, session = await begun(store, build, 2)
     async with row_lock(postgres_database, held.session_id):
         proxy.cut_at(FIND_UNLOCKED, "before")
         other = asyncio.create_task(store.apply(update(held, user("late"))))
@@ -88,21 +97,21 @@ async def test_a_connection_lost_while_locks_are_looked_for_is_replaced(
 
 @pytest.mark.parametrize(("when", "written"), [("before", 0), ("after", 1)])
 async def test_a_write_whose_response_was_lost_is_never_repeated(
-    store: PostgresStore, proxy: Proxy, making: Making, when: Cut, written: int
+    store: PostgresStore, proxy: Proxy, build: CommandBuilder, when: Cut, written: int
 ) -> None:
-    session = await begin(store, making.create())
+    session = await create_session(store, build.create())
     proxy.cut_at(WRITE_BATCH, when)
     outcome = await store.apply(update(session, user("hello")))
     assert proxy.has_cut
     assert _unavailable(outcome)
-    assert len(contents_in(await store.fetch(session.organisation, session.session_id))) == written
+    assert len(contents_of(await store.fetch(session.organisation, session.session_id))) == written
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_commit_whose_response_was_lost_is_never_repeated(
-    store: PostgresStore, proxy: Proxy, making: Making, when: Cut
+    store: PostgresStore, proxy: Proxy, build: CommandBuilder, when: Cut
 ) -> None:
-    lost, session = await begun(store, making, 2)
+    lost, session = await begun(store, build, 2)
     proxy.cut_at(WRITE_BATCH, "before")
     assert _unavailable(await store.apply(update(lost, user("hello"))))
     # After a write of unknown outcome the next ones are transactions of several statements.
@@ -117,19 +126,19 @@ async def test_a_commit_whose_response_was_lost_is_never_repeated(
 
 
 async def test_a_read_on_a_lost_connection_is_read_on_another(
-    store: PostgresStore, proxy: Proxy, making: Making
+    store: PostgresStore, proxy: Proxy, build: CommandBuilder
 ) -> None:
-    session = await begin(store, making.create(user("hello")))
+    session = await create_session(store, build.create(user("hello")))
     proxy.cut_at(FETCH_SESSIONS, "after")
-    assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["hello"]
+    assert contents_of(await store.fetch(session.organisation, session.session_id)) == ["hello"]
     assert proxy.has_cut
 
 
 async def test_every_call_into_a_black_hole_ends_in_time_and_leaves_nothing_behind(
-    postgres_database: str, proxy: Proxy, making: Making, clock: HandClock
+    postgres_database: str, proxy: Proxy, build: CommandBuilder, clock: ManualClock
 ) -> None:
     async with opened(postgres_database, clock) as direct:
-        session = await begin(direct, making.create(user("hello")))
+        session = await create_session(direct, build.create(user("hello")))
     async with opened(proxy.url, clock, seconds_max=1.0) as store:
         tasks = len(asyncio.all_tasks())
         calls = {
@@ -143,8 +152,8 @@ async def test_every_call_into_a_black_hole_ends_in_time_and_leaves_nothing_behi
         with proxy.black_hole():
             deadline = Deadline(5.0)
             for _ in range(2):  # with the connections there were, and while new ones are tried
-                answers = await asyncio.gather(*(call() for call in calls.values()), return_exceptions=True)
-                assert all(map(_unavailable, answers))
+                results = await asyncio.gather(*(call() for call in calls.values()), return_exceptions=True)
+                assert all(map(_unavailable, results))
             deadline.check("twelve calls of a second at most, six at a time")
         deadline = Deadline(2.0)
         outcome = await store.apply(update(session, user("found")))
@@ -156,7 +165,7 @@ async def test_every_call_into_a_black_hole_ends_in_time_and_leaves_nothing_behi
 
 
 async def test_a_silent_database_keeps_neither_readiness_nor_the_end_waiting(
-    postgres_18_database: str, clock: HandClock
+    postgres_18_database: str, clock: ManualClock
 ) -> None:
     async with Proxy(postgres_18_database) as proxy, opened(proxy.url, clock, seconds_max=20.0) as store:
         with proxy.black_hole():
@@ -172,10 +181,10 @@ async def test_a_silent_database_keeps_neither_readiness_nor_the_end_waiting(
 
 
 async def test_a_command_that_waits_too_long_for_a_lock_leaves_no_transaction_open(
-    postgres_database: str, making: Making, clock: HandClock
+    postgres_database: str, build: CommandBuilder, clock: ManualClock
 ) -> None:
     async with opened(postgres_database, clock, seconds_max=1.0) as store, connected(postgres_database) as other:
-        session, free = await begun(store, making, 2)
+        session, free = await begun(store, build, 2)
         transaction = other.transaction()
         await transaction.start()
         await other.execute("SELECT * FROM sessions WHERE id = $1 FOR UPDATE", session.session_id)
@@ -184,23 +193,23 @@ async def test_a_command_that_waits_too_long_for_a_lock_leaves_no_transaction_op
         outcome = await store.apply(update(free, user("in time")))
         assert isinstance(outcome, Updated)
         await transaction.rollback()
-        assert contents_in(await store.fetch(session.organisation, session.session_id)) == []
+        assert contents_of(await store.fetch(session.organisation, session.session_id)) == []
 
 
-async def test_a_caller_that_gives_up_takes_nobody_with_it(store: PostgresStore, making: Making) -> None:
-    sessions = await begun(store, making, 4)
+async def test_a_caller_that_gives_up_does_not_affect_others(store: PostgresStore, build: CommandBuilder) -> None:
+    sessions = await begun(store, build, 4)
     callers = [asyncio.create_task(store.apply(update(session, user("hello")))) for session in sessions]
     await asyncio.sleep(0)
     callers[0].cancel()
-    answers = await asyncio.gather(*callers, return_exceptions=True)
-    assert isinstance(answers[0], asyncio.CancelledError)
-    assert all(isinstance(answer, Updated) for answer in answers[1:])
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert all(isinstance(result, Updated) for result in results[1:])
 
 
-async def test_the_server_may_be_killed_and_come_back(clock: HandClock, making: Making) -> None:
+async def test_the_server_may_be_killed_and_come_back(clock: ManualClock, build: CommandBuilder) -> None:
     with PostgresServer(18) as server:
         async with opened(server.url(), clock, seconds_max=2.0) as store:
-            session = await begin(store, making.create())
+            session = await create_session(store, build.create())
             server.kill9()
             assert _unavailable(await store.apply(update(session, user("lost"))))
             with pytest.raises(StoreUnavailableError):
@@ -211,16 +220,16 @@ async def test_the_server_may_be_killed_and_come_back(clock: HandClock, making: 
             deadline = Deadline(2.0)
             await store.ready()
             outcome = await store.apply(update(session, user("kept")))
-            assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["kept"]
+            assert contents_of(await store.fetch(session.organisation, session.session_id)) == ["kept"]
             deadline.check("serving again")
             assert isinstance(outcome, Updated)
 
 
 async def test_connections_an_operator_ends_are_replaced_without_an_error(
-    postgres_database: str, making: Making, clock: HandClock
+    postgres_database: str, build: CommandBuilder, clock: ManualClock
 ) -> None:
     async with opened(postgres_database, clock) as store:
-        session = await begin(store, making.create())
+        session = await create_session(store, build.create())
         await ask(
             postgres_database,
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -228,49 +237,49 @@ async def test_connections_an_operator_ends_are_replaced_without_an_error(
         )
         outcome = await store.apply(update(session, user("hello")))
         assert isinstance(outcome, Updated)
-        assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["hello"]
+        assert contents_of(await store.fetch(session.organisation, session.session_id)) == ["hello"]
         await store.ready()
 
 
 async def test_connections_that_are_being_terminated_are_replaced(
-    store: PostgresStore, proxy: Proxy, making: Making
+    store: PostgresStore, proxy: Proxy, build: CommandBuilder
 ) -> None:
-    session = await begin(store, making.create())
+    session = await create_session(store, build.create())
     proxy.tell_clients(SHUTTING_DOWN)
     outcome = await store.apply(update(session, user("hello")))
     assert isinstance(outcome, Updated)
-    assert contents_in(await store.fetch(session.organisation, session.session_id)) == ["hello"]
+    assert contents_of(await store.fetch(session.organisation, session.session_id)) == ["hello"]
 
 
-@pytest.mark.parametrize("death", ["forgotten by the network", "told to end"])
+@pytest.mark.parametrize("death", ["dropped by the network", "terminated"])
 async def test_a_creation_on_a_connection_that_died_in_silence_is_not_lost(
-    store: PostgresStore, proxy: Proxy, making: Making, death: str
+    store: PostgresStore, proxy: Proxy, build: CommandBuilder, death: str
 ) -> None:
-    await begin(store, making.create())
+    await create_session(store, build.create())
     await asyncio.sleep(0.3)
-    if death == "told to end":
+    if death == "terminated":
         proxy.tell_clients(SHUTTING_DOWN)
     else:
         proxy.forget_clients()
-    outcome = await store.apply(making.create())
+    outcome = await store.apply(build.create())
     assert isinstance(outcome, Created)
-    assert len(await listed(store, listing())) == 2
+    assert len(await listed(store, list_query())) == 2
 
 
-async def test_a_connection_in_use_is_not_asked_whether_it_lives(
-    store: PostgresStore, proxy: Proxy, making: Making
-) -> None:
-    await begin(store, making.create())
+async def test_a_connection_in_use_is_not_tested(store: PostgresStore, proxy: Proxy, build: CommandBuilder) -> None:
+    await create_session(store, build.create())
     proxy.sent.clear()
     for _ in range(20):
-        await begin(store, making.create())
+        await create_session(store, build.create())
     assert proxy.sent.count(WRITE_BATCH) == 20
     assert b"SELECT 1" not in proxy.sent
 
 
-async def test_a_closed_store_connects_no_more(postgres_database: str, making: Making, clock: HandClock) -> None:
+async def test_a_closed_store_connects_no_more(
+    postgres_database: str, build: CommandBuilder, clock: ManualClock
+) -> None:
     async with opened(postgres_database, clock) as store:
-        session = await begin(store, making.create())
+        session = await create_session(store, build.create())
     assert await ask(postgres_database, CONNECTIONS) == 0
     assert _unavailable(await store.apply(update(session, user("late"))))
     with pytest.raises(StoreUnavailableError):
@@ -286,5 +295,5 @@ async def _is_zero(url: str, question: str) -> bool:
     return bool(await ask(url, question) == 0)
 
 
-async def _true(answer: bool) -> bool:  # noqa: FBT001 - an answer is an answer
-    return answer
+async def _true(result: bool) -> bool:  # noqa: FBT001 - an answer is an answer
+    return result

@@ -10,7 +10,17 @@ import pytest
 from sessionary.errors import SessionNotFoundError
 from sessionary.server.store.base import CURSOR_START, Conversation, Create, ListQuery, Window
 from sessionary.server.store.postgres.store import PostgresStore
-from tests.conformance.making import HandClock, Making, apply_all, assistant, begin, contents_in, shown_in, update, user
+from tests.conformance.builders import (
+    CommandBuilder,
+    ManualClock,
+    apply_all,
+    assistant,
+    contents_of,
+    create_session,
+    session_in,
+    update,
+    user,
+)
 from tests.harness.proxy import Proxy
 from tests.unit.server.store.postgres.stores import begun, connected, opened
 
@@ -26,13 +36,13 @@ FETCH_BLOCKS = b"\0fetch_blocks\0"
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def making(clock: HandClock) -> Making:
-    return Making(clock)
+def build(clock: ManualClock) -> CommandBuilder:
+    return CommandBuilder(clock)
 
 
 @pytest.fixture
@@ -42,58 +52,58 @@ async def proxy(postgres_database: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def store(proxy: Proxy, clock: HandClock) -> AsyncIterator[PostgresStore]:
+async def store(proxy: Proxy, clock: ManualClock) -> AsyncIterator[PostgresStore]:
     async with opened(proxy.url, clock) as store:
         yield store
 
 
 async def test_a_get_is_one_statement_and_one_of_a_window_two(
-    store: PostgresStore, proxy: Proxy, making: Making
+    store: PostgresStore, proxy: Proxy, build: CommandBuilder
 ) -> None:
-    session = await begin(store, making.create(user("one"), assistant("two"), user("three")))
+    session = await create_session(store, build.create(user("one"), assistant("two"), user("three")))
     await _fetch(store, session, Window(limit=1))  # to prepare the statements
     await _fetch(store, session)
     proxy.sent.clear()
-    assert contents_in(await _fetch(store, session)) == ["one", "two", "three"]
+    assert contents_of(await _fetch(store, session)) == ["one", "two", "three"]
     assert proxy.sent.count(EXECUTE) == 1
     proxy.sent.clear()
-    assert contents_in(await _fetch(store, session, Window(limit=1))) == ["three"]
+    assert contents_of(await _fetch(store, session, Window(limit=1))) == ["three"]
     assert proxy.sent.count(EXECUTE) == 2
 
 
-async def test_many_gets_at_once_take_few_statements(store: PostgresStore, proxy: Proxy, making: Making) -> None:
-    sessions = await begun(store, making, 64)
+async def test_many_gets_at_once_take_few_statements(store: PostgresStore, proxy: Proxy, build: CommandBuilder) -> None:
+    sessions = await begun(store, build, 64)
     await asyncio.gather(*(_fetch(store, session) for session in sessions))
     proxy.sent.clear()
     found = await asyncio.gather(*(_fetch(store, session) for session in sessions))
-    assert [shown_in(conversation).id for conversation in found] == [session.session_id for session in sessions]
+    assert [session_in(conversation).id for conversation in found] == [session.session_id for session in sessions]
     assert proxy.sent.count(EXECUTE) <= 6
 
 
-async def test_what_many_ask_at_once_is_read_once(store: PostgresStore, making: Making) -> None:
-    session = await begin(store, making.create(user("hello" * 1000)))
+async def test_what_many_request_at_once_is_read_once(store: PostgresStore, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create(user("hello" * 1000)))
     await _fetch(store, session)
     found = await asyncio.gather(*(_fetch(store, session) for _ in range(32)))
     assert len({id(conversation) for conversation in found}) == 1
 
 
-async def test_a_long_conversation_is_read_beside_short_ones(store: PostgresStore, making: Making) -> None:
-    short = await begin(store, making.create(user("short")))
-    long = await begin(store, making.create())
+async def test_a_long_conversation_is_read_beside_short_ones(store: PostgresStore, build: CommandBuilder) -> None:
+    short = await create_session(store, build.create(user("short")))
+    long = await create_session(store, build.create())
     for number in range(10):
         await store.apply(update(long, user(f"{number} " + "x" * 1_000_000)))
     conversations = await asyncio.gather(
         _fetch(store, short), _fetch(store, long), _fetch(store, long, Window(offset=7, limit=2))
     )
-    numbers = [[str(content).split()[0] for content in contents_in(found)] for found in conversations]
+    numbers = [[str(content).split()[0] for content in contents_of(found)] for found in conversations]
     assert numbers == [["short"], [str(number) for number in range(10)], ["7", "8"]]
     assert conversations[2].offset == 7
 
 
 async def test_a_session_removed_between_the_two_statements_of_a_window_is_not_found(
-    store: PostgresStore, proxy: Proxy, postgres_database: str, making: Making
+    store: PostgresStore, proxy: Proxy, postgres_database: str, build: CommandBuilder
 ) -> None:
-    session = await begin(store, making.create(user("one"), user("two")))
+    session = await create_session(store, build.create(user("one"), user("two")))
     await _fetch(store, session, Window(limit=1))  # to prepare the statements
     held = proxy.hold_at(FETCH_BLOCKS)
     reading = asyncio.create_task(_fetch(store, session, Window(limit=1)))
@@ -105,16 +115,18 @@ async def test_a_session_removed_between_the_two_statements_of_a_window_is_not_f
         await reading
 
 
-async def test_bytes_come_back_as_they_were_written(store: PostgresStore, making: Making) -> None:
+async def test_bytes_come_back_as_they_were_written(store: PostgresStore, build: CommandBuilder) -> None:
     odd = {"role": "user", "content": "\0 \u2028 \U0001f600 ,]}[{ \\u0000", "n": [1e300, 2**64 - 1, -(2**63)]}
-    session = await begin(store, making.create(odd))
+    session = await create_session(store, build.create(odd))
     (message,) = json.loads(b"[" + (await _fetch(store, session)).messages + b"]")
     assert message.pop("created_at")
     assert message == odd
 
 
-async def test_many_pages_at_once_take_few_statements(store: PostgresStore, proxy: Proxy, making: Making) -> None:
-    await begun(store, making, 5)
+async def test_many_pages_at_once_take_few_statements(
+    store: PostgresStore, proxy: Proxy, build: CommandBuilder
+) -> None:
+    await begun(store, build, 5)
     queries = [ListQuery(organisation="demo", user_id="ada", limit=limit) for limit in range(1, 33)]
     await asyncio.gather(*map(store.list_sessions, queries))
     proxy.sent.clear()
@@ -122,9 +134,9 @@ async def test_many_pages_at_once_take_few_statements(store: PostgresStore, prox
     assert proxy.sent.count(EXECUTE) <= 6
 
 
-async def test_pages_that_are_read_together_do_not_mix(store: PostgresStore, making: Making) -> None:
+async def test_pages_that_are_read_together_do_not_mix(store: PostgresStore, build: CommandBuilder) -> None:
     made = [
-        making.create(organisation=organisation, user_id=user_id, session_group=group, model=model)
+        build.create(organisation=organisation, user_id=user_id, session_group=group, model=model)
         for organisation in ("demo", "other")
         for user_id in ("ada", "bob")
         for group in (None, "web")

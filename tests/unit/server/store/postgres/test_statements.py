@@ -10,7 +10,15 @@ import pytest
 from sessionary.server.store.migrate import newest_migration
 from sessionary.server.store.postgres.connecting import connect
 from sessionary.server.store.postgres.statements import read_statements
-from tests.conformance.making import HandClock, Making, apply_all, begin, change, update, user
+from tests.conformance.builders import (
+    CommandBuilder,
+    ManualClock,
+    apply_all,
+    apply_update,
+    create_session,
+    update,
+    user,
+)
 from tests.unit.server.store.postgres.stores import ask, connected, eventually, opened
 
 # Every table a statement reads, and the index by which it finds the rows; the migrations come on top where it asks
@@ -137,27 +145,27 @@ async def test_plans_made_while_there_was_nothing_do_not_last(migrated: str) -> 
     """Of a table known to be empty the planner reads everything: that must end long before it is large."""
     await _run(migrated, "ALTER TABLE sessions SET (autovacuum_enabled = off)")
     await _run(migrated, "VACUUM ANALYZE")
-    clock = HandClock()
-    making = Making(clock)
+    clock = ManualClock()
+    build = CommandBuilder(clock)
     async with opened(migrated, clock) as store:
-        session = await begin(store, making.create(user("hello")))
-        await change(store, update(session, user("hello")))
+        session = await create_session(store, build.create(user("hello")))
+        await apply_update(store, update(session, user("hello")))
         await store.fetch(session.organisation, session.session_id)
-        sessions = [making.create(user("hello")) for _ in range(2_000)]
+        sessions = [build.create(user("hello")) for _ in range(2_000)]
         for start in range(0, len(sessions), 100):
             await apply_all(store, sessions[start : start + 100])
         for _ in range(20):
-            await change(store, update(session, user("again")))
+            await apply_update(store, update(session, user("again")))
 
         for each in sessions[:20]:
-            await change(store, update(each, user("again")))
+            await apply_update(store, update(each, user("again")))
             await store.fetch(each.organisation, each.session_id)
-        await store.close()  # a server process tells its counts at the latest when it ends
+        await store.close()  # a server process reports its counts at the latest when it ends
 
-    async def told() -> bool:
+    async def is_counted() -> bool:
         return bool(await ask(migrated, UPDATES) == 41)
 
-    await eventually(told, "what was read is counted")
+    await eventually(is_counted, "what was read is counted")
     assert await ask(migrated, ROWS_LOOKED_AT) < 20_000
 
 
@@ -172,8 +180,10 @@ async def _assert_planned_well(url: str) -> None:
             nodes = list(_nodes(await _plan(connection, name)))
             kinds = {node["Node Type"] for node in nodes}
             assert kinds <= INDEX_SCANS | HARMLESS, name
-            asks = {"schema_migrations_serves_from"} if "program" in read_statements()[name].parameters else set()
-            assert {node["Index Name"] for node in nodes if "Index Name" in node} == indexes | asks, name
+            migration_indexes = (
+                {"schema_migrations_serves_from"} if "program" in read_statements()[name].parameters else set()
+            )
+            assert {node["Index Name"] for node in nodes if "Index Name" in node} == indexes | migration_indexes, name
     finally:
         await connection.close()
 

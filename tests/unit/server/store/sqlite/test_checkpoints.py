@@ -12,16 +12,16 @@ import pytest
 from sessionary.server.store.base import Create
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.store import SqliteStore
-from tests.conformance.making import (
+from tests.conformance.builders import (
     MINUTE,
-    NOVEMBER,
-    HandClock,
-    Making,
+    START_TIME,
+    CommandBuilder,
+    ManualClock,
     apply_all,
-    contents_in,
+    contents_of,
     delete,
+    list_query,
     listed,
-    listing,
     sweep_all,
     update,
     user,
@@ -31,24 +31,24 @@ CANARY = "kanarienvogel"
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def making(clock: HandClock) -> Making:
-    return Making(clock)
+def build(clock: ManualClock) -> CommandBuilder:
+    return CommandBuilder(clock)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "store.db"
-    migrate(path, NOVEMBER)
+    migrate(path, START_TIME)
     return path
 
 
 @pytest.fixture
-async def store(path: Path, clock: HandClock) -> AsyncIterator[SqliteStore]:
+async def store(path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
     store = await SqliteStore.open(path, clock, 5.0)
     yield store
     await store.close()
@@ -69,9 +69,9 @@ async def until_forgotten(path: Path) -> None:
     raise AssertionError(f"{CANARY} still stands in {files_that_remember(path)}")
 
 
-async def until_the_log_is_empty(store: SqliteStore, path: Path, making: Making) -> None:
+async def until_the_log_is_empty(store: SqliteStore, path: Path, build: CommandBuilder) -> None:
     """Sweep, and wait for what follows: at first a store does not know what the log holds."""
-    await store.apply(making.create(user("something in the log")))
+    await store.apply(build.create(user("something in the log")))
     assert path.with_name("store.db-wal").stat().st_size
     await store.sweep(100)
     async with asyncio.timeout(30):
@@ -86,10 +86,10 @@ def copied(path: Path, directory: Path) -> Path:
     return directory / path.name
 
 
-def secrets(making: Making, count: int, minutes: int = 60) -> list[Create]:
+def secrets(build: CommandBuilder, count: int, minutes: int = 60) -> list[Create]:
     """Make sessions of every size: within a page, over several, and with the secret in each place."""
     return [
-        making.create(
+        build.create(
             *(user(CANARY * 10**power) for power in range(1 + number % 5)),
             user_id=f"{CANARY} {number}",
             session_group=CANARY,
@@ -103,10 +103,10 @@ def secrets(making: Making, count: int, minutes: int = 60) -> list[Create]:
 
 
 async def test_what_was_deleted_is_gone_from_the_disk_after_a_sweep(
-    store: SqliteStore, path: Path, making: Making
+    store: SqliteStore, path: Path, build: CommandBuilder
 ) -> None:
-    kept = [making.create(user("harmless" * 100)) for _ in range(20)]
-    gone = secrets(making, 20)
+    kept = [build.create(user("harmless" * 100)) for _ in range(20)]
+    gone = secrets(build, 20)
     for secret, harmless in zip(gone, kept, strict=True):
         await apply_all(store, [secret, harmless])
         await apply_all(store, [update(secret, user(CANARY * 50)), update(harmless, user("more"))])
@@ -116,15 +116,15 @@ async def test_what_was_deleted_is_gone_from_the_disk_after_a_sweep(
     await store.sweep(100)
 
     await until_forgotten(path)
-    assert {tuple(contents_in(await store.fetch("demo", each.session_id))) for each in kept} == {
+    assert {tuple(contents_of(await store.fetch("demo", each.session_id))) for each in kept} == {
         ("harmless" * 100, "more")
     }
 
 
 async def test_what_expired_is_gone_from_the_disk_after_a_sweep(
-    store: SqliteStore, path: Path, making: Making, clock: HandClock
+    store: SqliteStore, path: Path, build: CommandBuilder, clock: ManualClock
 ) -> None:
-    await apply_all(store, [*secrets(making, 20, minutes=5), making.create(user("harmless"), minutes=60)])
+    await apply_all(store, [*secrets(build, 20, minutes=5), build.create(user("harmless"), minutes=60)])
     await store.sweep(100)
     clock.move(5 * MINUTE)
     assert files_that_remember(path) != []
@@ -132,13 +132,13 @@ async def test_what_expired_is_gone_from_the_disk_after_a_sweep(
     assert await sweep_all(store, 7) == 20
 
     await until_forgotten(path)
-    assert len(await listed(store, listing())) == 1
+    assert len(await listed(store, list_query())) == 1
 
 
 async def test_metadata_that_was_replaced_is_gone_from_the_disk_after_a_sweep(
-    store: SqliteStore, path: Path, making: Making
+    store: SqliteStore, path: Path, build: CommandBuilder
 ) -> None:
-    sessions = [making.create(user("harmless"), metadata={"a": CANARY, "b": [CANARY] * size}) for size in (1, 50, 900)]
+    sessions = [build.create(user("harmless"), metadata={"a": CANARY, "b": [CANARY] * size}) for size in (1, 50, 900)]
     await apply_all(store, sessions)
     await apply_all(store, [update(session, metadata={"a": None, "b": "harmless"}) for session in sessions])
 
@@ -156,13 +156,13 @@ REPLACED: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("before", REPLACED.values(), ids=REPLACED)
 async def test_a_title_and_a_model_that_were_replaced_are_gone_from_the_disk_after_a_sweep(
-    store: SqliteStore, path: Path, making: Making, before: dict[str, str]
+    store: SqliteStore, path: Path, build: CommandBuilder, before: dict[str, str]
 ) -> None:
     title, model = before.get("title"), before.get("model")
     sessions = [
-        making.create(user("harmless"), metadata={"a": "b" * size}, title=title, model=model) for size in (1, 900, 9000)
+        build.create(user("harmless"), metadata={"a": "b" * size}, title=title, model=model) for size in (1, 900, 9000)
     ]
-    await until_the_log_is_empty(store, path, making)
+    await until_the_log_is_empty(store, path, build)
     await apply_all(store, sessions)
     after = dict.fromkeys(before, "harmless")
     await apply_all(
@@ -175,8 +175,10 @@ async def test_a_title_and_a_model_that_were_replaced_are_gone_from_the_disk_aft
     await until_forgotten(path)
 
 
-async def test_a_reader_in_the_way_of_forgetting_only_delays_it(store: SqliteStore, path: Path, making: Making) -> None:
-    (secret,) = secrets(making, 1)
+async def test_a_reader_in_the_way_of_forgetting_only_delays_it(
+    store: SqliteStore, path: Path, build: CommandBuilder
+) -> None:
+    (secret,) = secrets(build, 1)
     await store.apply(secret)
     backup = apsw.Connection(str(path))
     backup.execute("BEGIN")
@@ -186,7 +188,7 @@ async def test_a_reader_in_the_way_of_forgetting_only_delays_it(store: SqliteSto
     await asyncio.sleep(0.6)
     assert files_that_remember(path) != [], "what a reader sees must not be taken from it"
     started = time.monotonic()
-    await store.apply(making.create(user("harmless")))
+    await store.apply(build.create(user("harmless")))
     assert time.monotonic() - started < 0.5, "nor does the reader hold up those who write"
     backup.close()
 
@@ -196,9 +198,9 @@ async def test_a_reader_in_the_way_of_forgetting_only_delays_it(store: SqliteSto
 
 
 async def test_what_a_killed_process_removed_is_forgotten_by_the_next(
-    store: SqliteStore, path: Path, making: Making, tmp_path: Path
+    store: SqliteStore, path: Path, build: CommandBuilder, tmp_path: Path
 ) -> None:
-    (secret,) = secrets(making, 1)
+    (secret,) = secrets(build, 1)
     await store.apply(secret)
     await asyncio.sleep(0.5)
     await store.apply(delete(secret))
@@ -206,7 +208,7 @@ async def test_what_a_killed_process_removed_is_forgotten_by_the_next(
     left = copied(path, tmp_path / "left")
     assert files_that_remember(left) != []
 
-    other = await SqliteStore.open(left, making.clock, 5.0)
+    other = await SqliteStore.open(left, build.clock, 5.0)
     await other.sweep(100)
 
     await until_forgotten(left)

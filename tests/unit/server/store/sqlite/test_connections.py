@@ -13,7 +13,7 @@ from sessionary.server.store.migrate import read_migrations
 from sessionary.server.store.opening import open_store
 from sessionary.server.store.sqlite.connections import close, connect
 from sessionary.server.store.sqlite.migrations import migrate, pending
-from tests.conformance.making import NOVEMBER, HandClock
+from tests.conformance.builders import START_TIME, ManualClock
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -30,8 +30,8 @@ def modes_in(directory: Path) -> dict[str, int]:
 @pytest.mark.usefixtures("umask")
 async def test_every_file_of_the_store_is_its_owners_only(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    migrate(path, NOVEMBER)
-    store = await open_store(f"sqlite:///{path}", HandClock())
+    migrate(path, START_TIME)
+    store = await open_store(f"sqlite:///{path}", ManualClock())
     await store.sweep(1)
     modes = modes_in(tmp_path)
     await store.close()
@@ -55,8 +55,8 @@ def test_a_commit_is_on_the_disk_before_it_returns(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("work", [lambda path: migrate(path, NOVEMBER), pending], ids=["migrate", "pending"])
-def test_what_is_no_database_is_refused_in_words(tmp_path: Path, work: object) -> None:
+@pytest.mark.parametrize("work", [lambda path: migrate(path, START_TIME), pending], ids=["migrate", "pending"])
+def test_a_file_that_is_no_database_is_refused_with_an_explanation(tmp_path: Path, work: object) -> None:
     assert callable(work)
     file = tmp_path / "notes.txt"
     file.write_bytes(b"no database" * 100)
@@ -67,16 +67,16 @@ def test_what_is_no_database_is_refused_in_words(tmp_path: Path, work: object) -
     assert file.read_bytes() == b"no database" * 100
 
 
-async def test_a_file_that_cannot_be_opened_is_refused_in_words(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_opened_is_refused_with_an_explanation(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "nowhere" / "store.db", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(StoreUnavailableError, match=rf"The database file .* cannot be used: {reason}"):
-            await open_store(f"sqlite:///{path}", HandClock())
+            await open_store(f"sqlite:///{path}", ManualClock())
 
 
 async def test_a_file_that_was_not_migrated_is_refused(tmp_path: Path) -> None:
     connection = connect(tmp_path / "store.db", busy_seconds=0)
     close(connection)
-    store = await open_store(f"sqlite:///{tmp_path}/store.db", HandClock())
+    store = await open_store(f"sqlite:///{tmp_path}/store.db", ManualClock())
     with pytest.raises(StoreUnavailableError):
         await store.ready()
     await store.close()
@@ -84,18 +84,18 @@ async def test_a_file_that_was_not_migrated_is_refused(tmp_path: Path) -> None:
 
 def test_a_lock_of_another_migration_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    assert migrate(path, NOVEMBER) == [migration.name for migration in read_migrations("sqlite")]
+    assert migrate(path, START_TIME) == [migration.name for migration in read_migrations("sqlite")]
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     assert pending(path) == [], "looking needs no lock"
     other.execute("ROLLBACK")
     other.close()
-    assert migrate(path, NOVEMBER) == []
+    assert migrate(path, START_TIME) == []
 
 
 async def test_a_file_belongs_to_one_store_at_a_time(tmp_path: Path) -> None:
-    url, clock = f"sqlite:///{tmp_path}/store.db", HandClock()
-    migrate(tmp_path / "store.db", NOVEMBER)
+    url, clock = f"sqlite:///{tmp_path}/store.db", ManualClock()
+    migrate(tmp_path / "store.db", START_TIME)
     store = await open_store(url, clock)
     for _ in range(2):
         with pytest.raises(StoreUnavailableError, match=r"in use by another server \(this very process\)"):
@@ -109,19 +109,19 @@ async def test_a_file_belongs_to_one_store_at_a_time(tmp_path: Path) -> None:
     await later.close()
 
 
-async def test_a_store_that_cannot_be_opened_keeps_nobody_else_out(tmp_path: Path) -> None:
+async def test_a_store_that_cannot_be_opened_holds_no_lock(tmp_path: Path) -> None:
     file = tmp_path / "store.db"
     file.write_bytes(b"no database" * 100)
     for _ in range(2):
         with pytest.raises(StoreUnavailableError, match="file is not a database"):
-            await open_store(f"sqlite:///{file}", HandClock())
+            await open_store(f"sqlite:///{file}", ManualClock())
     file.unlink()
-    migrate(file, NOVEMBER)
-    await (await open_store(f"sqlite:///{file}", HandClock())).close()
+    migrate(file, START_TIME)
+    await (await open_store(f"sqlite:///{file}", ManualClock())).close()
 
 
 @pytest.mark.parametrize("left", ["", "process 1 on elsewhere\n", "process x\n", "\0" * 500, "x" * 5000])
 async def test_what_a_lock_file_says_is_only_for_the_message(tmp_path: Path, left: str) -> None:
-    migrate(tmp_path / "store.db", NOVEMBER)
+    migrate(tmp_path / "store.db", START_TIME)
     (tmp_path / "store.db-lock").write_text(left)
-    await (await open_store(f"sqlite:///{tmp_path}/store.db", HandClock())).close()
+    await (await open_store(f"sqlite:///{tmp_path}/store.db", ManualClock())).close()

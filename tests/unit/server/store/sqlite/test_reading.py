@@ -15,7 +15,17 @@ from sessionary.server.store.sqlite.connections import close, connect
 from sessionary.server.store.sqlite.migrations import migrate
 from sessionary.server.store.sqlite.reading import Reader
 from sessionary.server.store.sqlite.store import SqliteStore
-from tests.conformance.making import NOVEMBER, HandClock, Making, apply_all, begin, change, key, update, user
+from tests.conformance.builders import (
+    START_TIME,
+    CommandBuilder,
+    ManualClock,
+    apply_all,
+    apply_update,
+    create_session,
+    key,
+    update,
+    user,
+)
 
 INDEXES = {
     "read_sessions": {"sessions PRIMARY KEY"},
@@ -52,24 +62,24 @@ WAL_HEADER_BYTES = 32
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def making(clock: HandClock) -> Making:
-    return Making(clock)
+def build(clock: ManualClock) -> CommandBuilder:
+    return CommandBuilder(clock)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     file = tmp_path / "store.db"
-    migrate(file, NOVEMBER)
+    migrate(file, START_TIME)
     return file
 
 
 @pytest.fixture
-async def store(path: Path, clock: HandClock) -> AsyncIterator[SqliteStore]:
+async def store(path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
     store = await SqliteStore.open(path, clock, 10.0)
     yield store
     await store.close()
@@ -84,9 +94,9 @@ def commits_in_log(path: Path) -> int:
 
 
 async def test_many_appends_at_once_take_a_handful_of_transactions(
-    store: SqliteStore, path: Path, making: Making
+    store: SqliteStore, path: Path, build: CommandBuilder
 ) -> None:
-    sessions = [making.create() for _ in range(64)]
+    sessions = [build.create() for _ in range(64)]
     await apply_all(store, sessions)
     before = commits_in_log(path)
 
@@ -95,19 +105,19 @@ async def test_many_appends_at_once_take_a_handful_of_transactions(
     assert 1 <= commits_in_log(path) - before <= 4
 
 
-async def test_a_key_costs_no_further_transaction(store: SqliteStore, path: Path, making: Making) -> None:
-    session = await begin(store, making.create())
+async def test_a_key_costs_no_further_transaction(store: SqliteStore, path: Path, build: CommandBuilder) -> None:
+    session = await create_session(store, build.create())
     before = commits_in_log(path)
 
-    await change(store, update(session, user("hello"), idempotency_key=key("k")))
+    await apply_update(store, update(session, user("hello"), idempotency_key=key("k")))
 
     assert commits_in_log(path) - before == 1
 
 
 async def test_a_read_is_one_statement_and_one_of_a_window_two(
-    store: SqliteStore, path: Path, clock: HandClock, making: Making
+    store: SqliteStore, path: Path, clock: ManualClock, build: CommandBuilder
 ) -> None:
-    session = await begin(store, making.create(user("one"), user("two")))
+    session = await create_session(store, build.create(user("one"), user("two")))
     connection = connect(path, busy_seconds=0)
     reader = Reader(connection, clock)
     statements: list[str] = []
@@ -123,8 +133,10 @@ async def test_a_read_is_one_statement_and_one_of_a_window_two(
     close(connection)
 
 
-async def test_no_statement_is_prepared_twice(store: SqliteStore, path: Path, clock: HandClock, making: Making) -> None:
-    sessions = [making.create(user("hello"), session_group="web", model="large") for _ in range(3)]
+async def test_no_statement_is_prepared_twice(
+    store: SqliteStore, path: Path, clock: ManualClock, build: CommandBuilder
+) -> None:
+    sessions = [build.create(user("hello"), session_group="web", model="large") for _ in range(3)]
     await apply_all(store, sessions)
     connection = connect(path, busy_seconds=0)
     reader = Reader(connection, clock)
@@ -146,14 +158,14 @@ async def test_no_statement_is_prepared_twice(store: SqliteStore, path: Path, cl
 
 @pytest.mark.parametrize("statistics", ["none", "fresh", "stale"])
 async def test_every_statement_finds_its_rows_by_an_index_and_sorts_nothing(
-    store: SqliteStore, path: Path, making: Making, statistics: str
+    store: SqliteStore, path: Path, build: CommandBuilder, statistics: str
 ) -> None:
     connection = connect(path, busy_seconds=0)
     if statistics == "stale":
-        await store.apply(making.create(user("hello"), session_group="web", model="large"))
+        await store.apply(build.create(user("hello"), session_group="web", model="large"))
         connection.execute("ANALYZE")
     users = [f"user-{number % 7}" for number in range(300)]
-    await apply_all(store, [making.create(user("x"), user_id=name, session_group=name, model=name) for name in users])
+    await apply_all(store, [build.create(user("x"), user_id=name, session_group=name, model=name) for name in users])
     if statistics == "fresh":
         connection.execute("ANALYZE")
     close(connection)
@@ -181,9 +193,9 @@ def test_an_update_touches_no_index(path: Path) -> None:
 
 
 async def test_stored_messages_are_not_decoded_by_a_read_without_a_window(
-    store: SqliteStore, path: Path, making: Making
+    store: SqliteStore, path: Path, build: CommandBuilder
 ) -> None:
-    session = await begin(store, making.create(user("hello")))
+    session = await create_session(store, build.create(user("hello")))
     other = apsw.Connection(str(path))
     other.execute("UPDATE message_blocks SET body = CAST('no JSON at all' AS BLOB)")
     other.execute("UPDATE sessions SET summary = CAST('nor this' AS BLOB), metadata = CAST('nor that' AS BLOB)")

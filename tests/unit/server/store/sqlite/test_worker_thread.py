@@ -79,7 +79,7 @@ async def test_a_transaction_whose_time_is_up_leaves_nothing(thread: WorkerThrea
     assert await thread.run(lambda: connection.execute("SELECT count(*) FROM kept").get) == 0
 
 
-async def test_work_that_is_cancelled_before_it_starts_disturbs_nobody(
+async def test_work_that_is_cancelled_before_it_starts_does_not_affect_others(
     thread: WorkerThread, connection: apsw.Connection
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
@@ -108,9 +108,9 @@ async def test_a_driver_error_is_general_for_the_caller_and_complete_in_the_log(
     assert caplog.records[0].levelno == logging.WARNING
 
 
-async def test_an_error_of_ours_is_not_dressed_up(thread: WorkerThread) -> None:
+async def test_an_internal_error_is_not_translated(thread: WorkerThread) -> None:
     def work() -> None:
-        raise KeyError("ours")
+        raise KeyError("internal")
 
     with pytest.raises(KeyError):
         await thread.run(work)

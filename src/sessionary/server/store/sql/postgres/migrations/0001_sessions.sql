@@ -1,4 +1,4 @@
--- JSON is kept as bytes: jsonb and text refuse NUL, and it is joined into answers without being read.
+-- JSON is stored as bytes: jsonb and text refuse NUL, and it is joined into responses without being parsed.
 -- Fixed columns stand first, those of eight bytes before all, so that a row is found without padding or counting.
 -- Text is compared bytewise, as SQLite compares it, whatever the database's own collation is.
 

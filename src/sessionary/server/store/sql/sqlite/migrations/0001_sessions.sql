@@ -1,4 +1,4 @@
--- JSON is kept as bytes: it comes back as it was, and is joined into answers without being read.
+-- JSON is stored as bytes: it is returned unchanged, and joined into responses without being parsed.
 -- Large columns stand last, so that the others are found without following overflow pages.
 
 CREATE TABLE sessions (

@@ -1,4 +1,4 @@
--- Lists and reads join what is spelled when a session changes; see store/summaries.py, which spells it from here on.
+-- Lists and reads join the summaries that are written when a session changes; from here on store/summaries.py writes them.
 
 ALTER TABLE sessions ADD COLUMN summary BLOB NOT NULL DEFAULT x'';
 

@@ -1,4 +1,4 @@
-"""An answer is passed on only to whom it belongs."""
+"""The client refuses a response that belongs to another session or another request."""
 
 from typing import Any, Final
 
@@ -7,57 +7,60 @@ import pytest
 
 from sessionary import Client, MismatchedResponseError, ResponseValidationError
 from sessionary.client import response_decoding
-from tests.client.answering import URL, Respond, client_of
-from tests.client.calling import make_client
+from tests.client.clients import make_client
 from tests.client.faults import Exchange, FaultProxy
+from tests.client.mock_servers import URL, Respond, client_of
 from tests.client.vendor import TOKEN, VendorServer
 
 UUID: Final = "0193A5C6-7D8E-7F90-A1B2-C3D4E5F60718"
 OTHER: Final = "0193a5c6-7d8e-7f90-a1b2-c3d4e5f60719"
 CALLS: Final[dict[str, tuple[str, Any]]] = {
-    "get_session": ("id", lambda client, asked: client.get_session(asked)),
-    "update_session": ("sessionId", lambda client, asked: client.update_session(asked, tokens_used=1)),
-    "extend_session": ("sessionId", lambda client, asked: client.extend_session(asked)),
+    "get_session": ("id", lambda client, requested_id: client.get_session(requested_id)),
+    "update_session": ("sessionId", lambda client, requested_id: client.update_session(requested_id, tokens_used=1)),
+    "extend_session": ("sessionId", lambda client, requested_id: client.extend_session(requested_id)),
 }
 
 
 @pytest.mark.parametrize("operation", CALLS)
 @pytest.mark.parametrize(
-    ("asked", "answered"), [(UUID, OTHER), ("a", "b"), ("a", "A"), ("session/1", "session/2"), ("a", UUID), (UUID, "a")]
+    ("requested_id", "returned_id"),
+    [(UUID, OTHER), ("a", "b"), ("a", "A"), ("session/1", "session/2"), ("a", UUID), (UUID, "a")],
 )
-def test_an_answer_about_another_session_is_an_error(flavour: str, operation: str, asked: str, answered: str) -> None:
+def test_a_response_about_another_session_is_an_error(
+    flavour: str, operation: str, requested_id: str, returned_id: str
+) -> None:
     member, call = CALLS[operation]
     requests: list[httpx2.Request] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         requests.append(request)
-        return httpx2.Response(200, json={member: answered}, headers={"Accept-Idempotency-Key": "?1"})
+        return httpx2.Response(200, json={member: returned_id}, headers={"Accept-Idempotency-Key": "?1"})
 
     with (
         client_of(flavour, respond) as client,
         pytest.raises(MismatchedResponseError, match="another request") as raised,
     ):
-        call(client, asked)
+        call(client, requested_id)
     assert isinstance(raised.value, ResponseValidationError)
     assert (raised.value.status, raised.value.code) == (200, "WRONG_ANSWER")
     assert len(requests) == 1
 
 
-TELLING: Final = {"metadata": {}, "totalMessages": 0, "expiresAt": "2026-11-22T22:09:00.123Z"}
-"""What an answer of this API may hold besides the id."""
+OTHER_MEMBERS: Final = {"metadata": {}, "totalMessages": 0, "expiresAt": "2026-11-22T22:09:00.123Z"}
+"""Members that a response of this API may have besides the id."""
 
 
 @pytest.mark.parametrize("operation", CALLS)
-@pytest.mark.parametrize("answered", [UUID, UUID.lower(), "", None])
-def test_an_answer_about_the_session_asked_for_or_about_none_is_taken(
-    flavour: str, operation: str, answered: str | None
+@pytest.mark.parametrize("returned_id", [UUID, UUID.lower(), "", None])
+def test_a_response_about_the_requested_session_or_none_is_accepted(
+    flavour: str, operation: str, returned_id: str | None
 ) -> None:
     member, call = CALLS[operation]
-    with client_of(flavour, lambda _: httpx2.Response(200, json={member: answered, **TELLING})) as client:
+    with client_of(flavour, lambda _: httpx2.Response(200, json={member: returned_id, **OTHER_MEMBERS})) as client:
         call(client, UUID)
 
 
-def _answering(request_id: str) -> Respond:
+def _respond_with_id(request_id: str) -> Respond:
     return lambda request: httpx2.Response(
         200 if request.method != "POST" else 201,
         json=[] if request.method == "GET" else {},
@@ -66,18 +69,18 @@ def _answering(request_id: str) -> Respond:
 
 
 @pytest.mark.parametrize("call", ["list_sessions", "create_session", "delete_session"])
-def test_an_answer_to_another_request_of_this_client_is_an_error(flavour: str, call: str) -> None:
+def test_a_response_to_another_request_of_this_client_is_an_error(flavour: str, call: str) -> None:
     arguments = () if call == "list_sessions" else ("s",)
     with (
-        client_of(flavour, _answering(f"{response_decoding.REQUEST_ID_PREFIX}another")) as client,
+        client_of(flavour, _respond_with_id(f"{response_decoding.REQUEST_ID_PREFIX}another")) as client,
         pytest.raises(MismatchedResponseError),
     ):
         getattr(client, call)(*arguments)
 
 
 @pytest.mark.parametrize("request_id", ["", "0f8fad5b-d9cb-469f-a165-70867728950e", "req_123", "sessionar"])
-def test_ids_that_a_server_or_a_proxy_makes_itself_say_nothing(flavour: str, request_id: str) -> None:
-    with client_of(flavour, _answering(request_id)) as client:
+def test_request_ids_made_by_a_server_or_proxy_are_ignored(flavour: str, request_id: str) -> None:
+    with client_of(flavour, _respond_with_id(request_id)) as client:
         assert client.list_sessions().data == []
 
 
@@ -98,19 +101,19 @@ def test_each_request_has_an_id_of_its_own_unless_the_caller_names_it(flavour: s
     assert len(set(ids[:4])) == 4
 
 
-def test_the_connection_that_brought_it_is_not_used_again(flavour: str, keeper: VendorServer) -> None:
-    """A proxy whose answers are out of step by one: each connection brings the answer to what was asked before."""
+def test_the_connection_of_a_mismatched_response_is_not_reused(flavour: str, vendor_with_keys: VendorServer) -> None:
+    """The proxy's responses are off by one: each connection returns the response to the request before."""
     late: dict[int, bytes] = {}
 
     def out_of_step(exchange: Exchange) -> None:
-        answer = exchange.forward()
-        content = answer.head() + answer.body
+        response = exchange.forward()
+        content = response.head() + response.body
         connection = id(exchange)
         exchange.send(late.get(connection, content))
         late[connection] = content
 
     given: dict[str, Any] = {"token": TOKEN, "organisation": "acme", "max_retries": 0}
-    with FaultProxy(keeper.port) as proxy, make_client(flavour, proxy.base_url, **given) as client:
+    with FaultProxy(vendor_with_keys.port) as proxy, make_client(flavour, proxy.base_url, **given) as client:
         ids = [client.create_session("someone").session_id for _ in range(2)]
         proxy.plan = [out_of_step] * 4
         assert client.get_session(ids[0]).id == ids[0]
@@ -119,6 +122,6 @@ def test_the_connection_that_brought_it_is_not_used_again(flavour: str, keeper: 
         assert client.get_session(ids[1]).id == ids[1]
 
 
-def test_what_our_server_echoes_is_taken(our_client: Client) -> None:
+def test_the_request_id_echoed_by_our_server_is_accepted(our_client: Client) -> None:
     response = our_client.with_raw_response.list_sessions()
     assert str(response.request_id).startswith(response_decoding.REQUEST_ID_PREFIX)

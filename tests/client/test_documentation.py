@@ -1,4 +1,4 @@
-"""The page about the client: every block runs as it stands, and shows every public name."""
+"""The documentation of the client: every code block runs, and every public name is shown."""
 
 import ast
 import sys
@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 import sessionary
-from tests.client.calling import Place
+from tests.client.clients import Endpoint
 from tests.docs.blocks import Block, blocks, run_shell
 
 PAGE: Final = "docs/client.md"
@@ -16,17 +16,17 @@ PYTHON: Final = blocks(PAGE, "python")
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)), ids=[block.heading for block in PYTHON])
-def test_a_block_runs_as_it_stands(number: int, ours: Place, organisation: str, tmp_path: Path) -> None:
+def test_each_code_block_runs(number: int, our_endpoint: Endpoint, organisation: str, tmp_path: Path) -> None:
     (tmp_path / "block.py").write_text(PYTHON[number].text)
     environment = {
-        "SESSIONARY_URL": ours.url,
-        "SESSIONARY_TOKEN": ours.token,
+        "SESSIONARY_URL": our_endpoint.url,
+        "SESSIONARY_TOKEN": our_endpoint.token,
         "SESSIONARY_ORGANISATION": organisation,
     }
     run_shell(f"{sys.executable} -W error block.py", tmp_path, environment)
 
 
-def test_every_public_name_is_shown_at_work() -> None:
+def test_every_public_name_is_documented() -> None:
     used = {name for block in PYTHON for name in _names(block)}
     assert set(sessionary.__all__) - used == set()
 

@@ -1,4 +1,4 @@
-"""Servers that are one function: what a test wants answered, without a network."""
+"""Mock servers: functions from a request to a response, without a network."""
 
 import asyncio
 import time
@@ -9,20 +9,20 @@ import httpx2
 
 from sessionary import Client
 from sessionary.client.dependencies import Dependencies
-from tests.client.calling import make_client
+from tests.client.clients import make_client
 
 Respond = Callable[[httpx2.Request], httpx2.Response]
 URL = "http://server.test"
 
 
 def always(status: int, content: bytes | str = b"", **headers: str) -> Respond:
-    """Answer every request alike; an underscore in a header's name stands for a hyphen."""
-    spelled = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _: httpx2.Response(status, content=content, headers=spelled)
+    """Respond to every request in the same way; an underscore in a header's name stands for a hyphen."""
+    renamed = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _: httpx2.Response(status, content=content, headers=renamed)
 
 
 def in_turn(responses: Iterable[httpx2.Response | Exception]) -> Respond:
-    """Answer with each response in turn, or break with each exception."""
+    """Respond with each response in turn, or raise each exception."""
     left = iter(responses)
 
     def respond(_: httpx2.Request) -> httpx2.Response:
@@ -36,12 +36,12 @@ def in_turn(responses: Iterable[httpx2.Response | Exception]) -> Respond:
 
 
 def impatient(flavour: str) -> Dependencies[Any]:
-    """Make dependencies in which chance always picks the shortest pause: none."""
+    """Make dependencies whose random numbers always give the shortest pause: none."""
     return Dependencies(sleep=time.sleep if flavour == "blocking" else asyncio.sleep, random=lambda: 0.0)
 
 
 class Time:
-    """A clock that only passes while someone sleeps, and remembers how long each did."""
+    """A clock that only moves while someone sleeps, and records each pause."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -58,12 +58,12 @@ class Time:
         self.sleep(seconds)
 
 
-def client_of(flavour: str, respond: Respond, told: Time | None = None, **options: Any) -> Client:
-    """Make a client of a flavour whose server is a function, in a time of its own, where chance picks the longest."""
-    told = told or Time()
+def client_of(flavour: str, respond: Respond, clock: Time | None = None, **options: Any) -> Client:
+    """Make a client of a flavour whose server is a function, with a clock of its own and the longest pauses."""
+    clock = clock or Time()
     dependencies: Dependencies[Any] = Dependencies(
-        sleep=told.sleep if flavour == "blocking" else told.sleep_awaited,
-        clock=told.clock,
+        sleep=clock.sleep if flavour == "blocking" else clock.sleep_awaited,
+        clock=clock.clock,
         random=lambda: 1.0,
         unique_id=lambda: "key",
         environment={},

@@ -1,4 +1,4 @@
-"""What the tests of the client share: the places to call, and the awaitable client in the blocking one's clothes."""
+"""Shared by the tests of the client: endpoints, and an adapter that calls the asynchronous client synchronously."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,8 +10,8 @@ from msgspec import Struct
 from sessionary import AsyncClient, AsyncPage, Client
 
 
-class Place(Struct, frozen=True):
-    """A server that a client may be given."""
+class Endpoint(Struct, frozen=True):
+    """A server and a token for it."""
 
     name: str
     url: str
@@ -22,14 +22,14 @@ FLAVOURS: Final = ("blocking", "awaitable")
 
 
 def make_client(flavour: str, url: str, **options: Any) -> Client:
-    """Make a client of a flavour; both are called alike."""
+    """Make a client of a flavour; both are called in the same way."""
     if flavour == "blocking":
         return Client(url, **options)
-    return cast("Client", Awaited(lambda: AsyncClient(url, **options)))
+    return cast("Client", SyncAdapter(lambda: AsyncClient(url, **options)))
 
 
-class Awaited:
-    """An AsyncClient whose every answer is waited for, on an event loop of its own."""
+class SyncAdapter:
+    """Calls an AsyncClient synchronously, on an event loop of its own."""
 
     def __init__(self, make: Callable[[], AsyncClient]) -> None:
         self._runner = asyncio.Runner()
@@ -48,27 +48,27 @@ class Awaited:
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)
         if name.startswith("iterate_"):
-            return lambda *args, **kwargs: _Waiting(self._runner, found(*args, **kwargs))
+            return lambda *args, **kwargs: _SyncIterator(self._runner, found(*args, **kwargs))
         return partial(self._wait, found)
 
     @property
     def with_raw_response(self) -> Any:
-        return _AwaitedMethods(self._runner, self._client.with_raw_response)
+        return _SyncMethods(self._runner, self._client.with_raw_response)
 
-    def with_options(self, **options: Any) -> "Awaited":
-        other = object.__new__(Awaited)
+    def with_options(self, **options: Any) -> "SyncAdapter":
+        other = object.__new__(SyncAdapter)
         other._runner, other._client = self._runner, self._client.with_options(**options)
         return other
 
     def session(self, **kwargs: Any) -> Any:
-        return _AwaitedConversation(self._runner, self._client.session(**kwargs))
+        return _SyncConversation(self._runner, self._client.session(**kwargs))
 
     def _wait(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
         result = self._runner.run(function(*args, **kwargs))
-        return _AwaitedPage(self._runner, result) if isinstance(result, AsyncPage) else result
+        return _SyncPage(self._runner, result) if isinstance(result, AsyncPage) else result
 
 
-class _AwaitedMethods:
+class _SyncMethods:
     def __init__(self, runner: asyncio.Runner, methods: Any) -> None:
         self._runner = runner
         self._methods = methods
@@ -78,8 +78,8 @@ class _AwaitedMethods:
         return lambda *args, **kwargs: self._runner.run(method(*args, **kwargs))
 
 
-class _AwaitedPage:
-    """An AsyncPage whose other pages are waited for."""
+class _SyncPage:
+    """Reads an AsyncPage synchronously."""
 
     def __init__(self, runner: asyncio.Runner, page: AsyncPage[Any]) -> None:
         self._runner = runner
@@ -88,13 +88,13 @@ class _AwaitedPage:
         self.has_next_page = page.has_next_page
 
     def next_page(self) -> Any:
-        return _AwaitedPage(self._runner, self._runner.run(self._page.next_page()))
+        return _SyncPage(self._runner, self._runner.run(self._page.next_page()))
 
     def __iter__(self) -> Any:
-        return _Waiting(self._runner, aiter(self._page))
+        return _SyncIterator(self._runner, aiter(self._page))
 
 
-class _Waiting:
+class _SyncIterator:
     def __init__(self, runner: asyncio.Runner, items: Any) -> None:
         self._runner = runner
         self._items = items
@@ -113,7 +113,7 @@ async def _next(items: Any) -> Any:
     return await anext(items)
 
 
-class _AwaitedConversation:
+class _SyncConversation:
     def __init__(self, runner: asyncio.Runner, conversation: Any) -> None:
         self._runner = runner
         self._conversation = conversation

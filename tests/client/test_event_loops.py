@@ -1,4 +1,4 @@
-"""One awaitable client in several event loops, and what a closed client says."""
+"""One asynchronous client in several event loops, and the errors of a closed client."""
 
 import asyncio
 import gc
@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from sessionary import AsyncClient, Client, ClientClosedError, ClientUsageError
-from tests.client.answering import always, client_of
-from tests.client.calling import Place
+from tests.client.clients import Endpoint
+from tests.client.mock_servers import always, client_of
 from tests.client.vendor import TOKEN, VendorServer
 
 GIVEN: Final[dict[str, Any]] = {"token": TOKEN, "organisation": "acme", "max_retries": 0}
@@ -32,7 +32,7 @@ def test_a_client_outlives_an_event_loop_and_leaves_nothing_open_in_it(vendor: V
     gc.collect()
 
 
-def test_a_loop_that_was_closed_without_ceremony_is_let_go(vendor: VendorServer) -> None:
+def test_a_loop_that_was_closed_without_closing_the_client_is_released(vendor: VendorServer) -> None:
     client = AsyncClient(vendor.base_url, **GIVEN)
     for _ in range(2):
         loop = asyncio.new_event_loop()
@@ -42,8 +42,8 @@ def test_a_loop_that_was_closed_without_ceremony_is_let_go(vendor: VendorServer)
     asyncio.run(client.close())
 
 
-def test_two_loops_at_once_share_a_client(ours: Place, organisation: str) -> None:
-    client = AsyncClient(ours.url, token=ours.token, organisation=organisation)
+def test_two_loops_at_once_share_a_client(our_endpoint: Endpoint, organisation: str) -> None:
+    client = AsyncClient(our_endpoint.url, token=our_endpoint.token, organisation=organisation)
     both = threading.Barrier(2)
 
     async def ask(user_id: str) -> set[str]:
@@ -67,7 +67,7 @@ def test_a_client_that_is_forgotten_is_closed_with_its_loop(vendor: VendorServer
     gc.collect()
 
 
-def test_a_closed_client_says_so(flavour: str, vendor: VendorServer) -> None:
+def test_a_closed_client_raises_an_error(flavour: str, vendor: VendorServer) -> None:
     with client_of(flavour, always(200, "[]")) as client:
         client.close()
         client.close()
@@ -96,23 +96,23 @@ async def test_a_closed_awaitable_client_is_not_entered_again(vendor: VendorServ
 async def test_closing_closes_the_connections_of_another_loop_too(vendor: VendorServer) -> None:
     client = AsyncClient(vendor.base_url, **GIVEN)
     await client.list_sessions()
-    asked, stop = threading.Event(), threading.Event()
+    requested, stop = threading.Event(), threading.Event()
 
     async def elsewhere() -> None:
         await client.list_sessions()
-        asked.set()
+        requested.set()
         await asyncio.to_thread(stop.wait, 30)
 
     thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
     thread.start()
-    await asyncio.to_thread(asked.wait, 30)
+    await asyncio.to_thread(requested.wait, 30)
     await client.close()
     stop.set()
     await asyncio.to_thread(thread.join, 30)
     gc.collect()
 
 
-def test_without_asyncio_an_awaitable_client_says_what_it_needs() -> None:
+def test_without_asyncio_an_async_client_names_what_it_needs() -> None:
     client = AsyncClient("http://a.test", **GIVEN)
     call = client.list_sessions()
     with pytest.raises(ClientUsageError, match="asyncio"):

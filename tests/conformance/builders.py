@@ -1,4 +1,4 @@
-"""What the store's tests are made with: a clock moved by hand, commands, and eyes for what came back."""
+"""Shared by the store's tests: a manual clock, builders of commands, and functions that decode results."""
 
 import asyncio
 import itertools
@@ -32,8 +32,8 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 HORIZON = 30 * DAY
-INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-NOVEMBER = 1_795_385_340_123  # 2026-11-22T22:09:00.123Z
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+START_TIME = 1_795_385_340_123  # 2026-11-22T22:09:00.123Z
 
 ORGANISATION = "demo"
 OTHER = "other"
@@ -41,14 +41,14 @@ OTHER = "other"
 Expected = TypeVar("Expected")
 
 
-class HandClock:
-    """A clock that stands still until a test moves it; an argument, where the programs give theirs."""
+class ManualClock:
+    """A clock that only a test moves; passed wherever the server passes its own clock."""
 
-    def __init__(self, now: int = NOVEMBER) -> None:
+    def __init__(self, now: int = START_TIME) -> None:
         self.now = now
 
     def __call__(self) -> int:
-        """Answer now, in milliseconds."""
+        """Return the current time in milliseconds."""
         return self.now
 
     def move(self, milliseconds: int) -> None:
@@ -58,8 +58,8 @@ class HandClock:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a session shows of itself, its instants in milliseconds."""
+class SessionView:
+    """The members of a session as a read returns them, with times in milliseconds."""
 
     id: str
     title: str | None
@@ -83,15 +83,15 @@ class Ids:
         self._numbers = itertools.count(1)
 
     def next(self, created_at: int) -> str:
-        """Make the next id for an instant."""
+        """Make the next id for a creation time."""
         digits = f"{created_at:012x}7000{0b10 << 62 | next(self._numbers):016x}"
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-class Making:
-    """Makes commands whose every detail a test may leave to it."""
+class CommandBuilder:
+    """Builds commands with defaults for everything that a test does not give."""
 
-    def __init__(self, clock: HandClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.ids = Ids()
 
@@ -109,7 +109,7 @@ class Making:
         age: int | None = None,
         message_times: MessageTimes = None,
     ) -> Create:
-        """Begin a session now, or import one that began so long ago."""
+        """Build the creation of a session now, or the import of one that is so old."""
         created_at = self.clock() - (age or 0)
         return Create(
             organisation=organisation,
@@ -123,13 +123,13 @@ class Making:
             model=model,
             metadata=metadata or {},
             expires_after=minutes * MINUTE,
-            messages=tuple(map(compact, messages)),
+            messages=tuple(map(encode_message, messages)),
             first_user_text=first_user_text(messages),
             idempotency_key=idempotency_key,
         )
 
     def token(self, token_id: str, *, organisation: str | None = ORGANISATION, name: str = "ci") -> StoredToken:
-        """Describe a token that may do everything."""
+        """Build a token with the default scopes."""
         return StoredToken(
             id=token_id,
             organisation=organisation,
@@ -152,7 +152,7 @@ def update(
     return Update(
         organisation=session.organisation,
         session_id=session.session_id,
-        messages=tuple(map(compact, messages)) if messages else None,
+        messages=tuple(map(encode_message, messages)) if messages else None,
         first_user_text=first_user_text(messages),
         tokens_used=tokens_used,
         if_version=if_version,
@@ -190,38 +190,38 @@ def delete(session: Command, *, if_version: int | None = None, idempotency_key: 
     )
 
 
-def key(name: str, *, principal: str = "token-1", fingerprint: bytes = b"as first asked") -> IdempotencyKey:
-    """Name a key to apply a command once under."""
+def key(name: str, *, principal: str = "token-1", fingerprint: bytes = b"the first request") -> IdempotencyKey:
+    """Make an idempotency key."""
     return IdempotencyKey(principal=principal, key=name, fingerprint=fingerprint)
 
 
-def listing(
+def list_query(
     organisation: str = ORGANISATION,
     *,
     limit: int = 100,
     **given: Any,
 ) -> ListQuery:
-    """Ask for a page of an organisation's sessions."""
+    """Build a query for a page of an organisation's sessions."""
     return ListQuery(organisation=organisation, limit=limit, **given)
 
 
 def user(content: Any = "hello", **more: Any) -> dict[str, Any]:
-    """Say something as a user."""
+    """Make a message of the user."""
     return {"role": "user", "content": content, **more}
 
 
 def assistant(content: Any = "hi", **more: Any) -> dict[str, Any]:
-    """Say something as the assistant."""
+    """Make a message of the assistant."""
     return {"role": "assistant", "content": content, **more}
 
 
-def compact(message: Mapping[str, Any]) -> bytes:
-    """Spell a message as it travels to the store."""
+def encode_message(message: Mapping[str, Any]) -> bytes:
+    """Encode a message as the operations pass it to the store."""
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def first_user_text(messages: Sequence[Mapping[str, Any]]) -> str | None:
-    """Find what the contract calls so: None without a user's message, empty if it has no text."""
+    """Return the text of the first message of a user: None without one, empty if it has no text."""
     for message in messages:
         if message.get("role") == "user":
             return _text_of(message.get("content"))
@@ -241,65 +241,65 @@ async def apply_all(store: Store, commands: Iterable[Command]) -> list[Outcome]:
     return list(await asyncio.gather(*map(store.apply, commands)))
 
 
-async def do(store: Store, command: Command, expected: type[Expected]) -> Expected:
-    """Apply one command and see that the outcome is what the test needs."""
+async def apply_one(store: Store, command: Command, expected: type[Expected]) -> Expected:
+    """Apply one command and check the type of its outcome."""
     outcome = await store.apply(command)
     assert isinstance(outcome, expected), outcome
     return outcome
 
 
-async def begin(store: Store, command: Create) -> Create:
-    """Create a session and go on with the command that names it."""
-    await do(store, command, Created)
+async def create_session(store: Store, command: Create) -> Create:
+    """Create a session and return the command, which later commands refer to."""
+    await apply_one(store, command, Created)
     return command
 
 
-async def change(store: Store, command: Update) -> Updated:
+async def apply_update(store: Store, command: Update) -> Updated:
     """Apply an update that must succeed."""
-    return await do(store, command, Updated)
+    return await apply_one(store, command, Updated)
 
 
-async def prolong(store: Store, command: Extend) -> Extended:
+async def apply_extend(store: Store, command: Extend) -> Extended:
     """Apply an extension that must succeed."""
-    return await do(store, command, Extended)
+    return await apply_one(store, command, Extended)
 
 
-async def read(store: Store, session: Command) -> Shown:
-    """Read what an earlier command's session shows of itself."""
-    return shown_in(await store.fetch(session.organisation, session.session_id))
+async def read(store: Store, session: Command) -> SessionView:
+    """Read the session of an earlier command."""
+    return session_in(await store.fetch(session.organisation, session.session_id))
 
 
-def shown_in(conversation: Conversation) -> Shown:
-    """Decode what a conversation shows of its session."""
+def session_in(conversation: Conversation) -> SessionView:
+    """Decode the session of a conversation."""
     summary: dict[str, Any] = json.loads(b"{%b}" % conversation.summary)
     for name in ("created_at", "updated_at", "expires_at"):
         summary[name] = _milliseconds(summary[name])
-    return Shown(**summary, version=conversation.version, metadata=conversation.metadata)
+    return SessionView(**summary, version=conversation.version, metadata=conversation.metadata)
 
 
-def _milliseconds(instant: str) -> int:
-    assert INSTANT.fullmatch(instant), instant
-    return round(datetime.fromisoformat(instant).timestamp() * 1000)
+def _milliseconds(timestamp: str) -> int:
+    assert TIMESTAMP.fullmatch(timestamp), timestamp
+    return round(datetime.fromisoformat(timestamp).timestamp() * 1000)
 
 
 async def read_messages(store: Store, session: Command) -> list[dict[str, Any]]:
     """Read the messages of an earlier command's session."""
-    return messages_in(await store.fetch(session.organisation, session.session_id))
+    return messages_of(await store.fetch(session.organisation, session.session_id))
 
 
-def messages_in(conversation: Conversation) -> list[dict[str, Any]]:
-    """Decode messages, each as it was sent and with its instant."""
+def messages_of(conversation: Conversation) -> list[dict[str, Any]]:
+    """Decode messages, each as it was sent and with its time."""
     decoded = json.loads(b"[" + conversation.messages + b"]")
     assert isinstance(decoded, list)
     return decoded
 
 
-def contents_in(conversation: Conversation) -> list[Any]:
-    """Decode what was said, without who and when."""
-    return [message["content"] for message in messages_in(conversation)]
+def contents_of(conversation: Conversation) -> list[Any]:
+    """Decode the contents of the messages."""
+    return [message["content"] for message in messages_of(conversation)]
 
 
-def metadata_of(session: Shown) -> dict[str, Any]:
+def metadata_of(session: SessionView) -> dict[str, Any]:
     """Decode the metadata of a session that was read."""
     decoded = json.loads(session.metadata)
     assert isinstance(decoded, dict)
@@ -313,7 +313,7 @@ async def listed(store: Store, query: ListQuery) -> list[str]:
 
 
 async def sweep_all(store: Store, limit: int = 1000) -> int:
-    """Sweep until nothing more is due, and count what went."""
+    """Sweep until nothing is left to delete, and return how many sessions were deleted."""
     removed = 0
     for _ in range(10_000):
         swept = await store.sweep(limit)

@@ -1,4 +1,4 @@
-"""Answers that other servers may give: with members missing, null or unknown, and no answers at all."""
+"""Responses of other servers: members that are missing, null or unknown, and invalid responses."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from sessionary import (
     Session,
     UpdatedSession,
 )
-from tests.client.answering import always, client_of
+from tests.client.mock_servers import always, client_of
 
 NOW: Final = "2026-11-22T22:09:00.123Z"
 LATER: Final = "2026-11-22T23:09:00.123Z"
@@ -67,21 +67,21 @@ WHOLE: Final[Mapping[str, tuple[Mapping[str, Any], Any]]] = {
 NOTHING: Final = {str: ("", None), int: (0, None), dict: ({},), list: ([],)}
 
 
-def _ask(client: Client, operation: str) -> Any:
+def _call(client: Client, operation: str) -> Any:
     if operation == "list_sessions":
         return client.list_sessions().data[0]
     return getattr(client, operation)("s")
 
 
-def _answer(operation: str, answer: Any) -> bytes:
+def _response_body(operation: str, answer: Any) -> bytes:
     return json.dumps([answer] if operation == "list_sessions" else answer).encode()
 
 
 @pytest.mark.parametrize("operation", WHOLE)
-def test_a_whole_response_is_read_and_unknown_members_are_kept(flavour: str, operation: str) -> None:
+def test_a_complete_response_is_decoded_with_its_unknown_members(flavour: str, operation: str) -> None:
     answer, expected = WHOLE[operation]
-    with client_of(flavour, always(200, _answer(operation, {**answer, "new_member": [1]}))) as client:
-        found = _ask(client, operation)
+    with client_of(flavour, always(200, _response_body(operation, {**answer, "new_member": [1]}))) as client:
+        found = _call(client, operation)
     assert found.extra == {"new_member": [1]}
     assert found.to_dict() == {**answer, "new_member": [1]}
     assert json.loads(found.to_json()) == found.to_dict()
@@ -101,14 +101,14 @@ def test_any_member_may_be_missing_or_null(operation: str, member: str) -> None:
     answer, whole = WHOLE[operation]
     without = {name: value for name, value in answer.items() if name != member}
     for given in (without, {**without, member: None}):
-        with client_of("blocking", always(200, _answer(operation, given))) as client:
-            found = _ask(client, operation)
+        with client_of("blocking", always(200, _response_body(operation, given))) as client:
+            found = _call(client, operation)
         changed = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(whole, name)]
         assert len(changed) == 1
         assert getattr(found, changed[0]) in NOTHING[type(answer[member])]
 
 
-TELLING: Final = [
+IDENTIFYING: Final = [
     ("create_session", "sessionId"),
     ("delete_session", "message"),
     *((name, member) for name in ("update_session", "extend_session") for member in ("sessionId",)),
@@ -119,18 +119,18 @@ TELLING: Final = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "member"), TELLING)
+@pytest.mark.parametrize(("operation", "member"), IDENTIFYING)
 def test_every_other_member_may_be_missing(flavour: str, operation: str, member: str) -> None:
     answer, _ = WHOLE[operation]
-    with client_of(flavour, always(200, _answer(operation, {member: answer[member]}))) as client:
-        found = _ask(client, operation)
+    with client_of(flavour, always(200, _response_body(operation, {member: answer[member]}))) as client:
+        found = _call(client, operation)
     values = [getattr(found, name) for name in found.__struct_fields__]
     assert sum(value not in ("", 0, None, [], {}) for value in values) == 1
 
 
 @pytest.mark.parametrize("operation", [name for name in WHOLE if name != "delete_session"])
 @pytest.mark.parametrize(
-    "told",
+    "content",
     [
         {},
         {"error": "maintenance"},
@@ -141,19 +141,21 @@ def test_every_other_member_may_be_missing(flavour: str, operation: str, member:
     ],
     ids=repr,
 )
-def test_an_object_that_tells_nothing_is_a_bad_response(flavour: str, operation: str, told: dict[str, Any]) -> None:
+def test_an_object_without_a_known_member_is_an_invalid_response(
+    flavour: str, operation: str, content: dict[str, Any]
+) -> None:
     with (
-        client_of(flavour, always(200, _answer(operation, told)), max_retries=0) as client,
+        client_of(flavour, always(200, _response_body(operation, content)), max_retries=0) as client,
         pytest.raises(ResponseValidationError, match="it has no") as raised,
     ):
-        _ask(client, operation)
+        _call(client, operation)
     assert raised.value.response is not None
     assert raised.value.status == 200
 
 
-@pytest.mark.parametrize("told", [{**CREATED, "sessionId": ""}, {**CREATED, "sessionId": " "}, {**SESSION}])
-def test_a_creation_without_a_session_id_is_a_bad_response(flavour: str, told: dict[str, Any]) -> None:
-    respond = always(201, _answer("create_session", told))
+@pytest.mark.parametrize("content", [{**CREATED, "sessionId": ""}, {**CREATED, "sessionId": " "}, {**SESSION}])
+def test_a_creation_without_a_session_id_is_an_invalid_response(flavour: str, content: dict[str, Any]) -> None:
+    respond = always(201, _response_body("create_session", content))
     with client_of(flavour, respond, max_retries=0) as client:
         with pytest.raises(ResponseValidationError, match="sessionId"):
             client.create_session("u")
@@ -163,15 +165,17 @@ def test_a_creation_without_a_session_id_is_a_bad_response(flavour: str, told: d
         assert chat.id == ""
 
 
-@pytest.mark.parametrize("told", [{}, {"success": True}, {"message": None}, {"error": None, "errors": []}], ids=repr)
-def test_a_deletion_is_confirmed_by_any_object(flavour: str, told: dict[str, Any]) -> None:
-    with client_of(flavour, always(200, json.dumps(told))) as client:
+@pytest.mark.parametrize("content", [{}, {"success": True}, {"message": None}, {"error": None, "errors": []}], ids=repr)
+def test_a_deletion_is_confirmed_by_any_object(flavour: str, content: dict[str, Any]) -> None:
+    with client_of(flavour, always(200, json.dumps(content))) as client:
         assert client.delete_session("s").message == ""
 
 
-@pytest.mark.parametrize("told", [{"error": "maintenance"}, {"errors": [{"detail": "no"}], "message": "x"}], ids=repr)
-def test_a_deletion_is_not_confirmed_by_an_error(flavour: str, told: dict[str, Any]) -> None:
-    respond = always(200, json.dumps(told))
+@pytest.mark.parametrize(
+    "content", [{"error": "maintenance"}, {"errors": [{"detail": "no"}], "message": "x"}], ids=repr
+)
+def test_a_deletion_is_not_confirmed_by_an_error(flavour: str, content: dict[str, Any]) -> None:
+    respond = always(200, json.dumps(content))
     with (
         client_of(flavour, respond, max_retries=0) as client,
         pytest.raises(ResponseValidationError, match="contains an error"),
@@ -185,23 +189,23 @@ def test_a_change_may_be_confirmed_by_status_alone(flavour: str, call: str) -> N
         assert getattr(client, call)("s").session_id == ""
 
 
-def test_an_empty_array_is_an_empty_object_as_php_spells_it() -> None:
-    with client_of("blocking", always(200, _answer("get_session", {**SESSION, "metadata": []}))) as client:
+def test_an_empty_array_counts_as_an_empty_object_as_in_php() -> None:
+    with client_of("blocking", always(200, _response_body("get_session", {**SESSION, "metadata": []}))) as client:
         assert client.get_session("s").metadata == {}
 
 
-def test_a_status_nobody_knows_yet_is_taken() -> None:
-    with client_of("blocking", always(200, _answer("get_session", {**SESSION, "status": "archived"}))) as client:
+def test_an_unknown_session_status_is_accepted() -> None:
+    with client_of("blocking", always(200, _response_body("get_session", {**SESSION, "status": "archived"}))) as client:
         assert str(client.get_session("s").status) == "archived"
 
 
 @pytest.mark.parametrize("call", ["create_session", "get_session", "list_sessions"])
-def test_what_must_tell_something_is_not_answered_with_nothing(flavour: str, call: str) -> None:
+def test_an_empty_response_is_invalid_where_a_result_is_needed(flavour: str, call: str) -> None:
     with client_of(flavour, always(204)) as client, pytest.raises(ResponseValidationError, match="empty"):
         getattr(client, call)(*(() if call == "list_sessions" else ("s",)))
 
 
-def test_a_deletion_may_be_answered_with_nothing() -> None:
+def test_a_deletion_may_have_an_empty_response() -> None:
     with client_of("blocking", always(204)) as client:
         assert client.delete_session("s") == DeletedSession("")
 
@@ -222,7 +226,7 @@ def test_a_deletion_may_be_answered_with_nothing() -> None:
         (b"[" * 100_000, "application/json", "cannot be read as JSON"),
     ],
 )
-def test_what_is_no_answer_is_a_bad_response(flavour: str, content: bytes, media_type: str, reason: str) -> None:
+def test_what_is_not_json_is_an_invalid_response(flavour: str, content: bytes, media_type: str, reason: str) -> None:
     respond = always(200, content, content_type=media_type, x_request_id="r-1")
     with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError, match=reason) as raised:
         client.get_session("s")
@@ -231,7 +235,7 @@ def test_what_is_no_answer_is_a_bad_response(flavour: str, content: bytes, media
     assert raised.value.response.content == content
 
 
-def test_a_list_that_is_none_is_a_bad_response() -> None:
+def test_a_list_response_that_is_no_array_is_invalid() -> None:
     with (
         client_of("blocking", always(200, b"{}")) as client,
         pytest.raises(ResponseValidationError, match="expected an array"),

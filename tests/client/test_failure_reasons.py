@@ -1,4 +1,4 @@
-"""An error names what to do: the address, the variable, the host, the time."""
+"""Connection errors name the reason: the address, the variable, the host, the timeout."""
 
 import contextlib
 import socket
@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 
 from sessionary import APIConnectionError, APITimeoutError, AuthenticationError, SessionaryError
-from tests.client.answering import always, client_of
-from tests.client.calling import Place, make_client
+from tests.client.clients import Endpoint, make_client
+from tests.client.mock_servers import always, client_of
 from tests.client.test_configuration import certificate as certificate  # noqa: PLC0414 - a fixture
 from tests.client.vendor import VendorServer
 
@@ -28,9 +28,9 @@ def _free_port() -> int:
 def _fails(flavour: str, url: str, **options: Any) -> SessionaryError:
     with make_client(flavour, url, **{**GIVEN, **options}) as client, pytest.raises(SessionaryError) as raised:
         client.list_sessions(user_id="alice@example.com")
-    told = str(raised.value) + "".join(getattr(raised.value, "__notes__", []))
-    assert SECRET not in told
-    assert "alice" not in told
+    text = str(raised.value) + "".join(getattr(raised.value, "__notes__", []))
+    assert SECRET not in text
+    assert "alice" not in text
     return raised.value
 
 
@@ -60,8 +60,8 @@ def babbling() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("token", ["sny_wrong", None])
-def test_a_refused_token_names_where_to_give_one(flavour: str, ours: Place, token: str | None) -> None:
-    error = _fails(flavour, ours.url, token=token)
+def test_a_refused_token_names_where_to_give_one(flavour: str, our_endpoint: Endpoint, token: str | None) -> None:
+    error = _fails(flavour, our_endpoint.url, token=token)
     assert isinstance(error, AuthenticationError)
     assert "SESSIONARY_TOKEN" in str(error)
     assert "token=" in str(error)
@@ -100,14 +100,14 @@ def test_a_certificate_that_is_not_accepted_is_explained(flavour: str, certifica
         assert "the certificate of localhost was not accepted: Hostname mismatch" in str(error)
 
 
-def test_a_server_that_speaks_no_tls_is_told(flavour: str, vendor: VendorServer, babbling: str) -> None:
+def test_a_server_without_tls_is_explained(flavour: str, vendor: VendorServer, babbling: str) -> None:
     for address in (f"127.0.0.1:{vendor.port}", babbling):
         error = _fails(flavour, f"https://{address}")
         assert "the TLS handshake with 127.0.0.1 failed" in str(error)
         assert f"https://{address}" in str(error)
 
 
-def test_a_server_that_speaks_no_http_is_told_without_its_words(flavour: str, babbling: str) -> None:
+def test_a_server_without_http_is_explained_without_quoting_it(flavour: str, babbling: str) -> None:
     error = _fails(flavour, f"http://{babbling}")
     assert str(error) == f"The server at http://{babbling} did not send a complete response: what came is not HTTP."
 

@@ -1,4 +1,4 @@
-"""Addresses from outside: a client's URL, its proxy, and what goes past the proxy."""
+"""URLs, proxies and other options that a client accepts or refuses."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ import pytest
 from sessionary import AsyncClient, Client, ConfigurationError, InvalidArgumentError
 from sessionary.client.config import choose_proxy, proxy_from_environment
 from sessionary.client.dependencies import Dependencies
-from tests.client.answering import client_of
+from tests.client.mock_servers import client_of
 
 LONG: Final = "a" * 64
 PROXY: Final = "http://p.test:3128"
@@ -219,10 +219,10 @@ def test_an_option_of_the_wrong_kind_is_refused_when_the_client_is_made(options:
     ids=repr,
 )
 def test_a_calls_own_option_that_cannot_be_used_is_refused_and_nothing_is_sent(flavour: str, options: Any) -> None:
-    asked: list[httpx2.Request] = []
+    requests: list[httpx2.Request] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
+        requests.append(request)
         return httpx2.Response(200, json=[])
 
     with client_of(flavour, respond) as client:
@@ -235,7 +235,7 @@ def test_a_calls_own_option_that_cannot_be_used_is_refused_and_nothing_is_sent(f
         ):
             with pytest.raises(InvalidArgumentError, match=r"timeout|organisation"):
                 call()
-    assert asked == []
+    assert requests == []
 
 
 def test_an_organisation_of_the_environment_that_cannot_be_used_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""What only our server offers, through both clients."""
+"""What only our server supports, through both clients."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from sessionary import (
     PermissionDeniedError,
     ResponseValidationError,
 )
-from tests.client.answering import always, client_of, in_turn
-from tests.client.calling import Place, make_client
+from tests.client.clients import Endpoint, make_client
+from tests.client.mock_servers import always, client_of, in_turn
 from tests.harness.server import ServerProcess
 
 
-def test_title_and_model_are_set_and_model_narrows(our_client: Client) -> None:
+def test_title_and_model_are_set_and_model_filters(our_client: Client) -> None:
     created = our_client.create_session("someone", title="First", model="m-1")
     our_client.create_session("someone", model="m-2")
     our_client.update_session(created.session_id, title="Second")
@@ -28,7 +28,7 @@ def test_title_and_model_are_set_and_model_narrows(our_client: Client) -> None:
     assert (found.id, found.title, found.model) == (created.session_id, "Second", "m-1")
 
 
-def test_a_listed_session_tells_all_but_its_messages(our_client: Client) -> None:
+def test_a_listed_session_has_all_members_but_the_messages(our_client: Client) -> None:
     created = our_client.create_session(
         "someone", session_group="g", metadata={"a": [1]}, initial_messages=[{"role": "user", "content": "Hello"}]
     )
@@ -40,7 +40,7 @@ def test_a_listed_session_tells_all_but_its_messages(our_client: Client) -> None
     assert our_client.list_sessions(status="active").data == []
 
 
-def test_a_window_of_messages_says_where_it_begins(our_client: Client) -> None:
+def test_a_window_of_messages_has_its_offset(our_client: Client) -> None:
     messages = [{"role": "user", "content": str(number)} for number in range(6)]
     session_id = our_client.create_session("someone", initial_messages=messages).session_id
     last = our_client.get_session(session_id, messages_limit=2)
@@ -70,8 +70,8 @@ def test_iterate_sessions_follows_links(our_client: Client) -> None:
     assert "cursor=" in response.http_response.links["next"]["url"]
 
 
-def test_a_link_is_followed_by_its_query_alone(flavour: str) -> None:
-    asked: list[httpx2.URL] = []
+def test_only_the_query_of_a_link_is_used(flavour: str) -> None:
+    requests: list[httpx2.URL] = []
     answered = in_turn(
         [
             httpx2.Response(200, json=[{"id": "1"}], headers={"Link": '<https://evil.test/x?cursor=c>; rel="next"'}),
@@ -80,16 +80,16 @@ def test_a_link_is_followed_by_its_query_alone(flavour: str) -> None:
     )
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request.url)
+        requests.append(request.url)
         return answered(request)
 
     with client_of(flavour, respond) as client:
         assert [item.id for item in client.iterate_sessions(page_limit=1)] == ["1", "2"]
-    assert [(url.host, url.path) for url in asked] == [("server.test", "/api/v3/organizations/acme/ai/sessions")] * 2
-    assert asked[1].query == b"cursor=c"
+    assert [(url.host, url.path) for url in requests] == [("server.test", "/api/v3/organizations/acme/ai/sessions")] * 2
+    assert requests[1].query == b"cursor=c"
 
 
-def test_a_link_that_cannot_be_read_is_told(flavour: str) -> None:
+def test_a_link_that_cannot_be_parsed_is_an_error(flavour: str) -> None:
     respond = always(200, b'[{"id": "1"}]', Link='<http://[::1>; rel="next"')
     with client_of(flavour, respond) as client, pytest.raises(ResponseValidationError, match="cannot be read"):
         list(client.iterate_sessions())
@@ -124,9 +124,9 @@ def test_a_refusal_points_at_what_is_wrong(our_client: Client) -> None:
     with pytest.raises(InvalidRequestError) as raised:
         our_client.create_session("someone", initial_messages=messages)
     error = raised.value
-    (fault,) = error.field_errors
-    assert isinstance(fault, FieldError)
-    assert fault.pointer == "/initialMessages/1/role"
+    (field_error,) = error.field_errors
+    assert isinstance(field_error, FieldError)
+    assert field_error.pointer == "/initialMessages/1/role"
     assert (error.status, error.code) == (400, "INVALID_REQUEST")
     assert error.response is not None
     assert error.request_id == error.response.headers["X-Request-Id"]
@@ -134,7 +134,7 @@ def test_a_refusal_points_at_what_is_wrong(our_client: Client) -> None:
         our_client.create_session("someone", metadata={"a": "x" * 70_000})
 
 
-def test_a_request_id_of_the_callers_own_comes_back(our_client: Client) -> None:
+def test_a_request_id_of_the_caller_is_returned(our_client: Client) -> None:
     headers = {"X-Request-Id": "mine-1"}
     response = our_client.with_raw_response.list_sessions(headers=headers)
     assert response.headers["X-Request-Id"] == "mine-1"
@@ -156,22 +156,24 @@ def test_a_token_of_another_organisation_or_scope_is_forbidden(
     assert type(raised.value) is PermissionDeniedError
 
 
-def test_a_path_before_the_api_belongs_to_the_servers_url(ours: Place, flavour: str, organisation: str) -> None:
-    asked: list[str] = []
+def test_a_path_before_the_api_belongs_to_the_servers_url(
+    our_endpoint: Endpoint, flavour: str, organisation: str
+) -> None:
+    requests: list[str] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(str(request.url))
+        requests.append(str(request.url))
         return httpx2.Response(200, json=[])
 
     with make_client(
         flavour,
         "https://host.test/chat/",
-        token=ours.token,
+        token=our_endpoint.token,
         organisation=organisation,
         transport=httpx2.MockTransport(respond),
     ) as client:
         client.list_sessions(organisation="a b")
-    assert asked == ["https://host.test/chat/api/v3/organizations/a%20b/ai/sessions?limit=50"]
+    assert requests == ["https://host.test/chat/api/v3/organizations/a%20b/ai/sessions?limit=50"]
 
 
 def test_messages_of_the_wrong_type_are_refused_where_they_are_wrong(our_client: Client) -> None:
@@ -180,7 +182,7 @@ def test_messages_of_the_wrong_type_are_refused_where_they_are_wrong(our_client:
     for new_messages, pointer in wrong:
         with pytest.raises(InvalidRequestError) as raised:
             our_client.update_session(session_id, new_messages=new_messages)
-        assert [fault.pointer for fault in raised.value.field_errors] == [pointer]
+        assert [field_error.pointer for field_error in raised.value.field_errors] == [pointer]
 
 
 def test_a_session_that_has_not_changed_is_not_sent_again(our_client: Client) -> None:
@@ -196,10 +198,10 @@ def test_a_session_that_has_not_changed_is_not_sent_again(our_client: Client) ->
 
 
 def test_what_a_conversation_does_takes_headers_and_a_timeout_for_once(flavour: str) -> None:
-    asked: list[httpx2.Request] = []
+    requests: list[httpx2.Request] = []
 
     def respond(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
+        requests.append(request)
         return httpx2.Response(200, json={"id": "s", "sessionId": "s"})
 
     with (
@@ -210,14 +212,14 @@ def test_what_a_conversation_does_takes_headers_and_a_timeout_for_once(flavour: 
         chat.extend(5, timeout=6, headers={"X-Both": "4"})
         chat.complete(timeout=None)
         chat.refresh(headers={"X-Request-Id": "mine"})
-    assert asked[-1].headers["x-request-id"] == "mine"
+    assert requests[-1].headers["x-request-id"] == "mine"
     names = ("x-all", "x-both", "x-once")
-    assert [[request.headers.get(name) for name in names] for request in asked] == [
+    assert [[request.headers.get(name) for name in names] for request in requests] == [
         ["1", "1", None],
         ["1", "2", "3"],
         ["1", "4", None],
         ["1", "1", None],
         ["1", "1", None],
     ]
-    assert [request.extensions["timeout"]["read"] for request in asked] == [20, 5, 6, None, 20]
-    assert asked[1].read() == b'{"newMessages":[{"role":"user","content":"Hello","name":"ada"}]}'
+    assert [request.extensions["timeout"]["read"] for request in requests] == [20, 5, 6, None, 20]
+    assert requests[1].read() == b'{"newMessages":[{"role":"user","content":"Hello","name":"ada"}]}'

@@ -10,7 +10,7 @@ import pytest
 
 from sessionary import APITimeoutError, AsyncClient, Client
 from tests.client import faults
-from tests.client.calling import Place
+from tests.client.clients import Endpoint
 from tests.client.faults import FaultProxy
 from tests.client.vendor import TOKEN, VendorServer
 
@@ -38,7 +38,7 @@ async def test_a_cancelled_call_gives_its_connection_back(
     assert (await narrow.get_session(created.session_id, timeout=5)).id == created.session_id
 
 
-async def test_a_cancelled_call_is_not_tried_again(narrow: AsyncClient, faulty: FaultProxy) -> None:
+async def test_a_cancelled_call_is_not_retried(narrow: AsyncClient, faulty: FaultProxy) -> None:
     faulty.plan = [faults.delayed(5)] * 4
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
@@ -65,18 +65,18 @@ async def test_a_call_that_waits_for_a_connection_keeps_to_its_timeout(narrow: A
     assert (await slow).data == []
 
 
-async def test_an_iteration_may_be_left_early(narrow: AsyncClient, keeper: VendorServer) -> None:
+async def test_an_iteration_may_be_left_early(narrow: AsyncClient, vendor_with_keys: VendorServer) -> None:
     for _ in range(5):
         await narrow.create_session("someone")
-    asked = len(keeper.seen)
+    count = len(vendor_with_keys.seen)
     async for _ in narrow.iterate_sessions(page_limit=2):
         break
-    assert len(keeper.seen) == asked + 1
+    assert len(vendor_with_keys.seen) == count + 1
     await narrow.list_sessions()
 
 
-async def test_tasks_share_a_client(ours: Place, organisation: str) -> None:
-    async with AsyncClient(ours.url, token=ours.token, organisation=organisation) as client:
+async def test_tasks_share_a_client(our_endpoint: Endpoint, organisation: str) -> None:
+    async with AsyncClient(our_endpoint.url, token=our_endpoint.token, organisation=organisation) as client:
         created = await asyncio.gather(*(client.create_session(f"user-{number}") for number in range(40)))
         read = await asyncio.gather(*(client.get_session(each.session_id) for each in created))
     assert [session.user_id for session in read] == [f"user-{number}" for number in range(40)]

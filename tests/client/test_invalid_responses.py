@@ -1,4 +1,4 @@
-"""Whatever comes back, a caller gets an answer of the declared type or a SessionaryError, and nothing else."""
+"""Whatever a server responds, a call returns the declared type or raises a SessionaryError."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sessionary import Client, ResponseValidationError, SessionaryError
 from sessionary.client import response_decoding
-from tests.client.answering import client_of
+from tests.client.mock_servers import client_of
 
 _NAMES: Final = st.sampled_from(
     ["id", "sessionId", "messages", "total_messages", "status", "detail", "code", "errors", "message", "metadata", "x"]
@@ -71,18 +71,18 @@ def _calls(client: Client) -> Iterator[Any]:
     body=BODIES,
     headers=HEADERS,
 )
-def test_an_answer_is_one_of_this_api_or_an_error_of_ours(
+def test_any_response_becomes_a_result_or_a_sessionary_error(
     flavour: str, status: int, body: bytes, headers: dict[str, str]
 ) -> None:
     sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    asked = 0
+    count = 0
     raised: list[SessionaryError] = []
 
     def respond(_: httpx2.Request) -> httpx2.Response:
-        nonlocal asked
-        asked += 1
+        nonlocal count
+        count += 1
         # A list that never ends is another matter.
-        return httpx2.Response(status, headers=sent, content=body) if asked < 30 else httpx2.Response(404)
+        return httpx2.Response(status, headers=sent, content=body) if count < 30 else httpx2.Response(404)
 
     with client_of(flavour, respond, max_retries=0) as client:
         for call in _calls(client):
@@ -93,7 +93,7 @@ def test_an_answer_is_one_of_this_api_or_an_error_of_ours(
     assert all(error.response is None or error.response.status_code in {status, 404} for error in raised)
 
 
-def test_an_answer_beyond_all_bounds_is_not_read_to_its_end(flavour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_is_too_large_is_not_read_to_its_end(flavour: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response_decoding, "RESPONSE_BYTES_MAX", 1_000_000)
     bomb = gzip.compress(b" " * 20_000_000)
     for headers, content in (({"Content-Encoding": "gzip"}, bomb), ({}, b" " * 2_000_000)):

@@ -1,4 +1,4 @@
-"""What is sent: exactly what was given, or nothing."""
+"""Request bodies: exactly the arguments are sent, or nothing."""
 
 import math
 from collections import OrderedDict
@@ -23,7 +23,7 @@ def _nested(depth: int) -> Any:
     [math.nan, -math.inf, [{"a": (1, math.inf)}], {math.nan}, "\ud800", object(), {(1, 2): 3}, _nested(10_000)],
     ids=["nan", "infinity", "deep infinity", "nan in a set", "surrogate", "object", "key", "depth"],
 )
-def test_what_json_cannot_hold_is_refused_before_it_is_sent(value: Any) -> None:
+def test_what_json_cannot_represent_is_refused_before_it_is_sent(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be written as JSON") as raised:
         request_specs.update_session("s", metadata={"null": None, "a": value})
     assert raised.value.response is None
@@ -31,7 +31,7 @@ def test_what_json_cannot_hold_is_refused_before_it_is_sent(value: Any) -> None:
         request_specs.create_session("u", initial_messages=[{"role": "user", "content": value}])
 
 
-def test_a_null_is_not_taken_for_a_number() -> None:
+def test_none_is_not_accepted_as_a_number() -> None:
     call = request_specs.update_session("s", metadata={"gone": None, "kept": [1.5, None]})
     assert call.body == b'{"metadata":{"gone":null,"kept":[1.5,null]}}'
 
@@ -48,7 +48,7 @@ def test_what_is_not_given_is_not_sent() -> None:
     )
 
 
-def test_any_mapping_and_any_iterable_will_do() -> None:
+def test_any_mapping_and_any_iterable_is_accepted() -> None:
     messages: list[Any] = [MappingProxyType({"role": "user"}), OrderedDict(role="user")]
     call = request_specs.update_session("s", new_messages=iter(messages), metadata=MappingProxyType({"a": 1}))
     assert call.body == b'{"newMessages":[{"role":"user"},{"role":"user"}],"metadata":{"a":1}}'
@@ -57,7 +57,7 @@ def test_any_mapping_and_any_iterable_will_do() -> None:
 @pytest.mark.parametrize(
     "call", [lambda: request_specs.get_session("\udfff"), lambda: request_specs.list_sessions(user_id="\udfff")]
 )
-def test_what_a_url_cannot_hold_is_refused(call: Any) -> None:
+def test_what_a_url_cannot_contain_is_refused(call: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be written in a URL"):
         call()
 

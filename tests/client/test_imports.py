@@ -11,7 +11,7 @@ import pytest
 
 import sessionary
 from sessionary import AsyncClient, Client
-from tests.client.calling import Place
+from tests.client.clients import Endpoint
 
 # What the client may load beside httpx2, msgspec and asyncio: its own modules and a few of the standard library's.
 # Many of its own are small, with one task each (URLs, deadlines, encoding, checks of arguments): merging unrelated ones
@@ -43,7 +43,7 @@ def test_the_bare_package_loads_nothing() -> None:
     assert added == {"sessionary"}
 
 
-def test_words_load_no_http_library() -> None:
+def test_models_and_errors_load_no_http_library() -> None:
     loaded = _loaded("from sessionary import Session, NotFoundError, FieldError")
     assert {name for name in loaded if name.startswith("sessionary")} == {
         "sessionary",
@@ -64,21 +64,21 @@ def test_every_public_name_is_itself_and_documented(name: str) -> None:
     assert name in dir(sessionary)
 
 
-def test_a_name_that_is_none_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="Nothing"):
         sessionary.Nothing  # type: ignore[attr-defined]  # noqa: B018 - the test
     with pytest.raises(ImportError):
         exec("from sessionary import error_from_response")  # noqa: S102 - our own words
 
 
-async def test_no_call_looks_for_a_module_that_is_not_there(ours: Place) -> None:
+async def test_no_call_looks_for_a_module_that_is_not_there(our_endpoint: Endpoint) -> None:
     looked_for: list[str] = []
 
     class Watcher(MetaPathFinder):
         def find_spec(self, fullname: str, *_: object) -> None:
             looked_for.append(fullname)
 
-    async with AsyncClient(ours.url, token=ours.token, organisation="acme") as client:
+    async with AsyncClient(our_endpoint.url, token=our_endpoint.token, organisation="acme") as client:
         await client.list_sessions()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "meta_path", [Watcher(), *sys.meta_path])

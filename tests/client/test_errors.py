@@ -1,4 +1,4 @@
-"""From responses to errors, whoever wrote them."""
+"""Error responses become errors, whatever server sent them."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ from sessionary import (
 )
 from sessionary.client.error_mapping import error_from_response
 from sessionary.server.http.responses import problem_response
-from tests.client.answering import always, client_of
+from tests.client.mock_servers import always, client_of
 
 HTML = "<html><h1>Bad gateway</h1></html>"
 
@@ -41,7 +41,7 @@ def _every_error(error: type[SessionaryError] = SessionaryError) -> list[type[Se
 
 
 @pytest.mark.parametrize("kind", [kind for kind in _every_error() if kind.status], ids=lambda kind: kind.__name__)
-def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryError]) -> None:
+def test_each_error_of_our_server_becomes_its_own_class(kind: type[SessionaryError]) -> None:
     error: SessionaryError
     if kind is MethodNotAllowedError:
         error = MethodNotAllowedError("GET, HEAD")
@@ -87,7 +87,7 @@ def test_each_error_of_our_server_comes_back_as_itself(kind: type[SessionaryErro
     ],
 )
 @pytest.mark.parametrize("body", ["", HTML, '{"message": "Cut', "[]", '{"message": 7, "errors": "x"}'])
-def test_a_body_that_is_not_ours_leaves_the_status_to_speak(
+def test_an_unknown_error_body_gives_the_error_of_the_status(
     status: int, kind: type[SessionaryError], body: str
 ) -> None:
     error = error_from_response(httpx2.Response(status, content=body))
@@ -98,7 +98,7 @@ def test_a_body_that_is_not_ours_leaves_the_status_to_speak(
     assert str(error)
 
 
-def test_a_vendors_words_are_passed_on() -> None:
+def test_the_message_of_a_vendors_error_is_shown() -> None:
     assert (
         str(error_from_response(httpx2.Response(404, json={"error": True, "message": "No such session"})))
         == "No such session"
@@ -107,7 +107,7 @@ def test_a_vendors_words_are_passed_on() -> None:
     assert len(str(error_from_response(httpx2.Response(400, json={"message": "x" * 10_000})))) == 1_000
 
 
-def test_a_code_nobody_knows_yet_is_passed_on_with_the_class_of_its_status() -> None:
+def test_an_unknown_code_is_shown_with_the_class_of_its_status() -> None:
     error = error_from_response(
         httpx2.Response(409, json={"code": "EDITED_MEANWHILE", "detail": "Edited.", "errors": [1, {}]})
     )
@@ -127,13 +127,13 @@ def test_a_code_counts_only_with_its_own_status() -> None:
 @pytest.mark.parametrize(
     ("tag", "version"), [('"7"', 7), ('"' + "9" * 5_000 + '"', 0), ('W/"7"', 0), ("7", 0), ("", 0)]
 )
-def test_a_failed_precondition_tells_the_version_there_is(tag: str, version: int) -> None:
+def test_a_failed_precondition_returns_the_current_version(tag: str, version: int) -> None:
     error = error_from_response(httpx2.Response(412, headers={"ETag": tag}))
     assert isinstance(error, PreconditionFailedError)
     assert error.version == version
 
 
-def test_a_redirect_is_not_followed_and_says_where_to(flavour: str) -> None:
+def test_a_redirect_is_not_followed_and_its_target_is_named(flavour: str) -> None:
     respond = always(308, location="https://elsewhere.test/api")
     with (
         client_of(flavour, respond) as client,
@@ -155,9 +155,9 @@ def test_a_redirect_is_not_followed_and_says_where_to(flavour: str) -> None:
         ({"Retry-After": "Mon, 23 Nov 2026 10:00:30 GMT"}, None),
     ],
 )
-def test_retry_after_is_read_in_both_spellings(headers: dict[str, str], seconds: float | None) -> None:
-    spelled = [(name.encode(), value.encode()) for name, value in headers.items()]
-    assert error_from_response(httpx2.Response(503, headers=spelled)).retry_after == seconds
+def test_retry_after_is_parsed_in_both_formats(headers: dict[str, str], seconds: float | None) -> None:
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    assert error_from_response(httpx2.Response(503, headers=encoded)).retry_after == seconds
 
 
 def test_every_error_is_copied_and_pickled_whole() -> None:
