@@ -198,7 +198,8 @@ class PostgresStore:
                     await self._tokens.ping()
                     await check_rights(self._job_connection)
                 except RolledBackError as refusal:
-                    if not _is_unmigrated(refusal):
+                    # A table or a column is missing.
+                    if not str(refusal).endswith(("(42P01)", "(42703)")):
                         raise _refused(self._url, str(refusal)) from refusal
                     detail = "The database has not been migrated: run `sessionary migrate`."
                     raise StoreUnavailableError(detail) from refusal
@@ -229,10 +230,6 @@ class PostgresStore:
         batcher = Batcher[Item, Result](lambda items: run_in_parts(work, items), bounds)
         self._batchers.append(batcher)
         return batcher
-
-
-def _is_unmigrated(refusal: RolledBackError) -> bool:
-    return str(refusal).endswith(("(42P01)", "(42703)"))
 
 
 def _refused(url: str, reason: str, *, unreachable: bool = False) -> StoreUnavailableError:

@@ -200,7 +200,7 @@ class Writer:
         if result.updated:
             many(sql["update_sessions"], map(from_session, result.updated))
             changed = [row for row in result.updated if row.model != stored[row.organisation, row.id].model]
-            many(sql["update_models"], [_with_model(row) for row in changed])
+            many(sql["update_models"], map(from_session, changed))
         if result.blocks:
             many(sql["insert_blocks"], map(from_block, result.blocks))
         if result.audit:
@@ -259,7 +259,3 @@ def _within_bytes_max(expired: Sequence[Row]) -> Sequence[Row]:
 
 def _session_bindings(row: Row) -> Bindings:
     return {"organisation": row[0], "id": row[1]}
-
-
-def _with_model(session: StoredSession) -> Bindings:
-    return {"organisation": session.organisation, "id": id_to_bytes(session.id), "model": session.model}
