@@ -66,17 +66,13 @@ class SessionaryError(Exception):
 
     def __init__(self, detail: str | None = None, *, field_errors: tuple[FieldError, ...] = ()) -> None:
         """Take the text for the caller; the default is the first sentence of the class's docstring."""
-        self.detail: Final = detail or _first_sentence(type(self))
+        self.detail: Final = detail or (self.__doc__ or "").partition("\n")[0]
         self.field_errors: Final = field_errors
         super().__init__(self.detail)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle without ``__init__``, whose parameters differ from class to class."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
-
-
-def _first_sentence(error: type[SessionaryError]) -> str:
-    return (error.__doc__ or "").partition("\n")[0]
 
 
 class APIStatusError(SessionaryError):

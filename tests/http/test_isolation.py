@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from sessionary.server.http.paths import COLLECTION, EXTENSION, SESSION
 from sessionary.server.http.routes import ROUTES, Route
-from sessionary.server.operations.tokens import READ, SCOPES, TokenIssuer, create_token, revoke_token
+from sessionary.server.operations.tokens import READ, SCOPES, TokenIssuer, create_token
 from sessionary.server.store.opening import open_store
 from tests.harness.server import ServerProcess, run_sessionary
 from tests.http.callers import JSON, Caller, Response, as_json, message, unknown_id
@@ -68,7 +68,7 @@ async def _tokens(database: str, mine: str, theirs: str) -> dict[str, str | None
         _, other = await create_token(maker, theirs, "other")
         _, expired = await create_token(maker, mine, "expired", SCOPES, an_hour_ago + 1)
         made, revoked = await create_token(maker, mine, "revoked")
-        await revoke_token(store, made.id)
+        await store.revoke_token(made.id)
     finally:
         await store.close()
     return {

@@ -3,7 +3,6 @@
 Numbers are plain ASCII digits. Python's own parsers would also accept other scripts' digits and ``nan``.
 """
 
-import re
 from typing import Any, Final, get_args
 
 import click
@@ -11,10 +10,9 @@ import msgspec
 from click.shell_completion import CompletionItem
 
 from sessionary.models import JsonObject, Role
+from sessionary.server.setting_values import NUMBER, WHOLE_NUMBER
 
 ROLES: Final = get_args(Role)
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 
 
 class TypedMessage(click.ParamType[Any]):
@@ -76,7 +74,7 @@ class WholeNumber(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse the number."""
-        if isinstance(value, str) and not _WHOLE.fullmatch(value.strip()):
+        if isinstance(value, str) and not WHOLE_NUMBER.fullmatch(value.strip()):
             self.fail("It must be a whole number in plain digits.", param, ctx)
         return super().convert(value, param, ctx)
 
@@ -89,7 +87,7 @@ class Seconds(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse the number."""
-        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+        if isinstance(value, str) and not NUMBER.fullmatch(value.strip()):
             self.fail("It must be a number of seconds above 0, in plain digits.", param, ctx)
         return super().convert(value, param, ctx)
 

@@ -96,16 +96,12 @@ class LogQueue:
 def stream_writer(stream: TextIO | None) -> Write:
     """Return a function that writes to a stream; a file is written unbuffered, so that a crash loses nothing."""
     if stream is None:
-        return _discard
+        return lambda _: None
     try:
         number = stream.fileno()
     except (OSError, ValueError):
         return _text_writer(stream)
     return lambda lines: _write_all(number, lines)
-
-
-def _discard(_: bytes) -> None:
-    pass
 
 
 def _text_writer(stream: TextIO) -> Write:

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 _WHITESPACE: Final = " \t\r\n\v\f\u00a0\u200b\ufeff"
 _CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
+WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}")
+NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _BOOLEANS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1", "t", "y"), True),
     **dict.fromkeys(("false", "no", "off", "0", "f", "n"), False),
@@ -104,7 +104,7 @@ def _parse_boolean(given: object) -> bool | None:
 
 def _parse_number(base: type, given: object) -> float | None:
     if isinstance(given, str):
-        pattern = _WHOLE if base is int else _NUMBER
+        pattern = WHOLE_NUMBER if base is int else NUMBER
         return base(given) if pattern.fullmatch(given) else None
     if isinstance(given, bool) or not isinstance(given, int | float):
         return None

@@ -9,8 +9,9 @@ import pytest
 from sessionary import constants
 from sessionary.cli.transfer.created_at_fallback import move_timestamps_to_metadata
 from sessionary.cli.transfer.errors import rejection_reason
-from sessionary.cli.transfer.plan import max_value_count, plan_calls
+from sessionary.cli.transfer.plan import plan_calls
 from sessionary.errors import FieldError
+from sessionary.server.http.strict_json import count_values
 from sessionary.server.operations.validation import validation_error
 from tests.cli.transfer.test_formats import NOW, read
 
@@ -305,7 +306,7 @@ def test_messages_with_many_values_are_sent_in_requests_that_a_server_accepts() 
         sent = [create.arguments["initial_messages"] or [], *(each.arguments["new_messages"] for each in updates)]
         assert [message for turn in sent for message in turn] == messages
         bodies = [encode([turn, record.metadata if number == 0 else {}]) for number, turn in enumerate(sent)]
-        assert max(map(max_value_count, bodies)) < 100_000
+        assert max(map(count_values, bodies)) < 100_000
 
 
 @pytest.mark.parametrize("time", [{}, {"created_at": NOW}])

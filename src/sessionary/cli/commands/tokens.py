@@ -21,8 +21,6 @@ from sessionary.server.operations.tokens import (
     TokenIssuer,
     create_token,
     is_active,
-    list_tokens,
-    revoke_token,
 )
 from sessionary.server.store.base import Store, StoredToken
 from sessionary.timestamps import format_timestamp
@@ -78,7 +76,7 @@ def list_command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - a fla
 
     async def read(store: Store) -> list[StoredToken]:
         found: list[StoredToken] = []
-        while page := await list_tokens(store, _PAGE, found[-1].id if found else ""):
+        while page := await store.list_tokens(_PAGE, found[-1].id if found else ""):
             found += page
         return found
 
@@ -120,7 +118,7 @@ def _format_optional(milliseconds: int | None) -> str:
 @needs_server_libraries
 def revoke_command(token_id: str, **options: Any) -> None:
     """Revoke the token with this id permanently; every server rejects it within five seconds."""
-    token = with_store(options, lambda store: revoke_token(store, token_id, operator()))
+    token = with_store(options, lambda store: store.revoke_token(token_id, operator()))
     click.echo(f"revoked: {token.id}  {token.name}")
 
 

@@ -1,12 +1,15 @@
 """One conversation while it is being read: the future session, and a log of what was changed or omitted."""
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from sessionary.models import JsonObject
 
 IMPORTED: Final = "imported"
 """The member, of a message and of a session's metadata, for original values that have no other place in a session."""
+EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
+"""Values of members that are not worth keeping."""
 
 
 class ExcludedValue(NamedTuple):
@@ -75,6 +78,10 @@ class Conversation(ConversionLog):
         """Count a change to the message that will be added next."""
         self.record_change(kind, len(self.messages))
 
+    def add_source(self, format_: str, **members: Any) -> None:
+        """Describe the original conversation in the metadata; members that are None are left out."""
+        self.metadata["source"] = {"format": format_, **other_members(members, (), (None,))}
+
     def add_metadata(self, value: Any) -> None:
         """Add the record's own metadata; a value that is not an object is kept under ``imported``."""
         if isinstance(value, dict):
@@ -92,9 +99,14 @@ class Conversation(ConversionLog):
             (self.imported if is_taken else self.metadata)[name] = member
 
 
-def add_imported(message: JsonObject, **members: Any) -> None:
-    """Add original values to the message's ``imported`` member, without losing what is there."""
-    existing = message.get(IMPORTED)
-    if IMPORTED in message and not isinstance(existing, dict):
+def add_imported(target: JsonObject, /, **members: Any) -> None:
+    """Add original values to the ``imported`` member of a message or of metadata, without losing what is there."""
+    existing = target.get(IMPORTED)
+    if IMPORTED in target and not isinstance(existing, dict):
         existing = {IMPORTED: existing}
-    message[IMPORTED] = {**(existing or {}), **members}
+    target[IMPORTED] = {**(existing or {}), **members}
+
+
+def other_members(value: JsonObject, known: Collection[str], empty: tuple[Any, ...] = EMPTY) -> JsonObject:
+    """Return the members that are neither known nor empty."""
+    return {name: member for name, member in value.items() if name not in known and member not in empty}

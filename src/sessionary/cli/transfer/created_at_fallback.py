@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from sessionary import constants
-from sessionary.cli.transfer.conversation import IMPORTED, add_imported
+from sessionary.cli.transfer.conversation import add_imported
 from sessionary.cli.transfer.session_draft import ParsedRecord, SessionDraft
 from sessionary.models import JsonObject
 
@@ -25,9 +25,8 @@ def move_timestamps_to_metadata(parsed: ParsedRecord) -> None:
         # The metadata has it already.
         session.created_at = None
     if session.created_at is not None:
-        existing = session.metadata.get(IMPORTED)
-        existing = existing if isinstance(existing, dict) else {} if existing is None else {IMPORTED: existing}
-        metadata = {**session.metadata, IMPORTED: {**existing, "created_at": session.created_at}}
+        metadata = dict(session.metadata)
+        add_imported(metadata, created_at=session.created_at)
         if len(_encode(metadata)) <= constants.METADATA_BYTES_MAX:
             session.metadata = metadata
         else:

@@ -13,11 +13,10 @@ import sessionary
 from sessionary.cli.options import ServerAddress, usage_errors
 from sessionary.cli.transfer.created_at_fallback import has_timestamps
 from sessionary.cli.transfer.created_at_support import latest_time
-from sessionary.cli.transfer.dry_run import check_records
 from sessionary.cli.transfer.errors import MissingUserError, RecordError
 from sessionary.cli.transfer.formats.own import OWN_FORMAT, start_time_of_export
 from sessionary.cli.transfer.formats.registry import parse_record
-from sessionary.cli.transfer.importer import Importer, ImportOptions, ImportReport
+from sessionary.cli.transfer.importer import Importer, ImportOptions, ImportReport, unreadable_reason
 from sessionary.cli.transfer.journal import Journal
 from sessionary.cli.transfer.json_splitter import SplitFile, split_records
 from sessionary.cli.transfer.ordering import StartTime, order_ties, sort_oldest_first
@@ -116,20 +115,38 @@ class FileImport:
     async def _run(self, split_sources: Iterator[_SplitSource], journal: Journal, advance: _Advance) -> None:
         if self._dry_run:
             for each in split_sources:
-                check_records(
-                    each.split.records,
-                    each.unit,
-                    journal=journal,
-                    options=self._options,
-                    report=self._report,
-                    advance=advance,
-                )
+                self._check(each, journal, advance)
             return
         client_options = self._address.client_options() | {"max_retries": _RETRIES}
         async with sessionary.AsyncClient(self._address.url, **client_options) as client:
             await self._read_server_time(client)
             for each in split_sources:
                 await self._send(client, journal, each, advance)
+
+    def _check(self, split_source: _SplitSource, journal: Journal, advance: _Advance) -> None:
+        """Parse and count all records; those in the journal count as already on the server."""
+        bytes_read = 0
+        for record in split_source.split.records:
+            location = f"{split_source.unit} {record.number}"
+            if not record.text:
+                self._rejects.add(location, unreadable_reason(record))
+            elif journal.find(record.text, location).complete:
+                self._stats.already_there += 1
+            else:
+                self._check_record(record.text, location)
+            advance(record.bytes_read - bytes_read)
+            bytes_read = record.bytes_read
+            # Free a long record before the next one is read.
+            del record
+
+    def _check_record(self, text: bytes, location: str) -> None:
+        try:
+            parsed = self._parse(text)
+        except RecordError as error:
+            self._rejects.add(location, error.reason)
+            return
+        self._stats.formats[parsed.format] += 1
+        self._stats.count_import(len(parsed.session.messages), parsed.log)
 
     async def _send(
         self, client: "sessionary.AsyncClient", journal: Journal, split_source: _SplitSource, advance: _Advance

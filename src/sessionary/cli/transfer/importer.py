@@ -97,8 +97,8 @@ class Importer:
             self._report.stats.add_notice(self.created_at_support.notice)
 
     async def _start(self, record: RawRecord, location: str) -> None:
-        if record.text is None or not record.text:
-            self._report.rejects.add(location, reason_for(record, ""))
+        if not record.text:
+            self._report.rejects.add(location, unreadable_reason(record))
             return
         entry = self._journal.find(record.text, location)
         if entry.complete and self._lookup.is_known(entry.session_id):
@@ -112,7 +112,7 @@ class Importer:
         earlier = [] if is_unordered else self._pending_creations
         created = asyncio.Event()
         self._pending_creations = [*self._pending_creations, created]
-        task = asyncio.create_task(self._import_record(record, entry, earlier, created))
+        task = asyncio.create_task(self._import_record(record.text, entry, earlier, created))
         self._tasks[task] = len(record.text)
 
     async def _wait(self, room_for: int | None) -> None:
@@ -132,7 +132,7 @@ class Importer:
         return sum(self._tasks.values()) + room_for > _CONCURRENT_BYTES_MAX
 
     async def _import_record(
-        self, record: RawRecord, entry: JournalEntry, earlier: list[asyncio.Event], created: asyncio.Event
+        self, text: bytes, entry: JournalEntry, earlier: list[asyncio.Event], created: asyncio.Event
     ) -> None:
         """Import one record, or add it to the rejects."""
         try:
@@ -140,15 +140,15 @@ class Importer:
             if entry.complete and not is_deleted:
                 self._report.stats.already_there += 1
                 return
-            parsed = parse_record(record.text or b"", self._options.read_options)
+            parsed = parse_record(text, self._options.read_options)
             if has_timestamps(parsed.session) and not await self.created_at_support.is_supported():
                 move_timestamps_to_metadata(parsed)
-            calls = self._plan(parsed, len(record.text or b""))
+            calls = self._plan(parsed, len(text))
             for event in earlier:
                 await event.wait()
             await self._send(entry, calls, parsed, created, is_deleted=is_deleted)
         except RecordError as error:
-            self._report.rejects.add(entry.location, reason_for(record, error.reason))
+            self._report.rejects.add(entry.location, error.reason)
         finally:
             # Later records must not wait for one that failed.
             created.set()
@@ -180,7 +180,7 @@ class Importer:
             if digest != entry.digest:
                 self._journal.remove(entry)
             entry = entry._replace(digest=digest, session_id="", calls_done=0, complete=False, plan_digest=plan_digest)
-        self._report.stats.count_format(parsed.format)
+        self._report.stats.formats[parsed.format] += 1
         self._report.leftovers.add(entry.location, parsed.log.excluded)
         is_new = await self._make_calls(entry, calls, created, is_resumed=is_resumed)
         if is_new is None:
@@ -250,10 +250,8 @@ class Importer:
         self._journal.remove(entry)
 
 
-def reason_for(record: RawRecord, reason: str) -> str:
-    """Return why a record is rejected: it is too long, the file is truncated, or ``reason``."""
+def unreadable_reason(record: RawRecord) -> str:
+    """Return why a record has no text."""
     if record.text is None:
         return "It is too long."
-    if not record.text:
-        return "The file ends before its array does: it may be truncated."
-    return reason
+    return "The file ends before its array does: it may be truncated."

@@ -70,12 +70,7 @@ class Journal:
             self._rows: Final = sqlite3.connect(path or "", isolation_level=None, timeout=0)
             for statement in ("PRAGMA locking_mode = EXCLUSIVE", "PRAGMA temp_store = FILE", "BEGIN IMMEDIATE"):
                 self._rows.execute(statement)
-            for name in ("create_records", "create_seen", "create_existing"):
-                self._rows.execute(self._statements[name])
-            columns = {name for (name,) in self._rows.execute(self._statements["columns"])}
-            for name in {"plan", "destination", "record"} - columns:
-                self._rows.execute(self._statements[f"add_{name}"])
-            for name in ("fill_record", "index_incomplete") if "record" not in columns else ("index_incomplete",):
+            for name in ("create_records", "index_incomplete", "create_seen", "create_existing"):
                 self._rows.execute(self._statements[name])
         except sqlite3.Error as error:
             raise click.ClickException(

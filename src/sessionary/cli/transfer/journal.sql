@@ -6,32 +6,11 @@ CREATE TABLE IF NOT EXISTS records (
   session_id TEXT NOT NULL,
   steps INTEGER NOT NULL,
   complete INTEGER NOT NULL,
-  plan BLOB NOT NULL DEFAULT x'',
-  destination BLOB NOT NULL DEFAULT x'',
-  record BLOB NOT NULL DEFAULT x'',
+  plan BLOB NOT NULL,
+  destination BLOB NOT NULL,
+  record BLOB NOT NULL,
   PRIMARY KEY (digest, occurrence)
 ) WITHOUT ROWID;
-
--- name: columns
-SELECT name
-FROM pragma_table_info('records');
-
--- name: add_plan
-ALTER TABLE records
-ADD COLUMN plan BLOB NOT NULL DEFAULT x'';
-
--- name: add_destination
-ALTER TABLE records
-ADD COLUMN destination BLOB NOT NULL DEFAULT x'';
-
--- name: add_record
-ALTER TABLE records
-ADD COLUMN record BLOB NOT NULL DEFAULT x'';
-
--- name: fill_record
-UPDATE records
-SET record = digest
-WHERE record = x'';
 
 -- name: index_incomplete
 CREATE INDEX IF NOT EXISTS incomplete

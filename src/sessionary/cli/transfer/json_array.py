@@ -165,8 +165,7 @@ class ArraySplitter:
     def _cut_off(self) -> Iterator[RawRecord]:
         """Yield the last element of a file that ends before its array does."""
         is_inside_element = bool(self._open) or self._scanned < len(self._buffer)
-        records = list(self._take_element(len(self._buffer)))
-        yield from records
+        yield from self._take_element(len(self._buffer))
         if not is_inside_element:
             yield RawRecord(self.number + 1, b"", self.bytes_read)
 

@@ -11,6 +11,7 @@ import msgspec
 from sessionary.cli.transfer.conversation import ConversionLog
 from sessionary.cli.transfer.errors import RecordError
 from sessionary.constants import INTEGER_MAX, INTEGER_MIN
+from sessionary.server.http.strict_json import count_keys, has_all_keys
 
 _decode: Final = msgspec.json.Decoder(Any).decode
 _SURELY_SMALL_DIGITS: Final = 18
@@ -36,7 +37,8 @@ def decode_record(text: bytes, log: ConversionLog) -> Any:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = _reason(error)
         else:
-            if _has_no_duplicate_keys(text, value):
+            # All integers are in the range: none has 19 digits.
+            if has_all_keys(text, count_keys(value)):
                 return value
     return _LenientDecoder(log).decode(text, reason)
 
@@ -47,23 +49,6 @@ def _reason(error: Exception) -> str:
     detail = str(error).removeprefix("JSON is malformed: ").partition("\n")[0]
     ends = " It ends too early: the file may have been cut off." if "truncated" in detail else ""
     return f"It is not valid JSON: {detail}.{ends}"
-
-
-def _has_no_duplicate_keys(text: bytes, value: Any) -> bool:
-    """Return whether certainly no duplicate key was dropped; the server's strict JSON reader explains the method."""
-    keys, level = 0, [value]
-    while level:
-        below: list[Any] = []
-        for member in level:
-            if type(member) is dict:
-                keys += len(member)
-                below.extend(member.values())
-            elif type(member) is list:
-                below.extend(member)
-        level = below
-    if text.count(b'":') != keys:
-        return False
-    return text.count(b":") == keys or not any(white in text for white in (b" :", b"\t:", b"\n:", b"\r:"))
 
 
 def _with_digest(name: str) -> str:
@@ -93,7 +78,7 @@ class _LenientDecoder:
                 object_pairs_hook=self._object,
                 parse_float=self._float,
                 parse_int=self._integer,
-                parse_constant=self._constant,
+                parse_constant=self._as_text,
             )
         except (ValueError, RecursionError):
             raise RecordError(reason) from None
@@ -144,9 +129,6 @@ class _LenientDecoder:
             return int(digits)
         fits = len(digits) <= len(str(INTEGER_MIN)) and INTEGER_MIN <= int(digits) <= INTEGER_MAX
         return int(digits) if fits else self._as_text(digits)
-
-    def _constant(self, name: str) -> str:
-        return self._as_text(name)
 
     def _as_text(self, digits: str) -> str:
         self._log.record_change("number outside of JSON's or the server's range, kept as text")

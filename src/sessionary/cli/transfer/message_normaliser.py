@@ -2,8 +2,6 @@
 
 from typing import Any, Final, get_args
 
-import msgspec
-
 from sessionary import constants
 from sessionary.cli.transfer.content import parse_content, to_json
 from sessionary.cli.transfer.conversation import Conversation, add_imported
@@ -11,8 +9,8 @@ from sessionary.cli.transfer.message_splitter import split_message
 from sessionary.cli.transfer.roles import FALLBACK_ROLE, find_role
 from sessionary.cli.transfer.times import parse_time
 from sessionary.models import JsonObject, Role
+from sessionary.server.http.strict_json import is_nested_deeper
 
-_encode: Final = msgspec.json.Encoder().encode
 _ROLES: Final = frozenset(get_args(Role))
 _NESTING_MAX: Final = constants.NESTING_MAX - 2
 """A message is nested in the list of messages in the request body."""
@@ -134,23 +132,10 @@ def _count_values(value: Any) -> int:
 
 def limit_nesting(value: JsonObject, levels: int, conversation: Conversation, number: int | None = None) -> JsonObject:
     """Turn values that are nested deeper than ``levels`` into text."""
-    if not _is_deeper(value, levels):
+    if not is_nested_deeper(value, levels):
         return value
     conversation.record_change("nested too deeply, kept as text", number)
     return {name: _flatten(member, levels - 1) for name, member in value.items()}
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels):
-        below: list[Any] = []
-        for container in level:
-            members = container.values() if type(container) is dict else container
-            below += [member for member in members if type(member) is dict or type(member) is list]
-        if not below:
-            return False
-        level = below
-    return True
 
 
 def _flatten(value: Any, levels: int) -> Any:

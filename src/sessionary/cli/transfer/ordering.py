@@ -52,7 +52,9 @@ def sort_oldest_first(records: Iterator[RawRecord], time_of: _TimeOf) -> Iterato
             start_time = StartTime("", newest_first=False)
             for position, record in enumerate(records, 1):
                 text = record.text
-                start_time = _time_or_previous(time_of(text) if text else None, start_time)
+                found = time_of(text) if text else None
+                if found and (found.time or not start_time.time):
+                    start_time = found
                 length = None if text is None else len(text)
                 # An export lists the newest first, also among equal times.
                 order = -position if start_time.newest_first else position
@@ -67,10 +69,6 @@ def sort_oldest_first(records: Iterator[RawRecord], time_of: _TimeOf) -> Iterato
                 yield RawRecord(number, None if length is None else texts.read(length), bytes_read)
         finally:
             rows.close()
-
-
-def _time_or_previous(found: StartTime | None, before: StartTime) -> StartTime:
-    return found if found and (found.time or not before.time) else before
 
 
 def order_ties(records: Iterator[RawRecord], time_of: _TimeOf) -> Iterator[RawRecord]:

@@ -9,6 +9,7 @@ import msgspec
 from sessionary import constants
 from sessionary.cli.transfer.session_draft import SessionDraft
 from sessionary.models import JsonObject
+from sessionary.server.http.strict_json import count_values
 
 _MESSAGES_BYTES_MAX: Final = 2 * 1024 * 1024
 """The size of the messages in one request; less than a server allows, to save memory: each is copied several times."""
@@ -78,7 +79,7 @@ def _batches(messages: list[JsonObject], size: int, metadata: JsonObject) -> Ite
     size_held = values = 0
     for number, message in enumerate(messages):
         encoded = _encode(message)
-        length, count = len(encoded) + 1, max_value_count(encoded)
+        length, count = len(encoded) + 1, count_values(encoded)
         if number == 0 and count > _VALUES_MAX and metadata:
             # Together with the metadata it may have too many values for one request.
             yield []
@@ -90,8 +91,3 @@ def _batches(messages: list[JsonObject], size: int, metadata: JsonObject) -> Ite
         size_held += length
         values += count
     yield batch
-
-
-def max_value_count(encoded: bytes) -> int:
-    """Return an upper bound of the number of values in JSON; separators in strings count too."""
-    return 1 + len(encoded) - len(encoded.translate(None, b",[{"))

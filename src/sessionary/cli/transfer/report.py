@@ -1,5 +1,6 @@
 """Prints the report of an import."""
 
+from collections import Counter
 from typing import Final
 
 import click
@@ -43,8 +44,8 @@ def _details(stats: ImportStats) -> list[str]:
     return [*lines, *stats.notices]
 
 
-def _kinds(counts: dict[str, int]) -> str:
-    most_frequent = sorted(counts.items(), key=lambda item: -item[1])
+def _kinds(counts: Counter[str]) -> str:
+    most_frequent = counts.most_common()
     shown = [f"{count} of: {kind}" for kind, count in most_frequent[:_KINDS_SHOWN_MAX]]
     rest = len(most_frequent) - _KINDS_SHOWN_MAX
     return "; ".join([*shown, f"and {rest} more kinds"] if rest > 0 else shown)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from sessionary import constants
-from sessionary.cli.transfer.conversation import IMPORTED, Conversation
+from sessionary.cli.transfer.conversation import IMPORTED, Conversation, add_imported
 from sessionary.cli.transfer.errors import MissingUserError
 from sessionary.cli.transfer.lenient_json import map_strings
 from sessionary.cli.transfer.message_normaliser import MessageNormaliser, limit_nesting
@@ -68,9 +68,7 @@ def _name(conversation: Conversation, name: str) -> str | None:
     if not isinstance(value, str):
         _keep_original(conversation, name)
         return None
-    cleaned = value
-    if not value.isprintable() and any(is_control_character(character) for character in value):
-        cleaned = _without_controls(value)
+    cleaned = _without_controls(value)
     if not cleaned:
         _keep_original(conversation, name, "that is empty")
         return None
@@ -84,6 +82,8 @@ def _name(conversation: Conversation, name: str) -> str | None:
 
 
 def _without_controls(value: str) -> str:
+    if value.isprintable() or not any(map(is_control_character, value)):
+        return value
     return "".join(" " if is_control_character(character) else character for character in value).strip()
 
 
@@ -99,12 +99,10 @@ def _title(conversation: Conversation) -> str | None:
     if not isinstance(value, str):
         _keep_original(conversation, "title")
         return None
-    title = value
-    if not value.isprintable() and any(is_control_character(character) for character in value):
-        title = _without_controls(value)
-        # The lines of a title are joined into one line: nothing is lost.
-        if title and any(is_control_character(character) and not character.isspace() for character in value):
-            _keep_original(conversation, "title", "with control characters, replaced")
+    title = _without_controls(value)
+    # The lines of a title are joined into one line: nothing is lost.
+    if title and any(is_control_character(character) and not character.isspace() for character in value):
+        _keep_original(conversation, "title", "with control characters, replaced")
     if len(title) > constants.TITLE_LENGTH_MAX:
         _keep_original(conversation, "title", "that was too long, shortened")
         title = title[: constants.TITLE_LENGTH_MAX - 1] + "…"
@@ -136,10 +134,7 @@ def limit_metadata(conversation: Conversation, imported: JsonObject) -> JsonObje
     """Join metadata and original values within the server's limits; what does not fit is excluded."""
     metadata = {name: member for name, member in conversation.metadata.items() if member is not None}
     if imported:
-        existing = metadata.get(IMPORTED)
-        if IMPORTED in metadata and not isinstance(existing, dict):
-            existing = {IMPORTED: existing}
-        metadata[IMPORTED] = {**(existing or {}), **imported}
+        add_imported(metadata, **imported)
     written = _encode(metadata)
     if b"\\u0000" in written:
         metadata = map_strings(metadata, lambda text: _without_nul(conversation, text))

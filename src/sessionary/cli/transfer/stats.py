@@ -1,5 +1,7 @@
 """Statistics of the import of one file."""
 
+from collections import Counter
+
 from msgspec import Struct, field
 
 from sessionary.cli.transfer.conversation import ConversionLog
@@ -19,7 +21,7 @@ class ImportStats(Struct, rename=_JSON_NAMES):
     """What happened to the records of a file; also the JSON of ``--json``, with the names that it promises."""
 
     file: str
-    formats: dict[str, int] = field(default_factory=dict)
+    formats: Counter[str] = field(default_factory=Counter)
     """How many records were read in each format; without those that already existed on the server."""
     imported: int = 0
     already_there: int = 0
@@ -30,13 +32,13 @@ class ImportStats(Struct, rename=_JSON_NAMES):
     """How many of the imported records an earlier import had sent, whose sessions no longer existed."""
     changed: int = 0
     """How many imported conversations were changed to fit."""
-    changes: dict[str, int] = field(default_factory=dict)
+    changes: Counter[str] = field(default_factory=Counter)
     """The number of changes by kind."""
     messages: int = 0
     """How many messages the imported sessions have."""
     messages_changed: int = 0
     messages_omitted: int = 0
-    omitted: dict[str, int] = field(default_factory=dict)
+    omitted: Counter[str] = field(default_factory=Counter)
     """The number of omitted messages by kind."""
     leftovers: str | None = None
     """The path of the leftovers file, if anything was written to it."""
@@ -48,10 +50,6 @@ class ImportStats(Struct, rename=_JSON_NAMES):
         """Return whether no record has been processed."""
         return not (self.imported or self.already_there or self.rejected)
 
-    def count_format(self, name: str) -> None:
-        """Count a record that was read in this format."""
-        self.formats[name] = self.formats.get(name, 0) + 1
-
     def count_import(self, messages: int, log: ConversionLog) -> None:
         """Count an imported record."""
         self.imported += 1
@@ -59,9 +57,8 @@ class ImportStats(Struct, rename=_JSON_NAMES):
         self.changed += bool(log.changes)
         self.messages_changed += len(log.changed_messages)
         self.messages_omitted += log.omitted.total()
-        for totals, counts in ((self.changes, log.changes), (self.omitted, log.omitted)):
-            for kind, count in counts.items():
-                totals[kind] = totals.get(kind, 0) + count
+        self.changes.update(log.changes)
+        self.omitted.update(log.omitted)
 
     def add_notice(self, notice: str | None) -> None:
         """Add a notice, unless it is None or was added before."""

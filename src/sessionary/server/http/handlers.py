@@ -5,8 +5,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from sessionary import constants
-from sessionary.errors import FieldError, InvalidParameterError, PreconditionFailedError
+from sessionary.errors import PreconditionFailedError
 from sessionary.models import (
     PURPOSE,
     CreateSession,
@@ -26,7 +25,7 @@ from sessionary.server.http.preconditions import (
     holds_without_etag,
     parse_if_match,
 )
-from sessionary.server.http.query_parameters import ParameterReader
+from sessionary.server.http.query_parameters import ParameterReader, invalid_parameter
 from sessionary.server.http.requests import Headers
 from sessionary.server.http.responses import Response, change_headers, etag, raw_response
 from sessionary.server.operations import sessions
@@ -66,17 +65,7 @@ async def create_session(ctx: Context, request: Request) -> Response:
     fields: CreateSession = await _create_body.read(request.body, strict=request.strict)
     if not holds_without_etag(request.headers):
         raise PreconditionFailedError(0, LIST_HAS_NO_ETAG)
-    created = await sessions.create_session(
-        ctx,
-        fields.user_id,
-        session_group=fields.session_group,
-        metadata=fields.metadata,
-        expiration_minutes=fields.expiration_minutes or constants.EXPIRATION_MINUTES_DEFAULT,
-        initial_messages=fields.initial_messages or (),
-        title=fields.title,
-        model=fields.model,
-        created_at=fields.created_at,
-    )
+    created = await sessions.create_session(ctx, fields)
     response = raw_response(201, responses.encode_created(created), *change_headers(created))
     response.session_id = created.session_id
     return response
@@ -86,20 +75,11 @@ async def list_sessions(ctx: Context, request: Request) -> Response:
     """Decode ListParameters; respond with a page, and a link to the next one if there is one."""
     parameters: ListParameters = _list_parameters.read(request.query, strict=request.strict)
     if parameters.cursor is not None and parameters.offset is not None:
-        detail = "must not be given together with offset."
-        raise InvalidParameterError(f"cursor: {detail}", field_errors=(FieldError("cursor", detail),))
+        raise invalid_parameter("cursor", "must not be given together with offset.")
     if request.headers.get(_PURPOSE) == b"export" and parameters.cursor is None and not parameters.offset:
         await record_export(ctx)
-    page = await sessions.list_sessions(
-        ctx,
-        user_id=parameters.user_id,
-        session_group=parameters.session_group,
-        model=parameters.model,
-        status=parameters.status,
-        limit=parameters.limit,
-        offset=parameters.offset or 0,
-        after=None if parameters.cursor is None else parse_cursor(parameters.cursor),
-    )
+    after = None if parameters.cursor is None else parse_cursor(parameters.cursor)
+    page = await sessions.list_sessions(ctx, parameters, after)
     if not holds_without_etag(request.headers):
         return _list_precondition_response(request.headers)
     links = [] if page.after is None else [(b"link", _next_link(request.path, parameters, page.after))]
@@ -143,16 +123,7 @@ async def update_session(ctx: Context, request: Request) -> Response:
     if request.query:
         _no_parameters.read(request.query, strict=request.strict)
     fields: UpdateSession = await _update_body.read(request.body, strict=request.strict)
-    updated = await sessions.update_session(
-        ctx,
-        request.session_id,
-        new_messages=fields.new_messages,
-        tokens_used=fields.tokens_used,
-        status=fields.status,
-        metadata=fields.metadata,
-        title=fields.title,
-        model=fields.model,
-    )
+    updated = await sessions.update_session(ctx, request.session_id, fields)
     return raw_response(200, responses.encode_updated(updated), *change_headers(updated))
 
 
@@ -161,8 +132,7 @@ async def extend_session(ctx: Context, request: Request) -> Response:
     if request.query:
         _no_parameters.read(request.query, strict=request.strict)
     fields: ExtendSession = await _extend_body.read(request.body, strict=request.strict)
-    minutes = fields.additional_minutes or constants.ADDITIONAL_MINUTES_DEFAULT
-    extended = await sessions.extend_session(ctx, request.session_id, minutes)
+    extended = await sessions.extend_session(ctx, request.session_id, fields)
     return raw_response(200, responses.encode_extended(extended), *change_headers(extended))
 
 

@@ -1,7 +1,6 @@
 """Decoding of query strings into the structs that declare their parameters."""
 
 import re
-from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -25,7 +24,7 @@ class ParameterReader:
         """Decode into ``struct``."""
         self._struct: Final = struct
         schema = msgspec.json.schema(struct)["$defs"][struct.__name__]["properties"]
-        self._integers: Final = frozenset(name for name, field in schema.items() if "integer" in _types(field))
+        self._integers: Final = frozenset(name for name, field in schema.items() if _is_integer(field))
         self._names: Final = KnownNames(schema, "The query string")
 
     def read(self, query: bytes, *, strict: bool = False) -> Any:
@@ -36,10 +35,11 @@ class ParameterReader:
             return msgspec.convert(self._values(query, strict=strict), self._struct)
         except msgspec.ValidationError as error:
             field_error = to_field_error(error, self._struct)
-            raise _invalid(field_error.pointer.removeprefix("/"), field_error.detail) from None
+            raise invalid_parameter(field_error.pointer.removeprefix("/"), field_error.detail) from None
 
     def _values(self, query: bytes, *, strict: bool) -> dict[str, str | int]:
-        parts = [(_decode(name), value) for name, _, value in _split(query)]
+        split = (part.partition(b"=") for part in query.split(b"&") if part)
+        parts = [(_decode(name), value) for name, _, value in split]
         if not self._names.known.issuperset([name for name, _ in parts]):
             self._names.check((name for name, _ in parts), strict=strict)
         values: dict[str, str | int] = {}
@@ -48,11 +48,11 @@ class ParameterReader:
                 continue
             value = _decode(raw_value)
             if value is None:
-                raise _invalid(name, "must be UTF-8.")
+                raise invalid_parameter(name, "must be UTF-8.")
             if not value:
-                raise _invalid(name, "must not be empty.")
+                raise invalid_parameter(name, "must not be empty.")
             if name in values:
-                raise _invalid(name, "must not be given twice.")
+                raise invalid_parameter(name, "must not be given twice.")
             values[name] = self._parse(name, value)
         return values
 
@@ -60,18 +60,14 @@ class ParameterReader:
         if name not in self._integers:
             return value
         if not _INTEGER.fullmatch(value):
-            raise _invalid(name, "must be an integer.")
+            raise invalid_parameter(name, "must be an integer.")
         if len(value) > _DIGITS_MAX:
             return -_OUT_OF_RANGE if value.startswith("-") else _OUT_OF_RANGE
         return int(value)
 
 
-def _split(query: bytes) -> Iterable[tuple[bytes, bytes, bytes]]:
-    return (part.partition(b"=") for part in query.split(b"&") if part)
-
-
-def _types(field: dict[str, Any]) -> Iterable[str]:
-    return [option.get("type", "") for option in field.get("anyOf", [field])]
+def _is_integer(schema: dict[str, Any]) -> bool:
+    return any(option.get("type") == "integer" for option in schema.get("anyOf", [schema]))
 
 
 def _decode(text: bytes) -> str | None:
@@ -83,5 +79,6 @@ def _decode(text: bytes) -> str | None:
         return None
 
 
-def _invalid(name: str, detail: str) -> InvalidParameterError:
+def invalid_parameter(name: str, detail: str) -> InvalidParameterError:
+    """Return the error for a parameter."""
     return InvalidParameterError(f"{name}: {detail}", field_errors=(FieldError(name, detail),))

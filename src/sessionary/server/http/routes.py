@@ -26,6 +26,8 @@ from sessionary.server.http.responses import Response
 from sessionary.server.operations.context import Context
 from sessionary.server.operations.tokens import READ, WRITE
 
+_METHODS_WITH_BODY: Final = frozenset({"POST", "PUT"})
+
 Handler = Callable[[Context, Request], Awaitable[Response]]
 
 
@@ -36,7 +38,6 @@ class Route(Struct, frozen=True):
     of a successful response.
     """
 
-    name: str
     operation_id: str
     method: str
     path: str
@@ -45,42 +46,27 @@ class Route(Struct, frozen=True):
     request_type: Any
     response_type: Any
     handler: Handler
-    has_body: bool
 
+    @property
+    def name(self) -> str:
+        """The operation's name in the log, such as ``create_session``."""
+        return self.handler.__name__
 
-def _route(  # noqa: PLR0913, PLR0917 - a table, read by column
-    operation_id: str,
-    method: str,
-    path: str,
-    scope: str,
-    status: int,
-    request_type: Any,
-    response_type: Any,
-    handler: Handler,
-) -> Route:
-    return Route(
-        handler.__name__,
-        operation_id,
-        method,
-        path,
-        scope,
-        status,
-        request_type,
-        response_type,
-        handler,
-        method in {"POST", "PUT"},
-    )
+    @property
+    def has_body(self) -> bool:
+        """Whether a request has a body."""
+        return self.method in _METHODS_WITH_BODY
 
 
 # fmt: off
 # ruff: noqa: E501 - a table is read by column
 ROUTES: Final = (
-    _route("createAISession", "POST",   COLLECTION, WRITE, 201, CreateSession,    CreatedSession,      handlers.create_session),
-    _route("listAISessions",  "GET",    COLLECTION, READ,  200, ListParameters,   list[ListedSession], handlers.list_sessions),
-    _route("getAISession",    "GET",    SESSION,    READ,  200, WindowParameters, Session,             handlers.get_session),
-    _route("updateAISession", "PUT",    SESSION,    WRITE, 200, UpdateSession,    UpdatedSession,      handlers.update_session),
-    _route("extendAISession", "PUT",    EXTENSION,  WRITE, 200, ExtendSession,    ExtendedSession,     handlers.extend_session),
-    _route("deleteAISession", "DELETE", SESSION,    WRITE, 200, None,             DeletedSession,      handlers.delete_session),
+    Route("createAISession", "POST",   COLLECTION, WRITE, 201, CreateSession,    CreatedSession,      handlers.create_session),
+    Route("listAISessions",  "GET",    COLLECTION, READ,  200, ListParameters,   list[ListedSession], handlers.list_sessions),
+    Route("getAISession",    "GET",    SESSION,    READ,  200, WindowParameters, Session,             handlers.get_session),
+    Route("updateAISession", "PUT",    SESSION,    WRITE, 200, UpdateSession,    UpdatedSession,      handlers.update_session),
+    Route("extendAISession", "PUT",    EXTENSION,  WRITE, 200, ExtendSession,    ExtendedSession,     handlers.extend_session),
+    Route("deleteAISession", "DELETE", SESSION,    WRITE, 200, None,             DeletedSession,      handlers.delete_session),
 )
 # fmt: on
 

@@ -47,8 +47,8 @@ async def read_json(body: bytes) -> Any:
         value = _decode(body)
         if body.count(b"{") + body.count(b"[") > NESTING_MAX:
             _check_depth(value)
-        keys = _count_keys(value)
-        if not _has_all_keys(body, keys):
+        keys = count_keys(value)
+        if not has_all_keys(body, keys):
             await _check_keys(body, keys)
         return value
     _check_values(body)
@@ -61,9 +61,9 @@ async def read_json(body: bytes) -> Any:
     await asyncio.sleep(0)
     _check_depth(value)
     await asyncio.sleep(0)
-    keys = _count_keys(value)
+    keys = count_keys(value)
     await asyncio.sleep(0)
-    if not _has_all_keys(body, keys):
+    if not has_all_keys(body, keys):
         await _check_keys(body, keys)
     await asyncio.sleep(0)
     return value
@@ -119,7 +119,7 @@ async def _check_keys(body: bytes, keys: int) -> None:
 
 
 def _check_values(body: bytes) -> None:
-    if _count_values(body) > VALUES_MAX and _count_values(_without_strings(body)) > VALUES_MAX:
+    if count_values(body) > VALUES_MAX and count_values(_without_strings(body)) > VALUES_MAX:
         raise _too_many_values()
 
 
@@ -133,7 +133,8 @@ async def _check_integers(body: bytes) -> None:
         raise _integer_out_of_range()
 
 
-def _count_values(body: bytes) -> int:
+def count_values(body: bytes) -> int:
+    """Return an upper bound of the number of values in JSON: separators inside of strings count too."""
     return 1 + len(body) - len(body.translate(None, _BEFORE_VALUES))
 
 
@@ -175,7 +176,7 @@ def _reason(error: msgspec.DecodeError, body: bytes) -> str:
     return str(error).removeprefix("JSON is malformed: ").partition("\n")[0]
 
 
-def _count_keys(value: Any) -> int:
+def count_keys(value: Any) -> int:
     """Count the keys of all objects; raises InvalidRequestError for an integer that is out of range."""
     keys = 0
     members = [value]
@@ -192,20 +193,26 @@ def _count_keys(value: Any) -> int:
 
 
 def _check_depth(value: Any) -> None:
-    """Check how deep objects and arrays are nested, level by level; raises InvalidRequestError."""
+    if is_nested_deeper(value, NESTING_MAX):
+        raise _too_deep()
+
+
+def is_nested_deeper(value: Any, levels: int) -> bool:
+    """Return whether objects and arrays are nested deeper than ``levels``; looks at one level after the other."""
     level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(NESTING_MAX):
+    for _ in range(levels):
+        if not level:
+            return False
         members = (outer.values() if type(outer) is dict else outer for outer in level)
         level = [inner for several in members for inner in several if type(inner) in _CONTAINERS]
-    if level:
-        raise _too_deep()
+    return bool(level)
 
 
 def _too_deep() -> InvalidRequestError:
     return InvalidRequestError(f"The body is nested deeper than {NESTING_MAX} levels.")
 
 
-def _has_all_keys(body: bytes, keys: int) -> bool:
+def has_all_keys(body: bytes, keys: int) -> bool:
     """Return whether the decoder certainly dropped no duplicate key; False means that it may have.
 
     Each key is followed by a colon. If a quote precedes a colon as often as there are decoded keys, and no colon has

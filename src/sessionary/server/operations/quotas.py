@@ -81,7 +81,7 @@ class QuotaEnforcer:
         """
         quota = self._limits.quotas.get(command.organisation, self._limits.quota)
         if not quota.is_limited:
-            return await self._apply(command)
+            return await self._store.apply(command)
         tracker = self._tracker_for(command.organisation)
         tracker.active_commands += 1
         try:
@@ -96,7 +96,7 @@ class QuotaEnforcer:
     async def _apply_tracked(self, command: Command, tracker: UsageTracker, requested: Usage) -> Outcome:
         change = tracker.start_change(requested)
         try:
-            outcome = await self._apply(command)
+            outcome = await self._store.apply(command)
         except OverloadedError:
             # Refused before anything was done.
             tracker.finish_change(change, NO_USAGE)
@@ -105,7 +105,8 @@ class QuotaEnforcer:
             # The caller disconnected, or the store did not respond: the command may still be applied.
             tracker.finish_unknown(change, self._clock())
             raise
-        if _is_unknown(outcome):
+        if isinstance(outcome, StoreUnavailableError | InternalServerError):
+            # It is unknown whether the command was applied.
             tracker.finish_unknown(change, self._clock())
         elif isinstance(outcome, SessionaryError) or outcome.replayed:
             tracker.finish_change(change, NO_USAGE)
@@ -132,13 +133,10 @@ class QuotaEnforcer:
         )
         if command.idempotency_key is None:
             raise refusal
-        outcome = await self._apply(msgspec.structs.replace(command, if_version=_IMPOSSIBLE_VERSION))
+        outcome = await self._store.apply(msgspec.structs.replace(command, if_version=_IMPOSSIBLE_VERSION))
         if isinstance(outcome, PreconditionFailedError | SessionNotFoundError):
             raise refusal
         return outcome
-
-    async def _apply(self, command: Command) -> Outcome:
-        return await self._store.apply(command)
 
     async def _wait_for_measurement(self, tracker: UsageTracker, seconds: float) -> None:
         """Wait for the running measurement, or for a new one if the last is older than ``seconds``.
@@ -208,8 +206,3 @@ class QuotaEnforcer:
         for organisation in list(islice(self._trackers, excess)):
             if not self._trackers[organisation].is_in_use:
                 del self._trackers[organisation]
-
-
-def _is_unknown(outcome: Outcome) -> bool:
-    """Whether it is unknown if a command was applied; an internal error counts as unknown too."""
-    return isinstance(outcome, StoreUnavailableError | InternalServerError)

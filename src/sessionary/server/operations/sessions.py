@@ -1,11 +1,10 @@
 """The six operations."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sessionary import constants
 from sessionary.errors import FieldError, MissingScopeError, SessionaryError, SessionNotFoundError
-from sessionary.models import Status
+from sessionary.models import CreateSession, ExtendSession, ListParameters, UpdateSession
 from sessionary.server.operations.context import Context
 from sessionary.server.operations.messages import parse_creation_time, parse_messages
 from sessionary.server.operations.metadata import check_metadata, model_from_metadata, title_from_metadata
@@ -30,69 +29,48 @@ from sessionary.server.store.base import (
     Window,
 )
 
-JsonObject = Mapping[str, Any]
 Effect = TypeVar("Effect")
 
 
-async def create_session(  # noqa: PLR0913 - one parameter a field of the request
-    ctx: Context,
-    user_id: str,
-    *,
-    session_group: str | None = None,
-    metadata: JsonObject | None = None,
-    expiration_minutes: int = constants.EXPIRATION_MINUTES_DEFAULT,
-    initial_messages: Sequence[JsonObject] = (),
-    title: str | None = None,
-    model: str | None = None,
-    created_at: str | None = None,
-) -> Created:
+async def create_session(ctx: Context, request: CreateSession) -> Created:
     """Create a session that expires ``expiration_minutes`` from now, also if it is imported with an older time."""
-    if created_at is not None and not ctx.may_import:
+    if request.created_at is not None and not ctx.may_import:
         raise MissingScopeError(f"createdAt needs a token with the scope {IMPORT}.")
-    check_metadata(metadata)
+    check_metadata(request.metadata)
     imported_at = _imported_at(ctx)
-    new = parse_messages(initial_messages, "/initialMessages", imported_at)
-    session_id, creation_time = _generate_id(ctx, created_at, imported_at)
+    new = parse_messages(request.initial_messages or (), "/initialMessages", imported_at)
+    session_id, creation_time = _generate_id(ctx, request.created_at, imported_at)
+    minutes = request.expiration_minutes or constants.EXPIRATION_MINUTES_DEFAULT
     command = Create(
         organisation=ctx.organisation,
         session_id=session_id,
         actor=ctx.actor,
         idempotency_key=ctx.idempotency_key,
         created_at=creation_time,
-        user_id=user_id,
-        session_group=session_group,
-        title=title or title_from_metadata(metadata),
-        model=model or model_from_metadata(metadata),
-        metadata=metadata or {},
-        expires_after=expiration_minutes * constants.MILLISECONDS_PER_MINUTE,
+        user_id=request.user_id,
+        session_group=request.session_group,
+        title=request.title or title_from_metadata(request.metadata),
+        model=request.model or model_from_metadata(request.metadata),
+        metadata=request.metadata or {},
+        expires_after=minutes * constants.MILLISECONDS_PER_MINUTE,
         messages=new.messages,
         message_times=new.times,
         first_user_text=new.first_user_text,
-        imported_at=None if created_at is None else imported_at,
+        imported_at=None if request.created_at is None else imported_at,
     )
     return _effect_or_raise(await _apply(ctx, command), Created)
 
 
-async def list_sessions(  # noqa: PLR0913 - one parameter a field of the request
-    ctx: Context,
-    *,
-    user_id: str | None = None,
-    session_group: str | None = None,
-    model: str | None = None,
-    status: Status | None = None,
-    limit: int = constants.PAGE_LIMIT_DEFAULT,
-    offset: int = 0,
-    after: str | None = None,
-) -> Page:
-    """Read a page of live sessions, newest first."""
+async def list_sessions(ctx: Context, request: ListParameters, after: str | None = None) -> Page:
+    """Read a page of live sessions, newest first; it starts after the session ``after``."""
     query = ListQuery(
         organisation=ctx.organisation,
-        user_id=user_id,
-        session_group=session_group,
-        model=model,
-        status=status,
-        limit=limit,
-        offset=offset,
+        user_id=request.user_id,
+        session_group=request.session_group,
+        model=request.model,
+        status=request.status,
+        limit=request.limit,
+        offset=request.offset or 0,
         after=after or CURSOR_START,
     )
     return await ctx.service.store.list_sessions(query)
@@ -103,20 +81,11 @@ async def get_session(ctx: Context, session_id: str, window: Window | None = Non
     return await ctx.service.store.fetch(ctx.organisation, _normalize_id(session_id), window)
 
 
-async def update_session(  # noqa: PLR0913 - one parameter a field of the request
-    ctx: Context,
-    session_id: str,
-    *,
-    new_messages: Sequence[JsonObject] | None = None,
-    tokens_used: int | None = None,
-    status: Status | None = None,
-    metadata: JsonObject | None = None,
-    title: str | None = None,
-    model: str | None = None,
-) -> Updated:
+async def update_session(ctx: Context, session_id: str, request: UpdateSession) -> Updated:
     """Append messages, add tokens, merge metadata and set the given fields, in one atomic step."""
-    check_metadata(metadata)
-    new = None if new_messages is None else parse_messages(new_messages, "/newMessages", _imported_at(ctx))
+    check_metadata(request.metadata)
+    messages = request.new_messages
+    new = None if messages is None else parse_messages(messages, "/newMessages", _imported_at(ctx))
     command = Update(
         organisation=ctx.organisation,
         session_id=_normalize_id(session_id),
@@ -127,18 +96,16 @@ async def update_session(  # noqa: PLR0913 - one parameter a field of the reques
         messages=None if new is None else new.messages,
         message_times=None if new is None else new.times,
         first_user_text=None if new is None else new.first_user_text,
-        tokens_used=tokens_used,
-        status=status,
-        metadata=metadata,
-        title=title or title_from_metadata(metadata),
-        model=model or model_from_metadata(metadata),
+        tokens_used=request.tokens_used,
+        status=request.status,
+        metadata=request.metadata,
+        title=request.title or title_from_metadata(request.metadata),
+        model=request.model or model_from_metadata(request.metadata),
     )
     return _effect_or_raise(await _apply(ctx, command), Updated)
 
 
-async def extend_session(
-    ctx: Context, session_id: str, additional_minutes: int = constants.ADDITIONAL_MINUTES_DEFAULT
-) -> Extended:
+async def extend_session(ctx: Context, session_id: str, request: ExtendSession) -> Extended:
     """Postpone a session's expiry; two extensions add up."""
     command = Extend(
         organisation=ctx.organisation,
@@ -147,7 +114,7 @@ async def extend_session(
         idempotency_key=ctx.idempotency_key,
         if_version=ctx.if_version,
         unless_version=ctx.unless_version,
-        minutes=additional_minutes,
+        minutes=request.additional_minutes or constants.ADDITIONAL_MINUTES_DEFAULT,
         horizon=ctx.service.expiry_horizon,
     )
     return _effect_or_raise(await _apply(ctx, command), Extended)

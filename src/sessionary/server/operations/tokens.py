@@ -1,4 +1,4 @@
-"""Access tokens: creating, listing, revoking and finding them.
+"""Access tokens: creating and finding them.
 
 A token has the form ``sny_<id>_<secret><checksum>``. The store holds the id and the SHA-256 of the secret; the checksum
 lets a mistyped token be refused without a query.
@@ -94,16 +94,6 @@ async def create_first_token(issuer: TokenIssuer, organisation: str) -> str | No
             return None
         raise
     return _format_token(token.id, secret)
-
-
-async def list_tokens(store: Store, limit: int, after: str = "") -> list[StoredToken]:
-    """List at most ``limit`` tokens, oldest first, after the one with the id ``after``."""
-    return await store.list_tokens(limit, after)
-
-
-async def revoke_token(store: Store, token_id: str, actor: str = OPERATOR) -> StoredToken:
-    """Revoke a token permanently; raises TokenNotFoundError."""
-    return await store.revoke_token(token_id, actor)
 
 
 async def find_token(store: Store, text: str) -> StoredToken | None:

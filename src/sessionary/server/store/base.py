@@ -268,8 +268,11 @@ class ListQuery(Struct, frozen=True, kw_only=True):
         return has_one_index and self.offset <= _SMALL_OFFSET_MAX
 
 
-class StoredToken(Struct, frozen=True, kw_only=True):
-    """A token as it is stored: with the SHA-256 of its secret. No organisation means all of them."""
+class StoredToken(Struct, frozen=True):
+    """A token as it is stored: with the SHA-256 of its secret. No organisation means all of them.
+
+    The fields are in the order in which the statements select them.
+    """
 
     id: str
     organisation: str | None

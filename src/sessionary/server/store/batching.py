@@ -185,3 +185,10 @@ def _counted(results: Sequence[Result], count: int) -> Sequence[Result]:
     if len(results) != count:
         raise AssertionError(f"{len(results)} results for {count} items")
     return results
+
+
+def value_or_raise(result: Result | SessionaryError) -> Result:
+    """Return a result; raises it if it is an error."""
+    if isinstance(result, SessionaryError):
+        raise result
+    return result

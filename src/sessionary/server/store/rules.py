@@ -241,6 +241,17 @@ def session_key(command: Command) -> SessionKey:
     return command.organisation, command.session_id
 
 
+def sessions_to_read(commands: Sequence[Command]) -> dict[SessionKey, bool]:
+    """Return the sessions that commands change; true where metadata is to be merged."""
+    sessions: dict[SessionKey, bool] = {}
+    for command in commands:
+        if not isinstance(command, Create):
+            key = session_key(command)
+            merges = isinstance(command, Update) and command.metadata is not None
+            sessions[key] = merges or sessions.get(key, False)
+    return sessions
+
+
 def idempotency_key_id(command: Command) -> IdempotencyKeyId | None:
     """Return the id of a command's idempotency key, if it has one."""
     if command.idempotency_key is None:

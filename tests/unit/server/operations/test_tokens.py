@@ -20,8 +20,6 @@ from sessionary.server.operations.tokens import (
     find_token,
     is_active,
     is_valid_organisation,
-    list_tokens,
-    revoke_token,
 )
 from tests.conformance.builders import HOUR, ManualClock
 from tests.reference import ReferenceStore
@@ -95,7 +93,7 @@ async def test_a_token_is_active_until_it_expires(issuer: TokenIssuer, clock: Ma
 
 async def test_a_revoked_token_is_not_active(issuer: TokenIssuer, clock: ManualClock) -> None:
     token, text = await create_token(issuer, "demo", "lost")
-    await revoke_token(issuer.store, token.id)
+    await issuer.store.revoke_token(token.id)
     found = await find_token(issuer.store, text)
     assert found is not None
     assert not is_active(found, clock())
@@ -106,8 +104,8 @@ async def test_tokens_are_listed_oldest_first(issuer: TokenIssuer, clock: Manual
     for number in range(5):
         made.append((await create_token(issuer, "demo", f"{number}"))[0])
         clock.move(1)
-    assert await list_tokens(issuer.store, 10) == made
-    assert await list_tokens(issuer.store, 2, made[1].id) == made[2:4]
+    assert await issuer.store.list_tokens(10) == made
+    assert await issuer.store.list_tokens(2, made[1].id) == made[2:4]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +142,7 @@ async def test_an_invalid_token_is_not_created(issuer: TokenIssuer, changed: dic
     with pytest.raises(InvalidRequestError) as refusal:
         await create_token(issuer, **arguments)  # type: ignore[arg-type]  # an invalid value is the point
     assert [error.pointer for error in refusal.value.field_errors] == [f"/{next(iter(changed))}"]
-    assert await list_tokens(issuer.store, 10) == []
+    assert await issuer.store.list_tokens(10) == []
 
 
 async def test_all_errors_of_a_token_are_reported_at_once(issuer: TokenIssuer) -> None:

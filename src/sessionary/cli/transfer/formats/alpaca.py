@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from sessionary.cli.transfer.conversation import Conversation
 from sessionary.cli.transfer.formats.turns import add_turns
-from sessionary.models import JsonObject
 
 _PAIRS: Final = (
     ("instruction", "output"),
@@ -88,11 +87,8 @@ def read_preference(value: Any, conversation: Conversation) -> None:
     conversation.fields.update({name: value.get(name) for name in ("user_id", "model", "title")})
     known = {chosen, rejected, "user_id", "model", "title", *(name for name in ("prompt", "question") if name in value)}
     known |= {"system"} if isinstance(value.get("system"), str) else set()
+    known |= {"input"} if isinstance(value.get("input"), dict) else set()
     conversation.imported[rejected] = value.get(rejected)
-    conversation.add_other_fields(value, frozenset(known | _input_if_object(value)))
+    conversation.add_other_fields(value, frozenset(known))
     if source is not value:
         conversation.add_other_fields(source, frozenset({"messages"}))
-
-
-def _input_if_object(value: JsonObject) -> set[str]:
-    return {"input"} if isinstance(value.get("input"), dict) else set()

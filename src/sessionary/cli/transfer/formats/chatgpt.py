@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from sessionary.cli.transfer.content import find_text, to_json
-from sessionary.cli.transfer.conversation import Conversation, add_imported
+from sessionary.cli.transfer.conversation import Conversation, add_imported, other_members
 from sessionary.cli.transfer.formats.message_tree import Node, displayed_branch
 from sessionary.cli.transfer.roles import FALLBACK_ROLE, find_role
 from sessionary.cli.transfer.times import parse_time
@@ -35,18 +35,13 @@ def is_chatgpt(value: Any) -> bool:
 def read_chatgpt(value: Any, conversation: Conversation) -> None:
     """Read the branch that ends at the current node."""
     model = value.get("default_model_slug")
-    source = {
-        "format": "chatgpt",
-        "id": value.get("conversation_id") or value.get("id"),
-        "created_at": parse_time(value.get("create_time")),
-        "updated_at": parse_time(value.get("update_time")),
-    }
-    conversation.fields.update({"title": value.get("title"), "model": model, "created_at": source["created_at"]})
+    created_at, updated_at = parse_time(value.get("create_time")), parse_time(value.get("update_time"))
+    conversation.fields.update({"title": value.get("title"), "model": model, "created_at": created_at})
     conversation.fields.update({name: value[name] for name in ("user_id", "session_group") if value.get(name)})
-    conversation.metadata["source"] = {name: member for name, member in source.items() if member is not None}
+    identifier = value.get("conversation_id") or value.get("id")
+    conversation.add_source("chatgpt", id=identifier, created_at=created_at, updated_at=updated_at)
     known = _MEMBERS | {"default_model_slug", "user_id", "session_group"}
-    rest = {name: member for name, member in value.items() if name not in known}
-    conversation.imported.update({name: member for name, member in rest.items() if member not in (None, [], {}, "")})
+    conversation.imported.update(other_members(value, known))
     for name in ("create_time", "update_time"):
         if value.get(name) is not None and parse_time(value[name]) is None:
             conversation.imported[name] = value[name]
@@ -165,8 +160,7 @@ def _add_other_members(converted: JsonObject, message: JsonObject) -> None:
         if message.get(name) not in (None, _DEFAULTS[name]):
             converted[name] = message[name]
     known = {"id", "author", "content", "metadata", "create_time", "update_time", "end_turn", *_DEFAULTS}
-    rest = {name: member for name, member in message.items() if name not in known and member is not None}
-    if rest:
+    if rest := other_members(message, known, (None,)):
         add_imported(converted, **rest)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sessionary.cli.transfer.conversation import Conversation, add_imported
+from sessionary.cli.transfer.conversation import Conversation, add_imported, other_members
 from sessionary.cli.transfer.formats.message_tree import Node, displayed_branch
 from sessionary.cli.transfer.roles import FALLBACK_ROLE, find_role
 from sessionary.models import JsonObject
@@ -20,18 +20,16 @@ def is_claude(value: Any) -> bool:
 
 def read_claude(value: Any, conversation: Conversation) -> None:
     """Read the branch that ends at the current message."""
-    source = {"format": "claude", "id": value.get("uuid"), "updated_at": value.get("updated_at")}
     conversation.fields.update(
         {"title": value.get("name"), "model": value.get("model"), "created_at": value.get("created_at")}
     )
-    conversation.metadata["source"] = {name: member for name, member in source.items() if member is not None}
+    conversation.add_source("claude", id=value.get("uuid"), updated_at=value.get("updated_at"))
     account = value.get("account")
     if isinstance(account, dict):
         conversation.fallback_user = account.get("uuid")
     if account:
         conversation.imported["account"] = account
-    rest = {name: member for name, member in value.items() if name not in _MEMBERS}
-    conversation.imported.update({name: member for name, member in rest.items() if member not in (None, "", [], {})})
+    conversation.imported.update(other_members(value, _MEMBERS))
     for message in displayed_branch_of_list(
         value["chat_messages"], ("uuid", "parent_message_uuid"), value.get("current_leaf_message_uuid"), conversation
     ):
@@ -77,11 +75,7 @@ def _message(message: JsonObject, conversation: Conversation) -> JsonObject:
     text = message.get("text")
     if isinstance(text, str) and text and not _is_contained_in(text, converted["content"]):
         add_imported(converted, text=text)
-    rest = {name: member for name, member in message.items() if name not in _MESSAGE_MEMBERS}
-    converted.update(
-        {name: member for name, member in rest.items() if name not in converted and member not in (None, [], {}, "")}
-    )
-    return converted
+    return converted | other_members(message, {*_MESSAGE_MEMBERS, *converted})
 
 
 def _content(message: JsonObject) -> Any:

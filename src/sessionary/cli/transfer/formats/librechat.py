@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sessionary.cli.transfer.conversation import Conversation, add_imported
+from sessionary.cli.transfer.conversation import Conversation, add_imported, other_members
 from sessionary.cli.transfer.formats.claude import displayed_branch_of_list
 from sessionary.cli.transfer.roles import FALLBACK_ROLE, find_role
 from sessionary.cli.transfer.times import parse_time
@@ -45,10 +45,8 @@ def read_librechat(value: Any, conversation: Conversation) -> None:
         }
     )
     conversation.fallback_user = value.get("user")
-    source = {"format": "librechat", "id": value.get("conversationId"), "exported_at": value.get("exportAt")}
-    conversation.metadata["source"] = {name: member for name, member in source.items() if member is not None}
-    rest = {name: member for name, member in value.items() if name not in _MEMBERS}
-    conversation.imported.update({name: member for name, member in rest.items() if member not in (None, "", [], {})})
+    conversation.add_source("librechat", id=value.get("conversationId"), exported_at=value.get("exportAt"))
+    conversation.imported.update(other_members(value, _MEMBERS))
     for message in displayed_branch_of_list(messages, ("messageId", "parentMessageId"), None, conversation):
         conversation.add_message(_message(message, conversation) if isinstance(message, dict) else message)
 
@@ -78,10 +76,7 @@ def _message(message: JsonObject, conversation: Conversation) -> JsonObject:
     sender = message.get("sender")
     if sender is not None and str(sender).lower() != converted["role"]:
         converted["sender"] = sender
-    rest = {name: member for name, member in message.items() if name not in _MESSAGE_MEMBERS}
-    converted.update(
-        {name: member for name, member in rest.items() if name not in converted and member not in (None, [], {}, "")}
-    )
+    converted |= other_members(message, {*_MESSAGE_MEMBERS, *converted})
     text = message.get("text")
     if text and converted["content"] != text and isinstance(message.get("content"), list):
         add_imported(converted, text=text)

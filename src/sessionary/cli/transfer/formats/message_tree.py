@@ -32,7 +32,7 @@ def displayed_branch(nodes: Mapping[str, Node], current: str | None, conversatio
     while (parent := nodes[branch[0]].parent) not in _NO_PARENT and parent not in seen:
         # The parent is missing: the rest of the tree outside this branch came before it.
         conversation.record_change(GAP)
-        rest = [name for name in nodes if name not in seen and not tree.descends_from(name, seen)]
+        rest = [name for name in nodes if name not in seen and seen.isdisjoint(tree.ancestors(name))]
         if not rest:
             break
         earlier = tree.path(tree.last_leaf(rest, before=nodes[branch[0]].time))
@@ -70,10 +70,6 @@ class _Tree:
         leaves = [name for name in candidates if name not in parents] or candidates
         early = [name for name in leaves if before < 0 or self._nodes[name].time <= before]
         return max(early or leaves, key=lambda name: (self._nodes[name].time, self._order[name]))
-
-    def descends_from(self, name: str, branch: set[str]) -> bool:
-        """Return whether a node descends from a node of the branch."""
-        return bool(branch.intersection(self.ancestors(name)))
 
     def ancestors(self, name: str) -> set[str]:
         """Return a node and all its ancestors."""

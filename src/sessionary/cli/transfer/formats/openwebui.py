@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sessionary.cli.transfer.conversation import Conversation, add_imported
+from sessionary.cli.transfer.conversation import EMPTY, Conversation, add_imported, other_members
 from sessionary.cli.transfer.formats.claude import displayed_branch_of_list
 from sessionary.cli.transfer.roles import FALLBACK_ROLE, find_role
 from sessionary.cli.transfer.times import parse_time
@@ -35,18 +35,14 @@ def read_openwebui(value: Any, conversation: Conversation) -> None:
             "created_at": created_at,
         }
     )
-    source = {
-        "format": "openwebui",
-        "id": value.get("id") or chat.get("id"),
-        "updated_at": parse_time(value.get("updated_at")),
-        "models": models if isinstance(models, list) and len(models) > 1 else None,
-    }
-    conversation.metadata["source"] = {name: member for name, member in source.items() if member is not None}
+    conversation.add_source(
+        "openwebui",
+        id=value.get("id") or chat.get("id"),
+        updated_at=parse_time(value.get("updated_at")),
+        models=models if isinstance(models, list) and len(models) > 1 else None,
+    )
     for members, known in ((value, _MEMBERS), (chat, _CHAT_MEMBERS)):
-        rest = {name: member for name, member in members.items() if name not in known}
-        conversation.imported.update(
-            {name: member for name, member in rest.items() if member not in (None, "", [], {}, False)}
-        )
+        conversation.imported.update(other_members(members, known, (*EMPTY, False)))
     messages = _messages(chat)
     for message in displayed_branch_of_list(messages, ("id", "parentId"), _current(chat), conversation):
         conversation.add_message(_message(message, conversation) if isinstance(message, dict) else message)
@@ -103,6 +99,4 @@ def _message(message: JsonObject, conversation: Conversation) -> JsonObject:
         add_imported(converted, role=role)
     if message.get("timestamp") is not None:
         converted["created_at"] = message["timestamp"]
-    rest = {name: member for name, member in message.items() if name not in _MESSAGE_MEMBERS}
-    converted.update({name: member for name, member in rest.items() if name not in converted and member is not None})
-    return converted
+    return converted | other_members(message, {*_MESSAGE_MEMBERS, *converted}, (None,))

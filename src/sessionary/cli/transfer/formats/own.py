@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sessionary.cli.transfer.conversation import Conversation
+from sessionary.cli.transfer.conversation import Conversation, other_members
 from sessionary.cli.transfer.formats.sharegpt import copy_fields
 from sessionary.cli.transfer.ordering import StartTime
 from sessionary.cli.transfer.times import parse_time
@@ -54,6 +54,5 @@ def read_own(value: Any, conversation: Conversation) -> None:
     """Read a session."""
     copy_fields(value, conversation, _MEMBERS)
     conversation.add_metadata(value.get("metadata"))
-    rest = {name: member for name, member in value.items() if name not in {*_SET_BY_SERVER, *_MEMBERS}}
-    conversation.imported.update({name: member for name, member in rest.items() if member is not None})
+    conversation.imported.update(other_members(value, {*_SET_BY_SERVER, *_MEMBERS}, (None,)))
     conversation.messages.extend(value.get("messages") or [])

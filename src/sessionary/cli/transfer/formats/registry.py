@@ -67,7 +67,9 @@ def parse_record(text: bytes, options: ReadOptions) -> ParsedRecord:
 
 def _read_as(value: Any, option: str | None) -> tuple[Format, Conversation]:
     if option is not None:
-        format_ = _chosen_format(value, option)
+        format_ = next(format_ for format_ in FORMATS if format_.option == option)
+        if not format_.matches(value):
+            raise RecordError(f"It is not a conversation in the format {option}, which needs {format_.requirement}.")
         return format_, _read_conversation(format_, value)
     matching = [format_ for format_ in FORMATS if format_.matches(value)]
     if not matching:
@@ -87,13 +89,6 @@ def _read_conversation(format_: Format, value: Any) -> Conversation:
     conversation = Conversation()
     format_.read(value, conversation)
     return conversation
-
-
-def _chosen_format(value: Any, option: str) -> Format:
-    format_ = next(format_ for format_ in FORMATS if format_.option == option)
-    if not format_.matches(value):
-        raise RecordError(f"It is not a conversation in the format {option}, which needs {format_.requirement}.")
-    return format_
 
 
 def _why_unknown(value: Any) -> str:

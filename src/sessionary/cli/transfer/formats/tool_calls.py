@@ -29,10 +29,6 @@ class ToolCallTracker:
         valid = [call for call in calls if call is not None]
         return valid if valid and len(valid) == len(calls) else None
 
-    def parse_tagged_calls(self, text: str) -> list[JsonObject] | None:
-        """Parse the ``<tool_call>`` elements of a text."""
-        return self.parse_calls(text) if "<tool_call>" in text else None
-
     def expect_results(self, calls: Any) -> None:
         """Add calls that wait for their results."""
         for call in calls if isinstance(calls, list) else ():

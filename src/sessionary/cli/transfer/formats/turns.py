@@ -85,7 +85,7 @@ class _TurnReader:
                 self._conversation.record_change_in_next("tool call that cannot be parsed, kept as text")
         elif isinstance(message.get("function_call"), dict):
             calls = self._calls.parse_calls([message["function_call"]])
-        elif isinstance(value, str):
-            calls = self._calls.parse_tagged_calls(value)
+        elif isinstance(value, str) and "<tool_call>" in value:
+            calls = self._calls.parse_calls(value)
         if calls:
             message["tool_calls"] = calls

@@ -1,7 +1,7 @@
 """The responses of operations in the OpenAPI document: success, errors and headers."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sessionary import constants, errors
 from sessionary.errors import SessionaryError
@@ -52,69 +52,50 @@ _OPERATION_ERRORS: Final[dict[str, Errors]] = {
 
 _LIMIT: Final = '"(token|organisation)";'
 
+
+def _header(description: str, *, required: bool = False, **schema: Any) -> JsonSchema:
+    header = {"description": description, "schema": {"type": "string", **schema}}
+    return header | {"required": True} if required else header
+
+
 HEADERS: Final[dict[str, JsonSchema]] = {
-    "X-Request-Id": {
-        "description": "The request's id in the server's log: the caller's own `X-Request-Id`, if it has this form.",
-        "required": True,
-        "schema": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": constants.REQUEST_ID_LENGTH_MAX,
-            "pattern": "^[A-Za-z0-9._-]+$",
-        },
-    },
-    ACCEPT_IDEMPOTENCY_KEY: {
-        "description": "Declares that idempotency keys are supported.",
-        "schema": {"type": "string", "const": "?1"},
-    },
-    "Cache-Control": {
-        "description": (
-            "Whether this response may be stored: only one with an `ETag` may, by the caller, which must revalidate it."
-        ),
-        "schema": {"type": "string", "enum": ["no-store", "private, no-cache"]},
-    },
-    "ETag": {
-        "description": "The version of the session.",
-        "required": True,
-        "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'},
-    },
-    IDEMPOTENT_REPLAYED: {
-        "description": "Present if this response was given before, to the same request.",
-        "schema": {"type": "string", "const": "true"},
-    },
-    "Preference-Applied": {
-        "description": "Present if every unknown name was refused, as the request preferred.",
-        "schema": {"type": "string", "const": "handling=strict"},
-    },
-    "Link": {
-        "description": 'The relative URL of the next page, with `rel="next"`; absent from the last page.',
-        "schema": {"type": "string", "pattern": '^<[^<>]+>; rel="next"$'},
-    },
-    "WWW-Authenticate": {
-        "description": "How to authenticate.",
-        "required": True,
-        "schema": {"type": "string", "const": "Bearer"},
-    },
-    "Allow": {
-        "description": "The methods served at this path.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Z]+(, [A-Z]+)*$"},
-    },
-    "Retry-After": {
-        "description": (
-            "After how many seconds to try again. Absent with `QUOTA_EXCEEDED`, and with `STORE_UNAVAILABLE` from a "
-            "change without an `Idempotency-Key`: its outcome is unknown, and repeating it might have the effect twice."
-        ),
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "RateLimit": {
-        "description": "If requests are counted: how many are left (`r`), all of them again in how many seconds (`t`).",
-        "schema": {"type": "string", "pattern": f"^{_LIMIT}r=[0-9]+;t=[0-9]+(, {_LIMIT}r=[0-9]+;t=[0-9]+)?$"},
-    },
-    "RateLimit-Policy": {
-        "description": "If requests are counted: how many are allowed (`q`) in how many seconds (`w`).",
-        "schema": {"type": "string", "pattern": f"^{_LIMIT}q=[0-9]+;w=[0-9]+(, {_LIMIT}q=[0-9]+;w=[0-9]+)?$"},
-    },
+    "X-Request-Id": _header(
+        "The request's id in the server's log: the caller's own `X-Request-Id`, if it has this form.",
+        required=True,
+        minLength=1,
+        maxLength=constants.REQUEST_ID_LENGTH_MAX,
+        pattern="^[A-Za-z0-9._-]+$",
+    ),
+    ACCEPT_IDEMPOTENCY_KEY: _header("Declares that idempotency keys are supported.", const="?1"),
+    "Cache-Control": _header(
+        "Whether this response may be stored: only one with an `ETag` may, by the caller, which must revalidate it.",
+        enum=["no-store", "private, no-cache"],
+    ),
+    "ETag": _header("The version of the session.", required=True, pattern='^"[1-9][0-9]*"$'),
+    IDEMPOTENT_REPLAYED: _header("Present if this response was given before, to the same request.", const="true"),
+    "Preference-Applied": _header(
+        "Present if every unknown name was refused, as the request preferred.", const="handling=strict"
+    ),
+    "Link": _header(
+        'The relative URL of the next page, with `rel="next"`; absent from the last page.',
+        pattern='^<[^<>]+>; rel="next"$',
+    ),
+    "WWW-Authenticate": _header("How to authenticate.", required=True, const="Bearer"),
+    "Allow": _header("The methods served at this path.", required=True, pattern="^[A-Z]+(, [A-Z]+)*$"),
+    "Retry-After": _header(
+        "After how many seconds to try again. Absent with `QUOTA_EXCEEDED`, and with `STORE_UNAVAILABLE` from a "
+        "change without an `Idempotency-Key`: its outcome is unknown, and repeating it might have the effect twice.",
+        type="integer",
+        minimum=1,
+    ),
+    "RateLimit": _header(
+        "If requests are counted: how many are left (`r`), all of them again in how many seconds (`t`).",
+        pattern=f"^{_LIMIT}r=[0-9]+;t=[0-9]+(, {_LIMIT}r=[0-9]+;t=[0-9]+)?$",
+    ),
+    "RateLimit-Policy": _header(
+        "If requests are counted: how many are allowed (`q`) in how many seconds (`w`).",
+        pattern=f"^{_LIMIT}q=[0-9]+;w=[0-9]+(, {_LIMIT}q=[0-9]+;w=[0-9]+)?$",
+    ),
 }
 _COMMON_HEADERS: Final = ("X-Request-Id", ACCEPT_IDEMPOTENCY_KEY, "Cache-Control", "Preference-Applied")
 _HEADERS_BY_STATUS: Final = {

@@ -105,11 +105,7 @@ def is_transient_error(error: Exception) -> bool:
     """Return whether waiting may help: the server is not reachable, not ready yet, or out of resources."""
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate).startswith(_TRANSIENT)
-    return isinstance(error, OSError) and not isinstance(error, PermissionError) and not _is_tls(error)
-
-
-def _is_tls(error: OSError) -> bool:
-    return type(error).__module__ == "ssl"
+    return isinstance(error, OSError) and not isinstance(error, PermissionError) and type(error).__module__ != "ssl"
 
 
 def _sqlstate_of_error(error: Exception) -> str:

@@ -13,19 +13,15 @@ from sessionary.server.store.postgres.urls import read_url
 
 _CREATE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
-    number     integer NOT NULL PRIMARY KEY,
-    name       text    NOT NULL,
-    applied_at bigint  NOT NULL
+    number      integer NOT NULL PRIMARY KEY,
+    name        text    NOT NULL,
+    applied_at  bigint  NOT NULL,
+    serves_from integer NOT NULL
 )
 """
-_SET_SERVES_FROM: Final = "UPDATE schema_migrations SET serves_from = $2 WHERE number = $1"
+_INSERT: Final = "INSERT INTO schema_migrations (number, name, applied_at, serves_from) VALUES ($1, $2, $3, $4)"
 _WAIT_FOR_WRITES: Final = "LOCK TABLE sessions, keys IN SHARE ROW EXCLUSIVE MODE"
 """Tables that every version of the schema has; whatever writes messages writes to sessions, too."""
-_HAS_SERVES_FROM: Final = """
-SELECT count(*) > 0
-FROM pg_attribute
-WHERE attrelid = to_regclass('schema_migrations') AND attname = 'serves_from' AND NOT attisdropped
-"""
 _LOCK: Final = int.from_bytes(b"sessiona")
 """The advisory lock that every sessionary holds while it migrates."""
 _SETTINGS: Final = {"statement_timeout": "0", "lock_timeout": "0", "synchronous_commit": "on"}
@@ -49,14 +45,7 @@ async def migrate(url: str, now: int, known: list[numbered.Migration] | None = N
             await connection.execute(_WAIT_FOR_WRITES)
         for migration in todo:
             await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO schema_migrations (number, name, applied_at) VALUES ($1, $2, $3)",
-                migration.number,
-                migration.name,
-                now,
-            )
-        for migration in todo:
-            await connection.execute(_SET_SERVES_FROM, migration.number, migration.serves_from)
+            await connection.execute(_INSERT, migration.number, migration.name, now, migration.serves_from)
     return [migration.name for migration in todo]
 
 
@@ -81,9 +70,8 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def _applied(connection: asyncpg.Connection) -> dict[int, int]:
-    """Return the applied migrations with their ``serves_from``; before that column existed, their own number."""
+    """Return the applied migrations with their ``serves_from``."""
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return {}
-    serves = "m.serves_from" if await connection.fetchval(_HAS_SERVES_FROM) else "m.number"
-    rows = await connection.fetch(f"SELECT m.number, {serves} AS serves FROM schema_migrations AS m")  # noqa: S608
-    return {row["number"]: row["serves"] for row in rows}
+    rows = await connection.fetch("SELECT m.number, m.serves_from FROM schema_migrations AS m")
+    return {row["number"]: row["serves_from"] for row in rows}

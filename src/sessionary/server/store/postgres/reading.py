@@ -9,6 +9,7 @@ from msgspec import Struct
 from sessionary.errors import SessionaryError, SessionNotFoundError
 from sessionary.server.store.base import Clock, Conversation, ListQuery, Page, Window
 from sessionary.server.store.postgres.connections import Connection, Rows
+from sessionary.server.store.queries import list_statement
 from sessionary.server.store.summaries import build_page
 from sessionary.server.store.windows import resolve_window, slice_messages
 
@@ -66,22 +67,16 @@ class Reader:
     async def list_pages(self, queries: Sequence[ListQuery]) -> list[Page]:
         """Read pages of live sessions; the pages that use the same index are read by one statement."""
         pages: dict[int, Page] = {}
-        for statement in dict.fromkeys(map(_statement_for, queries)):
-            numbers = [number for number, query in enumerate(queries) if _statement_for(query) == statement]
+        for statement in dict.fromkeys(map(list_statement, queries)):
+            numbers = [number for number, query in enumerate(queries) if list_statement(query) == statement]
             found = await self._list_sessions(statement, [queries[number] for number in numbers])
             pages.update(zip(numbers, found, strict=True))
         return [pages[number] for number in range(len(queries))]
 
     async def _list_sessions(self, statement: str, queries: Sequence[ListQuery]) -> list[Page]:
         bindings = {
-            "organisation": [query.organisation for query in queries],
-            "user_id": [query.user_id for query in queries],
-            "session_group": [query.session_group for query in queries],
-            "model": [query.model for query in queries],
-            "status": [query.status for query in queries],
-            "after": [query.after for query in queries],
+            **{name: [getattr(query, name) for query in queries] for name in ListQuery.__struct_fields__},
             "limit": [query.limit + 1 for query in queries],
-            "offset": [query.offset for query in queries],
             "now": self._clock(),
         }
         rows: list[list[asyncpg.Record]] = [[] for _ in queries]
@@ -120,11 +115,3 @@ class Reader:
 
 def _conversation(row: asyncpg.Record, messages: bytes, offset: int) -> Conversation:
     return Conversation(row["version"], row["summary"], row["metadata"], messages, offset)
-
-
-def _statement_for(query: ListQuery) -> str:
-    if query.user_id is not None:
-        return "list_sessions_by_user"
-    if query.session_group is not None:
-        return "list_sessions_by_group"
-    return "list_sessions" if query.model is None else "list_sessions_by_model"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from sessionary.server.store.base import AuditRecord, StoredKey, StoredSession, StoredToken
+from sessionary.server.store.base import AuditRecord, StoredKey, StoredSession
 from sessionary.server.store.rules import BatchResult, IdempotencyKeyId, SessionKey
 from sessionary.server.store.summaries import encode_summary
 
@@ -101,31 +101,3 @@ def to_key(key_id: IdempotencyKeyId, row: asyncpg.Record) -> StoredKey:
 def to_audit(row: asyncpg.Record) -> AuditRecord:
     """Convert a row of audit."""
     return AuditRecord(**dict(row))
-
-
-def to_token(row: asyncpg.Record) -> StoredToken:
-    """Convert a row of tokens."""
-    return StoredToken(
-        id=row["id"],
-        organisation=row["organisation"],
-        name=row["name"],
-        scopes=tuple(row["scopes"].split()),
-        secret_hash=row["secret_hash"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-        last_used_at=row["last_used_at"],
-    )
-
-
-def bind_token(token: StoredToken) -> dict[str, object]:
-    """Bind every column of a token."""
-    return {
-        "id": token.id,
-        "organisation": token.organisation,
-        "name": token.name,
-        "scopes": " ".join(token.scopes),
-        "secret_hash": token.secret_hash,
-        "created_at": token.created_at,
-        "expires_at": token.expires_at,
-    }

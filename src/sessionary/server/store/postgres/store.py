@@ -24,7 +24,7 @@ from sessionary.server.store.base import (
     Window,
     size_of,
 )
-from sessionary.server.store.batching import Batcher, BatcherLimits
+from sessionary.server.store.batching import Batcher, BatcherLimits, value_or_raise
 from sessionary.server.store.postgres.connecting import check_server, startup_errors
 from sessionary.server.store.postgres.connections import Connection
 from sessionary.server.store.postgres.driver_errors import ConnectionLostError, RolledBackError
@@ -131,12 +131,12 @@ class PostgresStore:
         result = await self._fetches[hash(session_id) % _FETCH_BATCHERS].put(request, 0, organisation)
         if isinstance(result, TooLong):
             result = await self._long_fetches.put(request, 0, organisation)
-        return _value_or_raise(cast("Conversation | SessionaryError", result))
+        return value_or_raise(cast("Conversation | SessionaryError", result))
 
     async def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions; see ``Store``."""
         batcher = next(self._lists) if query.is_quick else self._long_lists
-        return _value_or_raise(await batcher.put(query, 0, query.organisation))
+        return value_or_raise(await batcher.put(query, 0, query.organisation))
 
     async def measure_usage(
         self, organisation: str, after: str = CURSOR_START, limit: int = USAGE_PAGE_MAX
@@ -154,7 +154,7 @@ class PostgresStore:
 
     async def find_token(self, token_id: str) -> StoredToken | None:
         """Read a token; see ``Store``."""
-        return _value_or_raise(await self._lookups.put(token_id))
+        return value_or_raise(await self._lookups.put(token_id))
 
     async def list_tokens(self, limit: int, after: str = "") -> list[StoredToken]:
         """Read a page of tokens; see ``Store``."""
@@ -198,7 +198,8 @@ class PostgresStore:
                     await self._tokens.ping()
                     await check_rights(self._job_connection)
                 except RolledBackError as refusal:
-                    if not _is_unmigrated(refusal):
+                    # A table or a column is missing.
+                    if not str(refusal).endswith(("(42P01)", "(42703)")):
                         raise _refused(self._url, str(refusal)) from refusal
                     detail = "The database has not been migrated: run `sessionary migrate`."
                     raise StoreUnavailableError(detail) from refusal
@@ -231,10 +232,6 @@ class PostgresStore:
         return batcher
 
 
-def _is_unmigrated(refusal: RolledBackError) -> bool:
-    return str(refusal).endswith(("(42P01)", "(42703)"))
-
-
 def _refused(url: str, reason: str, *, unreachable: bool = False) -> StoreUnavailableError:
     detail = f"The database at {read_url(url).shown} cannot be used: {reason}."
     return StoreUnavailableError(detail, reason=reason, unreachable=unreachable)
@@ -245,10 +242,4 @@ async def _run(jobs: Sequence[Job]) -> list[Any]:
 
 
 async def _done(jobs: Batcher[Job, Any], job: Callable[[], Awaitable[Result]]) -> Result:
-    return _value_or_raise(cast("Result | SessionaryError", await jobs.put(job)))
-
-
-def _value_or_raise(result: Result | SessionaryError) -> Result:
-    if isinstance(result, SessionaryError):
-        raise result
-    return result
+    return value_or_raise(cast("Result | SessionaryError", await jobs.put(job)))

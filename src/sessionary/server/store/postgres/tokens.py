@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sessionary.errors import TokenNotFoundError
-from sessionary.server.store.base import AuditAction, AuditRecord, Clock, StoredToken
+from sessionary.server.store.base import AuditRecord, Clock, StoredToken
 from sessionary.server.store.postgres.connections import Connection
-from sessionary.server.store.postgres.rows import bind_audit, bind_token, to_audit, to_token
+from sessionary.server.store.postgres.rows import bind_audit, to_audit
+from sessionary.server.store.token_rows import bind_token, to_token, token_audit_record
 
 # The class has a method named list.
 Records = list[AuditRecord]
@@ -24,7 +25,8 @@ class Tokens:
         """Store a token, and who created it."""
         async with self._connection.transaction():
             await self._connection.call("insert_token", bind_token(token))
-            await self._note("create_token", token, actor)
+            record = token_audit_record("create_token", token, actor)
+            await self._connection.call("insert_audit", bind_audit([record]))
 
     async def find(self, token_ids: Sequence[str]) -> list[StoredToken | None]:
         """Read tokens."""
@@ -42,7 +44,8 @@ class Tokens:
         async with self._connection.transaction():
             rows = await self._connection.call("revoke_token", {"id": token_id, "now": self._clock()})
             if rows:
-                await self._note("revoke_token", to_token(rows[0]), actor)
+                record = token_audit_record("revoke_token", to_token(rows[0]), actor)
+                await self._connection.call("insert_audit", bind_audit([record]))
         (token,) = [to_token(row) for row in rows] or await self.find([token_id])
         if token is None:
             raise TokenNotFoundError
@@ -63,11 +66,6 @@ class Tokens:
         """Read audit records."""
         rows = await self._connection.call("list_audit", {"limit": limit, "after": after})
         return [to_audit(row) for row in rows]
-
-    async def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
-        at = token.revoked_at or token.created_at
-        record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
-        await self._connection.call("insert_audit", bind_audit([record]))
 
     async def ping(self) -> None:
         """Read one session."""

@@ -88,7 +88,7 @@ def read_url(url: str) -> Target:
     database = unquote(parts.path.removeprefix("/")) or parameters.get("dbname") or parameters.get("database")
     settings, startup = _settings(parameters)
     return Target(
-        shown=f"{_format_hosts(hosts)}/{database or ''}".rstrip("/"),
+        shown=f"{','.join(map(_format_host, hosts))}/{database or ''}".rstrip("/"),
         hosts=hosts,
         user=unquote(user) or parameters.get("user"),
         password=unquote(password) if separator else parameters.get("password"),
@@ -228,10 +228,6 @@ def _driver_url(parameters: Mapping[str, str]) -> str | None:
     if parameters.get("channel_binding") == "require" and "sslrootcert" in tls:
         tls["sslmode"] = "verify-full"
     return f"postgresql:///?{urlencode(tls)}" if tls else None
-
-
-def _format_hosts(hosts: tuple[HostAddress, ...]) -> str:
-    return ",".join(_format_host(address) for address in hosts)
 
 
 def _format_host(address: HostAddress) -> str:

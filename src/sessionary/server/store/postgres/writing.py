@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from sessionary.errors import SessionaryError, StoreUnavailableError
-from sessionary.server.store.base import Clock, Command, Create, Outcome, StoredKey, StoredSession, Update
+from sessionary.server.store.base import Clock, Command, Outcome, StoredKey, StoredSession
 from sessionary.server.store.postgres.connections import Connection, Rows
 from sessionary.server.store.postgres.driver_errors import (
     ConnectionLostError,
@@ -31,6 +31,7 @@ from sessionary.server.store.rules import (
     apply_commands,
     idempotency_key_id,
     session_key,
+    sessions_to_read,
 )
 
 Stored = dict[SessionKey, StoredSession]
@@ -46,7 +47,7 @@ class _Batch:
 
     def __init__(self, commands: Sequence[Command]) -> None:
         self.commands: Final = commands
-        self.sessions: Final = _sessions_of(commands)
+        self.sessions: Final = dict(sorted(sessions_to_read(commands).items()))
         """Sorted, so that all servers lock rows in one order; true where metadata is to be merged."""
         self.keys: Final = list(dict.fromkeys(filter(None, map(idempotency_key_id, commands))))
 
@@ -58,16 +59,6 @@ class _Batch:
     def keys_in(self, rows: Rows) -> Keys:
         found = [(self.keys[row["ordinal"] - 1], row) for row in rows if row["fingerprint"] is not None]
         return {key_id: to_key(key_id, row) for key_id, row in found}
-
-
-def _sessions_of(commands: Sequence[Command]) -> dict[SessionKey, bool]:
-    sessions: dict[SessionKey, bool] = {}
-    for command in commands:
-        if not isinstance(command, Create):
-            key = session_key(command)
-            merges = isinstance(command, Update) and command.metadata is not None
-            sessions[key] = merges or sessions.get(key, False)
-    return dict(sorted(sessions.items()))
 
 
 def _has_changes(result: BatchResult) -> bool:

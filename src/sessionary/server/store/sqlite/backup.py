@@ -259,11 +259,7 @@ def _free_name(real: Path) -> Path:
 def _check_absent(target: Path) -> None:
     if target.exists() or target.is_symlink():
         raise InvalidRequestError(f"There is a file {target} already: nothing is overwritten.")
-    _check_alone(target)
-
-
-def _check_alone(target: Path) -> None:
-    """Raise InvalidRequestError if there is a log: SQLite would apply it to the new file, or delete it."""
+    # SQLite would apply a log to the new file, or delete it.
     for beside in files_beside(target):
         raise InvalidRequestError(f"There is a file {beside} already, which would ruin {target}: move it away first.")
 

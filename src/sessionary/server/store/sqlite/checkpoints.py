@@ -95,7 +95,8 @@ class Checkpointer:
 
     async def _checkpoint(self) -> None:
         self._is_complete = False
-        frames, copied = await self._thread.run(self._copy)
+        passive = apsw.SQLITE_CHECKPOINT_PASSIVE
+        frames, copied = await self._thread.run(lambda: self._connection.wal_checkpoint(mode=passive))
         self._is_complete = copied == frames
         if copied < frames:
             # A reader, such as a backup, needs the old state. The log grows until it ends; the writer goes on.
@@ -118,6 +119,3 @@ class Checkpointer:
         self._tries = 0 if emptied else self._tries + 1
         if not emptied and self._tries < _TRIES_MAX:
             self._due = not self._closing
-
-    def _copy(self) -> tuple[int, int]:
-        return self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -15,12 +15,13 @@ from sessionary.server.store.sqlite.file_lock import exclude_servers
 
 _CREATE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
-    number     INTEGER NOT NULL PRIMARY KEY,
-    name       TEXT    NOT NULL,
-    applied_at INTEGER NOT NULL
+    number      INTEGER NOT NULL PRIMARY KEY,
+    name        TEXT    NOT NULL,
+    applied_at  INTEGER NOT NULL,
+    serves_from INTEGER NOT NULL
 ) STRICT
 """
-_SET_SERVES_FROM: Final = "UPDATE schema_migrations SET serves_from = ? WHERE number = ?"
+_INSERT: Final = "INSERT INTO schema_migrations (number, name, applied_at, serves_from) VALUES (?, ?, ?, ?)"
 _LOCK_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
 
@@ -44,12 +45,7 @@ def migrate(
         todo = numbered.pending(known, applied(connection))
         for migration in todo:
             connection.execute(migration.sql)
-            connection.execute(
-                "INSERT INTO schema_migrations (number, name, applied_at) VALUES (?, ?, ?)",
-                (migration.number, migration.name, now),
-            )
-        for migration in todo:
-            connection.execute(_SET_SERVES_FROM, (migration.serves_from, migration.number))
+            connection.execute(_INSERT, (migration.number, migration.name, now, migration.serves_from))
         if todo:
             needed = max(applied(connection).values())
             # Where every writer finds it without another statement.
@@ -101,9 +97,7 @@ def check_program(connection: apsw.Connection) -> None:
 
 
 def applied(connection: apsw.Connection) -> dict[int, int]:
-    """Return the applied migrations with their ``serves_from``; before that column existed, their own number."""
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(schema_migrations)")}
-    if not columns:
+    """Return the applied migrations with their ``serves_from``."""
+    if not connection.table_exists("main", "schema_migrations"):
         return {}
-    serves = "serves_from" if "serves_from" in columns else "number"
-    return dict(connection.execute(f"SELECT number, {serves} FROM schema_migrations"))  # noqa: S608
+    return dict(connection.execute("SELECT number, serves_from FROM schema_migrations"))

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import apsw
+from msgspec.structs import asdict
 
 from sessionary.constants import SESSION_BYTES_MAX
 from sessionary.errors import SessionNotFoundError
@@ -16,11 +17,12 @@ from sessionary.server.store.base import (
     UsagePage,
     Window,
 )
-from sessionary.server.store.queries import read_queries
+from sessionary.server.store.queries import list_statement, read_queries
 from sessionary.server.store.sqlite import connections
 from sessionary.server.store.sqlite.migrations import check_program
-from sessionary.server.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_audit, to_token
+from sessionary.server.store.sqlite.rows import Row, id_from_bytes, id_to_bytes, to_audit
 from sessionary.server.store.summaries import build_page
+from sessionary.server.store.token_rows import to_token
 from sessionary.server.store.windows import resolve_window, slice_messages
 
 
@@ -72,26 +74,12 @@ class Reader:
 
     def list_sessions(self, query: ListQuery) -> Page:
         """Read a page of live sessions."""
-        if query.user_id is not None:
-            statement = "list_sessions_by_user"
-        elif query.session_group is not None:
-            statement = "list_sessions_by_group"
-        elif query.model is not None:
-            statement = "list_sessions_by_model"
-        else:
-            statement = "list_sessions"
-        bindings = {
-            "organisation": query.organisation,
-            "user_id": query.user_id,
-            "session_group": query.session_group,
-            "model": query.model,
-            "status": query.status,
+        bindings = asdict(query) | {
             "after": id_to_bytes(query.after),
             "limit": query.limit + 1,
-            "offset": query.offset,
             "now": self._clock(),
         }
-        rows: list[Row] = self._connection.execute(self._sql[statement], bindings).fetchall()
+        rows: list[Row] = self._connection.execute(self._sql[list_statement(query)], bindings).fetchall()
         return build_page(rows, query.limit, id_from_bytes)
 
     def measure_usage(self, organisation: str, after: str, limit: int) -> UsagePage:

@@ -8,7 +8,7 @@ from typing import Any, Final, Self, TypeVar
 
 import apsw
 
-from sessionary.errors import SessionaryError, StoreUnavailableError, TokenNotFoundError
+from sessionary.errors import StoreUnavailableError, TokenNotFoundError
 from sessionary.server.store.base import (
     CURSOR_START,
     OPERATOR,
@@ -28,7 +28,7 @@ from sessionary.server.store.base import (
     Window,
     size_of,
 )
-from sessionary.server.store.batching import Batcher, BatcherLimits
+from sessionary.server.store.batching import Batcher, BatcherLimits, value_or_raise
 from sessionary.server.store.sqlite.checkpoints import Checkpointer
 from sessionary.server.store.sqlite.connections import close, connect, unusable_file
 from sessionary.server.store.sqlite.file_lock import FileLock
@@ -223,7 +223,7 @@ class SqliteStore:
         return result
 
     async def _try_write(self, commits: bool) -> None:  # noqa: FBT001 - as the writer's
-        _value_or_raise(await self._changes.put(lambda: self._checked(lambda: self._writer.try_write(commits))))
+        value_or_raise(await self._changes.put(lambda: self._checked(lambda: self._writer.try_write(commits))))
 
     async def _run_commands(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         outcomes = await self._prepare(commands)
@@ -277,21 +277,21 @@ class SqliteStore:
         return [await self._reading.run(work[0])]
 
     async def _change(self, work: Callable[[], Result]) -> Result:
-        result: Result = _value_or_raise(await self._changes.put(lambda: self._checked(work)))
+        result: Result = value_or_raise(await self._changes.put(lambda: self._checked(work)))
         self._checkpointer.schedule()
         return result
 
     async def _read(self, work: Callable[[], Result], organisation: str = "") -> Result:
         self._check_overwritten()
-        result: Result = _value_or_raise(await self._reads.put(work, 0, organisation))
+        result: Result = value_or_raise(await self._reads.put(work, 0, organisation))
         return result
 
     async def _start_log_over(self) -> bool:
         # Not counted as a write: it leaves nothing to copy, and would cause the next checkpoint, for ever.
-        return bool(_value_or_raise(await self._changes.put(self._writer.start_log_over)))
+        return bool(value_or_raise(await self._changes.put(self._writer.start_log_over)))
 
     async def _empty_log(self) -> bool:
-        return bool(_value_or_raise(await self._changes.put(self._writer.empty_log)))
+        return bool(value_or_raise(await self._changes.put(self._writer.empty_log)))
 
 
 def _removes(command: Command) -> bool:
@@ -299,9 +299,3 @@ def _removes(command: Command) -> bool:
     if isinstance(command, Update):
         return command.title is not None or command.model is not None or command.metadata is not None
     return isinstance(command, Delete)
-
-
-def _value_or_raise(result: Any) -> Any:
-    if isinstance(result, SessionaryError):
-        raise result
-    return result

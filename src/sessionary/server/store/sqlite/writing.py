@@ -4,21 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import apsw
+from msgspec.structs import asdict
 
 from sessionary.constants import AUDIT_RETENTION_MILLISECONDS
 from sessionary.errors import StoreUnavailableError
 from sessionary.server.store.base import (
-    AuditAction,
     AuditRecord,
     Clock,
     Command,
-    Create,
     Outcome,
     StoredKey,
     StoredSession,
     StoredToken,
     SweepResult,
-    Update,
 )
 from sessionary.server.store.queries import read_queries
 from sessionary.server.store.rules import (
@@ -27,22 +25,19 @@ from sessionary.server.store.rules import (
     SessionKey,
     apply_commands,
     idempotency_key_id,
-    session_key,
+    sessions_to_read,
 )
 from sessionary.server.store.sqlite import connections
 from sessionary.server.store.sqlite.migrations import check_program
 from sessionary.server.store.sqlite.rows import (
     Bindings,
     Row,
-    from_audit,
     from_block,
-    from_key,
     from_session,
-    from_token,
     id_to_bytes,
     to_session,
-    to_token,
 )
+from sessionary.server.store.token_rows import bind_token, to_token, token_audit_record
 
 Result = TypeVar("Result")
 
@@ -109,8 +104,8 @@ class Writer:
         """Store a token, and who created it."""
 
         def create() -> None:
-            self._connection.execute(self._sql["insert_token"], from_token(token))
-            self._note("create_token", token, actor)
+            self._connection.execute(self._sql["insert_token"], bind_token(token))
+            self._insert_audit(token_audit_record("create_token", token, actor))
 
         self._transaction(create)
 
@@ -120,7 +115,7 @@ class Writer:
         def revoke() -> StoredToken | None:
             bindings = {"id": token_id, "now": self._clock()}
             for row in self._connection.execute(self._sql["revoke_token"], bindings).fetchall():
-                self._note("revoke_token", to_token(row), actor)
+                self._insert_audit(token_audit_record("revoke_token", to_token(row), actor))
             found = self._connection.execute(self._sql["find_tokens"], {"id": token_id}).fetchall()
             return to_token(found[0]) if found else None
 
@@ -133,7 +128,7 @@ class Writer:
 
     def note(self, record: AuditRecord) -> None:
         """Store an audit record."""
-        self._transaction(lambda: self._connection.execute(self._sql["insert_audit"], from_audit(record)))
+        self._transaction(lambda: self._insert_audit(record))
 
     def try_write(self, commits: bool) -> None:  # noqa: FBT001 - called by position
         """Begin a transaction and roll back or, if it ``commits``, commit a write that changes nothing."""
@@ -177,15 +172,9 @@ class Writer:
         return result.outcomes
 
     def _read_sessions(self, commands: Sequence[Command]) -> dict[SessionKey, StoredSession]:
-        sessions: dict[SessionKey, bool] = {}
-        for command in commands:
-            if not isinstance(command, Create):
-                key = session_key(command)
-                merges = isinstance(command, Update) and command.metadata is not None
-                sessions[key] = merges or sessions.get(key, False)
         execute, statement = self._connection.execute, self._sql["read_sessions"]
         stored: dict[SessionKey, StoredSession] = {}
-        for (organisation, session_id), with_metadata in sessions.items():
+        for (organisation, session_id), with_metadata in sessions_to_read(commands).items():
             bindings = {"organisation": organisation, "id": id_to_bytes(session_id), "with_metadata": with_metadata}
             for row in execute(statement, bindings):
                 stored[organisation, session_id] = to_session(organisation, session_id, row)
@@ -211,18 +200,16 @@ class Writer:
         if result.updated:
             many(sql["update_sessions"], map(from_session, result.updated))
             changed = [row for row in result.updated if row.model != stored[row.organisation, row.id].model]
-            many(sql["update_models"], [_with_model(row) for row in changed])
+            many(sql["update_models"], map(from_session, changed))
         if result.blocks:
             many(sql["insert_blocks"], map(from_block, result.blocks))
         if result.audit:
-            many(sql["insert_audit"], map(from_audit, result.audit))
+            many(sql["insert_audit"], map(asdict, result.audit))
         if result.keys:
-            many(sql["insert_keys"], map(from_key, result.keys))
+            many(sql["insert_keys"], map(asdict, result.keys))
 
-    def _note(self, action: AuditAction, token: StoredToken, actor: str) -> None:
-        at = token.revoked_at or token.created_at
-        record = AuditRecord(at=at, organisation=token.organisation, actor=actor, action=action, subject=token.id)
-        self._connection.execute(self._sql["insert_audit"], from_audit(record))
+    def _insert_audit(self, record: AuditRecord) -> None:
+        self._connection.execute(self._sql["insert_audit"], asdict(record))
 
     def _sweep(self, limit: int) -> tuple[SweepResult, bool]:
         bindings = {"now": self._clock(), "limit": limit}
@@ -272,7 +259,3 @@ def _within_bytes_max(expired: Sequence[Row]) -> Sequence[Row]:
 
 def _session_bindings(row: Row) -> Bindings:
     return {"organisation": row[0], "id": row[1]}
-
-
-def _with_model(session: StoredSession) -> Bindings:
-    return {"organisation": session.organisation, "id": id_to_bytes(session.id), "model": session.model}
