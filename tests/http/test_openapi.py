@@ -87,6 +87,7 @@ PRIVATE_ERRORS = {
     errors.ConfigurationError,
     errors.ResponseValidationError,
     errors.ClientClosedError,
+    errors.InvalidArgumentError,
     errors.ClientUsageError,
     errors.ConflictError,
     errors.APIConnectionError,

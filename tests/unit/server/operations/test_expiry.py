@@ -89,7 +89,7 @@ async def test_the_sweeper_repeats_and_logs_what_it_deleted(
         await create_sessions(store, clock, 3)
         clock.move(HOUR)
         await wait_until(lambda: bool(caplog.messages))
-        assert caplog.messages == ["SweepResult 3 expired sessions."]
+        assert caplog.messages == ["Swept 3 expired sessions."]
 
     await run_sweeper_during(store, body)
 
@@ -103,7 +103,7 @@ async def test_the_sweeper_survives_an_outage_of_the_store(
     store.outages = 3
 
     async def body() -> None:
-        await wait_until(lambda: "SweepResult 3 expired sessions." in caplog.messages)
+        await wait_until(lambda: "Swept 3 expired sessions." in caplog.messages)
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 3 + ["INFO"]
 
     await run_sweeper_during(store, body)
@@ -118,7 +118,7 @@ async def test_the_sweeper_survives_and_logs_an_internal_error(
     store.errors = 2
 
     async def body() -> None:
-        await wait_until(lambda: "SweepResult 3 expired sessions." in caplog.messages)
+        await wait_until(lambda: "Swept 3 expired sessions." in caplog.messages)
         assert [record.levelname for record in caplog.records] == ["ERROR"] * 2 + ["INFO"]
         assert caplog.records[0].exc_info is not None
 

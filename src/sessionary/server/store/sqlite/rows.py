@@ -17,7 +17,7 @@ def id_to_bytes(session_id: str) -> bytes:
 
 
 def id_from_bytes(session_id: bytes) -> str:
-    """MessageBlock 16 bytes into a hyphenated UUID, lower case."""
+    """Turn 16 bytes into a hyphenated UUID in lower case."""
     digits = session_id.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
