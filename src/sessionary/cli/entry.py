@@ -1,7 +1,8 @@
 """The entry point of the program: blocks SIGHUP for a server before anything slow is imported."""
 
-import signal
 import sys
+
+from sessionary.cli.blocked_signals import block_sighup
 
 
 def main() -> None:
@@ -12,9 +13,3 @@ def main() -> None:
     from sessionary.cli.main import main as run  # noqa: PLC0415
 
     run()
-
-
-def block_sighup() -> None:
-    """Block SIGHUP until the server has installed its handler; the signal would end the process otherwise."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from msgspec.structs import asdict
 
-from sessionary.cli.entry import block_sighup
+from sessionary.cli.blocked_signals import block_sighup
 from sessionary.cli.server_extra import needs_server_libraries
 from sessionary.cli.server_settings import settings_from_flags, settings_options
 from sessionary.server.clock import steady_clock
