@@ -59,7 +59,7 @@ def test_a_standby_without_a_primary_is_waited_for_and_the_reason_logged(standby
     with contextlib.closing(ServerProcess(_url(standby))) as server:
         server.start(wait=False)
         poll(
-            lambda: any("it is a standby and takes no writes" in line for line in server.log_lines()),
+            lambda: any("it is a standby and accepts no writes" in line for line in server.log_lines()),
             "a line that says why",
         )
         standby.promote()

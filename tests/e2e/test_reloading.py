@@ -231,7 +231,9 @@ def exit_code_of(process: subprocess.Popen[bytes], log: Path) -> int:
 def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path) -> None:
     controller, program_end = open_terminal()
     program = (
-        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        # A suite that was started with nohup ignores SIGHUP, and so would the server: it is meant to outlive its terminal.
+        "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.setsid();"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
         "os.execv(sys.executable, [sys.executable, '-m', 'sessionary', 'serve', '--port', '0'])"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONARY_")}

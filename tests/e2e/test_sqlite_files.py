@@ -203,7 +203,7 @@ def test_a_second_server_is_refused_though_the_lock_file_was_removed(server: Ser
             # Without the check it would run until it is stopped.
             completed = run_sessionary("serve", "--port", "0", "--database", f"sqlite:///{file}", seconds=30)
             assert completed.returncode == 1
-            assert "is in use by another server (which one is not known)" in completed.stderr.splitlines()[-1]
+            assert "is in use by another server (unknown process)" in completed.stderr.splitlines()[-1]
         api.append(session, "two").expect(200)
         assert locks_of(server.pid, file) == {file.name, f"{file.name}-shm"}
     server.restart()
