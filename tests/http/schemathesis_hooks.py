@@ -45,7 +45,7 @@ INEXPRESSIBLE = (
     ),
     Inexpressible(
         "INVALID_REQUEST",
-        r"/metadata: must not hold the NUL character\.",
+        r"/metadata: must not contain the NUL character\.",
         "Metadata is any JSON object; only a complete schema of JSON could restrict the strings in it.",
     ),
     Inexpressible(
@@ -65,7 +65,7 @@ INEXPRESSIBLE = (
     ),
     Inexpressible(
         "INVALID_REQUEST",
-        r"/createdAt: must not lie (before 1970|in the future)\.",
+        r"/createdAt: must not be (before 1970|in the future)\.",
         "It depends on the current time.",
     ),
     Inexpressible(
