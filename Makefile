@@ -33,7 +33,7 @@ soak: setup ## let faults and overload strike for long, about 15 minutes; SOAK=0
 	@scripts/system-packages
 	SOAK=$(SOAK) $(BIN)/python -m pytest tests/faults tests/overload --timeout 3600 -o log_cli=true -o log_cli_level=WARNING $(ARGS)
 
-check: setup ## lint, formatting, types and floors
+check: setup ## lint, formatting, types, layers and the generated client
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
